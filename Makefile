@@ -1,0 +1,24 @@
+# `make demo` and `make test` set everything up themselves; a second call reuses .venv.
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check clean
+
+demo: $(STAMP)
+	$(VENV)/bin/deploy-prune demo
+
+test: $(STAMP)
+	PYTHON=$(VENV)/bin/python tools/ci
+
+check: $(STAMP)
+	PYTHON=$(VENV)/bin/python tools/check
+
+# Installed again when a dependency or a pinned version changes.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[all,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist demo-run .coverage .mypy_cache .ruff_cache .hypothesis .pytest_cache

@@ -1,0 +1,161 @@
+"""Writes the README's tables from the records, so that no figure is typed by hand.
+
+python -m benchmarks.readme
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.recording import RESULTS, read
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
+
+Row = Sequence[str]
+
+
+def main() -> int:
+    """Put the tables between the marks."""
+    README.write_text(updated(README.read_text()))
+    return 0
+
+
+def updated(text: str) -> str:
+    """The README's text with today's tables."""
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
+
+
+def tables() -> str:
+    """One section per record that exists."""
+    sections = [section(read(name)) for name, section in SECTIONS.items() if (RESULTS / f"{name}.json").exists()]
+    return "\n\n".join(sections)
+
+
+def _titled(record: dict[str, Any], title: str, body: str, note: str = "") -> str:
+    machine = record["machine"]
+    source = f"`{record['command']}`, {machine['processor']}, {machine['cores']} cores."
+    return f"**{title}** ({source}{' ' + note if note else ''})\n\n{body}"
+
+
+def _demo(record: dict[str, Any]) -> str:
+    low, high = record["points_interval"]
+    rows: list[Row] = [
+        ("whole demo", f"{record['seconds']:.0f} s"),
+        ("MACs kept", f"{record['macs_kept']:.3f}x"),
+        ("dense test accuracy", f"{record['dense_test']:.2%} of {record['test_images']} images"),
+        ("pruned test accuracy", f"{record['pruned_test']:.2%}"),
+        ("change, paired", f"{record['points']:+.2f} points [{low:+.2f}, {high:+.2f}]"),
+    ]
+    for item in record["times"]:
+        low, high = item["ratio_interval"]
+        rows.append((f"time / dense on {item['runtime']}, {item['threads']} thread",
+                     f"{item['ratio']:.3f} [{low:.3f}, {high:.3f}]: {1 / item['ratio']:.2f}x as fast"))  # fmt: skip
+    for item in record["files"]:
+        parity = item["parity"]
+        rows.append((f"{item['format']} file", f"{item['status']}, max error {parity['max_error']:.1e}, "
+                     f"same top-1 on {parity['agreement']:.0%} of {parity['images']} images"))  # fmt: skip
+    return _titled(
+        record, "The demo: a small MobileNetV2 on digits, 0.5x MACs in multiples of 16", _table(("", ""), rows)
+    )
+
+
+def _cifar(record: dict[str, Any]) -> str:
+    rows: list[Row] = []
+    for name, network in record["networks"].items():
+        for arm, found in network["arms"].items():
+            label = "dense, same extra epochs" if arm == "control" else arm
+            rows.append((name, label, f"{found['macs_kept']:.3f}x", f"{found['params_kept']:.3f}x",
+                         _percent(found["val_after_cut"]), _percent(found["val_recalibrated"]),
+                         " / ".join(f"{test:.2%}" for test in found["test"]), _against(found, arm)))  # fmt: skip
+    head = (
+        "network",
+        "channels by",
+        "MACs",
+        "params",
+        "val, cut",
+        "val, norms anew",
+        "test per seed",
+        "points to control",
+    )
+    dense = ", ".join(f"{name} {row['dense']:.2%} (published {row['published']:.2%})"
+                      for name, row in record["networks"].items())  # fmt: skip
+    note = f"Dense before: {dense}. Fine-tuned alike: 10,000 images x 3 epochs. Intervals are 95 %, paired by image."
+    return _titled(record, "CIFAR-10 (JPEG) at half the MACs", _table(head, rows), note)
+
+
+def _against(found: dict[str, Any], arm: str) -> str:
+    if arm == "control":
+        return "-"
+    parts = (f"{item['points']:+.1f} [{item['interval'][0]:+.1f}, {item['interval'][1]:+.1f}]"
+             for item in found["against_control"])  # fmt: skip
+    return "; ".join(parts)
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _families(record: dict[str, Any]) -> str:
+    rows: list[Row] = [
+        (name, f"{row['macs'] / 1e9:.2f} G", f"{row['macs_kept']:.3f}x", "yes" if row["recount_exact"] else "**no**",
+         "norms cross channels" if row["law_error"] is None
+         else f"{row['law_error']:.0e} / {row['law_error_float32']:.0e}",
+         f"{row['locked_share']:.1%}", f"{row['free_groups']} of {row['groups']}", f"{row['settled_s']:.2f}")
+        for name, row in record["networks"].items()
+    ]  # fmt: skip
+    head = (
+        "network",
+        "MACs",
+        "kept",
+        "recount exact",
+        "cut vs zeroed, float64 / 32",
+        "channels locked",
+        "free groups",
+        "trace + check, s",
+    )
+    note = "Random weights and channels; float32 is not held to a limit. Locked: of all but input and output channels."
+    return _titled(record, "Every CNN family of torchvision", _table(head, rows), note)
+
+
+def _trace_speed(record: dict[str, Any]) -> str:
+    rows: list[Row] = [
+        (name, f"{row['traced_s']:.2f}", f"{row['settled_s']:.2f}", f"{row['torch_pruning_s']:.2f}",
+         f"{row['torch_pruning_over_traced']:.2f}")
+        for name, row in record["networks"].items()
+    ]  # fmt: skip
+    version = record["machine"]["packages"]["torch-pruning"]
+    head = (
+        "network",
+        "traced and grouped, s",
+        "with the baked-in check, s",
+        f"Torch-Pruning {version}, s",
+        "its time / ours",
+    )
+    return _titled(record, "From network to channel groups", _table(head, rows))
+
+
+def _startup(record: dict[str, Any]) -> str:
+    rows: list[Row] = [("deploy-prune --help", f"{record['help_s']:.2f} s")]
+    return _titled(record, "Start-up, whole process", _table(("", "median"), rows))
+
+
+def _table(head: Row, rows: Iterable[Row]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
+
+
+SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "demo": _demo,
+    "cifar": _cifar,
+    "families": _families,
+    "trace_speed": _trace_speed,
+    "startup": _startup,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""The console script: verbs from the table below, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Annotated, Protocol, cast
+
+import typer
+
+from deploy_prune import __version__
+from deploy_prune.cli import bench, demo, doctor, export, finetune, inspect, output, prune, report
+from deploy_prune.errors import INTERRUPTED, OUR_FAULT, DeployPruneError, MissingDependency, StorageError
+
+VERBS: dict[str, Callable[..., int | None]] = {
+    "demo": demo.demo,
+    "doctor": doctor.doctor,
+    "inspect": inspect.inspect,
+    "prune": prune.prune,
+    "finetune": finetune.finetune,
+    "export": export.export,
+    "bench": bench.bench,
+    "report": report.report,
+}
+
+
+class _UsageError(Protocol):
+    """What typer's exceptions for wrong flags can do; it exports their base class alone."""
+
+    def show(self) -> None: ...
+
+    def format_message(self) -> str: ...
+
+
+def main() -> None:
+    """Run the command line of this process and leave with its exit code."""
+    try:
+        exit_code = run(sys.argv[1:])
+    except Exception:  # noqa: BLE001 - a fault of ours must not look like a gate that was missed (exit 1)
+        traceback.print_exc()
+        typer.echo("This is a fault of deploy-prune: please report it with the lines above.", err=True)
+        exit_code = OUR_FAULT
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Stdout is full or closed, which the exit code says already: the interpreter must not trip over it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(exit_code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code (the table in `errors.py`)."""
+    as_json = "--json" in arguments
+    try:
+        result = application()(args=list(arguments), prog_name="deploy-prune", standalone_mode=False)
+    except DeployPruneError as error:
+        return _failed(error, as_json=as_json)
+    except typer.TyperException as error:
+        return _misused(error, as_json=as_json)
+    except ModuleNotFoundError as error:
+        # A verb that works on networks imports torch before any plugin can say that it is missing.
+        if not error.name or error.name.startswith("deploy_prune"):
+            raise
+        return _failed(MissingDependency(error.name.partition(".")[0], "prune"), as_json=as_json)
+    except KeyboardInterrupt:
+        result = INTERRUPTED
+    except OSError as error:
+        from deploy_prune.records import REFUSED
+
+        if error.errno not in REFUSED:
+            raise
+        hint = "free space or choose another output folder"
+        return _failed(StorageError(f"the file system refused: {error}", hint=hint), as_json=as_json)
+    if result == INTERRUPTED:
+        return _interrupted(as_json=as_json)
+    return result if isinstance(result, int) else 0
+
+
+def application() -> typer.Typer:
+    """The typer application of all verbs, in the order of the table."""
+    # Help without rich's markup: loading it would double the time of --help.
+    app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+    app.callback()(_root)
+    for name, verb in VERBS.items():
+        app.command(name)(verb)
+    return app
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Prune a CNN, export it, verify the files and time them where they will run."""
+
+
+def _failed(error: DeployPruneError, *, as_json: bool) -> int:
+    output.show_error(error, as_json=as_json)
+    return error.exit_code
+
+
+def _misused(error: typer.TyperException, *, as_json: bool) -> int:
+    usage = cast("_UsageError", error)
+    usage.show()
+    if as_json:
+        record = output.failure_record("UsageError", usage.format_message(), "", error.exit_code)
+        output.show_json(error=record)
+    return error.exit_code
+
+
+def _interrupted(*, as_json: bool) -> int:
+    message, hint = "interrupted", "the same command continues where it stopped"
+    typer.echo(f"{message}; {hint}", err=True)
+    if as_json:
+        output.show_json(error=output.failure_record("Interrupted", message, hint, INTERRUPTED))
+    return INTERRUPTED
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Networks that no library ships in the form pruning needs; the plugins in `models` are their addresses."""

@@ -1,0 +1,47 @@
+"""Budgets as people write them: `0.5x`, `150MMACs`, `params=1.2M`, `size=4MB`, `channels=0.7`."""
+
+from __future__ import annotations
+
+import re
+
+from deploy_prune.errors import BudgetError
+from deploy_prune.values import Budget
+
+_NUMBER = r"(?P<number>\d+(?:\.\d*)?|\.\d+)"
+_PREFIXES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
+_FORMS = (
+    (re.compile(rf"^{_NUMBER}x$"), "macs"),
+    (re.compile(rf"^{_NUMBER}(?P<prefix>[kKMG]?)MACs$"), "macs"),
+    (re.compile(rf"^(?P<cost>[a-z]+)={_NUMBER}(?P<prefix>[kKMG]?)(?:B|MACs)?(?P<relative>x?)$"), ""),
+)
+_HINT = "write 0.5x, 150MMACs, params=1.2M, size=4MB or channels=0.7; NAME=0.5x is a fraction of any cost"
+
+
+def parse(text: str) -> Budget:
+    """The budget that a text asks for; the cost's name is not looked up here.
+
+    Raises:
+        BudgetError: not a budget, or not a positive one, or a fraction of one or more.
+    """
+    for form, cost in _FORMS:
+        match = form.match(text.strip())
+        if match:
+            found = match.groupdict()
+            limit = float(found["number"]) * _PREFIXES[found.get("prefix") or ""]
+            name = cost or found["cost"]
+            fraction = text.strip().endswith("x") or (name == "channels" and limit <= 1)
+            return _sensible(Budget(name, limit, fraction, text.strip()))
+    raise BudgetError(f"'{text}' is no budget", hint=_HINT)
+
+
+def _sensible(budget: Budget) -> Budget:
+    if budget.limit <= 0:
+        raise BudgetError(f"budget '{budget.text}' leaves nothing", hint=_HINT)
+    if budget.relative and budget.limit >= 1:
+        raise BudgetError(f"budget '{budget.text}' removes nothing", hint="a fraction is below 1: 0.5x halves the cost")
+    return budget
+
+
+def in_units(budget: Budget, dense: float) -> float:
+    """The limit in the cost's own unit, given the dense network's cost."""
+    return budget.limit * dense if budget.relative else budget.limit

@@ -1,0 +1,19 @@
+"""`deploy-prune finetune`: train the pruned network of a run further."""
+
+from __future__ import annotations
+
+from deploy_prune.cli.options import Epochs, Json, Run
+from deploy_prune.cli.output import progress
+from deploy_prune.cli.prune import show_run
+
+
+def finetune(run: Run, epochs: Epochs = None, as_json: Json = False) -> int:
+    """Train the pruned network of a run further.
+
+    Exports, verifies and times it again afterwards.
+    """
+    from deploy_prune.pipeline import finetune as train_further
+
+    with progress(as_json=as_json) as told:
+        summary = train_further(run, epochs=epochs, progress=told)
+    return show_run(run, summary, as_json=as_json)

@@ -1,0 +1,95 @@
+"""Flags that verbs share, each spelled once, and the forms in which their texts are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deploy_prune.errors import ConfigError
+
+Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout, nothing else there.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL|RUN", help="torchvision:NAME, file.py:factory, or a run folder.")]
+DataAddress = Annotated[str | None, typer.Option("--data", metavar="NAME[:PATH]", help="digits, imagefolder:DIR, ...")]
+Weights = Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="A .safetensors or .pth file.")]
+Classes = Annotated[int | None, typer.Option("--classes", min=1, help="Classes of the network's output.")]
+InputShape = Annotated[
+    str | None, typer.Option("--input", metavar="C,H,W", help="One image's shape, such as 3,224,224.")
+]
+Targets = Annotated[str | None, typer.Option("--target", metavar="NAMES", help="Formats to ship, such as tflite,onnx.")]
+Threads = Annotated[str | None, typer.Option("--threads", metavar="N,...", help="Thread counts to time, such as 1,4.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs of fine-tuning.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Two runs with one seed give one plan.")]
+ModelOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="KEY=VALUE", help="Of the model, such as stem=cifar; repeatable."),
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that `prune` wrote.")]
+
+
+def name_list(text: str | None) -> tuple[str, ...] | None:
+    """`"tflite,onnx"` -> `("tflite", "onnx")`; None stays None."""
+    if text is None:
+        return None
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(names):
+        raise ConfigError(f"'{text}' has an empty name in it", hint="write names with commas between: tflite,onnx")
+    return names
+
+
+def integers(flag: str, text: str | None) -> tuple[int, ...] | None:
+    """`"1,4"` -> `(1, 4)`, all of them at least 1; None stays None.
+
+    Raises:
+        ConfigError: something else than positive integers; names the flag.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise ConfigError(f"{flag} '{text}' is no list of positive integers", hint=f"write {flag} 1,4")
+    return tuple(int(part) for part in parts)
+
+
+def image_shape(text: str | None) -> tuple[int, int, int] | None:
+    """`"3,224,224"` -> `(3, 224, 224)`; None stays None.
+
+    Raises:
+        ConfigError: not three positive integers.
+    """
+    sizes = integers("--input", text)
+    if sizes is None:
+        return None
+    if len(sizes) != 3:
+        hint = "write channels, height and width: --input 3,224,224"
+        raise ConfigError(f"--input '{text}' has {len(sizes)} numbers, an image has 3", hint=hint)
+    channels, height, width = sizes
+    return channels, height, width
+
+
+def model_options(texts: list[str] | None) -> dict[str, Any]:
+    """`["width=0.5", "stem=cifar"]` -> `{"width": 0.5, "stem": "cifar"}`: TOML's scalars, bare words are texts.
+
+    Raises:
+        ConfigError: no `=`, nothing on one of its sides, or a key twice.
+    """
+    found: dict[str, Any] = {}
+    for text in texts or ():
+        key, _, value = (part.strip() for part in text.partition("="))
+        if not key or not value:
+            raise ConfigError(f"--option '{text}' has no {'value' if key else 'key'}", hint="write --option stem=cifar")
+        if key in found:
+            raise ConfigError(f"--option '{key}' is given twice", hint="give it once")
+        found[key] = _scalar(value)
+    return found
+
+
+def _scalar(text: str) -> Any:
+    from deploy_prune.config import read_toml
+
+    try:
+        values = read_toml(f"value = {text}", "--option")
+    except ConfigError:
+        return text
+    return values["value"] if len(values) == 1 else text

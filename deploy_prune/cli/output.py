@@ -1,0 +1,114 @@
+"""What the command line prints: tables and JSON on stdout, progress and errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import typer
+
+from deploy_prune.errors import DeployPruneError
+from deploy_prune.values import Progress, quiet
+
+_LOG_EVERY_S = 10.0
+
+
+def show_json(**results: Any) -> None:
+    """The results as one JSON object on stdout; values may be any of `values`."""
+    from deploy_prune.records import to_json
+
+    plain = {key: to_json(value, object) for key, value in results.items()}
+    typer.echo(json.dumps(plain, allow_nan=False))
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout; columns whose every cell starts with a digit are set right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        numeric = all(row[index][:1].isdigit() or row[index] in {"", "-"} for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    # A pipe has no width: 80 columns would fold paths that scripts look for.
+    console = Console(soft_wrap=False, width=None if sys.stdout.isatty() else 200)
+    console.print(table)
+
+
+def show_error(error: DeployPruneError, *, as_json: bool) -> None:
+    """Message and hint on stderr, and with `--json` as an object on stdout."""
+    typer.echo(f"error: {error.message}", err=True)
+    if error.hint:
+        typer.echo(f"hint: {error.hint}", err=True)
+    if as_json:
+        # Where stdout is what refused, stderr has said it all.
+        with suppress(OSError):
+            show_json(error=error_record(error))
+
+
+def error_record(error: DeployPruneError) -> dict[str, str | int]:
+    """What scripts read of an error."""
+    return failure_record(type(error).__name__, error.message, error.hint, error.exit_code)
+
+
+def failure_record(kind: str, message: str, hint: str, exit_code: int) -> dict[str, str | int]:
+    """The same for what ends a command without an error of ours: wrong usage, an interruption."""
+    return {"kind": kind, "message": message, "hint": hint, "exit_code": exit_code}
+
+
+@contextmanager
+def progress(*, as_json: bool) -> Iterator[Progress]:
+    """A progress bar on stderr with an ETA; plain lines now and then where stderr is no terminal; none with JSON."""
+    if as_json:
+        yield quiet
+    elif sys.stderr.isatty():
+        with _bars() as draw:
+            yield draw
+    else:
+        yield _lines(time.monotonic)
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    tasks: dict[str, Any] = {}
+    with Bars(*columns, console=Console(stderr=True), transient=False) as bars:
+
+        def draw(task: str, done: int, total: int, note: str = "") -> None:
+            if task not in tasks:
+                tasks[task] = bars.add_task(task, total=total, note=note)
+            bars.update(tasks[task], completed=done, total=total, note=note)
+
+        yield draw
+
+
+def _lines(clock: Callable[[], float]) -> Progress:
+    """A line when a task starts to report, when it ends, and every ten seconds between."""
+    last: dict[str, float] = {}
+
+    def log(task: str, done: int, total: int, note: str = "") -> None:
+        now = clock()
+        if task in last and done < total and now - last[task] < _LOG_EVERY_S:
+            return
+        last[task] = now
+        typer.echo(f"{task}: {done}/{total}{'  ' + note if note else ''}", err=True)
+
+    return log

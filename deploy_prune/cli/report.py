@@ -1,0 +1,19 @@
+"""`deploy-prune report`: what a run folder's records say."""
+
+from __future__ import annotations
+
+import typer
+
+from deploy_prune.cli.options import Json, Run
+from deploy_prune.cli.output import show_json
+
+
+def report(run: Run, as_json: Json = False) -> None:
+    """Print the report of a run in Markdown."""
+    from deploy_prune.reporting import report as render
+
+    markdown = render(run)
+    if as_json:
+        show_json(run=str(run), report=markdown)
+    else:
+        typer.echo(markdown)

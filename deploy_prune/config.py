@@ -1,0 +1,129 @@
+"""What a run is asked to do: `run.toml` (or keywords) -> `RunConfig`; a key nobody knows is refused."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from deploy_prune.errors import ConfigError, UnknownName
+from deploy_prune.train.recipe import Recipe
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class HookAddresses(BaseModel):
+    """The user's own callables, as `path/to/file.py:name`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    loss: str | None = None
+    metric: str | None = None
+    step: str | None = None
+    fit: str | None = None
+
+
+class RunConfig(BaseModel):
+    """Everything that decides the result of a run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    """Address of a network, or a run folder to prune further."""
+    model_options: dict[str, Any] = Field(default_factory=dict)
+    classes: int | None = Field(default=None, ge=1)
+    """None: as many as the data has."""
+    input_shape: tuple[int, int, int] | None = None
+    """Channels, height, width. None: the data's own."""
+    weights: Path | None = None
+    """Trained weights (.safetensors, .pth). None: train first, by `pretrain`."""
+    data: str = "digits"
+    data_options: dict[str, Any] = Field(default_factory=dict)
+    budget: str = "0.5x"
+    method: str = "uniform"
+    method_options: dict[str, Any] = Field(default_factory=dict)
+    multiple: int = Field(default=1, ge=1)
+    floor: float = Field(default=0.1, ge=0, lt=1)
+    """Share of its units that every group keeps at least."""
+    scope: Literal["full", "inner"] = "full"
+    """`inner` leaves groups alone that a residual add touches."""
+    pretrain: Recipe | None = None
+    """How the dense network is trained before it is pruned."""
+    finetune: Recipe | None = Recipe(epochs=10, lr=0.01)
+    """How the pruned network is trained. None: not at all."""
+    recalibrate_images: int = Field(default=2048, ge=0)
+    """Training images for estimating the batch norms' statistics anew after the cut; 0: not at all."""
+    hooks: HookAddresses = HookAddresses()
+    targets: tuple[str, ...] = ("tflite", "onnx")
+    threads: tuple[int, ...] = (1,)
+    """Thread counts to time with; empty: do not time."""
+    seed: int = 0
+    """Draws the weights of an untrained network, and whatever the method draws; a recipe has a seed of its own."""
+
+
+def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """The configuration of a TOML file with some keys replaced; tables (`finetune`) are merged key by key.
+
+    Raises:
+        ConfigError: the file is missing or no TOML, or a value does not fit.
+        UnknownName: a key that does not exist (the closest is offered).
+    """
+    values = {} if path is None else _read(path)
+    for key, value in (overrides or {}).items():
+        both_tables = isinstance(value, Mapping) and isinstance(values.get(key), Mapping)
+        values[key] = {**values[key], **value} if both_tables else value
+    if isinstance(values.get("finetune"), dict):
+        default = RunConfig.model_fields["finetune"].default
+        values["finetune"] = {"epochs": default.epochs, "lr": default.lr} | values["finetune"]
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise _explained(error) from error
+
+
+def read_toml(text: str, source: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ConfigError: it is none; names the source.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source} cannot be read as TOML: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_toml(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist") from error
+    except (UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def _explained(error: ValidationError) -> ConfigError | UnknownName:
+    unknown = ("extra_forbidden", "unexpected_keyword_argument")
+    # A misspelt key is missing under its right name as well: the misspelling is the news.
+    first = min(error.errors(), key=lambda each: each["type"] not in unknown)
+    *table, key = (str(part) for part in first["loc"])
+    place = ".".join([*table, key])
+    if first["type"] in unknown:
+        return UnknownName("configuration key", place, _known_keys(table))
+    if first["type"] == "missing":
+        return ConfigError(f"the configuration has no '{place}'", hint="set it in the file or by its flag")
+    return ConfigError(f"configuration key '{place}': {first['msg']}, got {first['input']!r}")
+
+
+def _known_keys(table: list[str]) -> list[str]:
+    if table[:1] in (["finetune"], ["pretrain"]):
+        return [f"{table[0]}.{name}" for name in Recipe.__dataclass_fields__]
+    if table[:1] == ["hooks"]:
+        return [f"hooks.{name}" for name in HookAddresses.model_fields]
+    return list(RunConfig.model_fields)

@@ -1,0 +1,38 @@
+"""fvcore's count of a network: the referee of our own MACs."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import torch
+
+from deploy_prune.results import Count
+from deploy_prune.values import Network
+
+MACS_ROWS = ("conv", "linear", "addmm", "matmul", "bmm", "mm", "einsum")
+
+
+def recount(network: Network) -> Count:
+    """Count by running fvcore's own trace of the network on random inputs."""
+    with warnings.catch_warnings():  # fvcore scripts a loss that nobody here uses
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+        from fvcore.nn import FlopCountAnalysis
+
+    module = network.module
+    was_training = module.training
+    inputs = tuple(torch.zeros((1, *shape)) for shape in network.input_shapes)
+    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
+    try:
+        analysis = FlopCountAnalysis(module.eval(), inputs)
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        rows = analysis.by_operator()
+        skipped = tuple(sorted(analysis.unsupported_ops()))
+    finally:
+        module.train(was_training)
+    return Count(
+        macs=int(sum(rows[row] for row in MACS_ROWS)),
+        fvcore_total=int(sum(rows.values())),
+        params=sum(parameter.numel() for parameter in module.parameters()),
+        not_counted=skipped,
+    )

@@ -1,0 +1,149 @@
+"""Every error a user can meet, and the exit code each kind ends the command with.
+
+    DeployPruneError
+    ├── TargetMissed         1   a gate, an accuracy floor or a budget was missed
+    ├── InputError           2   wrong config, flag or input
+    │   ├── ConfigError          a key, flag or value that does not exist or does not fit
+    │   ├── UnknownName          no plugin, model or key of that name (closest one offered)
+    │   ├── WeightsError         weights missing, corrupt or of another network
+    │   ├── DataError            images or labels missing, unreadable or of the wrong kind
+    │   ├── BudgetError          a budget that no plan can meet
+    │   ├── PlanError            a plan that does not fit the network
+    │   ├── TraceError           a network that cannot be traced
+    │   └── RecordError          a run folder or record that is damaged or of another schema
+    ├── Unavailable          3   a device, tool or dependency is not there
+    │   ├── MissingDependency    a Python package of an extra is not installed
+    │   └── NotVerifiable        an exported file with an operator that nothing here can evaluate
+    ├── ExportFailed         4   the converter failed
+    ├── ParityFailed         4   the exported file computes something else than the network
+    ├── Inconclusive         5   too noisy to say
+    ├── NoSpeedUp            6   the pruned network is not faster
+    └── StorageError         7   the file system refused (full, read-only)
+
+0 is success, 130 an interruption (Ctrl-C), and 70 a fault of ours: an exception that is none of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+INTERRUPTED = 130
+OUR_FAULT = 70
+
+_SHOWN = 20
+
+
+class DeployPruneError(Exception):
+    """What went wrong and where; `hint` says what to do next."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class TargetMissed(DeployPruneError):
+    """A gate, an accuracy floor or a budget was missed."""
+
+
+class InputError(DeployPruneError):
+    """Something the user handed in does not fit."""
+
+    exit_code = 2
+
+
+class ConfigError(InputError):
+    """A key, flag or value that does not exist or does not fit."""
+
+
+class UnknownName(InputError):
+    """No plugin, model or key has that name."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        close = get_close_matches(name, known, n=1, cutoff=0.5)
+        offer = f"did you mean '{close[0]}'? " if close else ""
+        # A hundred names bury the one that was meant.
+        shown = known if len(known) <= _SHOWN else [*get_close_matches(name, known, n=_SHOWN, cutoff=0.3), "..."]
+        super().__init__(f"unknown {kind} '{name}'", hint=f"{offer}known: {', '.join(shown)}")
+
+
+class WeightsError(InputError):
+    """Weights are missing, corrupt or belong to another network."""
+
+
+class DataError(InputError):
+    """Images or labels are missing, unreadable or of the wrong kind."""
+
+
+class BudgetError(InputError):
+    """No plan can meet the budget."""
+
+
+class PlanError(InputError):
+    """The plan does not fit the network."""
+
+
+class TraceError(InputError):
+    """The network cannot be traced."""
+
+
+class RecordError(InputError):
+    """A run folder or record is damaged, or written with another schema."""
+
+
+class Unavailable(DeployPruneError):
+    """A device, tool or dependency is not there."""
+
+    exit_code = 3
+
+
+class MissingDependency(Unavailable):
+    """A Python package is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"the Python package '{package}' is not installed",
+            hint=f"pip install 'deploy-prune[{extra}]'",
+        )
+
+
+class NotVerifiable(Unavailable):
+    """An exported file holds an operator that nothing on this machine can evaluate; the file may well be right."""
+
+
+class ExportFailed(DeployPruneError):
+    """The converter could not write the network in that format."""
+
+    exit_code = 4
+
+
+class ParityFailed(DeployPruneError):
+    """The exported file computes something else than the network."""
+
+    exit_code = 4
+
+
+class Inconclusive(DeployPruneError):
+    """The measurements are too noisy to say."""
+
+    exit_code = 5
+
+
+class NoSpeedUp(DeployPruneError):
+    """The pruned network is not faster than the dense one."""
+
+    exit_code = 6
+
+
+class StorageError(DeployPruneError):
+    """The file system refused to write."""
+
+    exit_code = 7

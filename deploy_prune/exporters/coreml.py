@@ -1,0 +1,146 @@
+"""Writes .mlpackage folders (ML programs for iOS 16, macOS 13 and newer) with coremltools.
+
+coremltools 9.0 was tested by its makers with torch 2.7. What we found with newer ones, and do about it:
+
+- The way through `torch.jit.trace` fails with numpy 2.4 wherever a network computes with sizes ("only 0-dimensional
+  arrays can be converted to Python scalars": `int` of an array of one number; EfficientNet-Lite's padding, ShuffleNet's
+  channel shuffle). So we take the way through `torch.export`.
+- `torch.export` leaves `aten.alias` where a slice takes everything (GhostNet), which coremltools does not know: it is
+  decomposed to a copy.
+- That way names inputs after the arguments of `forward` and outputs after operators: they are renamed in the result.
+- The manifest has new random identifiers every time; ours depend on nothing, so that the same network gives the same
+  bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from deploy_prune.conversion import converter, example, prepared
+from deploy_prune.errors import ConfigError, MissingDependency
+from deploy_prune.values import Layout, Network, Precision
+
+MANIFEST = "Manifest.json"
+SPECIFICATION = Path("com.apple.CoreML/model.mlmodel")
+WEIGHTS = Path("com.apple.CoreML/weights")
+IDENTIFIERS = {
+    SPECIFICATION: ("00000000-0000-4000-8000-000000000001", "CoreML Model Specification"),
+    WEIGHTS: ("00000000-0000-4000-8000-000000000002", "CoreML Model Weights"),
+}
+"""Of the parts of a package; they need only differ within it."""
+
+
+@dataclass(frozen=True)
+class CoreML:
+    """One .mlpackage at batch 1."""
+
+    suffix: ClassVar[str] = ".mlpackage"
+    runtime: ClassVar[str] = "coreml"
+
+    precision: Precision = "fp32"
+    """Of weights and activations. Core ML's own default is "fp16", which its GPU and neural engine need."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in {"fp32", "fp16"}:
+            raise ConfigError(f"precision '{self.precision}' of coreml", hint="known: fp32, fp16")
+
+    @property
+    def layout(self) -> Layout:
+        """Core ML's tensors are channels first."""
+        return "nchw"
+
+    @property
+    def dynamic_batch(self) -> bool:
+        """Apps run images one at a time; the neural engine takes fixed shapes alone."""
+        return False
+
+    def version(self) -> str:
+        """Converter and version. Raises MissingDependency where it is not installed."""
+        try:
+            return f"coremltools {version('coremltools')}"
+        except PackageNotFoundError as error:
+            raise MissingDependency("coremltools", "coreml") from error
+
+    def write(self, network: Network, path: Path) -> None:
+        """Convert in eval mode and write one folder.
+
+        Raises:
+            ExportFailed: NaN in the weights, or coremltools refuses the network.
+            MissingDependency: coremltools is not installed.
+        """
+        module, inputs = prepared(network), example(network)
+        with converter(self.version(), network), tempfile.TemporaryDirectory() as folder:
+            model = self._convert(module, inputs)
+            saved = Path(folder) / "model.mlpackage"
+            model.save(str(saved))
+            specification = _with_plain_names(model.get_spec())
+            weights = _files(saved / "Data" / WEIGHTS)
+        _write_package(path, specification, weights)
+
+    def _convert(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+        import coremltools
+
+        program = torch.export.export(module, inputs)
+        return coremltools.convert(
+            program.run_decompositions({torch.ops.aten.alias.default: torch.clone}),
+            convert_to="mlprogram",
+            minimum_deployment_target=coremltools.target.iOS16,
+            compute_precision=coremltools.precision[{"fp32": "FLOAT32", "fp16": "FLOAT16"}[self.precision]],
+            skip_model_load=True,  # loading takes an Apple device
+        )
+
+
+def _with_plain_names(specification: Any) -> bytes:
+    """The specification with inputs and outputs named as in the other formats."""
+    import coremltools
+
+    description = specification.description
+    for role, features in (("input", description.input), ("output", description.output)):
+        for old, new in _plain_names(role, [feature.name for feature in features]):
+            if old != new:
+                coremltools.utils.rename_feature(specification, old, new)
+    content: bytes = specification.SerializeToString(deterministic=True)
+    return content
+
+
+def _plain_names(role: str, names: Sequence[str]) -> list[tuple[str, str]]:
+    plain = [role] if len(names) == 1 else [f"{role}_{index}" for index in range(len(names))]
+    return list(zip(names, plain, strict=True))
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()} if folder.is_dir() else {}
+
+
+def _write_package(path: Path, specification: bytes, weights: dict[str, bytes]) -> None:
+    data = path / "Data"
+    (data / SPECIFICATION).parent.mkdir(parents=True)
+    (data / SPECIFICATION).write_bytes(specification)
+    parts = [SPECIFICATION, *([WEIGHTS] if weights else [])]
+    for name, content in weights.items():
+        (data / WEIGHTS).mkdir(exist_ok=True)
+        (data / WEIGHTS / name).write_bytes(content)
+    entries = {
+        IDENTIFIERS[part][0]: {
+            "author": "com.apple.CoreML",
+            "description": IDENTIFIERS[part][1],
+            "name": part.name,
+            "path": part.as_posix(),
+        }
+        for part in parts
+    }
+    root = IDENTIFIERS[SPECIFICATION][0]
+    manifest = {"fileFormatVersion": "1.0.0", "itemInfoEntries": entries, "rootModelIdentifier": root}
+    (path / MANIFEST).write_text(json.dumps(manifest, indent=4) + "\n")
+
+
+plugin = CoreML

@@ -1,0 +1,113 @@
+"""Writes .pte files with ExecuTorch, everything that XNNPACK takes lowered to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from deploy_prune.conversion import converter, example, prepared
+from deploy_prune.errors import MissingDependency
+from deploy_prune.values import Layout, Network, Precision
+
+BATCH_NORM = torch.ops.aten.batch_norm.default
+CONVOLUTIONS = frozenset((torch.ops.aten.conv1d.default, torch.ops.aten.conv2d.default, torch.ops.aten.conv3d.default))
+
+
+@dataclass(frozen=True)
+class ExecuTorch:
+    """One .pte file at batch 1 with the weights inside; what XNNPACK lacks runs on ExecuTorch's own kernels."""
+
+    suffix: ClassVar[str] = ".pte"
+    runtime: ClassVar[str] = "executorch"
+
+    @property
+    def layout(self) -> Layout:
+        """That of torch; inside, XNNPACK is channels last and transposes once."""
+        return "nchw"
+
+    @property
+    def dynamic_batch(self) -> bool:
+        """Memory is planned for one size. An upper bound could be given, but a file does not tell that it is one."""
+        return False
+
+    @property
+    def precision(self) -> Precision:
+        """As the network."""
+        return "fp32"
+
+    def version(self) -> str:
+        """Converter and version. Raises MissingDependency where it is not installed."""
+        try:
+            return f"executorch {version('executorch')}, torch {torch.__version__.partition('+')[0]}"
+        except PackageNotFoundError as error:
+            raise MissingDependency("executorch", "executorch") from error
+
+    def write(self, network: Network, path: Path) -> None:
+        """Convert in eval mode and write one file.
+
+        Raises:
+            ExportFailed: NaN in the weights, or ExecuTorch refuses the network.
+            MissingDependency: executorch is not installed.
+        """
+        module = prepared(network)
+        with converter(self.version(), network):
+            content = _program(module, example(network))
+        path.write_bytes(content)
+
+
+def _program(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+    """The bytes of the .pte file."""
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    exported = torch.export.export(_folded(module, inputs), inputs)
+    lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+    content: bytes = lowered.to_executorch().buffer
+    return content
+
+
+def _folded(module: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
+    """The same network with batch norms inside the convolutions before them.
+
+    ExecuTorch folds them as well, but (1.5.1) a convolution that is called twice gets the same norm in both places;
+    and its some twenty passes take two thirds of the time over a graph without norms.
+    """
+    network: Any = torch.export.export(module, inputs).module(check_guards=False)
+    for index, norm in enumerate(network.graph.find_nodes(op="call_function", target=BATCH_NORM)):
+        convolution = norm.args[0]
+        if convolution.target in CONVOLUTIONS and len(convolution.users) == 1:
+            _fold(network, convolution, norm, name=f"folded_{index}")
+    network.graph.eliminate_dead_code()
+    return GraphModule(network, network.graph)  # which takes over the constants that are still used
+
+
+def _fold(network: Any, convolution: Any, norm: Any, *, name: str) -> None:
+    """Fold one norm, unless it or the convolution computes what others keep as constants.
+
+    The folded weight is a new one: the convolution may be called elsewhere as well.
+    """
+    image, weight, *rest = convolution.args
+    nodes = (weight, rest[0] if rest else None, *norm.args[3:5], *norm.args[1:3])
+    tensors = dict((*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)))
+    known: list[Any] = [None if node is None else tensors.get(node.target) for node in nodes]
+    if known[2] is None or any(node is not None and tensor is None for node, tensor in zip(nodes, known, strict=True)):
+        return
+    weight, bias, mean, variance, scale, shift = known
+    folded = fuse_conv_bn_weights(weight, bias, mean, variance, norm.args[7], scale, shift)
+    with network.graph.inserting_before(convolution):
+        for kind, tensor in zip(("weight", "bias"), folded, strict=True):
+            network.register_parameter(f"{name}_{kind}", tensor)
+        constants = [network.graph.get_attr(f"{name}_{kind}") for kind in ("weight", "bias")]
+    convolution.args = (image, *constants, *rest[1:])
+    norm.replace_all_uses_with(convolution)
+    network.graph.erase_node(norm)
+
+
+plugin = ExecuTorch

@@ -1,0 +1,105 @@
+"""Writes .onnx files with torch's own exporter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from deploy_prune.conversion import converter, example, prepared, tensors_of
+from deploy_prune.errors import ConfigError, MissingDependency
+from deploy_prune.values import Layout, Network, Precision
+
+OLDEST_OPSET = 18
+"""What torch's exporter emits; older ones would need its version converter, which is not lossless."""
+
+
+@dataclass(frozen=True)
+class Onnx:
+    """One .onnx file with the weights inside, batch norms folded into the convolutions."""
+
+    suffix: ClassVar[str] = ".onnx"
+    runtime: ClassVar[str] = "onnxruntime"
+
+    opset: int = OLDEST_OPSET
+    dynamic_batch: bool = False
+    """Take any batch size instead of 1."""
+
+    def __post_init__(self) -> None:
+        if self.opset < OLDEST_OPSET:
+            raise ConfigError(f"opset {self.opset} of onnx", hint=f"{OLDEST_OPSET} or newer")
+
+    @property
+    def layout(self) -> Layout:
+        """ONNX's convolutions are channels first."""
+        return "nchw"
+
+    @property
+    def precision(self) -> Precision:
+        """As the network."""
+        return "fp32"
+
+    def version(self) -> str:
+        """Converter and version. Raises MissingDependency where it is not installed."""
+        try:
+            return f"torch.onnx {torch.__version__.partition('+')[0]}, onnxscript {version('onnxscript')}"
+        except PackageNotFoundError as error:
+            raise MissingDependency("onnxscript", "onnx") from error
+
+    def write(self, network: Network, path: Path) -> None:
+        """Convert in eval mode, check and write one file.
+
+        Raises:
+            ExportFailed: NaN in the weights, or the exporter refuses the network.
+            MissingDependency: onnx or onnxscript is not installed.
+        """
+        module = prepared(network)
+        # torch.export takes a batch of 1 for a constant, so that a free batch is traced with 2
+        inputs = example(network, batch=2 if self.dynamic_batch else 1)
+        try:
+            import onnx
+            import onnxscript  # noqa: F401 - torch imports it deep inside, where its absence reads badly
+        except ModuleNotFoundError as error:
+            raise MissingDependency(error.name or "onnx", "onnx") from error
+        with converter(self.version(), network):
+            model = self._convert(module, inputs)
+            onnx.checker.check_model(model, full_check=True)
+            content = model.SerializeToString()
+        path.write_bytes(content)
+
+    def _convert(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+        outputs = len(tensors_of(module(*inputs)))
+        batch = torch.export.Dim("batch", min=1)
+        program: Any = torch.onnx.export(
+            module,
+            inputs,
+            dynamo=True,
+            opset_version=self.opset,
+            input_names=_numbered("input", len(inputs)),
+            output_names=_numbered("output", outputs),
+            dynamic_shapes=tuple({0: batch} for _ in inputs) if self.dynamic_batch else None,
+            verbose=False,
+        )
+        model = program.model_proto
+        _forget_sources(model.graph)
+        return model
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [name] if count == 1 else [f"{name}_{index}" for index in range(count)]
+
+
+def _forget_sources(graph: Any) -> None:
+    """Drop the stack traces that torch notes at every node: they name the exporting machine's folders."""
+    graph.ClearField("metadata_props")
+    for part in (graph.node, graph.input, graph.output, graph.value_info, graph.initializer):
+        for entry in part:
+            entry.ClearField("metadata_props")
+            entry.ClearField("doc_string")
+
+
+plugin = Onnx

@@ -1,0 +1,56 @@
+"""One operator as it was called, and what happens to labels when nobody taught us the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from deploy_prune.graph.labels import LOCKED, constant
+from deploy_prune.graph.ledger import Ledger
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One operator as it was called."""
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    result: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the (first) result."""
+        first = self.result[0] if isinstance(self.result, tuple | list) else self.result
+        return tuple(first.shape)
+
+    def axis(self, position: int, dimensions: int) -> int:
+        """The argument `dim`, at this position or by name, counted from the front."""
+        axis = self.args[position] if len(self.args) > position else self.kwargs.get("dim", 0)
+        return int(axis) % dimensions
+
+
+Rule = Callable[[Ledger, Call], Sequence[Tensor]]
+"""Gives the labels of each result."""
+
+
+def unknown(ledger: Ledger, call: Call, *, why: str = "operator not known") -> Sequence[Tensor]:
+    """Nobody taught us this operator (or this use of it): whatever it reads stays."""
+    for tensor in tensors((call.args, call.kwargs)):
+        ledger.lock(ledger.labels(tensor), f"{why}: {ledger.where}")
+    return everywhere(LOCKED, call)
+
+
+def tensors(tree: Any) -> list[Tensor]:
+    """Every tensor among the arguments, in order."""
+    return [item for item in tree_flatten(tree)[0] if isinstance(item, Tensor)]
+
+
+def everywhere(value: int, call: Call) -> Sequence[Tensor]:
+    """One label for all elements of all results."""
+    results = call.result if isinstance(call.result, tuple | list) else (call.result,)
+    return [constant(value, item.shape if isinstance(item, Tensor) else ()) for item in results]

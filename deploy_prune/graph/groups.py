@@ -1,0 +1,171 @@
+"""From what met to what may be cut: ties are solved into units, units of one kind form a group."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor, nn
+
+from deploy_prune.graph.recording import Lock, Recording, Slots
+from deploy_prune.values import ChannelGraph, Gather, Group, Member
+
+
+def build(recording: Recording) -> ChannelGraph:
+    """Solve a recording."""
+    solved = _solve(recording)
+    groups, unit_of = _groups(recording, solved)
+    parameters = frozenset(name for name, tensor in recording.tensors.items() if isinstance(tensor, nn.Parameter))
+    return ChannelGraph(
+        groups=groups,
+        layers=tuple(recording.layers),
+        gathers=tuple(Gather(call.buffer, _units(call.labels, solved, unit_of)) for call in recording.gathers),
+        shapes={name: tuple(tensor.shape) for name, tensor in recording.tensors.items()},
+        parameters=parameters,
+        fixed_macs=recording.fixed_macs,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    component: np.ndarray
+    """Label -> component, numbered by first occurrence."""
+    reasons: dict[int, str]
+    """Locked component -> why."""
+    pins: dict[int, str]
+    """Components to lock unless they are the only one of their kind (a one-channel gate)."""
+    residual: np.ndarray
+    """Components that meet in a residual add, bool per component."""
+
+
+def _solve(recording: Recording) -> _Solved:
+    count = recording.labels_used
+    left = _joined([tie.left for tie in recording.ties])
+    right = _joined([tie.right for tie in recording.ties])
+    edges = coo_matrix((np.ones(left.size, dtype=np.int8), (left, right)), shape=(count, count))
+    components, component = connected_components(edges, directed=False)
+    reasons, pins = (_reasons(component, locks) for locks in (recording.locks, recording.pins))
+    residual = np.zeros(components, dtype=bool)
+    streams = _joined(recording.residuals)
+    residual[component[streams[streams >= 0]]] = True
+    return _Solved(component, reasons, pins, residual)
+
+
+def _reasons(component: np.ndarray, locks: list[Lock]) -> dict[int, str]:
+    """Component -> the first reason given."""
+    reasons: dict[int, str] = {}
+    for lock in locks:
+        for number in np.unique(component[lock.labels.numpy()]):
+            reasons.setdefault(int(number), lock.reason)
+    return reasons
+
+
+def _joined(parts: list[Tensor]) -> np.ndarray:
+    return torch.cat(parts).numpy() if parts else np.empty(0, dtype=np.int64)
+
+
+def _groups(recording: Recording, solved: _Solved) -> tuple[tuple[Group, ...], dict[int, int]]:
+    """Components with the same places form a group; also component -> global unit number."""
+    axes = list(recording.slots.values())
+    alike: dict[tuple[bytes, str | None], list[tuple[int, np.ndarray]]] = {}
+    found = [(number, places.tobytes(), indices) for number, places, indices in _places(axes, solved.component)]
+    kinds = Counter(places for _, places, _ in found)
+    for number, places, indices in found:
+        pinned = solved.pins.get(number) if kinds[places] > 1 else None
+        alike.setdefault((places, solved.reasons.get(number, pinned)), []).append((number, indices))
+    producers = {(layer.weight, layer.output_axis): order for order, layer in enumerate(recording.layers)}
+    drafts = [_draft(axes, key, units, producers) for key, units in alike.items()]
+    drafts.sort(key=lambda draft: draft.order)
+    return _named(drafts, solved)
+
+
+def _places(axes: list[Slots], component: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Per component: its number, the axes it has an index in (repeated per index), and those indices."""
+    axis = np.repeat(np.arange(len(axes)), [slots.size for slots in axes])
+    index = np.concatenate([np.arange(slots.size) for slots in axes]) if axes else np.empty(0, dtype=np.int64)
+    order = np.lexsort((index, axis, component))
+    bounds = np.flatnonzero(np.diff(component[order])) + 1
+    starts = [0, *bounds.tolist()] if order.size else []
+    for start, stop in zip(starts, [*starts[1:], order.size], strict=True):
+        chosen = order[start:stop]
+        yield int(component[chosen[0]]), axis[chosen], index[chosen]
+
+
+@dataclass(frozen=True, eq=False)
+class _Draft:
+    order: tuple[int, int]
+    name: str
+    members: tuple[Member, ...]
+    channels_per_unit: int
+    components: tuple[int, ...]
+    locked: str | None
+
+
+def _draft(
+    axes: list[Slots],
+    key: tuple[bytes, str | None],
+    units: list[tuple[int, np.ndarray]],
+    producers: dict[tuple[str, int], int],
+) -> _Draft:
+    places = np.frombuffer(key[0], dtype=np.int64)
+    table = np.stack([indices for _, indices in units])
+    columns = [np.flatnonzero(places == place) for place in dict.fromkeys(places.tolist())]
+    members = [Member(axes[places[at[0]]].parameter, axes[places[at[0]]].axis, table[:, at]) for at in columns]
+    # Made by a layer, else a vector of its own (a scale), else columns that read what no layer makes.
+    last = len(producers)
+    rank = [
+        (producers.get((member.parameter, member.axis), last + member.axis), at) for at, member in enumerate(members)
+    ]
+    order, at = min(rank)
+    first = members[at]
+    rows = np.argsort(first.indices[:, 0], kind="stable")
+    members = [Member(member.parameter, member.axis, member.indices[rows]) for member in members]
+    return _Draft(
+        order=(order, int(first.indices.min())),
+        name=_name(first, made=order < last),
+        members=tuple(members),
+        channels_per_unit=first.indices.shape[1],
+        components=tuple(units[row][0] for row in rows),
+        locked=key[1],
+    )
+
+
+def _name(member: Member, *, made: bool) -> str:
+    """Of the layer that makes the units; columns that read what no layer makes (an image) are its input."""
+    layer = member.parameter.rpartition(".")[0] or member.parameter
+    return layer if made or member.axis == 0 else f"{layer}.input"
+
+
+def _named(drafts: list[_Draft], solved: _Solved) -> tuple[tuple[Group, ...], dict[int, int]]:
+    seen: dict[str, int] = {}
+    groups: list[Group] = []
+    unit_of: dict[int, int] = {}
+    for draft in drafts:
+        seen[draft.name] = seen.get(draft.name, 0) + 1
+        suffix = f"#{seen[draft.name]}" if seen[draft.name] > 1 else ""
+        for component in draft.components:
+            unit_of[component] = len(unit_of)
+        groups.append(
+            Group(
+                name=draft.name + suffix,
+                width=len(draft.components),
+                channels_per_unit=draft.channels_per_unit,
+                members=draft.members,
+                residual=bool(solved.residual[list(draft.components)].any()),
+                locked=draft.locked,
+            )
+        )
+    return tuple(groups), unit_of
+
+
+def _units(labels: Tensor, solved: _Solved, unit_of: dict[int, int]) -> np.ndarray:
+    line = labels.numpy()
+    numbers = np.full(line.shape, -1, dtype=np.int64)
+    real = line >= 0
+    numbers[real] = [unit_of[int(number)] for number in solved.component[line[real]]]
+    return numbers

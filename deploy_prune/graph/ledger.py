@@ -1,0 +1,107 @@
+"""The ledger of one traced forward pass: which tensor carries which labels, and what the rules say about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from deploy_prune.graph.labels import LOCKED, NEUTRAL, align, along, compact, constant, varying
+from deploy_prune.graph.recording import Lock, Recording, Slots, Tie
+
+
+class Ledger:
+    """What a rule may ask and say while a network is traced; everything said ends up in the recording."""
+
+    def __init__(self, recording: Recording, constants: Mapping[str, Tensor], whole_groups: Mapping[str, bool]) -> None:
+        self.recording = recording
+        self.constants = constants
+        self.whole_groups = whole_groups
+        self.names = {id(tensor): name for name, tensor in recording.tensors.items()}
+        self.where = "the start of forward"
+        self._labels: dict[int, Tensor] = {}
+        self._axes: dict[int, tuple[str, tuple[int, ...]]] = {}
+        self._roots: dict[int, int] = {}
+
+    # --- what the rules ask ---
+
+    def labels(self, tensor: Tensor) -> Tensor:
+        """The label of every element. Content nobody labelled cannot be removed."""
+        known = self._labels.get(id(tensor))
+        if known is not None:
+            return known
+        shape = tuple(tensor.shape)
+        name = self.names.get(id(tensor))
+        if name is None:
+            return constant(LOCKED, shape)
+        axes = [axis for axis, size in enumerate(shape) if size > 1]
+        if len(axes) == 1:
+            return along(self.slots(name, axes[0]), axes[0], shape)
+        return constant(LOCKED if axes else NEUTRAL, shape)
+
+    def weight(self, tensor: Tensor) -> tuple[str, tuple[int, ...]] | None:
+        """The parameter that this tensor is (or is a transposed view of) and its axes in the tensor's order."""
+        if id(tensor) in self.names:
+            return self.names[id(tensor)], tuple(range(tensor.dim()))
+        return self._axes.get(id(tensor))
+
+    def slots(self, parameter: str, axis: int) -> Tensor:
+        """Labels of one axis of a parameter, made when first asked for; shape (size,)."""
+        recording = self.recording
+        if (parameter, axis) not in recording.slots:
+            size = recording.tensors[parameter].shape[axis]
+            recording.slots[parameter, axis] = Slots(parameter, axis, recording.labels_used, size)
+            recording.labels_used += size
+        known = recording.slots[parameter, axis]
+        return torch.arange(known.first, known.first + known.size)
+
+    # --- what the rules say ---
+
+    def tie(self, left: Tensor, right: Tensor) -> None:
+        """Element by element: removed together or not at all. Shapes must broadcast."""
+        shape = torch.broadcast_shapes(left.shape, right.shape)  # type: ignore[no-untyped-call]
+        left, right = align(left, shape)[0], align(right, shape)[0]
+        axes = {*varying(left), *varying(right)}
+        left, right = compact(left, tuple(axes)).reshape(-1), compact(right, tuple(axes)).reshape(-1)
+        for one, other in ((left, right), (right, left)):
+            if bool((one == LOCKED).any()):
+                self.lock(other[one == LOCKED], f"tied to fixed content by {self.where}")
+        both = (left >= 0) & (right >= 0) & (left != right)
+        if bool(both.any()):
+            self.recording.ties.append(Tie(left[both], right[both], self.where))
+
+    def lock(self, labels: Tensor, reason: str = "") -> None:
+        """These may not be removed."""
+        found = compact(labels).reshape(-1)
+        found = found[found >= 0]
+        if found.numel():
+            self.recording.locks.append(Lock(found, reason or self.where))
+
+    def pin(self, labels: Tensor) -> None:
+        """One channel acts on many: `y * y[:, :1]` would take another one once it is gone."""
+        found = compact(labels).reshape(-1)
+        found = found[found >= 0]
+        if found.numel():
+            self.recording.pins.append(Lock(found, f"picked and broadcast by {self.where}"))
+
+    def transposed(self, tensor: Tensor, parameter: str, axes: tuple[int, ...]) -> None:
+        """`tensor` is a view of a parameter with its axes in this order."""
+        self._axes[id(tensor)] = (parameter, axes)
+
+    def viewed(self, view: Tensor, base: Tensor) -> None:
+        """`view` shares the memory of `base`."""
+        self._roots[id(view)] = self._roots.setdefault(id(base), id(base))
+
+    def label(self, tensor: Tensor, labels: Tensor, *, in_place: bool) -> None:
+        """The labels of a result; the tensor must be kept alive, as it is known by its identity."""
+        before = self._labels.get(id(tensor))
+        if in_place and before is not None and id(tensor) in self._roots and not torch.equal(before, labels):
+            # A write through a view changes its base, whose labels we cannot rewrite: nobody may cut either.
+            root = self._roots[id(tensor)]
+            for touched in (before, labels, self._labels.get(root, labels)):
+                self.lock(touched, f"written through a view by {self.where}")
+            if root in self._labels:
+                self._labels[root] = constant(LOCKED, self._labels[root].shape)
+            labels = constant(LOCKED, labels.shape)
+        self._labels[id(tensor)] = labels

@@ -1,0 +1,53 @@
+"""Runs an operator on meta tensors; where its result has the shape of its input, without asking torch.
+
+torch computes shapes of activations and batch norms by decomposing them in Python, which is half of a trace.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SAME_SHAPE = frozenset(
+    [
+        "relu",
+        "relu6",
+        "hardtanh",
+        "hardswish",
+        "hardsigmoid",
+        "silu",
+        "sigmoid",
+        "gelu",
+        "leaky_relu",
+        "elu",
+        "mish",
+        "tanh",
+    ]
+)
+
+
+def name_of(func: Any) -> str:
+    """An operator's name, the in-place variant's without its underscore; other libraries' with their namespace."""
+    name: str = func._schema.name.removeprefix("aten::")
+    return name.removesuffix("_") if func._schema.is_mutable else name
+
+
+def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The operator's result on meta."""
+    name = name_of(func)
+    if name in SAME_SHAPE and args[0].is_floating_point() and "out" not in kwargs:
+        return args[0] if func._schema.is_mutable else torch.empty_like(args[0])
+    if name == "native_batch_norm" and _fits(args):
+        return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
+    if func is torch.ops.aten._to_copy.default:
+        kwargs = {**kwargs, "device": torch.device("meta")}
+    return func(*args, **kwargs)
+
+
+def _fits(args: tuple[Any, ...]) -> bool:
+    """Inference with statistics of the input's own size; anything else is torch's to refuse."""
+    source, *statistics, training = args[:6]
+    channels = source.shape[1] if source.dim() > 1 else None
+    return not training and all(each.shape == (channels,) for each in statistics if isinstance(each, Tensor))

@@ -1,0 +1,147 @@
+"""Runs a network once on meta tensors and records which labels meet: every ATen operator passes by here."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+from deploy_prune.errors import TraceError
+from deploy_prune.graph import meta, operators
+from deploy_prune.graph.labels import LOCKED, compact, constant
+from deploy_prune.graph.ledger import Ledger
+from deploy_prune.graph.recording import Recording
+
+_TORCH = str(Path(torch.__file__).parent) + "/"
+_GRAPH = str(Path(__file__).parent) + "/"
+
+
+class BrokenForward(TraceError):
+    """The forward pass failed; `labels` are those of the operator that failed (or ran last)."""
+
+    def __init__(self, message: str, recorder: Recorder) -> None:
+        ledger = recorder.ledger
+        super().__init__(f"the network cannot be run: {message}", hint=f"at {ledger.where}")
+        touched = [compact(ledger.labels(tensor)).reshape(-1) for tensor in recorder.touched]
+        self.where = ledger.where
+        self.recording = ledger.recording
+        self.labels = torch.cat(touched) if touched else constant(LOCKED, (0,))
+
+
+def record(
+    module: nn.Module, input_shapes: Sequence[tuple[int, ...]], *, whole_groups: Mapping[str, bool]
+) -> Recording:
+    """Trace `module` in eval mode at batch 1; the module itself is neither run nor changed.
+
+    A grouped convolution is cut as `whole_groups` says for its weight, else in the finer way.
+
+    Raises:
+        BrokenForward: the forward pass fails, or decides by the values of its tensors.
+        TraceError: the module cannot be copied.
+    """
+    twin, named = on_meta(module)
+    constants = {name: tensor for name, tensor in _named(module) if not tensor.is_floating_point()}
+    ledger = Ledger(Recording(tensors=named), constants, whole_groups)
+    recorder = Recorder(ledger)
+    precision = next((each.dtype for each in twin.parameters() if each.is_floating_point()), None)
+    inputs = [torch.empty((1, *shape), dtype=precision, device="meta") for shape in input_shapes]
+    with torch.no_grad(), _explained(recorder), recorder:
+        outputs = twin(*inputs)
+    for output in tree_flatten(outputs)[0]:
+        if isinstance(output, Tensor):
+            ledger.lock(ledger.labels(output), "model output")
+    return ledger.recording
+
+
+def on_meta(module: nn.Module, *, integers: bool = True) -> tuple[nn.Module, dict[str, Tensor]]:
+    """A copy in eval mode whose tensors have shapes but no data, and those tensors by name.
+
+    With `integers=False` integer tensors (index maps) keep their data.
+    """
+    memo: dict[int, Tensor] = {}
+    named: dict[str, Tensor] = {}
+    for name, tensor in _named(module):
+        if not (integers or tensor.is_floating_point()):
+            continue
+        ghost = torch.empty_like(tensor, device="meta")
+        memo[id(tensor)] = nn.Parameter(ghost, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else ghost
+        named[name] = memo[id(tensor)]
+    try:
+        return copy.deepcopy(module, memo).eval(), named
+    except (RuntimeError, TypeError) as error:
+        hint = "a module must survive copy.deepcopy: keep no activations or handles in it"
+        raise TraceError(f"the network cannot be copied: {error}", hint=hint) from error
+
+
+def _named(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+@contextmanager
+def _explained(recorder: Recorder) -> Iterator[None]:
+    """Any failure of the user's forward, with the operator it happened at."""
+    try:
+        yield
+    except TraceError:
+        raise
+    except Exception as error:
+        message = str(error).splitlines()[0] if str(error) else ""
+        raise BrokenForward(f"{type(error).__name__}: {message}", recorder) from error
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Gives every operator's result its labels, by the rules of `operators`."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.ledger = ledger
+        self.touched: list[Tensor] = []
+        self._alive: list[Any] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operator on meta, then label what it returned."""
+        del types
+        args, kwargs = tree_map(_to_meta, args), tree_map(_to_meta, kwargs or {})
+        self.ledger.where = f"{func} at {_source_line()}"
+        self.touched = [item for item in tree_flatten((args, kwargs))[0] if isinstance(item, Tensor)]
+        result = meta.run(func, args, kwargs)
+        labelled = operators.apply(self.ledger, func, args, kwargs, result)
+        self._alive.append((args, result))
+        results = result if isinstance(result, tuple | list) else (result,)
+        if self.touched and not func._schema.is_mutable and any(each.alias_info for each in func._schema.returns):
+            for view in results:
+                self.ledger.viewed(view, self.touched[0])
+        for tensor, labels in zip(results, labelled, strict=False):
+            if isinstance(tensor, Tensor):
+                self.ledger.label(tensor, labels, in_place=func._schema.is_mutable)
+        return result
+
+
+def _to_meta(item: Any) -> Any:
+    return item.to("meta") if isinstance(item, Tensor) and item.device.type != "meta" else item
+
+
+def _source_line() -> str:
+    """The innermost line that is neither torch's nor ours: the user's forward."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith((_TORCH, _GRAPH)) and not name.startswith("<"):
+            break
+        frame = frame.f_back
+    return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def _short(filename: str) -> str:
+    """A path without the folders that differ from machine to machine."""
+    parts = Path(filename).parts
+    return "/".join(parts[-3:] if "site-packages" in parts else parts[-2:])

@@ -1,0 +1,217 @@
+"""Labelled images in memory, in folders or in a tar (which is never extracted), and how they are split."""
+
+from __future__ import annotations
+
+import io
+import logging
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from deploy_prune.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm"))
+THREADS = 4  # Pillow releases the interpreter's lock while it decodes
+# What Pillow raises for bytes that are no image, or not a whole one.
+BROKEN = (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+NAMED_WHEN_SKIPPED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayImages:
+    """Images in memory, uint8 (images, height, width, channels); resized when read if another `size` is asked for."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    size: tuple[int, int] | None = None
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """See `values.ImageSet`."""
+        taken = self.pixels[indices]
+        return taken if self.size in (None, taken.shape[1:3]) else resize(taken, self.size)
+
+
+@dataclass(frozen=True)
+class Blob:
+    """One encoded image: a whole file, or `length` bytes of a tar."""
+
+    name: str
+    """Path below the root, with forward slashes."""
+    path: Path
+    offset: int = 0
+    length: int = -1
+
+    def read(self) -> bytes:
+        """The encoded bytes."""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.length)
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a photograph becomes `size` (height, width): scale until it covers size / crop, cut out the centre."""
+
+    size: tuple[int, int]
+    crop: float = 1.0
+    interpolation: Image.Resampling = Image.Resampling.BILINEAR
+
+    def apply(self, encoded: bytes) -> np.ndarray:
+        """uint8 (height, width, 3)."""
+        with Image.open(io.BytesIO(encoded)) as opened:
+            image = opened.convert("RGB")
+        height, width = self.size
+        scale = max(height / image.height, width / image.width) / self.crop
+        if scale != 1:
+            scaled = max(width, round(image.width * scale)), max(height, round(image.height * scale))
+            image = image.resize(scaled, self.interpolation)
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        return np.asarray(image.crop((left, top, left + width, top + height)))
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImages:
+    """Images in files, decoded whenever they are read."""
+
+    blobs: Sequence[Blob]
+    labels: np.ndarray
+    framing: Framing
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """See `values.ImageSet`. Raises DataError for a file that broke after it was checked."""
+        chosen = [self.blobs[int(index)] for index in indices]
+        out = np.empty((len(chosen), *self.framing.size, 3), np.uint8)
+        for place, (blob, image) in enumerate(zip(chosen, _decoded(chosen, self.framing.apply), strict=True)):
+            if image is None:
+                raise DataError(f"{blob.path}: {blob.name} cannot be decoded", hint="remove the image")
+            out[place] = image
+        return out
+
+
+def list_images(root: Path) -> list[Blob]:
+    """The image files below a folder, or in an uncompressed .tar, sorted by name.
+
+    Raises:
+        DataError: there is no such folder or tar, it cannot be read, or holds no image.
+    """
+    blobs = _in_folder(root) if root.is_dir() else _in_tar(root)
+    found = sorted((blob for blob in blobs if _is_image(blob.name)), key=lambda blob: blob.name)
+    if not found:
+        raise DataError(f"{root} holds no images", hint=f"images end in {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def whole_images(blobs: Sequence[Blob]) -> np.ndarray:
+    """Which images can be decoded: bool (images,). The others are logged.
+
+    Headers and end marks are looked at; only an image without an end mark is decoded to be sure.
+    """
+    return report_broken(blobs, _decoded(blobs, _probe))
+
+
+def decode_all(blobs: Sequence[Blob], framing: Framing) -> tuple[np.ndarray, np.ndarray]:
+    """All images in memory, and which of them could be decoded: uint8 (images, h, w, 3), bool (images,)."""
+    pixels = np.zeros((len(blobs), *framing.size, 3), np.uint8)
+
+    def place() -> Iterator[np.ndarray | None]:
+        for index, image in enumerate(_decoded(blobs, framing.apply)):
+            if image is not None:
+                pixels[index] = image
+            yield image
+
+    return pixels, report_broken(blobs, place())
+
+
+def report_broken(blobs: Sequence[Blob], results: Iterable[object]) -> np.ndarray:
+    """Which results are there: bool (images,). Logs how many are not, and the first few names.
+
+    Raises:
+        DataError: none is.
+    """
+    whole = np.fromiter((result is not None for result in results), bool, len(blobs))
+    broken = [blob.name for blob, good in zip(blobs, whole, strict=True) if not good]
+    if len(broken) == len(blobs):
+        raise DataError(f"none of the {len(blobs)} images can be decoded, such as {broken[0]}")
+    if broken:
+        shown = ", ".join(broken[:NAMED_WHEN_SKIPPED])
+        more = "" if len(broken) <= NAMED_WHEN_SKIPPED else ", ..."
+        logger.warning("skipped %d of %d images that cannot be decoded: %s%s", len(broken), len(blobs), shown, more)
+    return whole
+
+
+def split_indices(labels: np.ndarray, shares: Sequence[float], *, seed: int) -> tuple[np.ndarray, ...]:
+    """Sorted indices of one part per share, each with its share of every class (to within about two images).
+
+    Shares of less than 1 in sum leave images over. Images are shuffled within their class, classes are laid in a
+    row, and an image's place in the row decides its part; so classes with a single image are spread over the
+    parts too.
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    row = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    # The golden ratio's multiples fill [0, 1) evenly at every length, so every class gets every share.
+    position = (np.arange(len(row)) * 0.6180339887498949) % 1.0
+    edges = np.concatenate(([0.0], np.cumsum(shares)))
+    edges[-1] += 1e-9
+    parts = ((position >= low) & (position < high) for low, high in pairwise(edges))
+    return tuple(np.sort(row[part]) for part in parts)
+
+
+def resize(pixels: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """Bilinear, image by image: uint8 (images, h, w, channels) -> (images, *size, channels)."""
+    assert size
+    out = np.empty((len(pixels), *size, pixels.shape[3]), np.uint8)
+    for index, image in enumerate(pixels):
+        out[index] = np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    return out
+
+
+def _in_folder(root: Path) -> Iterator[Blob]:
+    for path in root.rglob("*"):
+        if path.is_file():
+            yield Blob(path.relative_to(root).as_posix(), path)
+
+
+def _in_tar(path: Path) -> list[Blob]:
+    if not path.is_file():
+        raise DataError(f"{path} does not exist", hint="give a folder or a .tar of images")
+    try:
+        # "r:" refuses compression: images are read in place, by offset.
+        with tarfile.open(path, "r:") as tar:
+            members = [member for member in tar if member.isreg() and not member.sparse]
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(f"{path} is no readable .tar: {error}", hint="a compressed tar must be unpacked") from error
+    return [Blob(member.name.removeprefix("./"), path, member.offset_data, member.size) for member in members]
+
+
+def _is_image(name: str) -> bool:
+    pure = PurePosixPath(name)
+    return pure.suffix.lower() in SUFFIXES and not pure.name.startswith(".")
+
+
+def _decoded(blobs: Sequence[Blob], work: Callable[[bytes], np.ndarray]) -> Iterator[np.ndarray | None]:
+    def attempt(blob: Blob) -> np.ndarray | None:
+        try:
+            return work(blob.read())
+        except BROKEN:
+            return None  # the caller counts and names it
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        # In slices: `map` would otherwise queue, and so keep, every decoded image of a large set.
+        for start in range(0, len(blobs), 1024):
+            yield from pool.map(attempt, blobs[start : start + 1024])
+
+
+def _probe(encoded: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(encoded)) as image:
+        end_mark = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(image.format or "")
+        if end_mark is None or end_mark not in encoded[-32:]:
+            image.load()
+        return np.asarray(image.size)

@@ -1,0 +1,38 @@
+"""The contract of a pruning method: a scorer says how much every unit matters, a selector which units stay.
+
+How many units a group keeps and which ones are two questions; a method answers one or both, so that methods
+compose. A method knows the study alone: it imports no stage of the pipeline.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from deploy_prune.values import ChannelGraph, Data, Network, Scores, Selection, Widths
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What a method works with."""
+
+    network: Network
+    graph: ChannelGraph
+    data: Data | None
+    seed: int
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Answers how much every unit matters (and so, under a budget, how many stay)."""
+
+    def score(self, study: Study) -> Scores:
+        """A number per unit of every free group, higher is more important."""
+
+
+@runtime_checkable
+class Selector(Protocol):
+    """Answers which units stay at given widths."""
+
+    def select(self, study: Study, widths: Widths) -> Selection:
+        """Exactly `widths[group]` units of every group (fewer, if the method stops by itself)."""

@@ -1,0 +1,145 @@
+"""Reads protobuf's wire format, field by field: all that a Core ML specification needs, without its generated classes.
+
+Importing Core ML's own classes imports coremltools, and with it torch; besides, a reader that shares no code with the
+writer also notices what the writer got wrong.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+FIXED_BYTES = {FIXED64: 8, FIXED32: 4}
+
+Field = int | bytes
+Fields = Mapping[int, list[Field]]
+"""Field number -> what stands there, in order: whole numbers for varints, bytes for all else."""
+
+
+class Malformed(ValueError):
+    """Bytes that are no message."""
+
+
+def fields(message: bytes) -> Fields:
+    """The fields of one message, not looked into.
+
+    Raises:
+        Malformed: truncated, or not protobuf.
+    """
+    found: dict[int, list[Field]] = {}
+    for number, value in _walk(message):
+        found.setdefault(number, []).append(value)
+    return found
+
+
+def messages(found: Fields, number: int) -> list[bytes]:
+    """The messages (or byte strings) in a field."""
+    values = found.get(number, [])
+    if not all(isinstance(value, bytes) for value in values):
+        raise Malformed(f"field {number} is a number")
+    return [value for value in values if isinstance(value, bytes)]
+
+
+def message(found: Fields, number: int) -> bytes:
+    """The message in a field that is not repeated; an absent one is empty. The last counts, as protobuf says."""
+    return (messages(found, number) or [b""])[-1]
+
+
+def text(found: Fields, number: int) -> str:
+    """The string in a field."""
+    return decoded(message(found, number))
+
+
+def decoded(content: bytes) -> str:
+    """A string's bytes as text."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise Malformed("a name is not UTF-8") from error
+
+
+def integer(found: Fields, number: int) -> int:
+    """The whole number in a field; 0 where it is absent, as protobuf leaves zeros out."""
+    value = (found.get(number) or [0])[-1]
+    if not isinstance(value, int):
+        raise Malformed(f"field {number} is not a number")
+    return value
+
+
+def integers(found: Fields, number: int) -> list[int]:
+    """A repeated whole number, packed or not, negative ones in two's complement of 64 bits."""
+    values: list[int] = []
+    for value in found.get(number, []):
+        if isinstance(value, int):
+            values.append(value)
+        else:
+            position = 0
+            while position < len(value):
+                each, position = _varint(value, position)
+                values.append(each)
+    return [value - (1 << 64) if value >> 63 else value for value in values]
+
+
+def floats(found: Fields, number: int, dtype: str) -> np.ndarray:
+    """A repeated float or double, packed or not."""
+    content = b"".join(messages(found, number))
+    if len(content) % np.dtype(dtype).itemsize:
+        raise Malformed(f"field {number} holds part of a number")
+    return np.frombuffer(content, dtype)
+
+
+def mapping(found: Fields, number: int) -> dict[str, bytes]:
+    """A map from strings to messages."""
+    entries = map(fields, messages(found, number))
+    return {text(entry, 1): message(entry, 2) for entry in entries}
+
+
+def _walk(content: bytes) -> Iterator[tuple[int, Field]]:
+    position = 0
+    while position < len(content):
+        tag, position = _varint(content, position)
+        number, kind = tag >> 3, tag & 7
+        value: Field
+        if kind == VARINT:
+            value, position = _varint(content, position)
+        else:
+            if kind == BYTES:
+                length, position = _varint(content, position)
+            elif kind in FIXED_BYTES:
+                length = FIXED_BYTES[kind]
+            else:
+                raise Malformed(f"wire type {kind} at byte {position}")
+            value, position = content[position : position + length], position + length
+            if position > len(content):
+                raise Malformed(f"ends within field {number}")
+        if number == 0:
+            raise Malformed(f"field number 0 at byte {position}")
+        yield number, value
+
+
+def _varint(content: bytes, position: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= len(content):
+            raise Malformed("ends within a number")
+        byte = content[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & ((1 << 64) - 1), position
+    raise Malformed(f"an endless number at byte {position}")
+
+
+def unpacked(layout: str, content: bytes, offset: int) -> tuple[int, ...]:
+    """As `struct.unpack_from`, for whole numbers.
+
+    Raises:
+        Malformed: the content ends before.
+    """
+    try:
+        return struct.unpack_from(layout, content, offset)
+    except struct.error as error:
+        raise Malformed(f"ends within the header at byte {offset}") from error

@@ -1,0 +1,55 @@
+"""The user's own network: `path/to/file.py:factory`, where `factory(num_classes=...)` returns an `nn.Module`.
+
+The factory may return a `Network` instead, where there is more to say (several inputs). With a plain module the
+input shape is the one that was asked for, else 3x224x224; without a number of classes the factory is called
+without the keyword and its first answer is counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from deploy_prune import plugins
+from deploy_prune.errors import ConfigError
+from deploy_prune.values import Network
+
+DEFAULT_SHAPE = (3, 224, 224)
+
+
+@dataclass(frozen=True)
+class FileModel:
+    """Calls a function of the user's own file (and so runs the file)."""
+
+    def build(self, rest: str, *, classes: int | None, input_shape: tuple[int, int, int] | None) -> Network:
+        """See the contract."""
+        factory = plugins.function(rest)
+        try:
+            made = factory() if classes is None else factory(num_classes=classes)
+        except Exception as error:
+            hint = "it is called as factory(num_classes=N), or without arguments when no number of classes is known"
+            raise ConfigError(f"{rest} failed: {type(error).__name__}: {error}", hint=hint) from error
+        if isinstance(made, Network):
+            return made
+        if not isinstance(made, nn.Module):
+            raise ConfigError(f"{rest} returned a {type(made).__name__}", hint="return an nn.Module or a Network")
+        shape = input_shape or DEFAULT_SHAPE
+        counted = classes if classes is not None else _count_classes(rest, made, shape)
+        return Network(address=rest, module=made, input_shapes=(shape,), classes=counted)
+
+
+def _count_classes(address: str, module: nn.Module, shape: tuple[int, int, int]) -> int:
+    try:
+        with torch.no_grad():
+            output = module.eval()(torch.zeros(1, *shape))
+    except Exception as error:
+        text = f"{address} does not run on an input of {shape}: {type(error).__name__}: {error}"
+        raise ConfigError(text, hint="set the input shape") from error
+    if not isinstance(output, torch.Tensor) or output.ndim != 2:
+        raise ConfigError(f"{address} does not return logits (batch, classes)", hint="return a Network instead")
+    return output.shape[1]
+
+
+plugin = FileModel

@@ -1,0 +1,87 @@
+"""Plugins are files: the file name is the name on the command line, `plugin` in it is what is built.
+
+A plural package is a kind (`methods`, `exporters`, ...). Each of its files ends in `plugin = SomeClass`, a
+frozen dataclass whose fields are its options and that fulfils the contract in the package's `__init__`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deploy_prune.errors import ConfigError, MissingDependency, UnknownName
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """The plugins of a kind, sorted; imports none of them."""
+    package = importlib.import_module(f"deploy_prune.{kind}")
+    found = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return tuple(sorted(name for name in found if not name.startswith("_")))
+
+
+def load(kind: str, name: str) -> Any:
+    """The class of a plugin, unbuilt.
+
+    Raises:
+        UnknownName: no file of that name.
+        MissingDependency: the file needs torch, and it is not installed.
+    """
+    if name not in names(kind):
+        raise UnknownName(kind.rstrip("s"), name, names(kind))
+    try:
+        return importlib.import_module(f"deploy_prune.{kind}.{name}").plugin
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("deploy_prune"):
+            raise
+        raise MissingDependency(error.name or name, "prune") from error
+
+
+def build(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Any:
+    """A plugin with its options set.
+
+    Raises:
+        UnknownName: no such plugin, or no such option.
+        ConfigError: an option has a value that the plugin refuses.
+    """
+    cls = load(kind, name)
+    fields = {field.name for field in dataclasses.fields(cls)}
+    for key in options or {}:
+        if key not in fields:
+            raise UnknownName(f"option of {name}", key, fields)
+    try:
+        return cls(**(options or {}))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{kind.rstrip('s')} '{name}': {error}") from error
+
+
+def function(address: str) -> Any:
+    """The object that `path/to/file.py:name` names; the file is the user's own code and is executed.
+
+    Raises:
+        ConfigError: no such file, no such name, or the file fails while it is imported.
+    """
+    path_text, _, attribute = address.rpartition(":")
+    path = Path(path_text)
+    if not path_text or not attribute.isidentifier():
+        raise ConfigError(f"'{address}' is no address of a function", hint="write path/to/file.py:name")
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist", hint=f"'{address}' should name a Python file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ConfigError(f"{path} could not be imported: {type(error).__name__}: {error}") from error
+    if attribute not in vars(module):
+        public = (name for name in vars(module) if not name.startswith("_"))
+        raise UnknownName(f"name in {path}", attribute, public)
+    return vars(module)[attribute]

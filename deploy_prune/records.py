@@ -1,0 +1,139 @@
+"""What reaches disk: JSON with a schema number, written atomically and validated when it is read back."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from deploy_prune.errors import RecordError, StorageError
+
+SCHEMA = 1
+
+Value = TypeVar("Value")
+
+REFUSED = {errno.ENOSPC: "the disk is full", errno.EROFS: "the file system is read-only"}
+REFUSED |= {errno.EACCES: "permission denied", errno.EPERM: "permission denied", errno.EDQUOT: "over quota"}
+REFUSED |= {errno.EFBIG: "the file is larger than allowed here"}
+"""What a file system answers that only its owner can change."""
+
+UNFINISHED = ".writing-"
+"""What the name of a file begins with that is being written; it stays where the process was killed meanwhile."""
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn a refusal of the file system into `StorageError`, naming the path."""
+    try:
+        yield
+    except (FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise StorageError(f"{path}: {error.strerror}", hint="choose another output path") from error
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        hint = "free space or choose another output folder"
+        raise StorageError(f"cannot write {path}: {REFUSED[error.errno]}", hint=hint) from error
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file or a folder beside `path`, then move it into place: readers see all or nothing.
+
+    A folder cannot be moved over another, so that an old one goes first: killed just then, a process leaves neither.
+
+    Raises:
+        StorageError: the disk is full, read-only or not ours.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        workplace = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{UNFINISHED}{path.stem}-"))
+        try:
+            temporary = workplace / path.name
+            write(temporary)
+            for file in _files(temporary):
+                file.chmod(0o644)
+                with file.open("rb") as content:
+                    os.fsync(content.fileno())
+            if temporary.is_dir() and path.is_dir():
+                path.replace(workplace / "old")
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(workplace, ignore_errors=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Sweep away what killed processes were writing anywhere in a folder where nobody else works.
+
+    Raises:
+        StorageError: it is not ours to remove.
+    """
+    for left in list(folder.rglob(f"{UNFINISHED}*")):
+        with storage_errors(left):
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink(missing_ok=True)
+
+
+def to_json(value: Any, kind: Any = None) -> Any:
+    """Plain JSON types for a value of `values` (or any pydantic-compatible type)."""
+    return TypeAdapter(kind or type(value)).dump_python(value, mode="json")
+
+
+def write_record(path: Path, value: Any, kind: Any = None) -> None:
+    """One value as `{"schema": ..., "kind": ..., "value": ...}`."""
+    name = getattr(kind or type(value), "__name__", str(kind))
+    document = {"schema": SCHEMA, "kind": name, "value": to_json(value, kind)}
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    write_atomic(path, lambda temporary: temporary.write_text(text))
+
+
+def read_record(path: Path, kind: type[Value]) -> Value:
+    """The value that `write_record` wrote.
+
+    Raises:
+        RecordError: missing, truncated, of another schema, or not of that kind.
+    """
+    try:
+        document = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise RecordError(f"{path} does not exist", hint="is this a run folder?") from error
+    except (ValueError, OSError) as error:
+        raise RecordError(f"{path} is damaged: {error}") from error
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA:
+        hint = "use the version of deploy-prune that wrote it, or run again"
+        raise RecordError(f"{path} has schema {schema}, this version reads {SCHEMA}", hint=hint)
+    try:
+        return TypeAdapter(kind).validate_python(document["value"])
+    except (KeyError, ValidationError) as error:
+        raise RecordError(f"{path} does not hold a {kind.__name__}: {error}") from error
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file; of a folder: over its files' names and contents, in the order of their names."""
+    digest = hashlib.sha256()
+    for file in _files(path):
+        if file != path:
+            digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as content:
+            while block := content.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def size_bytes(path: Path) -> int:
+    """Of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in _files(path))
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]

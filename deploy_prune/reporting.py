@@ -1,0 +1,168 @@
+"""A run's records as one page of Markdown; reads JSON alone, so it works where no torch is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from deploy_prune.records import read_record
+from deploy_prune.results import Count, RunSummary
+from deploy_prune.runfolder import asked_for
+from deploy_prune.values import Accuracy, Interval, Measurement, Shipment
+
+SUMMARY = "summary.json"
+REPORT = "report.md"
+
+SPEED = {
+    "faster": "Faster than the dense network wherever it was timed.",
+    "no speed-up": "**Not faster** on every target: see the ratios.",
+    "not timed": "**Not timed**.",
+    "not verified": "",
+}
+
+
+def report(run: Path | str) -> str:
+    """The page of a finished run.
+
+    Raises:
+        RecordError: not a run folder, or its records are damaged or not there yet.
+    """
+    run = Path(run)
+    asked = asked_for(run)
+    summary = read_record(run / SUMMARY, RunSummary)
+    parts = [
+        f"# {asked['model']} on {asked['data']}, {summary.plan.plan.budget}",
+        _outcome(summary),
+        _budget(summary),
+        "## Network",
+        _network(summary),
+        "## Files",
+        _files(summary),
+        "## Time",
+        _times(summary.bench.measurements),
+        "## Widths",
+        _widths(summary),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _outcome(summary: RunSummary) -> str:
+    formats = {
+        status: ", ".join(row.format for row in summary.ship.pruned if row.status == status)
+        for status in ("verified", "exported", "failed")
+    }
+    parts = [
+        f"Verified: {formats['verified']}." if formats["verified"] else "",
+        f"**Not verified**, as nothing here runs it: {formats['exported']}." if formats["exported"] else "",
+        f"**Failed**: {formats['failed']}, see the files." if formats["failed"] else "",
+        "" if summary.ship.pruned else "No format was asked for.",
+        SPEED[summary.outcome],
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _budget(summary: RunSummary) -> str:
+    plan = summary.plan.plan
+    if plan.reached is None or plan.dense is None:
+        return f"Budget: {plan.budget}."
+    asked = "" if plan.asked is None else f"asked {plan.asked:,.0f}, "
+    return (
+        f"Budget {plan.budget} ({plan.cost}, by {summary.plan.method}): {asked}"
+        f"reached {plan.reached:,.0f} ({plan.reached / plan.dense:.3f}x of {plan.dense:,.0f}). {_prediction(summary)}"
+    )
+
+
+def _prediction(summary: RunSummary) -> str:
+    predicted, found = summary.cut.predicted_macs, summary.cut.count.macs
+    if predicted == found:
+        return f"MACs of the cut network: {found:,} predicted, the same by fvcore's recount."
+    uncounted = ", ".join(summary.dense.count.not_counted) or "nothing"
+    return f"MACs of the cut network: {predicted:,} predicted, {found:,} by fvcore, which did not count {uncounted}."
+
+
+def _network(summary: RunSummary) -> str:
+    dense, cut, test = summary.dense, summary.cut, summary.test
+    again = cut.val_recalibrated
+    rows = [
+        ("MACs (fvcore counts a multiply-add as 1)", *_pair(dense.count, cut.count, "macs")),
+        ("fvcore total with norms", *_pair(dense.count, cut.count, "fvcore_total")),
+        ("parameters", *_pair(dense.count, cut.count, "params")),
+        ("validation, after the cut", _top1(dense.val), _top1(cut.val), ""),
+        ("validation, norms estimated anew", "", _top1(again) if again else "not done", ""),
+        (_training(summary.trained.epochs), "", _top1(summary.trained.val), ""),
+        ("**test, once**", _top1(test.dense), _top1(test.pruned), _points(test.difference, test.interval)),
+    ]
+    table = _table(("", "dense", "pruned", "change"), rows)
+    return f"{table}\n\nDense weights: {dense.weights}. Intervals are 95 %; the change on test is paired by image."
+
+
+def _training(epochs: int) -> str:
+    return (
+        f"validation, after {epochs} epoch{'s' * (epochs != 1)} of fine-tuning" if epochs else "validation, as shipped"
+    )
+
+
+def _pair(before: Count, after: Count, field: str) -> tuple[str, str, str]:
+    old, new = vars(before)[field], vars(after)[field]
+    return f"{old:,}", f"{new:,}", f"{new / old:.3f}x"
+
+
+def _top1(accuracy: Accuracy) -> str:
+    low, high = accuracy.interval
+    return f"{accuracy.top1:.2%} [{low:.1%}, {high:.1%}]"
+
+
+def _points(difference: float, interval: Interval) -> str:
+    return f"{100 * difference:+.2f} points [{100 * interval[0]:+.2f}, {100 * interval[1]:+.2f}]"
+
+
+def _files(summary: RunSummary) -> str:
+    labelled = [("dense", row) for row in summary.ship.dense] + [("pruned", row) for row in summary.ship.pruned]
+    rows = [(row.format, which, row.status, *_file(row)) for which, row in labelled]
+    return _table(("format", "network", "status", "size", "max error", "same top-1", "why"), sorted(rows))
+
+
+def _file(row: Shipment) -> tuple[str, str, str, str]:
+    size = f"{row.artifact.size_bytes / 1e6:.3f} MB" if row.artifact else ""
+    if row.parity is None:
+        return size, "", "", row.reason
+    ties = f" ({row.parity.ties} ties)" if row.parity.ties else ""
+    agreement = f"{row.parity.agreement:.1%} of {row.parity.images}{ties}"
+    return size, f"{row.parity.max_error:.1e}", agreement, row.reason
+
+
+def _times(measurements: Sequence[Measurement]) -> str:
+    if not measurements:
+        return "Not timed."
+    rows = [
+        (
+            Path(item.artifact).name,
+            f"{item.target.runtime} {item.target.runtime_version}",
+            str(item.target.threads),
+            f"{item.median_ms:.3f} [{item.interval_ms[0]:.3f}, {item.interval_ms[1]:.3f}]",
+            _ratio(item),
+        )
+        for item in measurements
+    ]
+    table = _table(("file", "runtime", "threads", "median ms", "time / dense"), rows)
+    return f"{table}\n\nMedian with its bootstrap interval; files of one session took turns on the same cores."
+
+
+def _ratio(item: Measurement) -> str:
+    if item.ratio is None or item.ratio_interval is None:
+        return "reference"
+    speed = f"{1 / item.ratio:.2f}x faster" if item.ratio < 1 else f"{item.ratio:.2f}x slower"
+    return f"{item.ratio:.3f} [{item.ratio_interval[0]:.3f}, {item.ratio_interval[1]:.3f}] = {speed}"
+
+
+def _widths(summary: RunSummary) -> str:
+    rows = [
+        (row.name, str(row.width * row.channels_per_unit), str(row.kept * row.channels_per_unit), row.locked or "")
+        for row in summary.plan.groups
+    ]
+    return _table(("group", "channels", "kept", "locked because"), rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

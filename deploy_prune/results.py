@@ -1,0 +1,146 @@
+"""What each stage of a run found out, as it reaches disk; imports no torch, so a report can be written anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from deploy_prune.values import Accuracy, Interval, Measurement, Plan, Shipment
+
+Outcome = Literal["faster", "no speed-up", "not verified", "not timed"]
+
+
+@dataclass(frozen=True)
+class Count:
+    """Multiply-adds at batch 1 (fvcore's "flop" is one multiply-add), and parameters."""
+
+    macs: int
+    """Convolutions, linear layers and matrix products: what papers quote."""
+    fvcore_total: int
+    """With fvcore's rows for norms, pooling and resizing."""
+    params: int
+    not_counted: tuple[str, ...]
+    """Operators that fvcore has no rule for."""
+
+
+@dataclass(frozen=True)
+class SplitRecord:
+    """What identifies one split of a data set."""
+
+    images: int
+    sha256: str
+    """Of all labels in order, and (not for test) of the pixels of images spread over the split."""
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """One group of the channel graph, before and after."""
+
+    name: str
+    width: int
+    kept: int
+    channels_per_unit: int
+    locked: str | None
+
+
+@dataclass(frozen=True)
+class DenseResult:
+    """The network before anything is removed."""
+
+    count: Count
+    val: Accuracy
+    weights: str
+    """Where they came from."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """What is removed."""
+
+    plan: Plan
+    method: str
+    groups: tuple[GroupRow, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CutResult:
+    """The physically smaller network, not yet trained."""
+
+    count: Count
+    predicted_macs: int
+    """By the trace of the dense network; fvcore's recount agrees with it, where it agrees on the dense network."""
+    val: Accuracy
+    """Straight after the cut."""
+    val_recalibrated: Accuracy | None
+    """After the batch norms' statistics were estimated anew."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The pruned network after one round of fine-tuning (0 epochs: none was asked for)."""
+
+    val: Accuracy
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """Both networks on the test images, looked at once."""
+
+    dense: Accuracy
+    pruned: Accuracy
+    difference: float
+    """Pruned minus dense, top-1."""
+    interval: Interval
+    """95 %, paired on the same images."""
+
+
+@dataclass(frozen=True)
+class ShipResult:
+    """Both networks in every format."""
+
+    dense: tuple[Shipment, ...]
+    pruned: tuple[Shipment, ...]
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """Dense and pruned files, timed in turns."""
+
+    measurements: tuple[Measurement, ...]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A finished run."""
+
+    dense: DenseResult
+    plan: PlanResult
+    cut: CutResult
+    trained: TrainResult
+    test: TestResult
+    ship: ShipResult
+    bench: BenchResult
+
+    @property
+    def speedups(self) -> tuple[Measurement, ...]:
+        """The pruned files' measurements: their `ratio` is time / time of the dense file of that format."""
+        return tuple(item for item in self.bench.measurements if item.ratio is not None)
+
+    @property
+    def unverified(self) -> tuple[Shipment, ...]:
+        """Pruned files that were written, but that nothing here could run."""
+        return tuple(row for row in self.ship.pruned if row.status == "exported")
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether what was shipped is verified, and faster than the dense network on every target it was timed on."""
+        if any(row.status == "failed" for row in self.ship.pruned):
+            return "not verified"
+        if not self.speedups:
+            return "not timed"
+        slower = [item for item in self.speedups if item.ratio_interval is None or item.ratio_interval[1] >= 1]
+        return "no speed-up" if slower else "faster"

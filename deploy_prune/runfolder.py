@@ -1,0 +1,113 @@
+"""A run folder: one record per stage, written when the stage is done, so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from deploy_prune.errors import ConfigError, RecordError, StorageError
+from deploy_prune.records import read_record, remove_unfinished, storage_errors, write_record
+from deploy_prune.values import Progress, quiet
+
+Result = TypeVar("Result")
+
+RUN = "run.json"
+SPLITS = "splits.json"
+LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run, for one configuration."""
+
+    path: Path
+    progress: Progress = quiet
+
+    def stage(self, name: str, kind: type[Result], compute: Callable[[], Result]) -> Result:
+        """The stage's recorded result; computed and recorded if there is none yet."""
+        record = self.path / f"{name}.json"
+        if record.exists():
+            result = read_record(record, kind)
+            self.progress(name, 1, 1, "done before")
+            return result
+        self.progress(name, 0, 1)
+        result = compute()
+        write_record(record, result)
+        self.progress(name, 1, 1)
+        return result
+
+
+@contextmanager
+def open_run(path: Path, asked: dict[str, Any], *, progress: Progress = quiet) -> Iterator[RunFolder]:
+    """The run folder for this configuration, made or continued, and this process the only one that works in it.
+
+    A folder in which nothing was finished or begun takes any configuration: a run that was refused can be corrected.
+
+    Raises:
+        ConfigError: it was made for another configuration; names the keys.
+        StorageError: it cannot be written, or another process works in it.
+    """
+    if not (path / RUN).exists() and path.is_dir() and _visible(path):
+        raise ConfigError(f"{path} is not empty and no run folder", hint="choose another --out")
+    with _alone(path):
+        if _visible(path) <= {RUN, SPLITS}:
+            write_record(path / RUN, asked, dict)
+        else:
+            _refuse_changes(path, asked)
+            remove_unfinished(path)
+        yield RunFolder(path, progress)
+
+
+def asked_for(path: Path) -> dict[str, Any]:
+    """The configuration that a run folder was made for.
+
+    Raises:
+        RecordError: not a run folder.
+    """
+    if not (path / RUN).is_file():
+        raise RecordError(f"{path} is no run folder", hint=f"it has no {RUN}")
+    found: dict[str, Any] = read_record(path / RUN, dict)
+    return found
+
+
+def _visible(path: Path) -> set[str]:
+    """What is in a folder but the lock and what an interrupted write left behind."""
+    return {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
+
+
+def _refuse_changes(path: Path, asked: dict[str, Any]) -> None:
+    made_for = asked_for(path)
+    changed = [key for key in {**made_for, **asked} if made_for.get(key) != asked.get(key)]
+    if changed:
+        parts = (f"{key} was {made_for.get(key)!r}, now {asked.get(key)!r}" for key in changed)
+        hint = "give another --out, or the same settings to continue this run"
+        raise ConfigError(f"{path} was made with other settings: {'; '.join(parts)}", hint=hint)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the folder's lock; the system lets go of it when the process ends, however it ends."""
+    with storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path / LOCK, os.O_RDONLY | os.O_CREAT, 0o644)
+    try:
+        if sys.platform != "win32":  # which has no such lock
+            _flock(handle, path)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _flock(handle: int, path: Path) -> None:
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        hint = "wait for it, or give another --out"
+        raise StorageError(f"another process works in the run folder {path}", hint=hint) from error

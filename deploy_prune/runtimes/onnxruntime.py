@@ -1,0 +1,116 @@
+"""Runs .onnx files with ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from deploy_prune.errors import InputError, MissingDependency
+from deploy_prune.hush import hushed
+from deploy_prune.runtimes import TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+}
+FATAL = 4
+"""Log only what ends the process: the exception says the rest."""
+
+
+@dataclass(frozen=True)
+class OnnxRuntime:
+    """ONNX Runtime's CPU provider, all graph optimisations on (its default)."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
+    untimed: ClassVar[str] = ""
+
+    def version(self) -> str:
+        """Version of the runtime. Raises MissingDependency where it is not installed."""
+        try:
+            return version("onnxruntime")
+        except PackageNotFoundError as error:
+            raise MissingDependency("onnxruntime", "onnxruntime") from error
+
+    def import_package(self) -> None:
+        """Import ONNX Runtime. Raises MissingDependency where it is not installed."""
+        _package()
+
+    def open(self, path: Path, *, threads: int) -> OnnxRuntimeSession:
+        """Load a file.
+
+        Raises:
+            InputError: missing, truncated or no .onnx file.
+            MissingDependency: ONNX Runtime is not installed.
+        """
+        if not path.is_file():
+            raise InputError(f"{path} is not a file", hint="check the path")
+        onnxruntime = _package()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = FATAL
+        try:
+            with hushed():
+                session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # ONNX Runtime's exceptions have no common base below Exception
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"{path} is no readable .onnx file: {reason}", hint="export it again") from error
+        return OnnxRuntimeSession(session)
+
+
+class OnnxRuntimeSession:
+    """A loaded .onnx file."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._names = tuple(tensor.name for tensor in session.get_inputs())
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The file's inputs in order; a named dimension takes any size."""
+        return tuple(
+            TensorSpec(
+                tensor.name,
+                tuple(size if isinstance(size, int) else -1 for size in tensor.shape),
+                DTYPES.get(tensor.type, tensor.type),
+            )
+            for tensor in self._session.get_inputs()
+        )
+
+    def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        """One inference; arrays in the file's own layout and order."""
+        return tuple(self._session.run(None, dict(zip(self._names, arrays, strict=True))))
+
+    def resize(self, batch: int) -> None:
+        """Nothing to prepare: ONNX Runtime takes any batch that the file allows.
+
+        Raises:
+            InputError: the file was exported for one batch size.
+        """
+        for spec in self.inputs:
+            if spec.shape and spec.shape[0] not in {-1, batch}:
+                message = f"the file takes batches of {spec.shape[0]} alone, not {batch}"
+                raise InputError(message, hint="export with dynamic_batch = true, or run it image by image")
+
+
+def _package() -> Any:
+    try:
+        with hushed():
+            import onnxruntime
+    except ModuleNotFoundError as error:
+        raise MissingDependency("onnxruntime", "onnxruntime") from error
+    return onnxruntime
+
+
+plugin = OnnxRuntime

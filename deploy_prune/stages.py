@@ -1,0 +1,246 @@
+"""The stages of a run, each (work) -> result; whatever is larger than a record is a checkpoint in the run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+
+from deploy_prune import checkpoint, plugins
+from deploy_prune.allocate import allocate, best_units
+from deploy_prune.budgets import parse
+from deploy_prune.config import RunConfig
+from deploy_prune.costs import CostModel
+from deploy_prune.counting import recount
+from deploy_prune.data import normalise
+from deploy_prune.errors import ConfigError, PlanError, TraceError
+from deploy_prune.exporting import export
+from deploy_prune.graph import trace
+from deploy_prune.measure import bench, times_here
+from deploy_prune.methods import Scorer, Selector, Study
+from deploy_prune.results import (
+    BenchResult,
+    Count,
+    CutResult,
+    DenseResult,
+    GroupRow,
+    PlanResult,
+    ShipResult,
+    TestResult,
+    TrainResult,
+)
+from deploy_prune.soundness import find, lock
+from deploy_prune.surgery import cut
+from deploy_prune.train import Recipe, evaluate, fit, paired_difference, recalibrate_norms
+from deploy_prune.values import ChannelGraph, Network, Plan, Progress
+from deploy_prune.work import Keep, Work, cost_of, plan_by_hand, priced, start
+
+logger = logging.getLogger(__name__)
+
+VERIFICATION_IMAGES = 256
+
+
+def dense(work: Work) -> DenseResult:
+    """Train the dense network if it has no weights yet, and judge it."""
+    began = time.monotonic()
+    network, config = start(work), work.config
+    source = _source(config)
+    if config.pretrain is not None:
+        resume = work.folder.path / "dense-training.safetensors"
+        network = fit(network, work.data, config.pretrain, hooks=work.hooks, checkpoint=resume,
+                      progress=_within("dense", work.progress))  # fmt: skip
+        source = f"trained here, {config.pretrain.epochs} epochs"
+    checkpoint.save(network, work.folder.path / "dense")
+    val = evaluate(network, work.data.val, work.data, hooks=work.hooks)
+    return DenseResult(recount(network), val, source, time.monotonic() - began)
+
+
+def _source(config: RunConfig) -> str:
+    """Where the dense weights came from, before any training here."""
+    if Path(config.model).is_dir():
+        return f"those of the run folder {config.model}"
+    if config.weights is not None:
+        return config.weights.name
+    if config.pretrain is None:
+        logger.warning("neither weights nor [pretrain] are given: pruning the weights that %s came with", config.model)
+    return "the model source's own, as it built them (neither weights nor [pretrain] were given)"
+
+
+def _within(stage: str, progress: Progress) -> Progress:
+    """A progress whose tasks bear the name of their stage."""
+
+    def told(task: str, done: int, total: int, note: str = "") -> None:
+        progress(f"{stage}: {task}", done, total, note)
+
+    return told
+
+
+def plan(work: Work) -> PlanResult:
+    """Score, allocate, select, and prove on meta tensors that the cut is sound before anything is trained."""
+    began = time.monotonic()
+    network, graph = work.network("dense"), work.graph
+    if work.plan_file is not None:
+        keep = plan_by_hand(work, network)
+        if broken := find(network, graph, keep):
+            name, reason = next(iter(broken.items()))
+            raise PlanError(f"the plan breaks group '{name}': {reason}", hint="leave that group whole")
+        made = _priced_by_hand(work.plan_file, graph, keep)
+    else:
+        keep = _chosen(work, network, graph)
+        while broken := find(network, graph, keep):
+            graph = lock(graph, broken)
+            keep = _chosen(work, network, graph)
+        made = _priced(work, keep)
+    made = dataclasses.replace(made, network=network.address, keep=checkpoint.in_dense_numbers(network, keep))
+    method = work.config.method if work.plan_file is None else "hand"
+    return PlanResult(made, method, _rows(graph, keep), time.monotonic() - began)
+
+
+def _priced(work: Work, keep: Keep) -> Plan:
+    cost, limit = priced(work, work.graph)
+    budget = parse(work.config.budget)
+    reached, whole = cost_of(cost, work.graph, keep), cost_of(cost, work.graph, {})
+    return Plan("", keep, budget.text, asked=limit, reached=reached, dense=whole, cost=budget.cost)
+
+
+def _priced_by_hand(file: Path, graph: ChannelGraph, keep: Keep) -> Plan:
+    cost: CostModel = plugins.build("costs", "macs").model(graph)
+    reached, whole = cost_of(cost, graph, keep), cost_of(cost, graph, {})
+    return Plan("", keep, f"plan {file.name}", reached=reached, dense=whole, cost="macs")
+
+
+def _chosen(work: Work, network: Network, graph: ChannelGraph) -> Keep:
+    study = Study(network, graph, work.data, work.config.seed)
+    method = plugins.build("methods", work.config.method, work.config.method_options)
+    if not isinstance(method, Scorer):
+        raise ConfigError(f"method '{work.config.method}' does not decide widths")
+    scores = method.score(study)
+    cost, limit = priced(work, graph)
+    widths = allocate(graph, scores, cost, limit, work.limits)
+    if isinstance(method, Selector):
+        return method.select(study, widths).keep
+    return best_units(scores, widths)
+
+
+def _rows(graph: ChannelGraph, keep: Keep) -> tuple[GroupRow, ...]:
+    return tuple(
+        GroupRow(group.name, group.width, len(keep.get(group.name, range(group.width))), group.channels_per_unit,
+                 group.locked)
+        for group in graph.groups
+    )  # fmt: skip
+
+
+def shrink(work: Work, decided: PlanResult) -> CutResult:
+    """Cut physically, hold the result against what was promised, estimate the norms' statistics anew, judge.
+
+    Raises:
+        TraceError: the cut network is not what the trace of the dense one promised.
+    """
+    network = work.network("dense")
+    graph, keep = trace(network), checkpoint.in_own_numbers(network, decided.plan.keep)
+    small = cut(network, graph, keep)
+    macs: CostModel = plugins.build("costs", "macs").model(graph)
+    predicted = Prediction(dense=int(cost_of(macs, graph, {})), cut=int(cost_of(macs, graph, keep)))
+    count = recount(small)
+    hold(predicted, recount(network), count)
+    straight = evaluate(small, work.data.val, work.data, hooks=work.hooks)
+    again = None
+    if work.config.recalibrate_images:
+        small = recalibrate_norms(small, work.data, images=work.config.recalibrate_images, seed=work.config.seed)
+        again = evaluate(small, work.data.val, work.data, hooks=work.hooks)
+    checkpoint.save(small, work.folder.path / "cut")
+    return CutResult(count, predicted.cut, straight, again)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """MACs by our own cost model."""
+
+    dense: int
+    cut: int
+
+
+def hold(predicted: Prediction, before: Count, after: Count) -> None:
+    """Our own guarantee: a cut network is smaller, and exactly as large as predicted.
+
+    Where fvcore counts the dense network differently already (it has no rule for an operator, or a layer is no
+    operator of its own), the two cannot agree on the cut one, and only the direction is held.
+
+    Raises:
+        TraceError: it is not.
+    """
+    hint = "this is a fault of deploy-prune: please report it with the network"
+    for name, old, new in (("MACs", before.macs, after.macs), ("parameters", before.params, after.params)):
+        if new >= old:
+            raise TraceError(f"the cut network has {new:,} {name}, the dense one {old:,}", hint=hint)
+    if predicted.dense != before.macs:
+        logger.warning(
+            "fvcore counts %s MACs in the dense network, the trace %s; uncounted: %s",
+            f"{before.macs:,}", f"{predicted.dense:,}", ", ".join(before.not_counted) or "nothing",
+        )  # fmt: skip
+    elif predicted.cut != after.macs:
+        message = f"the cut network has {after.macs:,} MACs by fvcore's count, {predicted.cut:,} were predicted"
+        raise TraceError(message, hint=hint)
+
+
+def train(work: Work, number: int, recipe: Recipe | None) -> TrainResult:
+    """One round of fine-tuning: from the cut network, or from the round before."""
+    began = time.monotonic()
+    network = work.network("cut" if number == 1 else f"round-{number - 1}")
+    if recipe is not None:
+        teacher = work.network("dense") if recipe.distill else None
+        hooks = dataclasses.replace(work.hooks, teacher=work.hooks.teacher or teacher)
+        resume = work.folder.path / f"training-{number}.safetensors"
+        network = fit(network, work.data, recipe, hooks=hooks, checkpoint=resume,
+                      progress=_within(f"trained-{number}", work.progress))  # fmt: skip
+    checkpoint.save(network, work.folder.path / f"round-{number}")
+    val = evaluate(network, work.data.val, work.data, hooks=work.hooks)
+    return TrainResult(val, recipe.epochs if recipe else 0, time.monotonic() - began)
+
+
+def test(work: Work, number: int) -> TestResult:
+    """Dense and pruned on the test images, once."""
+    before, after = (
+        evaluate(work.network(name), work.data.test, work.data, hooks=work.hooks)
+        for name in ("dense", f"round-{number}")
+    )
+    if before.hits and after.hits:
+        difference, interval = paired_difference(before, after)
+    else:  # the user's metric is not a matter of hit or miss
+        difference = after.top1 - before.top1
+        interval = (after.interval[0] - before.interval[1], after.interval[1] - before.interval[0])
+    return TestResult(before, after, difference, interval)
+
+
+def ship(work: Work, number: int) -> ShipResult:
+    """Export and verify both networks."""
+    total = len(work.data.val.labels)
+    chosen = np.linspace(0, total - 1, min(VERIFICATION_IMAGES, total)).astype(np.int64)
+    images = normalise(work.data.val.read(chosen), work.data.mean, work.data.std)
+    rows = [
+        export(
+            work.network(name),
+            work.config.targets,
+            work.folder.path / f"export-{number}",
+            images=images,
+            stem=stem,
+            progress=_within(f"shipped-{number}: {stem}", work.progress),
+        )
+        for name, stem in (("dense", "dense"), (f"round-{number}", "pruned"))
+    ]
+    return ShipResult(dense=rows[0], pruned=rows[1])
+
+
+def timed(work: Work, number: int, shipped: ShipResult) -> BenchResult:
+    """Every format's dense and pruned file, in turns on the same cores; what only runs elsewhere is left out."""
+    pairs = zip(shipped.dense, shipped.pruned, strict=True)
+    folder = work.folder.path / f"export-{number}"  # the record's own path may be of before the run was moved
+    paths = [folder / Path(row.artifact.path).name
+             for pair in pairs for row in pair if all(each.artifact for each in pair) if row.artifact]  # fmt: skip
+    paths = [path for path in paths if times_here(path)]
+    if not paths or not work.config.threads:
+        return BenchResult(())
+    return BenchResult(bench(paths, threads=work.config.threads, progress=_within(f"timed-{number}", work.progress)))

@@ -1,0 +1,78 @@
+"""Medians, percentiles and bootstrap intervals of timing samples: numbers in, numbers out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+from deploy_prune.values import Interval
+
+Blocks = Sequence[Sequence[float]]
+"""Samples of one file, a sequence per block."""
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+def median(samples: Sequence[float]) -> float:
+    """The middle sample, or the mean of the middle two.
+
+    Raises:
+        ValueError: no samples.
+    """
+    return percentile(samples, 50)
+
+
+def percentile(samples: Sequence[float], percent: float) -> float:
+    """Linear interpolation between order statistics (Hyndman & Fan 1996, type 7: numpy's default).
+
+    Raises:
+        ValueError: no samples.
+    """
+    if not samples:
+        raise ValueError("no samples")
+    ordered = sorted(samples)
+    position = (len(ordered) - 1) * percent / 100
+    below = int(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+
+def p90(blocks: Blocks) -> float:
+    """What nine of ten single inferences stay under, over all blocks."""
+    return percentile([sample for block in blocks for sample in block], 90)
+
+
+def median_of_blocks(blocks: Blocks) -> float:
+    """Median of the blocks' medians, so that a block with more samples weighs no more than the others."""
+    return median([median(block) for block in blocks])
+
+
+def median_interval(blocks: Blocks, *, seed: int = 0) -> Interval:
+    """Bootstrap interval of `median_of_blocks`.
+
+    Whole blocks are drawn, not samples: samples of one block share its clock frequency and its neighbours, so
+    that they are no independent evidence (a cluster bootstrap, Davison & Hinkley 1997, 3.8).
+    """
+    return bootstrap([median(block) for block in blocks], median, seed=seed)
+
+
+def block_ratios(blocks: Blocks, reference: Blocks) -> tuple[float, ...]:
+    """Per round min(block) / min(reference's block).
+
+    Disturbances only ever add time, so that the minimum of a block of some 60 ms is the reading closest to the
+    undisturbed machine, while what lasts longer than a block (clock frequency, a neighbour) hits both sides of
+    the ratio and cancels.
+
+    Raises:
+        ValueError: the two have not taken part in the same rounds.
+    """
+    return tuple(min(block) / min(base) for block, base in zip(blocks, reference, strict=True))
+
+
+def bootstrap(values: Sequence[float], statistic: Callable[[Sequence[float]], float], *, seed: int = 0) -> Interval:
+    """Percentile interval of a statistic, 95 %, from values drawn with replacement."""
+    draw = random.Random(seed)  # noqa: S311 - statistics, not secrets
+    drawn = [statistic(draw.choices(values, k=len(values))) for _ in range(RESAMPLES)]
+    tail = (1 - CONFIDENCE) / 2 * 100
+    return percentile(drawn, tail), percentile(drawn, 100 - tail)

@@ -1,0 +1,195 @@
+"""(network, graph, kept units) -> a new, physically smaller network that shares no state with the one it came from.
+
+The new module is a deep copy whose memo already holds the sliced tensors: nothing is copied to be thrown away, and
+whatever the user's modules keep beside their tensors comes along.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deploy_prune.errors import PlanError
+from deploy_prune.values import ChannelGraph, Gather, Network
+
+Keep = Mapping[str, Sequence[int]]
+"""Group -> sorted unit numbers that stay; a group that is not named stays whole."""
+Indices = Mapping[str, Mapping[int, np.ndarray]]
+"""Parameter -> axis -> indices that stay, for every axis that loses some."""
+
+
+def cut(network: Network, graph: ChannelGraph, keep: Keep) -> Network:
+    """Remove every unit that `keep` does not name.
+
+    Raises:
+        PlanError: an unknown or locked group, or unit numbers that do not exist.
+    """
+    check(graph, keep)
+    kept = kept_indices(graph, keep)
+    memo: dict[int, Tensor] = {}
+    for name, tensor in _named(network.module):
+        memo[id(tensor)] = _sliced(tensor, kept.get(name, {}))
+    for gather in graph.gathers:
+        _remap(network.module, memo, graph, (gather, keep))
+    module: nn.Module = copy.deepcopy(network.module, memo)
+    whole = {layer.weight: layer.whole_groups for layer in graph.layers}
+    by_tensor = {id(tensor): whole.get(name, False) for name, tensor in _named(network.module)}
+    for part, original in zip(module.modules(), network.module.modules(), strict=True):
+        if isinstance(original, nn.modules.conv._ConvNd):
+            _resize_convolution(part, original, whole=by_tensor.get(id(original.weight), False))
+        else:
+            _resize(part, original)
+    return dataclasses.replace(network, module=module, kept=_composed(network.kept, kept), whole_groups=whole)
+
+
+def check(graph: ChannelGraph, keep: Keep) -> None:
+    """Refuse what does not fit the network, saying which group and why."""
+    groups = {group.name: group for group in graph.groups}
+    for name, units in keep.items():
+        group = groups.get(name)
+        if group is None:
+            raise PlanError(f"the plan names a group '{name}' that the network does not have")
+        if group.locked and len(units) != group.width:
+            raise PlanError(f"group '{name}' cannot be cut: {group.locked}")
+        if len(units) == 0:
+            raise PlanError(f"group '{name}' keeps no unit", hint="keep at least one of every group")
+        if list(units) != sorted(set(units)) or units[0] < 0 or units[-1] >= group.width:
+            hint = f"unit numbers are 0 ... {group.width - 1}, ascending, each once"
+            raise PlanError(f"group '{name}' keeps units that do not exist", hint=hint)
+
+
+def kept_indices(graph: ChannelGraph, keep: Keep) -> Indices:
+    """Parameter -> axis -> dense indices that stay, for every axis that loses some."""
+    masks: dict[tuple[str, int], np.ndarray] = {}
+    for group in graph.groups:
+        units = keep.get(group.name)
+        if units is None or len(units) == group.width:
+            continue
+        dropped = np.ones(group.width, dtype=bool)
+        dropped[np.asarray(units)] = False
+        for member in group.members:
+            size = graph.shapes[member.parameter][member.axis]
+            stays = masks.setdefault((member.parameter, member.axis), np.ones(size, dtype=bool))
+            stays[member.indices[dropped]] = False
+    kept: dict[str, dict[int, np.ndarray]] = {}
+    for (parameter, axis), stays in masks.items():
+        kept.setdefault(parameter, {})[axis] = np.flatnonzero(stays)
+    return kept
+
+
+def _composed(before: Indices, now: Indices) -> Indices:
+    """Dense indices that are left after a second cut."""
+    names = dict.fromkeys([*before, *now])
+    return {name: _composed_axes(before.get(name, {}), now.get(name, {})) for name in names}
+
+
+def _composed_axes(before: Mapping[int, np.ndarray], now: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+    both = {axis: before[axis][now[axis]] for axis in before if axis in now}
+    return {**before, **now, **both}
+
+
+def unit_offsets(graph: ChannelGraph) -> dict[str, int]:
+    """Group -> the global number of its first unit."""
+    starts = np.cumsum([0, *(group.width for group in graph.groups)])
+    return {group.name: int(start) for group, start in zip(graph.groups, starts, strict=False)}
+
+
+def _named(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def _sliced(tensor: Tensor, axes: Mapping[int, np.ndarray]) -> Tensor:
+    data = tensor.detach()
+    for axis, indices in axes.items():
+        data = data.index_select(axis, torch.from_numpy(indices).to(data.device))
+    data = data if axes else data.clone()
+    return nn.Parameter(data, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else data
+
+
+def _remap(module: nn.Module, memo: dict[int, Tensor], graph: ChannelGraph, change: tuple[Gather, Keep]) -> None:
+    """Rewrite the values of an index buffer: old channel numbers of its input become new ones."""
+    gather, keep = change
+    stays = np.ones(sum(group.width for group in graph.groups), dtype=bool)
+    for group in graph.groups:
+        if group.name in keep:
+            start = unit_offsets(graph)[group.name]
+            stays[start : start + group.width] = np.isin(np.arange(group.width), np.asarray(keep[group.name]))
+    input_stays = np.where(gather.units < 0, True, stays[gather.units])
+    position = torch.from_numpy(np.cumsum(input_stays) - 1)
+    buffer = module.get_buffer(gather.buffer)
+    memo[id(buffer)] = position.to(buffer.device)[memo[id(buffer)]]
+
+
+# --- sizes that modules keep beside their tensors ------------------------------------------------------------
+
+
+def _resize(part: nn.Module, original: nn.Module) -> None:
+    for kind, resize in SIZES.items():
+        if isinstance(part, kind):
+            resize(part, original)
+
+
+def _resize_convolution(part: nn.Module, original: nn.modules.conv._ConvNd, *, whole: bool) -> None:
+    assert isinstance(part, nn.modules.conv._ConvNd)
+    outputs, inputs = (1, 0) if part.transposed else (0, 1)
+    if whole:
+        rows_per_group = original.weight.shape[0] // original.groups
+        part.groups = part.weight.shape[0] // rows_per_group
+    part.out_channels = part.weight.shape[outputs] * (part.groups if part.transposed else 1)
+    part.in_channels = part.weight.shape[inputs] * (1 if part.transposed else part.groups)
+
+
+def _linear(part: nn.Module, original: nn.Module) -> None:
+    del original
+    assert isinstance(part, nn.Linear)
+    part.out_features, part.in_features = part.weight.shape
+
+
+def _norm(part: nn.Module, original: nn.Module) -> None:
+    del original
+    assert isinstance(part, nn.modules.batchnorm._NormBase)
+    for tensor in (part.weight, part.running_mean):
+        if tensor is not None:
+            part.num_features = tensor.shape[0]
+
+
+def _group_norm(part: nn.Module, original: nn.Module) -> None:
+    del original
+    assert isinstance(part, nn.GroupNorm)
+    if part.affine:
+        part.num_channels = part.weight.shape[0]
+
+
+def _layer_norm(part: nn.Module, original: nn.Module) -> None:
+    del original
+    assert isinstance(part, nn.LayerNorm)
+    if part.elementwise_affine:
+        part.normalized_shape = tuple(part.weight.shape)
+
+
+def _prelu(part: nn.Module, original: nn.Module) -> None:
+    del original
+    assert isinstance(part, nn.PReLU)
+    part.num_parameters = part.weight.shape[0]
+
+
+def _embedding(part: nn.Module, original: nn.Module) -> None:
+    del original
+    assert isinstance(part, nn.Embedding)
+    part.num_embeddings, part.embedding_dim = part.weight.shape
+
+
+SIZES: Mapping[type[nn.Module], Callable[[nn.Module, nn.Module], None]] = {
+    nn.Linear: _linear,
+    nn.modules.batchnorm._NormBase: _norm,
+    nn.GroupNorm: _group_norm,
+    nn.LayerNorm: _layer_norm,
+    nn.PReLU: _prelu,
+    nn.Embedding: _embedding,
+}

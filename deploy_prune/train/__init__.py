@@ -1,0 +1,10 @@
+"""Training and judging: the only training loop of the package."""
+
+from __future__ import annotations
+
+from deploy_prune.train.evaluation import evaluate as evaluate
+from deploy_prune.train.evaluation import paired_difference as paired_difference
+from deploy_prune.train.loop import fit as fit
+from deploy_prune.train.norms import recalibrate_norms as recalibrate_norms
+from deploy_prune.train.recipe import Hooks as Hooks
+from deploy_prune.train.recipe import Recipe as Recipe

@@ -1,0 +1,57 @@
+"""Training batches: their order, crops and flips, each drawn from a generator of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from deploy_prune.data import normalise
+from deploy_prune.images import split_indices
+from deploy_prune.train.recipe import Batch, Recipe
+from deploy_prune.values import Data
+
+
+def training_part(data: Data, recipe: Recipe) -> np.ndarray:
+    """Indices into the training images that this recipe trains on: all, or a stratified part, int64 (images,)."""
+    total = len(data.train.labels)
+    if recipe.images is None or recipe.images >= total:
+        return np.arange(total)
+    return split_indices(data.train.labels, (recipe.images / total,), seed=recipe.seed)[0]
+
+
+def batches_in(images: int, batch_size: int) -> int:
+    """Steps of an epoch. A single image left over is not a batch: a batch norm over 1x1 maps needs two."""
+    full, left = divmod(images, batch_size)
+    return full + (left > 1)
+
+
+def epoch_batches(data: Data, part: np.ndarray, *, batch_size: int, seed: int) -> Iterator[Batch]:
+    """One epoch in random order, augmented; the seed (one per epoch) decides everything."""
+    generator = torch.Generator().manual_seed(seed)
+    order = part[torch.randperm(len(part), generator=generator).numpy()]
+    for step in range(batches_in(len(order), batch_size)):
+        indices = order[step * batch_size : (step + 1) * batch_size]
+        pixels = augment(data.train.read(indices), data, generator)
+        yield Batch(normalise(pixels, data.mean, data.std), torch.from_numpy(data.train.labels[indices]))
+
+
+def augment(images: np.ndarray, data: Data, generator: torch.Generator) -> np.ndarray:
+    """Random crops of black-padded images, and random mirror images where the data allows them: uint8, same shape."""
+    count, height, width, _ = images.shape
+    padding = data.crop_padding
+    rows = torch.arange(height).expand(count, height)
+    columns = torch.arange(width).expand(count, width)
+    if data.flip:
+        mirrored = torch.rand(count, generator=generator) < 0.5
+        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    if padding:
+        shifts = torch.randint(0, 2 * padding + 1, (2, count, 1), generator=generator)
+        rows, columns = rows + shifts[0], columns + shifts[1]
+        images = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    elif not data.flip:
+        return images
+    picture = np.arange(count)[:, None, None]
+    moved: np.ndarray = images[picture, rows.numpy()[:, :, None], columns.numpy()[:, None, :]]
+    return moved

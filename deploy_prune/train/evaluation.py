@@ -1,0 +1,94 @@
+"""How good a network is on some images, and by how much two networks differ on the same ones."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deploy_prune.data import check_fit, normalise
+from deploy_prune.errors import ConfigError
+from deploy_prune.train.recipe import Hooks
+from deploy_prune.values import Accuracy, Data, ImageSet, Interval, Network
+
+Z95 = 1.959963984540054  # of a two-sided 95 % interval
+OURS = Hooks()
+
+
+def evaluate(network: Network, split: ImageSet, data: Data, *, hooks: Hooks = OURS, batch_size: int = 256) -> Accuracy:
+    """Top-1 (or the mean of the user's metric) on all images of a split, in fp32, without augmentation.
+
+    Raises:
+        DataError: network and data do not belong together.
+        ConfigError: the user's metric does not give one number per image.
+    """
+    check_fit(network, data)
+    logits = predict(network.module, split, data, batch_size=batch_size)
+    labels = torch.from_numpy(split.labels)
+    values = (hooks.metric or _hits)(logits, labels).detach().cpu()
+    if values.shape != labels.shape:
+        message = f"your metric gives shape {tuple(values.shape)} for {len(labels)} images"
+        raise ConfigError(message, hint="return one number per image")
+    numbers = values.to(torch.float64).numpy()
+    are_hits = bool(np.isin(numbers, (0.0, 1.0)).all())
+    return Accuracy(
+        top1=float(numbers.mean()),
+        interval=wilson_interval(int(numbers.sum()), len(numbers)) if are_hits else _mean_interval(numbers),
+        images=len(numbers),
+        loss=float((hooks.loss or functional.cross_entropy)(logits, labels)),
+        hits=tuple(bool(number) for number in numbers) if are_hits else (),
+    )
+
+
+def predict(module: nn.Module, split: ImageSet, data: Data, *, batch_size: int = 256) -> Tensor:
+    """Logits of every image of a split, in order, on the CPU: float32 (images, classes)."""
+    if any(child.training for child in module.modules()):
+        module = copy.deepcopy(module).eval()
+    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(split.labels), batch_size):
+            pixels = split.read(np.arange(start, min(start + batch_size, len(split.labels))))
+            parts.append(module(normalise(pixels, data.mean, data.std).to(device)).float().cpu())
+    return torch.cat(parts).clone()
+
+
+def paired_difference(a: Accuracy, b: Accuracy) -> tuple[float, Interval]:
+    """Top-1 of `b` minus that of `a` on the same images, with a 95 % interval.
+
+    The interval is Agresti and Min's (2005, Statistics in Medicine 24:729): Wald's for matched pairs after adding
+    one half to each cell of the 2x2 table; unlike Wald's it does not collapse when the two never differ.
+
+    Raises:
+        ConfigError: they were not judged by hits on the same number of images.
+    """
+    if len(a.hits) != len(b.hits) or not a.hits:
+        message = f"{len(a.hits)} and {len(b.hits)} images cannot be compared in pairs"
+        raise ConfigError(message, hint="evaluate both on the same split, by a metric of hits")
+    gained = sum(after and not before for before, after in zip(a.hits, b.hits, strict=True))
+    lost = sum(before and not after for before, after in zip(a.hits, b.hits, strict=True))
+    images = len(a.hits) + 2
+    difference = (gained - lost) / images
+    spread = math.sqrt((gained + lost + 1) - (gained - lost) ** 2 / images) / images
+    return b.top1 - a.top1, (difference - Z95 * spread, difference + Z95 * spread)
+
+
+def wilson_interval(hits: int, images: int) -> Interval:
+    """95 % interval of a proportion (Wilson 1927); holds its level close to 0 and 1 too."""
+    share, weight = hits / images, Z95**2 / images
+    middle = (share + weight / 2) / (1 + weight)
+    half = Z95 / (1 + weight) * math.sqrt(share * (1 - share) / images + weight / (4 * images))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _mean_interval(numbers: np.ndarray) -> Interval:
+    half = Z95 * float(numbers.std(ddof=1)) / math.sqrt(len(numbers)) if len(numbers) > 1 else math.inf
+    return float(numbers.mean()) - half, float(numbers.mean()) + half
+
+
+def _hits(logits: Tensor, labels: Tensor) -> Tensor:
+    return logits.argmax(dim=1) == labels

@@ -1,0 +1,185 @@
+"""`fit`: trains a copy of a network, resumable after every epoch to the same final weights."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import logging
+import math
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deploy_prune.data import check_fit
+from deploy_prune.errors import ConfigError
+from deploy_prune.train.batches import batches_in, epoch_batches, training_part
+from deploy_prune.train.precision import Arithmetic, fastest
+from deploy_prune.train.recipe import Batch, Hooks, Loss, Recipe
+from deploy_prune.train.state import Standing, fingerprint, load_state, save_state
+from deploy_prune.values import Data, Network, Progress, quiet
+
+logger = logging.getLogger(__name__)
+
+OURS = Hooks()
+
+
+def fit(
+    network: Network,
+    data: Data,
+    recipe: Recipe,
+    *,
+    hooks: Hooks = OURS,
+    checkpoint: Path | None = None,
+    progress: Progress = quiet,
+) -> Network:
+    """A new, trained network in eval mode; the one given is not touched.
+
+    With a `checkpoint` path the state is written there after every epoch, and a training that was killed goes on
+    from it to the very weights it would have reached; the file stays when the training is done.
+
+    Raises:
+        ConfigError: distillation without a teacher, or the loss became NaN.
+        DataError: network and data do not belong together.
+        RecordError: the checkpoint is damaged or of another training.
+    """
+    check_fit(network, data)
+    if recipe.distill and hooks.teacher is None:
+        raise ConfigError("the recipe distills and there is no teacher", hint="give Hooks(teacher=...) or distill=0")
+    copied = dataclasses.replace(network, module=copy.deepcopy(network.module))
+    if hooks.fit is None:
+        _train(_Run(copied, data, recipe, hooks, training_part(data, recipe), progress), checkpoint)
+        trained = copied.module.to(memory_format=torch.contiguous_format)
+    else:
+        trained = hooks.fit(copied, data, recipe)
+    if not isinstance(trained, nn.Module):
+        raise ConfigError(f"your fit returned a {type(trained).__name__}", hint="return the trained nn.Module")
+    return dataclasses.replace(network, module=trained.eval())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Run:
+    """What stays the same from step to step."""
+
+    network: Network
+    """A copy that is trained in place."""
+    data: Data
+    recipe: Recipe
+    hooks: Hooks
+    part: np.ndarray
+    progress: Progress
+
+    @property
+    def module(self) -> nn.Module:
+        return self.network.module
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.module.parameters()).device
+
+    @property
+    def steps(self) -> int:
+        return batches_in(len(self.part), self.recipe.batch_size)
+
+    def epoch_seed(self, epoch: int) -> int:
+        return self.recipe.seed * 100_003 + epoch
+
+    def identity(self) -> str:
+        """What a checkpoint must have been written for; callables cannot be told apart and do not count."""
+        network, teacher = self.network, self.hooks.teacher
+        taught = fingerprint(teacher.module) if teacher and self.recipe.distill else ""
+        described = (network.address, dict(network.options), self.recipe, self.data.name, len(self.data.train.labels))
+        return fingerprint(self.module, described, taught)
+
+
+def _train(run: _Run, checkpoint: Path | None) -> None:
+    identity = run.identity()
+    optimizer = _optimizer(run.module, run.recipe)
+    # Whatever the network itself draws (dropout) comes from the epoch's seed; the caller's generator is left alone.
+    with torch.random.fork_rng(devices=[]):
+        if checkpoint is not None and checkpoint.exists():
+            standing = load_state(checkpoint, identity, run.module, optimizer)
+        else:
+            standing = _begin(run, identity)
+            if checkpoint is not None:  # before the first epoch: what was measured is not measured again
+                save_state(checkpoint, standing, run.module, optimizer)
+        for epoch in range(standing.epochs_done, run.recipe.epochs):
+            _epoch(run, optimizer, standing.arithmetic, epoch)
+            if checkpoint is not None:
+                done = dataclasses.replace(standing, epochs_done=epoch + 1)
+                save_state(checkpoint, done, run.module, optimizer)
+
+
+def _begin(run: _Run, identity: str) -> Standing:
+    batch = next(epoch_batches(run.data, run.part, batch_size=run.recipe.batch_size, seed=run.epoch_seed(0)))
+    arithmetic = fastest(run.module, _moved(batch, run.device), run.recipe.precision)
+    arithmetic.place(run.module)
+    logger.info("training %s with %s", run.network.address, arithmetic)
+    return Standing(identity, 0, arithmetic)
+
+
+def _epoch(run: _Run, optimizer: torch.optim.Optimizer, arithmetic: Arithmetic, epoch: int) -> None:
+    recipe, total = run.recipe, run.recipe.epochs * run.steps
+    step = run.hooks.step or _step
+    torch.manual_seed(run.epoch_seed(epoch))
+    run.module.train()
+    batches = epoch_batches(run.data, run.part, batch_size=recipe.batch_size, seed=run.epoch_seed(epoch))
+    for done, batch in enumerate(batches, start=epoch * run.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * done / total))
+        moved = _moved(batch, run.device)
+        moved = Batch(arithmetic.images(moved.images), moved.labels)
+        with arithmetic.autocast(run.device):
+            loss = step(run.module, moved, _objective(run, moved))
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            message = (
+                f"the loss became {value} in epoch {epoch + 1} of {recipe.epochs}, step {done - epoch * run.steps + 1}"
+            )
+            raise ConfigError(message, hint=f"lower the learning rate (now {recipe.lr})")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        run.progress("training", done + 1, total, f"epoch {epoch + 1}/{recipe.epochs}, loss {value:.3f}")
+
+
+def _step(module: nn.Module, batch: Batch, loss: Loss) -> Tensor:
+    return loss(module(batch.images), batch.labels)
+
+
+def _objective(run: _Run, batch: Batch) -> Loss:
+    """The loss of this batch; with a teacher, its softened answers are part of it (the paper's equation 4.1)."""
+    recipe, teacher = run.recipe, run.hooks.teacher
+    plain = run.hooks.loss or partial(functional.cross_entropy, label_smoothing=recipe.label_smoothing)
+    if not recipe.distill or teacher is None:
+        return lambda logits, labels: plain(logits.float(), labels)
+    with torch.no_grad():
+        softened = functional.softmax(teacher.module(batch.images).float() / recipe.temperature, dim=1)
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        answers = functional.log_softmax(logits.float() / recipe.temperature, dim=1)
+        # Times the temperature squared: gradients of softened answers shrink by as much.
+        distance = functional.kl_div(answers, softened, reduction="batchmean") * recipe.temperature**2
+        return (1 - recipe.distill) * plain(logits.float(), labels) + recipe.distill * distance
+
+    return loss
+
+
+def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(
+        parameters,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.momentum > 0,
+    )
+
+
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    return Batch(batch.images.to(device), batch.labels.to(device))

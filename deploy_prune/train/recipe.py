@@ -1,0 +1,91 @@
+"""How a network is trained: the numbers (`Recipe`), and what the caller brings along (`Hooks`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from deploy_prune.errors import ConfigError
+from deploy_prune.values import Data, Network
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run. The learning rate falls to 0 along half a cosine, step by step."""
+
+    epochs: int
+    """Passes over the training images (over `images` of them, where that is set)."""
+    batch_size: int = 128
+    """Images per step."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """`sgd` is Nesterov's."""
+    lr: float = 0.05
+    """Learning rate of the first step."""
+    momentum: float = 0.9
+    """Of `sgd`."""
+    weight_decay: float = 1e-4
+    """Added to the gradient by `sgd`, decoupled in `adamw`."""
+    label_smoothing: float = 0.0
+    """Share of the target spread over all classes."""
+    distill: float = 0.0
+    """Weight of the teacher's answers in the loss (Hinton et al. 2015, arXiv 1503.02531); the labels get the rest."""
+    temperature: float = 4.0
+    """Softens both answers when distilling."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic while training; `auto` times a few batches of this network in each and takes the fastest."""
+    images: int | None = None
+    """A fixed, stratified part of the training images; None: all."""
+    seed: int = 0
+    """Draws the part, the order, the crops and the flips."""
+
+    def __post_init__(self) -> None:
+        for name, allowed, good in self._rules():
+            if not good:
+                raise ConfigError(f"training: {name} must be {allowed}, got {vars(self)[name]!r}")
+
+    def _rules(self) -> tuple[tuple[str, str, bool], ...]:
+        return (
+            ("epochs", "at least 1", self.epochs >= 1),
+            ("batch_size", "at least 2", self.batch_size >= 2),
+            ("optimizer", "sgd or adamw", self.optimizer in ("sgd", "adamw")),
+            ("lr", "positive", self.lr > 0),
+            ("momentum", "in [0, 1)", 0 <= self.momentum < 1),
+            ("weight_decay", "0 or more", self.weight_decay >= 0),
+            ("label_smoothing", "in [0, 1)", 0 <= self.label_smoothing < 1),
+            ("distill", "in [0, 1]", 0 <= self.distill <= 1),
+            ("temperature", "positive", self.temperature > 0),
+            ("precision", "auto, fp32 or bf16", self.precision in ("auto", "fp32", "bf16")),
+            ("images", "at least 2", self.images is None or self.images >= 2),
+        )
+
+
+class Batch(NamedTuple):
+    """What a step trains on."""
+
+    images: Tensor
+    """float32 (images, channels, height, width), normalised and augmented."""
+    labels: Tensor
+    """int64 (images,)."""
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(logits, labels) -> scalar."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the caller brings to a training: a teacher, and callables in place of ours (None: ours)."""
+
+    teacher: Network | None = None
+    """Whose answers are distilled; needed where the recipe's `distill` is not 0."""
+    loss: Loss | None = None
+    """(logits, labels) -> scalar; distillation, where asked for, is still added."""
+    metric: Callable[[Tensor, Tensor], Tensor] | None = None
+    """(logits, labels) -> one number per image, for example whether the label is among the first five."""
+    step: Callable[[nn.Module, Batch, Loss], Tensor] | None = None
+    """(module, batch, loss) -> the loss to step on: the forward pass and what belongs to it."""
+    fit: Callable[[Network, Data, Recipe], nn.Module] | None = None
+    """Replaces the whole training; gets a copy of the network that it may change, returns the trained module."""

@@ -1,0 +1,82 @@
+"""A training that was interrupted: one safetensors file with weights, optimizer state and where it stood."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from deploy_prune.errors import RecordError
+from deploy_prune.records import SCHEMA, write_atomic
+from deploy_prune.train.precision import Arithmetic
+
+_MODULE, _OPTIMIZER = "module.", "optimizer."
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """Where a training stands."""
+
+    training: str
+    """Fingerprint of what is trained and how."""
+    epochs_done: int
+    arithmetic: Arithmetic
+
+
+def fingerprint(module: nn.Module, *described: object) -> str:
+    """A digest of the start weights and of the (printable) description of a training."""
+    digest = hashlib.sha256(repr(described).encode())
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_state(path: Path, standing: Standing, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Write atomically: a kill leaves the state before or the state after."""
+    tensors = {_MODULE + name: tensor for name, tensor in module.state_dict().items()}
+    for index, entries in optimizer.state_dict()["state"].items():
+        tensors |= {f"{_OPTIMIZER}{index}.{key}": value for key, value in entries.items() if value is not None}
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    header = {"schema": str(SCHEMA), "standing": json.dumps(dataclasses.asdict(standing))}
+    write_atomic(path, lambda temporary: temporary.write_bytes(save(copies, metadata=header)))
+
+
+def load_state(path: Path, training: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> Standing:
+    """Put the stored state into a module and its optimizer.
+
+    Raises:
+        RecordError: the file is damaged, or of another training.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        fields = json.loads(header["standing"])
+        standing = Standing(**{**fields, "arithmetic": Arithmetic(**fields["arithmetic"])})
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{path} is damaged: {error}", hint="remove it to train from the start") from error
+    if standing.training != training or header.get("schema") != str(SCHEMA):
+        message = f"{path} belongs to another training (other start weights, data or recipe)"
+        raise RecordError(message, hint="remove it to train from the start")
+    weights = {name.removeprefix(_MODULE): value for name, value in tensors.items() if name.startswith(_MODULE)}
+    module.load_state_dict(weights)
+    standing.arithmetic.place(module)
+    _restore(optimizer, {name: value for name, value in tensors.items() if name.startswith(_OPTIMIZER)})
+    return standing
+
+
+def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for name, value in tensors.items():
+        index, _, key = name.removeprefix(_OPTIMIZER).partition(".")
+        parameter = parameters[int(index)]
+        # In the parameter's own memory format: vectorised and plain loops may round differently.
+        same_shape = value.shape == parameter.shape
+        optimizer.state[parameter][key] = torch.empty_like(parameter).detach().copy_(value) if same_shape else value

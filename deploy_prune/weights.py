@@ -1,0 +1,121 @@
+"""Weights on disk: safetensors, or a `.pth` that holds tensors and nothing else; pickled code is never run."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from deploy_prune.errors import WeightsError
+from deploy_prune.records import write_atomic
+from deploy_prune.values import Network
+
+# Where training scripts put the weights among other things, and what wrappers put before each name.
+NESTED_UNDER = ("state_dict", "model", "model_state_dict", "net")
+WRAPPER_PREFIX = "module."
+# Counts how many batches a norm has seen; old checkpoints lack it, and inference does not read it.
+OPTIONAL_SUFFIX = "num_batches_tracked"
+
+
+def load_weights(network: Network, path: Path) -> Network:
+    """The same network with the weights of a file (.safetensors, or .pth/.pt read with `weights_only`).
+
+    Accepts weights nested under `state_dict` or `model` and names that start with `module.`.
+
+    Raises:
+        WeightsError: missing, corrupt, with code in its pickle, or of another network (names the first keys).
+    """
+    weights = _unwrapped(read_tensors(path), path)
+    _check(network, weights, path)
+    module = copy.deepcopy(network.module)
+    module.load_state_dict({**module.state_dict(), **weights})
+    return dataclasses.replace(network, module=module)
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write parameters and persistent buffers as safetensors, atomically.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    # Clones: safetensors refuses tensors that share memory, as tied weights do.
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+    # Not `save_file`: its errors do not tell a full disk from anything else.
+    write_atomic(path, lambda temporary: temporary.write_bytes(save(tensors)))
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """What a weights file holds, unchecked.
+
+    Raises:
+        WeightsError: missing, corrupt, or a pickle with code in it.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path} does not exist", hint="give a .safetensors or .pth file")
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # of old files; they load or are refused
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        hint = "save the state_dict alone, best as .safetensors"
+        raise WeightsError(f"{path} is corrupt, or holds more than tensors (its code is not run)", hint=hint) from error
+    except Exception as error:  # bytes that are no file of weights can end in any error of the readers
+        hint = "copy or download it again"
+        raise WeightsError(f"{path} is corrupt: {type(error).__name__}: {error}", hint=hint) from error
+    if not isinstance(found, dict):
+        raise WeightsError(f"{path} holds a {type(found).__name__}, not weights", hint="save module.state_dict()")
+    return found
+
+
+def _unwrapped(found: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    for key in NESTED_UNDER:
+        if isinstance(found.get(key), dict):
+            found = found[key]
+            break
+    weights = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    if not weights:
+        raise WeightsError(f"{path} holds no tensors", hint="save module.state_dict()")
+    if all(name.startswith(WRAPPER_PREFIX) for name in weights):
+        weights = {name.removeprefix(WRAPPER_PREFIX): value for name, value in weights.items()}
+    return weights
+
+
+def _check(network: Network, weights: Mapping[str, Tensor], path: Path) -> None:
+    expected = network.module.state_dict()
+    missing = [name for name in expected if name not in weights and not name.endswith(OPTIONAL_SUFFIX)]
+    surplus = [name for name in weights if name not in expected]
+    if missing or surplus:
+        parts = [f"lacks {_some(missing)}"] * bool(missing) + [f"has unknown {_some(surplus)}"] * bool(surplus)
+        hint = f"are these weights of {network.address}, built with the same options?"
+        raise WeightsError(f"{path} does not fit {network.address}: it {' and '.join(parts)}", hint=hint)
+    for name, tensor in weights.items():
+        wanted, found = tuple(expected[name].shape), tuple(tensor.shape)
+        if wanted != found:
+            raise _shape_error(network, path, name, found)
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(f"{path}: {name} holds NaN or infinity", hint="that training diverged: use another file")
+
+
+def _shape_error(network: Network, path: Path, name: str, found: tuple[int, ...]) -> WeightsError:
+    wanted = tuple(network.module.state_dict()[name].shape)
+    message = f"{path}: {name} has shape {found}, {network.address} needs {wanted}"
+    only_first_differs = bool(wanted) and bool(found) and wanted[1:] == found[1:]
+    if only_first_differs and wanted[0] == network.classes:
+        message += f": the weights know {found[0]} classes, the network has {network.classes}"
+        return WeightsError(message, hint=f"build the network with {found[0]} classes, or take other weights")
+    return WeightsError(message, hint="are these weights of the same network, width and options?")
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,0 +1,173 @@
+"""What every stage of a run works with, and what is refused before any of it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from deploy_prune import checkpoint, plugins
+from deploy_prune.allocate import Limits, check_reachable
+from deploy_prune.budgets import in_units, parse
+from deploy_prune.config import RunConfig
+from deploy_prune.costs import CostModel
+from deploy_prune.data import check_fit, read_data, splits_of
+from deploy_prune.errors import ConfigError, DataError, PlanError
+from deploy_prune.networks import build_network, split_address
+from deploy_prune.records import read_record, write_record
+from deploy_prune.results import SplitRecord
+from deploy_prune.runfolder import RUN, SPLITS, RunFolder, asked_for
+from deploy_prune.soundness import settle
+from deploy_prune.surgery import check
+from deploy_prune.train import Hooks
+from deploy_prune.values import ChannelGraph, Data, Network, Plan, Progress
+from deploy_prune.weights import load_weights
+
+Keep = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What every stage of one run works with."""
+
+    config: RunConfig
+    folder: RunFolder
+    hooks: Hooks
+    plan_file: Path | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """Told how far the long stages are."""
+        return self.folder.progress
+
+    @cached_property
+    def data(self) -> Data:
+        """Read once, and only if a stage needs it; the splits are those that the run began with.
+
+        Raises:
+            DataError: what is read now is not what the run began with.
+        """
+        size = self.config.input_shape[1:] if self.config.input_shape else None
+        data = read_data(self.config.data, size=size, options=self.config.data_options)
+        if (self.folder.path / "dense.json").exists():
+            _hold(self.folder.path / SPLITS, data)
+        else:
+            write_record(self.folder.path / SPLITS, splits_of(data), dict[str, SplitRecord])
+        return data
+
+    @cached_property
+    def graph(self) -> ChannelGraph:
+        """Of the network that is pruned, with every baked-in size locked."""
+        return settle(start(self))
+
+    @property
+    def limits(self) -> Limits:
+        """What a plan may do to a group."""
+        return Limits(floor=self.config.floor, multiple=self.config.multiple, scope=self.config.scope)
+
+    def network(self, name: str) -> Network:
+        """A checkpoint of this run."""
+        return checkpoint.load(self.folder.path / name)
+
+
+def _hold(record: Path, data: Data) -> None:
+    """Refuse images or splits that have changed since the run began."""
+    found, began_with = splits_of(data), read_record(record, dict[str, SplitRecord])
+    for name, split in began_with.items():
+        if found[name] != split:
+            message = f"{data.name} has changed since the run began: {name} had {split.images} images, now other ones"
+            raise DataError(message, hint="put the images back, or give another --out")
+
+
+def settled(config: RunConfig) -> RunConfig:
+    """The configuration with what a run folder as the model brings along: its input's shape, and its data.
+
+    Raises:
+        ConfigError: a setting that the run folder has decided already.
+    """
+    run = Path(config.model)
+    if not run.is_dir():
+        return config
+    for key in ("classes", "input_shape", "weights", "model_options"):
+        if dict(config)[key]:
+            raise ConfigError(f"{run} is a run folder, which has its own {key}", hint=f"leave out {key}")
+    found = {"input_shape": checkpoint.description(run).input_shape}
+    if "data" not in config.model_fields_set and (run / RUN).is_file():
+        found |= {key: asked_for(run)[key] for key in ("data", "data_options")}
+    return RunConfig.model_validate({**dict(config), **found})
+
+
+def start(work: Work) -> Network:
+    """The network as the configuration names it, before any training."""
+    config = work.config
+    if Path(config.model).is_dir():
+        return checkpoint.load(Path(config.model))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = build_network(
+            config.model,
+            classes=config.classes or len(work.data.classes),
+            input_shape=config.input_shape or work.data.image_shape,
+            options=config.model_options,
+        )
+    return network if config.weights is None else load_weights(network, config.weights)
+
+
+def preflight(work: Work) -> None:
+    """Refuse what cannot succeed before any work is done, what is cheap to find out first.
+
+    Raises:
+        UnknownName: a model, data source, method, cost or target that does not exist.
+        MissingDependency: a target's converter is not installed.
+        DataError: the data cannot be read, or are not for this network.
+        WeightsError: the weights are not for this network.
+        BudgetError: no plan can meet the budget.
+        PlanError: the given plan does not fit the network.
+    """
+    config = work.config
+    plugins.build("costs", parse(config.budget).cost)
+    for target in config.targets:
+        plugins.build("exporters", target).version()
+    plugins.build("methods", config.method, config.method_options)
+    if not Path(config.model).is_dir():
+        plugins.load("models", split_address(config.model)[0])
+    plugins.load("datasets", split_address(config.data)[0])
+    check_fit(start(work), work.data)
+    if work.plan_file is not None:
+        plan_by_hand(work, start(work))
+        return
+    cost, limit = priced(work, work.graph)
+    check_reachable(work.graph, cost, limit, work.limits)
+
+
+def plan_by_hand(work: Work, network: Network) -> Keep:
+    """What the plan file keeps of a network, in that network's own unit numbers.
+
+    Raises:
+        RecordError: not a plan.
+        PlanError: it does not fit the network, or removes nothing.
+    """
+    assert work.plan_file
+    keep = checkpoint.in_own_numbers(network, read_record(work.plan_file, Plan).keep)
+    check(work.graph, keep)
+    width = {group.name: group.width for group in work.graph.groups}
+    if all(len(units) == width[name] for name, units in keep.items()):
+        raise PlanError(f"{work.plan_file} removes nothing", hint="leave out the numbers of units to remove")
+    return keep
+
+
+def priced(work: Work, graph: ChannelGraph) -> tuple[CostModel, float]:
+    """The budget's cost of this network, and its limit in the cost's unit."""
+    budget = parse(work.config.budget)
+    model: CostModel = plugins.build("costs", budget.cost).model(graph)
+    return model, in_units(budget, cost_of(model, graph, {}))
+
+
+def cost_of(cost: CostModel, graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> float:
+    """The cost of what is kept; a group that is not named stays whole."""
+    widths = [len(keep[group.name]) if group.name in keep else group.width for group in graph.free]
+    return float(cost(np.array(widths)))

@@ -1,0 +1,41 @@
+"""A network from named layers and a function, in one expression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deploy_prune.values import Network
+
+CLASSES = 5
+
+
+class Net(nn.Module):
+    """Named layers and a forward pass given as a function of the module and its inputs."""
+
+    def __init__(self, forward: Callable[..., Any], layers: dict[str, Any]) -> None:
+        super().__init__()
+        self.run = forward
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+
+    def forward(self, *inputs: Tensor) -> Any:
+        return self.run(self, *inputs)
+
+
+def net(forward: Callable[..., Any], *shapes: tuple[int, ...], **layers: Any) -> Network:
+    """A network of `layers` (attributes of the first argument of `forward`), in eval mode; 3x8x8 input by default."""
+    torch.manual_seed(0)
+    return Network("tests:net", Net(forward, layers).eval(), shapes or ((3, 8, 8),), CLASSES)
+
+
+def conv(inputs: int, outputs: int, size: int = 3, **options: Any) -> nn.Conv2d:
+    options.setdefault("padding", size // 2)
+    return nn.Conv2d(inputs, outputs, size, **options)
+
+
+def head(inputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, CLASSES))

@@ -1,0 +1,307 @@
+"""Each kind of bad input has its own message and the exit code of its kind, through the real command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tinyrun import toml, written
+
+from deploy_prune import __main__
+from deploy_prune.records import write_record
+from deploy_prune.values import Plan
+
+Captured = pytest.CaptureFixture[str]
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Sources of a run, and its configuration: neither trained before nor after."""
+    written(tmp_path)
+    toml(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def refused(folder: Path, capsys: Captured) -> Refused:
+    """Runs `prune` with more flags, expects an exit code, and gives what was said."""
+
+    def run(*flags: str | Path, code: int, out: str | Path = folder / "run") -> str:
+        line = ["prune", "--config", f"{folder}/run.toml", "--no-finetune", "--out", str(out), *map(str, flags)]
+        assert __main__.run(line) == code
+        errors = capsys.readouterr().err
+        assert "Traceback" not in errors
+        return errors
+
+    return run
+
+
+def configured(folder: Path, line: str) -> None:
+    """The configuration with one more line before its tables."""
+    path = folder / "run.toml"
+    path.write_text(f"{line}\n{path.read_text()}")
+
+
+def images(folder: Path, *, broken: int = 0, good: int = 16) -> Path:
+    """Two classes of tiny photographs."""
+    for name, shade in (("cats", 40), ("dogs", 200)):
+        (folder / "photos" / name).mkdir(parents=True)
+        for number in range(good):
+            Image.new("RGB", (12, 10), (shade, number, 0)).save(folder / "photos" / name / f"{number}.png")
+    for number in range(broken):
+        (folder / "photos" / "cats" / f"broken{number}.png").write_bytes(b"\x89PNG no more")
+    return folder / "photos"
+
+
+# --- weights -------------------------------------------------------------------------------------------------
+
+
+def test_missing_weights(refused: Refused, folder: Path) -> None:
+    assert "nowhere.safetensors does not exist" in refused("--weights", folder / "nowhere.safetensors", code=2)
+
+
+@pytest.mark.parametrize("name", ["bad.safetensors", "bad.pth"])
+def test_corrupt_weights(refused: Refused, folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"these are no tensors")
+    assert f"{name} is corrupt" in refused("--weights", folder / name, code=2)
+
+
+def test_weights_of_another_number_of_classes(refused: Refused, folder: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from deploy_prune.networks import build_network
+
+    with torch.random.fork_rng():
+        other = build_network(f"{folder}/net.py:build", classes=7, input_shape=(3, 8, 8))
+    save_file(other.module.state_dict(), folder / "seven.safetensors")
+    said = refused("--weights", folder / "seven.safetensors", code=2)
+    assert "the weights know 7 classes, the network has 4" in said
+
+
+def test_a_network_of_another_number_of_classes_than_the_data(refused: Refused) -> None:
+    assert "has 7 classes, tiny has 4" in refused("--classes", "7", code=2)
+
+
+# --- images --------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_image_folder(refused: Refused, folder: Path) -> None:
+    assert "nowhere does not exist" in refused("--data", f"imagefolder:{folder}/nowhere", code=2)
+
+
+def test_an_empty_image_folder(refused: Refused, folder: Path) -> None:
+    (folder / "empty").mkdir()
+    assert "holds no images" in refused("--data", f"imagefolder:{folder}/empty", code=2)
+
+
+def test_a_tar_that_is_none(refused: Refused, folder: Path) -> None:
+    (folder / "photos.tar").write_bytes(b"no archive")
+    assert "is no readable .tar" in refused("--data", f"imagefolder:{folder}/photos.tar", code=2)
+
+
+def test_images_that_are_all_broken(refused: Refused, folder: Path) -> None:
+    images(folder, good=0, broken=2)
+    (folder / "photos" / "dogs" / "x.png").write_bytes(b"nor this")
+    assert "none of the 3 images can be decoded" in refused("--data", f"imagefolder:{folder}/photos", code=2)
+
+
+def test_one_broken_image_among_good_ones_is_named_and_left_out(
+    refused: Refused, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos = images(folder, broken=1)
+    refused("--data", f"imagefolder:{photos}", "--input", "3,8,8", code=0)
+    assert "skipped 1 of 33 images that cannot be decoded: cats/broken0.png" in caplog.text
+
+
+# --- names ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["mobilenet_v3"], "unknown model 'mobilenet_v3'\nhint: did you mean 'mobilenet_v"),
+        (["torchvision:mobilenet_v22"], "did you mean 'mobilenet_v2'?"),
+        (["--data", "digit"], "unknown dataset 'digit'\nhint: did you mean 'digits'?"),
+        (["--target", "onxx"], "unknown exporter 'onxx'\nhint: did you mean 'onnx'?"),
+        (["--method", "magnitud"], "unknown method 'magnitud'\nhint: did you mean 'magnitude'?"),
+        (["--budget", "paramss=1M"], "unknown cost 'paramss'\nhint: did you mean 'params'?"),
+        (["--option", "setting=small"], "unknown option of file 'setting'"),
+        (["--option", "setting"], "--option 'setting' has no value"),
+    ],
+)
+def test_an_unknown_name_comes_with_the_closest(refused: Refused, flags: Sequence[str], said: str) -> None:
+    assert said in refused(*flags, code=2)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('buget = "0.5x"', "unknown configuration key 'buget'\nhint: did you mean 'budget'?"),
+        ("hooks = {los = 'x.py:loss'}", "did you mean 'hooks.loss'?"),
+        ("floor = 1.5", "configuration key 'floor'"),
+        ("method_options = {norm = 3}", "uniform"),
+        ("hooks = {loss = 'x.py:loss'}", "x.py does not exist"),
+        ("seed = ", "cannot be read as TOML"),
+    ],
+)
+def test_a_configuration_that_does_not_fit(refused: Refused, folder: Path, line: str, said: str) -> None:
+    configured(folder, line)
+    assert said in refused(code=2)
+
+
+def test_a_misspelt_key_of_a_recipe(refused: Refused, folder: Path) -> None:
+    path = folder / "run.toml"
+    path.write_text(path.read_text().replace("[pretrain]", "[pretrain]\nepoch = 2"))
+    assert "did you mean 'pretrain.epochs'?" in refused(code=2)
+
+
+def test_a_configuration_file_that_is_missing(capsys: Captured, tmp_path: Path) -> None:
+    assert __main__.run(["prune", "--config", str(tmp_path / "none.toml")]) == 2
+    assert "none.toml does not exist" in capsys.readouterr().err
+
+
+def test_no_model_at_all(capsys: Captured) -> None:
+    assert __main__.run(["prune"]) == 2
+    assert "no 'model'" in capsys.readouterr().err
+
+
+def test_a_file_of_the_user_that_fails(refused: Refused, folder: Path) -> None:
+    (folder / "net.py").write_text("import no_such_package\n")
+    said = refused(code=2)
+    assert "net.py could not be imported: ModuleNotFoundError: No module named 'no_such_package'" in said
+
+
+# --- budgets and plans ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ("0.01x", "below the smallest network"),
+        ("params=1", "below the smallest network"),
+        ("900MMACs", "the dense network already costs"),
+        ("1.5x", "removes nothing"),
+        ("half", "'half' is no budget"),
+        ("0x", "leaves nothing"),
+    ],
+)
+def test_a_budget_that_cannot_be(refused: Refused, folder: Path, budget: str, said: str) -> None:
+    assert said in refused("--budget", budget, code=2)
+    assert not (folder / "run" / "dense.json").exists()
+
+
+def test_a_plan_that_does_not_fit(refused: Refused, folder: Path) -> None:
+    write_record(folder / "plan.json", Plan(network="", keep={"up.0": (0, 99)}))
+    assert "group 'up.0' keeps units that do not exist" in refused("--plan", folder / "plan.json", code=2)
+
+
+@pytest.mark.parametrize(("text", "said"), [("{", "is damaged"), ('{"schema": 99}', "has schema 99")])
+def test_a_plan_that_is_none(refused: Refused, folder: Path, text: str, said: str) -> None:
+    (folder / "plan.json").write_text(text)
+    assert said in refused("--plan", folder / "plan.json", code=2)
+
+
+def test_a_plan_that_is_missing(refused: Refused, folder: Path) -> None:
+    assert "plan.json does not exist" in refused("--plan", folder / "plan.json", code=2)
+
+
+# --- run folders ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["report", "finetune", "inspect"])
+def test_a_folder_that_is_no_run(verb: str, tmp_path: Path, capsys: Captured) -> None:
+    assert __main__.run([verb, str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "no run folder" in said or "holds no finished network" in said
+
+
+def test_a_damaged_record(refused: Refused, folder: Path) -> None:
+    refused(code=0)
+    (folder / "run" / "cut.json").write_text('{"schema": 1, "kin')
+    assert "cut.json is damaged" in refused(code=2)
+
+
+# --- what is not installed -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("package", "flags", "extra"), [("onnxscript", ["--target", "onnx"], "onnx"), ("torch", [], "prune")]
+)
+def test_a_package_that_is_not_installed(folder: Path, package: str, flags: Sequence[str], extra: str) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from importlib import metadata; real = metadata.version\n"
+        "def version(name):\n"
+        f"    if name == {package!r}: raise metadata.PackageNotFoundError(name)\n"
+        "    return real(name)\n"
+        "metadata.version = version\n"
+        "from deploy_prune.__main__ import main; main()"
+    )
+    done = process(folder, ["-c", code, "prune", "--config", f"{folder}/run.toml", *flags], folder / "run")
+    assert done.returncode == 3
+    assert done.stderr.endswith(f"hint: pip install 'deploy-prune[{extra}]'\n"), done.stderr
+
+
+# --- the file system -----------------------------------------------------------------------------------------
+
+
+def process(
+    folder: Path, arguments: Sequence[str], out: Path, *, largest_file: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    def limit() -> None:
+        if largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, *arguments, "--out", str(out)],
+        capture_output=True, text=True, timeout=120, check=False, preexec_fn=limit, env=environment,
+    )  # fmt: skip
+
+
+def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(folder: Path, refused: Refused) -> None:
+    """A limit on the size of a file stands for the disk: the weights (about 20 kB) do not fit, records do."""
+    line = ["-m", "deploy_prune", "prune", "--config", f"{folder}/run.toml", "--no-finetune"]
+    done = process(folder, line, folder / "run", largest_file=8192)
+    assert done.returncode == 7, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "cannot write" in done.stderr
+    assert not (folder / "run" / "dense.json").exists()
+    refused(code=0)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no file system here that refuses everyone")
+def test_a_place_where_nothing_can_be_written(refused: Refused) -> None:
+    assert "choose another output" in refused(code=7, out="/proc/deploy-prune-run")
+
+
+def test_a_file_where_the_folder_should_be(refused: Refused, folder: Path) -> None:
+    (folder / "taken").touch()
+    assert "taken" in refused(code=7, out=folder / "taken")
+    assert "taken" in refused(code=7, out=folder / "taken" / "run")
+
+
+def test_a_folder_that_holds_something_else(refused: Refused, folder: Path) -> None:
+    assert "is not empty and no run folder" in refused(code=2, out=folder)
+
+
+def test_changed_settings_of_a_run(refused: Refused) -> None:
+    refused(code=0)
+    assert "budget was '0.5x', now '0.6x'" in refused("--budget", "0.6x", code=2)
+
+
+def test_with_json_each_of_them_is_an_object(folder: Path, capsys: Captured) -> None:
+    line = ["prune", "--config", f"{folder}/run.toml", "--budget", "0.01x", "--out", str(folder / "run"), "--json"]
+    assert __main__.run(line) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["kind"], error["exit_code"]) == ("BudgetError", 2)
+    assert "smallest network" in error["message"]

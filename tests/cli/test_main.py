@@ -1,0 +1,188 @@
+"""Errors become messages and exit codes in one place, and with --json stdout holds JSON alone."""
+
+from __future__ import annotations
+
+import errno
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+
+from deploy_prune import __main__, __version__
+from deploy_prune.cli.options import Json
+from deploy_prune.cli.output import show_json
+from deploy_prune.errors import BudgetError, ParityFailed
+from deploy_prune.records import REFUSED
+
+Captured = pytest.CaptureFixture[str]
+Raises = Callable[[BaseException], None]
+
+
+@pytest.fixture
+def verb_raises(monkeypatch: pytest.MonkeyPatch) -> Raises:
+    """A command line whose verb `fail` raises what it is given."""
+    raised: list[BaseException] = []
+
+    def fail(as_json: Json = False) -> None:
+        raise raised[0]
+
+    monkeypatch.setattr(__main__, "VERBS", {"fail": fail, "other": fail})
+    return raised.append
+
+
+def test_an_error_is_a_message_a_hint_and_its_exit_code(verb_raises: Raises, capsys: Captured) -> None:
+    verb_raises(BudgetError("no plan fits", hint="raise the limit"))
+    assert __main__.run(["fail"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == "error: no plan fits\nhint: raise the limit\n"
+    assert captured.out == ""
+
+
+def test_with_json_an_error_is_an_object(verb_raises: Raises, capsys: Captured) -> None:
+    verb_raises(ParityFailed("differs", hint="look at it"))
+    assert __main__.run(["fail", "--json"]) == 4
+    assert json.loads(capsys.readouterr().out) == {
+        "error": {"kind": "ParityFailed", "message": "differs", "hint": "look at it", "exit_code": 4}
+    }
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_a_refusing_file_system_is_exit_code_7(code: int, verb_raises: Raises, capsys: Captured) -> None:
+    verb_raises(OSError(code, "refused", "some/file"))
+    assert __main__.run(["fail", "--json"]) == 7
+    assert "some/file" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+def test_a_package_that_is_not_installed_is_exit_code_3(verb_raises: Raises, capsys: Captured) -> None:
+    verb_raises(ModuleNotFoundError("No module named 'torch'", name="torch.nn"))
+    assert __main__.run(["fail"]) == 3
+    assert capsys.readouterr().err.endswith("hint: pip install 'deploy-prune[prune]'\n")
+
+
+def test_a_fault_of_our_own_is_not_dressed_up(verb_raises: Raises) -> None:
+    verb_raises(OSError(errno.EBADF, "bad"))
+    with pytest.raises(OSError, match="bad"):
+        __main__.run(["fail"])
+
+
+def test_a_module_of_our_own_that_is_absent_is_no_missing_package(verb_raises: Raises) -> None:
+    verb_raises(ModuleNotFoundError("No module named 'deploy_prune.x'", name="deploy_prune.x"))
+    with pytest.raises(ModuleNotFoundError):
+        __main__.run(["fail"])
+
+
+def test_an_interruption_is_exit_code_130(verb_raises: Raises, capsys: Captured) -> None:
+    verb_raises(KeyboardInterrupt())
+    assert __main__.run(["fail", "--json"]) == 130
+    assert json.loads(capsys.readouterr().out)["error"]["exit_code"] == 130
+
+
+def test_a_misspelt_verb_is_exit_code_2_with_the_closest(verb_raises: Raises, capsys: Captured) -> None:
+    assert __main__.run(["fial"]) == 2
+    assert "Did you mean 'fail'?" in capsys.readouterr().err
+
+
+def test_a_misspelt_option_is_exit_code_2_with_the_closest(verb_raises: Raises, capsys: Captured) -> None:
+    assert __main__.run(["fail", "--jsn"]) == 2
+    assert "--json" in capsys.readouterr().err
+
+
+def test_with_json_a_misspelt_option_is_an_object_too(verb_raises: Raises, capsys: Captured) -> None:
+    assert __main__.run(["fail", "--json", "--nope"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["kind"], error["exit_code"]) == ("UsageError", 2)
+
+
+def test_the_exit_code_that_a_verb_returns_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def four() -> int:
+        return 4
+
+    def nothing() -> None:
+        return None
+
+    monkeypatch.setattr(__main__, "VERBS", {"four": four, "nothing": nothing})
+    assert (__main__.run(["four"]), __main__.run(["nothing"])) == (4, 0)
+
+
+def test_version(capsys: Captured) -> None:
+    assert __main__.run(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_help_on_every_verb_is_exit_code_0(capsys: Captured) -> None:
+    for verb in __main__.VERBS:
+        assert __main__.run([verb, "--help"]) == 0
+        assert f"Usage: deploy-prune {verb}" in capsys.readouterr().out
+
+
+OPTIONS = json.loads((Path(__file__).parent / "options.json").read_text())
+
+
+def test_verbs_and_options_are_frozen() -> None:
+    """Scripts rely on them. A change on purpose goes into options.json and the changelog."""
+    group = typer.main.get_command(__main__.application())
+    context = group.make_context("deploy-prune", ["doctor"])
+    found = {
+        name: [" ".join([*parameter.opts, *parameter.secondary_opts]) for parameter in command.params]
+        for name, command in ((name, group.get_command(context, name)) for name in group.list_commands(context))
+    }
+    assert found == OPTIONS
+
+
+def test_every_verb_speaks_json() -> None:
+    assert all("--json" in options for options in OPTIONS.values())
+
+
+def test_ctrl_c_ends_a_real_process_with_130(tmp_path: Path) -> None:
+    """The verb is replaced by one that waits: what is tested is the way of the signal."""
+    started = tmp_path / "started"
+    code = (
+        "import signal, sys, time; from pathlib import Path; from deploy_prune import __main__\n"
+        # Python leaves SIGINT alone where it was started with the signal ignored, as in a shell's background.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"def wait() -> None: Path({str(started)!r}).touch(); time.sleep(60)\n"
+        "__main__.VERBS['wait'] = wait; sys.argv[1:] = ['wait']; __main__.main()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 30
+        while not started.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("arguments", [["doctor"], ["doctor", "--json"], ["--help"]])
+def test_a_full_disk_under_stdout_is_exit_code_7(arguments: list[str]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "deploy_prune", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 7
+    assert "Traceback" not in done.stderr
+    assert "No space left" in done.stderr
+
+
+def test_help_is_there_in_three_tenths_of_a_second() -> None:
+    """The best of five, so that a busy machine does not fail it."""
+    command = [sys.executable, "-m", "deploy_prune", "--help"]
+    times_s = []
+    for _ in range(5):
+        before = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+        times_s.append(time.perf_counter() - before)
+    assert min(times_s) <= 0.3
+
+
+def test_json_takes_values_as_they_are(capsys: Captured) -> None:
+    show_json(path=Path("a/b"), numbers=(1, 2.5), nothing=None)
+    assert json.loads(capsys.readouterr().out) == {"path": "a/b", "numbers": [1, 2.5], "nothing": None}

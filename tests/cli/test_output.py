@@ -1,0 +1,116 @@
+"""Tables say what was measured and what was not; progress goes to stderr and stays quiet with JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deploy_prune.cli import output
+from deploy_prune.cli.bench import show_measurements
+from deploy_prune.cli.export import show_shipments
+from deploy_prune.values import Artifact, Conditions, Measurement, Parity, Shipment, Target
+
+Captured = pytest.CaptureFixture[str]
+
+QUIET = Conditions(load=0.1, frequency_mhz=None, governor=None, temperature_c=None, affinity=(0,))
+MEASUREMENT = Measurement(
+    artifact="a.tflite",
+    target=Target("local", "litert", "2.3.0", 1, "fp32"),
+    session="s",
+    blocks_ms=((1.0, 1.2),),
+    median_ms=1.1,
+    interval_ms=(1.05, 1.15),
+    p90_ms=1.2,
+    load_ms=8.04,
+    peak_memory_bytes=69_400_000,
+    runtime_memory_bytes=50_000_000,
+    before=QUIET,
+    after=QUIET,
+)
+ARTIFACT = Artifact(
+    path="out/model.onnx",
+    format="onnx",
+    size_bytes=8_830_000,
+    sha256="0",
+    input_shape=(3, 32, 32),
+    layout="nchw",
+    dynamic_batch=False,
+    precision="fp32",
+    exporter="torch 2",
+    seconds=1.0,
+)
+PARITY = Parity(passed=True, max_error=1.8e-06, tolerance=1e-4, agreement=1.0, ties=1, images=256)
+
+
+def rows(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
+
+
+def test_a_measurement_without_a_partner_shows_no_ratio(capsys: Captured) -> None:
+    show_measurements((MEASUREMENT, replace(MEASUREMENT, ratio=0.5, ratio_interval=(0.45, 0.55))))
+    alone, compared = rows(capsys.readouterr().out)
+    assert alone == ["a.tflite", "litert 2.3.0", "1", "1.100", "1.050 ... 1.150", "1.200", "-", "-", "8.0", "69"]
+    assert compared[6:8] == ["0.500", "0.450 ... 0.550"]
+
+
+def test_a_failed_format_shows_its_reason_in_place_of_its_file(capsys: Captured) -> None:
+    failed = Shipment("tflite", "failed", reason="the converter refused: op [bold]aten::x[/bold]")
+    show_shipments((Shipment("onnx", "verified", ARTIFACT, PARITY), failed))
+    good, bad = rows(capsys.readouterr().out)
+    assert good == ["onnx", "verified", "8.83", "1.8e-06", "100.0% of 256 (1 ties)", "out/model.onnx"]
+    assert bad == ["tflite", "failed", "-", "-", "-", "the converter refused: op [bold]aten::x[/bold]"]
+
+
+def test_json_holds_all_of_a_measurement(capsys: Captured) -> None:
+    output.show_json(measurements=(MEASUREMENT,))
+    (record,) = json.loads(capsys.readouterr().out)["measurements"]
+    assert record["target"] == {
+        "device": "local",
+        "runtime": "litert",
+        "runtime_version": "2.3.0",
+        "threads": 1,
+        "precision": "fp32",
+    }
+    assert record["blocks_ms"] == [[1.0, 1.2]]
+    assert record["ratio"] is None
+
+
+def test_json_is_one_line_for_pipes(capsys: Captured) -> None:
+    output.show_json(run=Path("run"), values=[1, 2])
+    assert capsys.readouterr().out == '{"run": "run", "values": [1, 2]}\n'
+
+
+def test_with_json_progress_is_silent(capsys: Captured) -> None:
+    with output.progress(as_json=True) as told:
+        told("train", 1, 3)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_terminal_progress_is_lines_on_stderr(capsys: Captured) -> None:
+    with output.progress(as_json=False) as told:
+        told("train", 1, 3, "loss 0.5")
+        told("train", 2, 3)
+        told("train", 3, 3)
+    assert capsys.readouterr() == ("", "train: 1/3  loss 0.5\ntrain: 3/3\n")
+
+
+def test_a_long_task_reports_every_ten_seconds(capsys: Captured) -> None:
+    clock = iter([0.0, 4.0, 9.9, 10.0, 15.0])
+    told = output._lines(lambda: next(clock))
+    for done in range(5):
+        told("train", done, 100)
+    assert capsys.readouterr().err == "train: 0/100\ntrain: 3/100\n"
+
+
+def test_on_a_terminal_progress_is_a_bar_with_a_note(capsys: Captured) -> None:
+    with output._bars() as told:
+        told("train", 1, 2, "[loss]")
+        told("train", 2, 2, "[loss]")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "train" in captured.err
+    assert "2/2" in captured.err
+    assert "[loss]" in captured.err

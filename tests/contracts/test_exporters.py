@@ -1,0 +1,95 @@
+"""What every exporter promises, run over every plugin that is found."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from deploy_prune import plugins
+from deploy_prune.errors import ExportFailed
+from deploy_prune.values import Network
+
+EXPORTERS = plugins.names("exporters")
+pytestmark = pytest.mark.parametrize("name", EXPORTERS)
+
+
+def _run(name, path, *images):
+    exporter = plugins.build("exporters", name)
+    session = plugins.build("runtimes", exporter.runtime).open(path, threads=1)
+    arrays = [np.moveaxis(image, 1, -1) if exporter.layout == "nhwc" and image.ndim > 2 else image for image in images]
+    return session.run(*map(np.ascontiguousarray, arrays))
+
+
+def _snapshot(module):
+    state = {key: tensor.clone() for key, tensor in module.state_dict().items()}
+    return state, [child.training for child in module.modules()], [p.requires_grad for p in module.parameters()]
+
+
+def test_the_file_computes_what_the_network_does_at_odd_widths_and_a_non_square_size(name, tiny_network, tmp_path):
+    """13 channels, 16x24 pixels, and batch norm in eval mode although the network was in training mode."""
+    path = tmp_path / f"net{plugins.load('exporters', name).suffix}"
+    plugins.build("exporters", name).write(tiny_network, path)
+    image = torch.randn(1, *tiny_network.input_shape, generator=torch.Generator().manual_seed(1))
+    tiny = replace(tiny_network, module=copy.deepcopy(tiny_network.module).eval())
+    with torch.no_grad():
+        expected = tiny.module(image).numpy()
+    (found,) = _run(name, path, image.numpy())
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_the_callers_network_is_untouched(name, tiny_network, tmp_path):
+    state, training, gradients = _snapshot(tiny_network.module)
+    plugins.build("exporters", name).write(tiny_network, tmp_path / "net")
+    after, training_after, gradients_after = _snapshot(tiny_network.module)
+    assert training == training_after and gradients == gradients_after
+    assert all(torch.equal(state[key], after[key]) for key in state)
+
+
+def test_several_inputs_and_outputs_keep_the_order_of_the_call(name, tmp_path):
+    """Inputs of equal shape used in reverse: mixing them up would not be noticed by their shapes."""
+
+    class Differences(nn.Module):
+        def forward(self, left, right, offset):
+            return right.mean((2, 3)) - 2 * left.mean((2, 3)), offset * 3
+
+    network = Network("tests:differences", Differences(), ((3, 4, 6), (3, 4, 6), (5,)), 3)
+    path = tmp_path / f"net{plugins.load('exporters', name).suffix}"
+    plugins.build("exporters", name).write(network, path)
+    left, right = np.full((1, 3, 4, 6), 1.0, np.float32), np.full((1, 3, 4, 6), 5.0, np.float32)
+    first, second = _run(name, path, left, right, np.full((1, 5), 7.0, np.float32))
+    np.testing.assert_allclose(first, np.full((1, 3), 3.0), rtol=1e-6)
+    np.testing.assert_allclose(second, np.full((1, 5), 21.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(name, value, tmp_path):
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(16, 2))
+    module[2].weight.data[1, 3] = value
+    network = Network("tests:diverged", module, ((3, 2, 2),), 2)
+    with pytest.raises(ExportFailed, match=r"'2.weight' of tests:diverged holds NaN or infinity"):
+        plugins.build("exporters", name).write(network, tmp_path / "net")
+    assert not (tmp_path / "net").exists()
+
+
+def test_a_network_that_cannot_be_converted_gives_one_short_reason(name, tmp_path, capfd):
+    class Refuses(nn.Module):
+        def forward(self, x):
+            raise NotImplementedError("only on a Tuesday\nand other advice")
+
+    network = Network("tests:refuses", Refuses(), ((3, 2, 2),), 2)
+    with pytest.raises(ExportFailed, match="NotImplementedError: only on a Tuesday") as caught:
+        plugins.build("exporters", name).write(network, tmp_path / "net")
+    assert len(caught.value.message) < 400 and "advice" not in caught.value.message
+    assert capfd.readouterr() == ("", ""), "what the converter printed must not reach the terminal"
+
+
+def test_it_names_its_converter_and_a_runtime_that_reads_its_files(name):
+    exporter = plugins.build("exporters", name)
+    assert any(character.isdigit() for character in exporter.version())
+    assert exporter.suffix in plugins.load("runtimes", exporter.runtime).suffixes
+    assert exporter.layout in {"nchw", "nhwc"}

@@ -1,0 +1,64 @@
+"""What every pruning method promises: a score per unit of every free group, the same for the same seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nets import NETS
+
+from deploy_prune import plugins
+from deploy_prune.graph import trace
+from deploy_prune.methods import Scorer, Selector, Study
+
+SCORERS = [name for name in plugins.names("methods") if isinstance(plugins.build("methods", name), Scorer)]
+NAMES = ["plain", "transposed", "depthwise_multiplier", "dense_block", "tied_convs", "layer_scale", "grouped_whole"]
+
+
+def study(name: str, seed: int = 0) -> Study:
+    network = NETS[name]()
+    return Study(network, trace(network), None, seed)
+
+
+def score(method: str, of: Study) -> dict[str, np.ndarray]:
+    plugin: Any = plugins.build("methods", method)
+    return dict(plugin.score(of).by_group)
+
+
+@pytest.mark.parametrize("method", plugins.names("methods"))
+def test_a_method_scores_or_selects(method: str) -> None:
+    plugin = plugins.build("methods", method)
+    assert isinstance(plugin, Scorer | Selector)
+    assert dataclasses.is_dataclass(plugin)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("method", SCORERS)
+def test_every_unit_of_every_free_group_has_a_finite_score(method: str, name: str) -> None:
+    of = study(name)
+    scores = score(method, of)
+    assert {each: values.shape for each, values in scores.items()} == {
+        group.name: (group.width,) for group in of.graph.free
+    }
+    assert all(np.isfinite(values).all() for values in scores.values())
+
+
+@pytest.mark.parametrize("method", SCORERS)
+def test_the_same_seed_gives_the_same_scores(method: str) -> None:
+    one, other = score(method, study("dense_block", 7)), score(method, study("dense_block", 7))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("method", SCORERS)
+def test_scoring_changes_neither_the_network_nor_the_generators(method: str) -> None:
+    of = study("batch_norm")
+    before = {name: tensor.clone() for name, tensor in of.network.module.state_dict().items()}
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    score(method, of)
+    after = of.network.module.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert torch.equal(state, torch.get_rng_state())
+    assert np.array_equal(numpy_state, np.random.get_state()[1])  # noqa: NPY002

@@ -1,0 +1,109 @@
+"""What every runtime promises, run over every plugin that is found."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from deploy_prune import plugins
+from deploy_prune.errors import InputError
+
+RUNTIMES = plugins.names("runtimes")
+BUILT_ON_TORCH = {"executorch"}
+"""Their vendor's package takes torch's tensors; importing the plugin still imports no torch."""
+pytestmark = pytest.mark.parametrize("name", RUNTIMES)
+
+
+@pytest.fixture
+def file(name, request):
+    """A real file of the runtime's format."""
+    suffix = plugins.load("runtimes", name).suffixes[0]
+    return request.getfixturevalue(f"tiny_{suffix[1:]}")
+
+
+@pytest.fixture
+def runtime(name):
+    return plugins.build("runtimes", name)
+
+
+def test_one_thread_and_two_compute_the_same(runtime, file):
+    one, two = (runtime.open(file, threads=threads) for threads in (1, 2))
+    array = np.random.default_rng(0).standard_normal(one.inputs[0].shape).astype(np.float32)
+    np.testing.assert_allclose(one.run(array)[0], two.run(array)[0], rtol=1e-5)
+
+
+def test_a_later_run_does_not_change_earlier_results(runtime, file):
+    session = runtime.open(file, threads=1)
+    zeros = np.zeros(session.inputs[0].shape, np.float32)
+    (first,) = session.run(zeros)
+    kept = first.copy()
+    session.run(zeros + 1)
+    assert np.array_equal(first, kept)
+
+
+def test_the_input_is_described(runtime, file):
+    (spec,) = runtime.open(file, threads=1).inputs
+    assert sorted(spec.shape) == [1, 3, 16, 24] and spec.dtype == "float32"
+
+
+def test_a_file_for_one_batch_size_refuses_another(runtime, file):
+    session = runtime.open(file, threads=1)
+    session.resize(1)
+    with pytest.raises(InputError, match="batches of 1 alone, not 4"):
+        session.resize(4)
+
+
+def _damaged(file, folder, change):
+    """Copies of a file, or of a folder, in each of which one file's content has been changed."""
+    parts = [part for part in file.rglob("*") if part.is_file()] or [file]
+    for number, part in enumerate(parts):
+        path = folder / str(number) / file.name
+        copy = shutil.copytree if file.is_dir() else shutil.copy
+        path.parent.mkdir()
+        copy(file, path)
+        (path / part.relative_to(file)).write_bytes(change(part.read_bytes()))
+        yield path
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.7, 0.99])
+def test_a_truncated_file_is_refused_and_named(runtime, file, tmp_path, share):
+    for path in _damaged(file, tmp_path, lambda content: content[: int(len(content) * share)]):
+        with pytest.raises(InputError, match=str(path)):
+            runtime.open(path, threads=1)
+
+
+@pytest.mark.parametrize(
+    "content", [b"PNG not a network at all" * 40, bytes(4096), b"\x00\x00\x00\x00TFL3" + bytes(500)]
+)
+def test_a_foreign_file_is_refused(runtime, file, tmp_path, content):
+    (tmp_path / file.name).write_bytes(content)
+    for path in [tmp_path / file.name, *_damaged(file, tmp_path, lambda _: content)]:
+        with pytest.raises(InputError, match=str(path)):
+            runtime.open(path, threads=1)
+
+
+def test_a_missing_file_is_refused(runtime, file, tmp_path):
+    with pytest.raises(InputError, match=r"nothing"):
+        runtime.open(tmp_path / f"nothing{file.suffix}", threads=1)
+
+
+def test_it_says_its_version(runtime):
+    assert runtime.version()[0].isdigit()
+
+
+def test_it_runs_without_torch_and_prints_nothing(name, file):
+    """In a process of its own: a phone's or board's CI box need not have torch."""
+    code = (
+        "import sys; from pathlib import Path; from deploy_prune import plugins;"
+        "runtime = plugins.build('runtimes', sys.argv[1]); assert 'torch' not in sys.modules;"
+        "assert runtime.open(Path(sys.argv[2]), threads=1).inputs;"
+        f"assert ('torch' in sys.modules) == {name in BUILT_ON_TORCH}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, name, str(file)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,194 @@
+"""The shape of the code, checked on its syntax trees: import layers, sizes, names, and what a plugin file is."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import deploy_prune
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "deploy_prune"
+
+KINDS = ("costs", "datasets", "exporters", "methods", "models", "runtimes")
+"""Plural packages: `__init__` is the contract, every other file is a plugin."""
+
+STEPS = (
+    "records", "results", "runfolder", "images", "cifar", "architectures", "networks", "data", "weights", "train",
+    "graph", "extents", "magnitudes", "counting", "budgets", "surgery", "soundness", "allocate", "checkpoint",
+    "hush", "mil", "conversion", "parity", "exporting",
+    "statistics", "conditions", "timing_worker", "timing_client", "measure", "diagnosis",
+)  # fmt: skip
+"""In order: a step imports only earlier ones (and modules of its own package)."""
+
+ABOVE = ("config", "inspection", "reporting", "shipping", "work", "stages", "pipeline", "cli", "__main__", "__init__")
+"""What composes the steps, in order."""
+
+LAYERS = ("errors", "values", "contracts", "plugins", *STEPS, "plugin files", *ABOVE)
+"""Lowest first; a module imports only layers below its own."""
+
+WITHOUT_TORCH = (
+    "errors", "values", "plugins", "records", "results", "runfolder", "hush", "mil",
+    "statistics", "conditions", "timing_worker", "timing_client",
+    "measure", "runtimes", "reporting", "diagnosis", "cli", "__main__", "__init__",
+)  # fmt: skip
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text()) for path in FILES}
+
+
+def label(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def layer_of(module: str) -> str:
+    first, _, rest = module.partition(".")
+    if first in KINDS:
+        return "plugin files" if rest else "contracts"
+    return first
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Modules of this package that are imported anywhere in a file, without the package's name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # `from deploy_prune import plugins` imports the module `plugins`.
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name.startswith("deploy_prune.") and name != "deploy_prune.__version__":
+                yield without_attribute(name.removeprefix("deploy_prune."))
+
+
+def without_attribute(name: str) -> str:
+    """`records.sha256` -> `records`, `models.timm` stays: the longest part that is a file or a folder."""
+    path = PACKAGE.joinpath(*name.split("."))
+    return name if path.is_dir() or path.with_suffix(".py").is_file() else name.rpartition(".")[0] or name
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_every_module_is_in_a_layer(path: Path) -> None:
+    assert layer_of(module_of(path)) in LAYERS, "add the module to STEPS or ABOVE, in its place"
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_modules_import_only_lower_layers(path: Path) -> None:
+    own = layer_of(module_of(path))
+    if own not in LAYERS:
+        pytest.skip("in no layer, which is the test above")
+    for name in imported(TREES[path]):
+        other = layer_of(name)
+        same_step = other == own and own != "plugin files"
+        below = other in LAYERS and LAYERS.index(other) < LAYERS.index(own)
+        assert same_step or below, f"{module_of(path)} imports {name}, which is not below it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_files_have_fewer_than_300_lines(path: Path) -> None:
+    if module_of(path) == "values":  # all nouns on one page are worth a longer page
+        return
+    assert len(path.read_text().splitlines()) < 300
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_functions_are_short_and_take_few_parameters(path: Path) -> None:
+    for function in functions(TREES[path]):
+        documented = ast.get_docstring(function, clean=False)
+        docstring = documented.count("\n") + 1 if documented else 0
+        length = (function.end_lineno or 0) - function.lineno + 1 - docstring
+        assert length < 40, f"{function.name} has {length} lines"
+        if path.parent.name in {"cli", "mil"}:  # a verb's signature is its flags; an MIL operator's is Apple's
+            continue
+        arguments = function.args
+        names = [each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+        assert len([name for name in names if name not in {"self", "cls"}]) <= 6, function.name
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_modules_say_what_they_are(path: Path) -> None:
+    assert ast.get_docstring(TREES[path])
+    assert path.stem not in {"utils", "helpers", "common", "misc", "manager", "handler"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_no_reflection_by_string(path: Path) -> None:
+    for node in ast.walk(TREES[path]):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+            continue
+        assert node.func.id not in {"eval", "exec", "hasattr", "setattr", "delattr"}, f"line {node.lineno}"
+        if node.func.id == "getattr":
+            assert isinstance(node.args[1], ast.Constant), f"line {node.lineno}: getattr by a computed name"
+
+
+def plugin_files() -> list[Path]:
+    return [path for path in FILES if layer_of(module_of(path)) == "plugin files" and not path.stem.startswith("_")]
+
+
+@pytest.mark.parametrize("path", plugin_files(), ids=label)
+def test_a_plugin_file_ends_by_naming_its_frozen_dataclass(path: Path) -> None:
+    body = TREES[path].body
+    last = body[-1]
+    assert isinstance(last, ast.Assign)
+    assert ast.unparse(last.targets[0]) == "plugin"
+    classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
+    cls = classes[ast.unparse(last.value)]
+    assert not cls.bases
+    decorators = [ast.unparse(decorator) for decorator in cls.decorator_list]
+    assert any("dataclass(" in text and "frozen=True" in text for text in decorators)
+
+
+def test_public_names_are_sorted() -> None:
+    names = list(vars(deploy_prune).get("__all__", ()))
+    assert names == sorted(names)
+
+
+def test_no_code_is_written_twice() -> None:
+    """Ten equal lines in a row, imports and blank lines aside, are a copy."""
+    window = 10
+    places: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for path in FILES:
+        lines = [(number, line.strip()) for number, line in enumerate(path.read_text().splitlines(), 1)]
+        lines = [(number, line) for number, line in lines if line and not line.startswith(("import ", "from "))]
+        for start in range(len(lines) - window + 1):
+            block = tuple(line for _, line in lines[start : start + window])
+            places[block].append(f"{label(path)}:{lines[start][0]}")
+    copies = [where for where in places.values() if len(where) > 1]
+    assert not copies
+
+
+def test_the_timing_side_works_where_torch_is_not_installed() -> None:
+    """Imports the modules with torch and everything of `[prune]` that needs it made unimportable."""
+    modules = [module_of(path) for path in FILES if layer_of(module_of(path)) in WITHOUT_TORCH]
+    modules += [module_of(path) for path in FILES if module_of(path).split(".")[0] == "runtimes"]
+    names = ["deploy_prune" if module == "__init__" else f"deploy_prune.{module}" for module in modules]
+    blocked = dict.fromkeys(("torch", "torchvision", "timm", "fvcore", "safetensors", "scipy", "sklearn", "PIL"))
+    code = f"import sys; sys.modules.update({blocked!r})\nimport importlib\n"
+    code += f"for name in {names!r}: importlib.import_module(name)\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_is_free() -> None:
+    code = "import sys, deploy_prune; print(sorted({'torch', 'numpy', 'pydantic', 'rich'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

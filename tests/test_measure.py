@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import conv_network
+
+from deploy_prune import conditions, plugins, timing_client
+from deploy_prune.errors import ConfigError, InputError, Unavailable
+from deploy_prune.measure import bench, block_size, runtime_of, turns
+from deploy_prune.timing_client import Job, started
+
+
+@pytest.fixture(scope="session")
+def small_and_large(tmp_path_factory):
+    """Two networks whose times differ by far more than any noise: 16 times the pixels, the same layers."""
+    folder = tmp_path_factory.mktemp("pair")
+    for name, side in (("small", 32), ("large", 128)):
+        plugins.build("exporters", "onnx").write(conv_network(16, shape=(3, side, side)), folder / f"{name}.onnx")
+    return folder / "small.onnx", folder / "large.onnx"
+
+
+def test_a_file_against_itself_is_even_and_a_larger_network_slower(small_and_large):
+    small, large = small_and_large
+    first, again, larger = bench([small, small, large], blocks=6)
+    assert first.ratio is None and first.ratio_interval is None
+    assert 0.67 < again.ratio < 1.5
+    assert again.ratio_interval[0] <= again.ratio <= again.ratio_interval[1]
+    assert larger.ratio > 1.5 and larger.ratio_interval[0] > 1.5
+    assert larger.median_ms > 1.5 * first.median_ms
+
+
+def test_everything_around_a_measurement_is_recorded(tiny_tflite):
+    (found,) = bench([str(tiny_tflite)], blocks=3, device="bench-box")
+    assert (found.target.device, found.target.runtime, found.target.threads) == ("bench-box", "litert", 1)
+    assert found.target.runtime_version == plugins.build("runtimes", "litert").version()
+    assert len(found.blocks_ms) == 3 and all(len(block) >= 5 for block in found.blocks_ms)
+    assert found.interval_ms[0] <= found.median_ms <= found.interval_ms[1]
+    assert found.p90_ms >= found.median_ms * 0.9
+    assert found.load_ms > 0
+    assert found.before.affinity == found.after.affinity == conditions.allowed_cores()[:1]
+
+
+def test_memory_is_the_workers_own(tiny_tflite):
+    """The parent has torch loaded (hundreds of MB), which Linux's ru_maxrss would hand on to the worker."""
+    ballast = bytearray(600_000_000)
+    (found,) = bench([tiny_tflite], blocks=3)
+    assert len(ballast) > 4 * found.peak_memory_bytes
+    assert found.peak_memory_bytes >= found.runtime_memory_bytes > 10_000_000
+
+
+def test_no_ratio_across_runtimes(tiny_tflite, tiny_onnx):
+    """Each runtime has a first file of its own; all share the session."""
+    found = bench([tiny_tflite, tiny_onnx, tiny_tflite, tiny_onnx], blocks=3)
+    assert [each.ratio is None for each in found] == [True, True, False, False]
+    assert len({each.session for each in found}) == 1
+
+
+@pytest.mark.skipif(len(conditions.allowed_cores()) < 2, reason="one core")
+def test_no_ratio_across_thread_counts(tiny_onnx):
+    told = []
+    found = bench([tiny_onnx], threads=(1, 2), blocks=3, progress=lambda *step: told.append(step[1:3]))
+    assert [(each.target.threads, each.ratio) for each in found] == [(1, None), (2, None)]
+    assert told == [(done, 6) for done in range(1, 7)]
+
+
+def test_more_threads_than_cores_are_timed_and_said_to_be(tiny_onnx, caplog):
+    cores = conditions.allowed_cores()
+    (found,) = bench([tiny_onnx], threads=(len(cores) + 1,), blocks=3)
+    assert found.target.threads == len(cores) + 1
+    assert found.before.affinity == cores
+    assert f"{len(cores) + 1} threads share {len(cores)} cores" in caplog.text
+
+
+def test_no_threads_are_refused(tiny_onnx):
+    with pytest.raises(ConfigError, match="0 threads"):
+        bench([tiny_onnx], threads=(0,))
+
+
+def test_too_few_blocks_are_refused(tiny_onnx):
+    with pytest.raises(ConfigError, match="2 blocks"):
+        bench([tiny_onnx], blocks=2)
+
+
+def test_a_file_of_no_known_format_is_refused_with_the_known_ones(tmp_path):
+    (tmp_path / "net.pt").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"'\.pt'(.|\n)*\.onnx, \.pte, \.tflite"):
+        runtime_of(tmp_path / "net.pt")
+
+
+def test_a_missing_file_is_refused_before_any_worker_starts(tiny_onnx):
+    with pytest.raises(InputError, match=r"nothing\.onnx"):
+        bench([tiny_onnx, Path("nothing.onnx")])
+
+
+def test_a_damaged_file_is_named(tiny_onnx, tmp_path):
+    path = tmp_path / "half.onnx"
+    path.write_bytes(tiny_onnx.read_bytes()[:700])
+    with pytest.raises(InputError, match=r"half\.onnx"):
+        bench([tiny_onnx, path], blocks=3)
+
+
+def _job(path):
+    return Job(path, "onnxruntime", 1, conditions.allowed_cores()[:1], 0)
+
+
+def test_a_worker_that_dies_is_named(tiny_onnx):
+    with started(_job(tiny_onnx)) as worker:
+        worker.process.kill()
+        with pytest.raises(Unavailable, match=rf"{tiny_onnx} died \(exit -9\)"):
+            worker.block(5, timeout_s=30)
+
+
+def test_the_last_words_of_a_dying_worker_are_shown(tiny_onnx):
+    """Cores that do not exist: the worker's traceback is what the user needs to see."""
+    job = Job(tiny_onnx, "onnxruntime", 1, (100_000,), 0)
+    with pytest.raises(Unavailable, match=r"exit 1(.|\n)*Error"), started(job):
+        pass
+
+
+def test_a_worker_that_hangs_is_given_up_and_ended(tiny_onnx):
+    with started(_job(tiny_onnx)) as worker, pytest.raises(Unavailable, match="did not answer within"):
+        worker.block(100_000_000, timeout_s=0.2)
+    assert worker.process.poll() is not None
+
+
+def test_every_worker_is_ended_when_the_work_is_interrupted(tiny_onnx):
+    with pytest.raises(KeyboardInterrupt), started(_job(tiny_onnx)) as worker:
+        raise KeyboardInterrupt
+    assert worker.process.poll() is not None
+
+
+def test_a_worker_ends_by_itself_when_we_are_gone(tiny_onnx):
+    """Its stdin closes, as it would if this process were killed."""
+    argv = timing_client._command(_job(tiny_onnx))
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and '"event": "ready"' in done.stdout
+
+
+def test_turns_put_every_file_in_every_place_equally_often():
+    """Three files, six rounds: each is twice first, in the middle and last, and each pair runs in both orders."""
+    orders = [turns(3, index) for index in range(6)]
+    places = Counter((file, place) for order in orders for place, file in enumerate(order))
+    assert orders[:2] == [(0, 1, 2), (2, 1, 0)] and set(places.values()) == {2}
+    assert sum(order.index(0) < order.index(1) for order in orders) == 3
+
+
+@pytest.mark.parametrize(("inference_ms", "inferences"), [(7.0, 10), (70.0, 5), (2000.0, 5), (0.7, 100), (1e-6, 1000)])
+def test_a_block_takes_some_70_ms_and_at_least_five_inferences(inference_ms, inferences):
+    assert block_size(inference_ms) == inferences
+
+
+def test_timing_needs_neither_torch_nor_numpy_in_this_process():
+    code = "import sys, deploy_prune.measure; assert not {'torch', 'numpy', 'litert', 'onnxruntime'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

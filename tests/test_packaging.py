@@ -1,0 +1,111 @@
+"""The wheel holds the package and nothing else, and works in an environment that has no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from deploy_prune import __version__
+
+ROOT = Path(__file__).parents[1]
+INSTALL_TIMEOUT_S = 300
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT], timeout_s=120)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def run(command: Sequence[object], *, timeout_s: float, why: str = "") -> str:
+    """The command's stdout; a failure shows what it printed, after `why`."""
+    # An environment of its own must not see the one the tests run in.
+    environment = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=timeout_s, env=environment, check=False)
+    assert done.returncode == 0, f"{why}{' '.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return done.stdout
+
+
+def test_the_wheel_holds_every_module_and_no_test(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "deploy_prune").rglob("*.py")}
+    assert {name for name in names if name.endswith(".py")} == modules
+    assert {name.split("/")[0] for name in names} == {"deploy_prune", f"deploy_prune-{__version__}.dist-info"}
+
+
+def test_the_wheel_carries_licence_version_and_console_script(wheel: Path) -> None:
+    archive, info = zipfile.ZipFile(wheel), f"deploy_prune-{__version__}.dist-info"
+    assert "Apache License" in archive.read(f"{info}/licenses/LICENSE").decode()
+    assert "deploy-prune = deploy_prune.__main__:main" in archive.read(f"{info}/entry_points.txt").decode()
+    assert f"\nVersion: {__version__}\n" in archive.read(f"{info}/METADATA").decode()
+
+
+def test_every_pinned_version_is_exact_and_names_no_place() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    versions = [line.partition(" ; ")[0] for line in pins]
+    assert all(version.count("==") == 1 and not set(version) & set("@/ ") for version in versions)
+    conditions = {line.partition(" ; ")[2] for line in pins}
+    assert conditions <= {"", 'python_version >= "3.11"'}
+
+
+def test_everything_that_is_asked_for_is_pinned() -> None:
+    pins = {line.split("==")[0].lower().replace("_", "-") for line in constraints()}
+    if sys.version_info < (3, 11):
+        pytest.skip("tomllib came with 3.11")
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    names = {line.split(">")[0].split("[")[0].strip() for line in asked}
+    assert names - {"deploy-prune"} <= pins
+
+
+def constraints() -> list[str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@pytest.fixture(scope="session")
+def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scripts folder of a new environment with the wheel and its base dependencies from a package registry."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, with_pip=True)
+    scripts = folder / ("Scripts" if os.name == "nt" else "bin")
+    install = [scripts / "python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", wheel]
+    run(install, timeout_s=INSTALL_TIMEOUT_S, why="pip could not install the wheel; is a package registry in reach?\n")
+    return scripts
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_the_wheel_works_without_torch(bare: Path) -> None:
+    assert "prune" in run([bare / "deploy-prune", "--help"], timeout_s=30)
+    diagnosis = json.loads(run([bare / "deploy-prune", "doctor", "--json"], timeout_s=30))
+    abilities = {(row["kind"], row["name"]): row for row in diagnosis["abilities"]}
+    assert diagnosis["version"] == __version__
+    assert not any(row["available"] for row in abilities.values())
+    assert abilities["runtimes", "litert"]["install"] == "pip install 'deploy-prune[litert]'"
+    assert abilities["exporters", "onnx"]["install"] == "pip install 'deploy-prune[onnx,prune]'"
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize("verb", ["demo", "inspect mobilenet_v2", "prune mobilenet_v2", "export mobilenet_v2"])
+def test_a_verb_that_needs_torch_says_how_to_get_it(bare: Path, tmp_path: Path, verb: str) -> None:
+    command = [bare / "deploy-prune", *verb.split(), "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["kind"]) == (3, "MissingDependency")
+    assert error["hint"] == "pip install 'deploy-prune[prune]'"
