@@ -7,6 +7,7 @@ import json
 import resource
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,15 +29,20 @@ from deploy_prune.values import Plan
 PLAN = Plan(network="toy", keep={"conv1": (0, 2, 3)}, budget="0.5x", asked=10.0, reached=9.5, dense=20.0, cost="macs")
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """No file may grow beyond 4 kB: the same refusal in the middle of a write as on a full disk."""
+    """No file may grow beyond 4 kB: the same refusal in the middle of a write as on a full disk.
+
+    Not a fixture: pytest reports a test before it ends the fixtures, and its own output may be a longer file.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_record_comes_back_equal(tmp_path: Path) -> None:
@@ -92,10 +98,10 @@ def test_other_faults_of_the_system_are_not_renamed() -> None:
         raise OSError(errno.EINTR, "interrupted")
 
 
-def test_a_disk_that_fills_up_while_writing_leaves_the_old_file(tmp_path: Path, small_files: None) -> None:
+def test_a_disk_that_fills_up_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "weights.bin"
     path.write_text("old")
-    with pytest.raises(StorageError, match="larger than allowed"):
+    with small_files(), pytest.raises(StorageError, match="larger than allowed"):
         write_atomic(path, lambda temporary: temporary.write_bytes(bytes(1 << 16)))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
