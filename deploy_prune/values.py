@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "fp16"]
 Layout = Literal["nchw", "nhwc"]
+InputKind = Literal["float", "uint8"]
 Interval = tuple[float, float]
 
 
@@ -96,6 +97,14 @@ class Accuracy:
     images: int
     loss: float
     hits: tuple[bool, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What a network takes: (pixel / 255 - mean) / std per channel, of pixels from 0 to 255."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 # --- the channel graph ---------------------------------------------------------------------------------------
@@ -228,6 +237,25 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class AppForm:
+    """How an app meets a file: what it passes in, what it gets back, and what the file says of both."""
+
+    normalisation: Normalisation | None = None
+    """None: not known."""
+    labels: tuple[str, ...] = ()
+    """Names of the classes, in the order of the scores."""
+    input: InputKind = "float"
+    """"uint8": bytes as a camera gives them, which takes `bake`."""
+    bake: bool = False
+    """The normalisation and the camera's layout are part of the file: it takes pixels from 0 to 255."""
+    softmax: bool = False
+    """The file gives probabilities instead of scores."""
+    input_names: tuple[str, ...] = ()
+    """Empty: `input`, or `input_0`, `input_1`, ..."""
+    output_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Artifact:
     """An exported file, or the folder that some formats are. Sizes without the batch axis.
 
@@ -245,6 +273,11 @@ class Artifact:
     exporter: str
     """Converter and version."""
     seconds: float
+    """That converting took."""
+    input: InputKind = "float"
+    baked: bool = False
+    """Whether it takes pixels from 0 to 255 instead of normalised numbers."""
+    softmax: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from deploy_prune.values import Layout, Network, Precision
+from deploy_prune.values import AppForm, Layout, Network, Precision
+
+PLAIN = AppForm()
+"""The network's own numbers in, its own numbers out."""
 
 
 class Exporter(Protocol):
@@ -15,10 +18,12 @@ class Exporter(Protocol):
     """With the dot."""
     runtime: ClassVar[str]
     """The runtime plugin that runs the file, for verifying it."""
+    camera_layout: ClassVar[Layout]
+    """Layout in which a file with baked preprocessing takes pixels."""
 
     @property
     def layout(self) -> Layout:
-        """Layout of the image input of the files it writes."""
+        """Layout of the image input of the files it writes without baked preprocessing."""
 
     @property
     def dynamic_batch(self) -> bool:
@@ -31,8 +36,8 @@ class Exporter(Protocol):
     def version(self) -> str:
         """Converter and version. Raises MissingDependency where it is not installed."""
 
-    def write(self, network: Network, path: Path) -> None:
-        """Convert in eval mode and write one file, or one folder where that is the format.
+    def write(self, network: Network, path: Path, form: AppForm = PLAIN) -> None:
+        """Convert in eval mode and write one file, or one folder where that is the format, in the form asked for.
 
         Raises ExportFailed with the converter's own reason.
         """

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,9 +24,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from deploy_prune.conversion import converter, example, prepared
+from deploy_prune.conversion import converter
 from deploy_prune.errors import ConfigError, MissingDependency
-from deploy_prune.values import Layout, Network, Precision
+from deploy_prune.exporters import PLAIN
+from deploy_prune.interface import as_called, names
+from deploy_prune.values import AppForm, Layout, Network, Precision
 
 MANIFEST = "Manifest.json"
 SPECIFICATION = Path("com.apple.CoreML/model.mlmodel")
@@ -37,6 +38,8 @@ IDENTIFIERS = {
     WEIGHTS: ("00000000-0000-4000-8000-000000000002", "CoreML Model Weights"),
 }
 """Of the parts of a package; they need only differ within it."""
+COLOR_SPACES = {1: 10, 3: 20}
+"""Channels -> Core ML's number of grey and of red, green, blue."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class CoreML:
 
     suffix: ClassVar[str] = ".mlpackage"
     runtime: ClassVar[str] = "coreml"
+    camera_layout: ClassVar[Layout] = "nchw"
 
     precision: Precision = "fp32"
     """Of weights and activations. Core ML's own default is "fp16", which its GPU and neural engine need."""
@@ -70,19 +74,20 @@ class CoreML:
         except PackageNotFoundError as error:
             raise MissingDependency("coremltools", "coreml") from error
 
-    def write(self, network: Network, path: Path) -> None:
+    def write(self, network: Network, path: Path, form: AppForm = PLAIN) -> None:
         """Convert in eval mode and write one folder.
 
         Raises:
             ExportFailed: NaN in the weights, or coremltools refuses the network.
             MissingDependency: coremltools is not installed.
         """
-        module, inputs = prepared(network), example(network)
+        module, inputs = as_called(network, form, camera_layout=self.camera_layout)
+        inputs = tuple(tensor.float() for tensor in inputs)  # inside, an image input is a tensor of floats
         with converter(self.version(), network), tempfile.TemporaryDirectory() as folder:
             model = self._convert(module, inputs)
             saved = Path(folder) / "model.mlpackage"
             model.save(str(saved))
-            specification = _with_plain_names(model.get_spec())
+            specification = _described(model.get_spec(), network, form)
             weights = _files(saved / "Data" / WEIGHTS)
         _write_package(path, specification, weights)
 
@@ -99,22 +104,22 @@ class CoreML:
         )
 
 
-def _with_plain_names(specification: Any) -> bytes:
-    """The specification with inputs and outputs named as in the other formats."""
+def _described(specification: Any, network: Network, form: AppForm) -> bytes:
+    """The specification with inputs and outputs named as in the other formats, and an image input declared as one."""
     import coremltools
 
     description = specification.description
-    for role, features in (("input", description.input), ("output", description.output)):
-        for old, new in _plain_names(role, [feature.name for feature in features]):
-            if old != new:
-                coremltools.utils.rename_feature(specification, old, new)
+    roles = (("input", description.input, form.input_names), ("output", description.output, form.output_names))
+    for role, features, given in roles:
+        for feature, name in zip(list(features), names(role, given, len(features)), strict=True):
+            if feature.name != name:
+                coremltools.utils.rename_feature(specification, feature.name, name)
+    if form.input == "uint8":
+        channels, height, width = network.input_shape
+        image = description.input[0].type.imageType
+        image.height, image.width, image.colorSpace = height, width, COLOR_SPACES[channels]
     content: bytes = specification.SerializeToString(deterministic=True)
     return content
-
-
-def _plain_names(role: str, names: Sequence[str]) -> list[tuple[str, str]]:
-    plain = [role] if len(names) == 1 else [f"{role}_{index}" for index in range(len(names))]
-    return list(zip(names, plain, strict=True))
 
 
 def _files(folder: Path) -> dict[str, bytes]:

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from deploy_prune.conversion import converter, example, prepared
+from deploy_prune.conversion import converter
 from deploy_prune.errors import MissingDependency
-from deploy_prune.values import Layout, Network, Precision
+from deploy_prune.exporters import PLAIN
+from deploy_prune.interface import as_called
+from deploy_prune.values import AppForm, Layout, Network, Precision
 
 BATCH_NORM = torch.ops.aten.batch_norm.default
 CONVOLUTIONS = frozenset((torch.ops.aten.conv1d.default, torch.ops.aten.conv2d.default, torch.ops.aten.conv3d.default))
@@ -26,6 +28,7 @@ class ExecuTorch:
 
     suffix: ClassVar[str] = ".pte"
     runtime: ClassVar[str] = "executorch"
+    camera_layout: ClassVar[Layout] = "nhwc"
 
     @property
     def layout(self) -> Layout:
@@ -49,16 +52,16 @@ class ExecuTorch:
         except PackageNotFoundError as error:
             raise MissingDependency("executorch", "executorch") from error
 
-    def write(self, network: Network, path: Path) -> None:
+    def write(self, network: Network, path: Path, form: AppForm = PLAIN) -> None:
         """Convert in eval mode and write one file.
 
         Raises:
             ExportFailed: NaN in the weights, or ExecuTorch refuses the network.
             MissingDependency: executorch is not installed.
         """
-        module = prepared(network)
+        module, inputs = as_called(network, form, camera_layout=self.camera_layout)
         with converter(self.version(), network):
-            content = _program(module, example(network))
+            content = _program(module, inputs)
         path.write_bytes(content)
 
 

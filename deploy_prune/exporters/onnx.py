@@ -10,9 +10,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from deploy_prune.conversion import converter, example, prepared, tensors_of
+from deploy_prune.conversion import converter, tensors_of
 from deploy_prune.errors import ConfigError, MissingDependency
-from deploy_prune.values import Layout, Network, Precision
+from deploy_prune.exporters import PLAIN
+from deploy_prune.interface import as_called, names
+from deploy_prune.values import AppForm, Layout, Network, Precision
 
 OLDEST_OPSET = 18
 """What torch's exporter emits; older ones would need its version converter, which is not lossless."""
@@ -24,6 +26,7 @@ class Onnx:
 
     suffix: ClassVar[str] = ".onnx"
     runtime: ClassVar[str] = "onnxruntime"
+    camera_layout: ClassVar[Layout] = "nhwc"
 
     opset: int = OLDEST_OPSET
     dynamic_batch: bool = False
@@ -50,28 +53,28 @@ class Onnx:
         except PackageNotFoundError as error:
             raise MissingDependency("onnxscript", "onnx") from error
 
-    def write(self, network: Network, path: Path) -> None:
+    def write(self, network: Network, path: Path, form: AppForm = PLAIN) -> None:
         """Convert in eval mode, check and write one file.
 
         Raises:
             ExportFailed: NaN in the weights, or the exporter refuses the network.
             MissingDependency: onnx or onnxscript is not installed.
         """
-        module = prepared(network)
         # torch.export takes a batch of 1 for a constant, so that a free batch is traced with 2
-        inputs = example(network, batch=2 if self.dynamic_batch else 1)
+        batch = 2 if self.dynamic_batch else 1
+        module, inputs = as_called(network, form, camera_layout=self.camera_layout, batch=batch)
         try:
             import onnx
             import onnxscript  # noqa: F401 - torch imports it deep inside, where its absence reads badly
         except ModuleNotFoundError as error:
             raise MissingDependency(error.name or "onnx", "onnx") from error
         with converter(self.version(), network):
-            model = self._convert(module, inputs)
+            model = self._convert(module, inputs, form)
             onnx.checker.check_model(model, full_check=True)
             content = model.SerializeToString()
         path.write_bytes(content)
 
-    def _convert(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+    def _convert(self, module: nn.Module, inputs: tuple[Tensor, ...], form: AppForm) -> Any:
         outputs = len(tensors_of(module(*inputs)))
         batch = torch.export.Dim("batch", min=1)
         program: Any = torch.onnx.export(
@@ -79,18 +82,14 @@ class Onnx:
             inputs,
             dynamo=True,
             opset_version=self.opset,
-            input_names=_numbered("input", len(inputs)),
-            output_names=_numbered("output", outputs),
+            input_names=names("input", form.input_names, len(inputs)),
+            output_names=names("output", form.output_names, outputs),
             dynamic_shapes=tuple({0: batch} for _ in inputs) if self.dynamic_batch else None,
             verbose=False,
         )
         model = program.model_proto
         _forget_sources(model.graph)
         return model
-
-
-def _numbered(name: str, count: int) -> list[str]:
-    return [name] if count == 1 else [f"{name}_{index}" for index in range(count)]
 
 
 def _forget_sources(graph: Any) -> None:

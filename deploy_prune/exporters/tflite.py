@@ -7,9 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ClassVar
 
-from deploy_prune.conversion import converter, example, prepared
+from deploy_prune.conversion import converter
 from deploy_prune.errors import ConfigError, MissingDependency
-from deploy_prune.values import Layout, Network, Precision
+from deploy_prune.exporters import PLAIN
+from deploy_prune.interface import as_called
+from deploy_prune.values import AppForm, Layout, Network, Precision
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class TFLite:
 
     suffix: ClassVar[str] = ".tflite"
     runtime: ClassVar[str] = "litert"
+    camera_layout: ClassVar[Layout] = "nhwc"
 
     layout: Layout = "nhwc"
     """Of inputs with height and width. Cameras and LiteRT's kernels are channels last; "nchw" adds a transpose."""
@@ -43,19 +46,18 @@ class TFLite:
         except PackageNotFoundError as error:
             raise MissingDependency("litert-torch", "tflite") from error
 
-    def write(self, network: Network, path: Path) -> None:
+    def write(self, network: Network, path: Path, form: AppForm = PLAIN) -> None:
         """Convert in eval mode and write one file.
 
         Raises:
             ExportFailed: NaN in the weights, or litert-torch refuses the network.
             MissingDependency: litert-torch is not installed.
         """
-        module = prepared(network)
-        inputs = example(network)
+        module, inputs = as_called(network, form, camera_layout=self.camera_layout)
         with converter(self.version(), network):
             import litert_torch
 
-            if self.layout == "nhwc":
+            if self.layout == "nhwc" and not form.bake:
                 images = [index for index, tensor in enumerate(inputs) if tensor.ndim > 2]
                 module = litert_torch.to_channel_last_io(module, args=images).eval()
                 inputs = tuple(tensor.movedim(1, -1).contiguous() if tensor.ndim > 2 else tensor for tensor in inputs)
