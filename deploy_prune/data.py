@@ -10,7 +10,7 @@ from deploy_prune import plugins
 from deploy_prune.errors import DataError
 from deploy_prune.networks import split_address
 from deploy_prune.results import SplitRecord
-from deploy_prune.values import Data, ImageSet, Network
+from deploy_prune.values import AppForm, Data, ImageSet, Network, Normalisation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +56,23 @@ def normalise(images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...
     scale = 1 / (255 * torch.tensor(std))
     shift = torch.tensor(mean) / torch.tensor(std)
     return pixels.mul_(scale[:, None, None]).sub_(shift[:, None, None])
+
+
+VERIFICATION_IMAGES = 200
+"""Images a file is verified on: enough to see a top-1 that differs on one image in a hundred."""
+
+
+def spread(images: ImageSet, count: int = VERIFICATION_IMAGES) -> np.ndarray:
+    """So many images from all over a split (all, where there are fewer): uint8, (images, height, width, channels)."""
+    import numpy as np
+
+    total = len(images.labels)
+    return images.read(np.linspace(0, total - 1, min(count, total)).astype(np.int64))
+
+
+def form_of(data: Data) -> AppForm:
+    """What the data say of how an app meets a network that was trained on them."""
+    return AppForm(normalisation=Normalisation(data.mean, data.std), labels=data.classes)
 
 
 def splits_of(data: Data) -> dict[str, SplitRecord]:

@@ -11,9 +11,12 @@ import torch
 from torch import nn
 
 from deploy_prune.conversion import example, prepared, tensors_of
+from deploy_prune.data import normalise
 from deploy_prune.errors import DataError, ParityFailed
+from deploy_prune.exporters import PLAIN
+from deploy_prune.interface import check_form, random_pixels
 from deploy_prune.runtimes import Runtime, Session
-from deploy_prune.values import Artifact, Layout, Network, Parity, Precision
+from deploy_prune.values import AppForm, Artifact, Network, Parity, Precision
 
 TOLERANCES: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2}
 """Relative error that a file may have. fp16 keeps 11 bits (5e-4 per rounding), which add up over some 50 layers."""
@@ -25,40 +28,67 @@ Images = np.ndarray | torch.Tensor | None
 Arrays = tuple[np.ndarray, ...]
 
 
-def verify(
-    network: Network,
-    artifact: Artifact,
-    *,
-    runtime: Runtime,
-    images: Images = None,
-    seed: int = 0,
-) -> Parity:
-    """Run the file and the network (fp32, eval) on random inputs and on `images`, and compare every output.
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Some inputs and the network's answers, which a file is held against."""
+
+    inputs: Arrays
+    """Normalised floats channels first, or bytes (images, height, width, channels) for a file that takes pixels."""
+    expected: Arrays
+    real: bool
+    """Images, not random numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What a network answers in a form; made once, for the files of all formats."""
+
+    network: Network
+    form: AppForm
+    cases: tuple[Case, ...]
+
+
+def make_reference(network: Network, images: Images = None, form: AppForm = PLAIN, *, seed: int = 0) -> Reference:
+    """Run the network (fp32, eval) on random inputs, one alone and a batch, and on the images.
 
     Args:
-        network: what the file was exported from; it is not changed.
-        artifact: the file.
-        runtime: runs files of that format.
-        images: normalised, float, (images, channels, height, width); None or a network of several inputs: random
-            inputs alone, which `detail` says.
+        network: it is not changed.
+        images: bytes (images, height, width, channels), or normalised floats (images, channels, height, width); None
+            or a network of several inputs: random inputs alone.
+        form: what apps pass in and get back. Nothing of the network in that form runs here: pixels are normalised, and
+            scores made probabilities, as training does it.
         seed: of the random inputs.
 
     Raises:
+        ConfigError: the network cannot take that form.
         DataError: the images do not have the network's input shape.
+        ExportFailed: see `prepared`.
+    """
+    module = prepared(network)
+    with torch.no_grad():
+        outputs = [tuple(tensor.shape) for tensor in tensors_of(module(*example(network)))]
+    check_form(network, form, outputs)
+    size = BATCH if _takes_batches(module, network) else 1
+    random = _random(network, form, seed)
+    blocks = [(tuple(array[:1] for array in random), False), (tuple(array[1:] for array in random), False)]
+    if (real := _images(network, form, images)) is not None:
+        blocks += [(batch, True) for batch in _batches((real,))]
+    cases = (Case(inputs, _answers(module, inputs, form, size=size), real) for inputs, real in blocks)
+    return Reference(network, form, tuple(cases))
+
+
+def verify(reference: Reference, artifact: Artifact, *, runtime: Runtime) -> Parity:
+    """Run the file on the inputs of the reference and compare every output.
+
+    Raises:
         InputError: the runtime cannot open the file.
         ParityFailed: the file does not take the network's inputs at all.
     """
-    real = _checked(network, images)
     session = runtime.open(Path(artifact.path), threads=1)
-    module = prepared(network)
-    random = tuple(tensor.numpy() for tensor in example(network, batch=RANDOM_INPUTS, seed=seed))
-    batches = artifact.dynamic_batch or _takes_batches(module, network)
     found, tolerance = _Findings(), TOLERANCES[artifact.precision]
-    for inputs in (random, *([(real,)] if real is not None else [])):
-        for batch in _batches(inputs):
-            expected = _torch_outputs(module, batch, size=BATCH if batches else 1)
-            found = found.plus(_compared(_file_outputs(session, batch, artifact), expected, tolerance))
-    return found.parity(tolerance, images=0 if real is None else len(real))
+    for case in reference.cases:
+        found = found.plus(_compared(_file_outputs(session, case.inputs, artifact), case.expected, tolerance))
+    return found.parity(tolerance, images=sum(len(case.inputs[0]) for case in reference.cases if case.real))
 
 
 @dataclass(frozen=True)
@@ -101,14 +131,33 @@ class _Findings:
         )
 
 
-def _checked(network: Network, images: Images) -> np.ndarray | None:
+def _random(network: Network, form: AppForm, seed: int) -> Arrays:
+    if form.bake:
+        return (random_pixels(network, batch=RANDOM_INPUTS, seed=seed).movedim(1, -1).numpy(),)
+    return tuple(tensor.numpy() for tensor in example(network, batch=RANDOM_INPUTS, seed=seed))
+
+
+def _images(network: Network, form: AppForm, images: Images) -> np.ndarray | None:
+    """The images as a case has them."""
     if images is None or len(images) == 0 or len(network.input_shapes) > 1:
         return None
-    array = np.asarray(images, dtype=np.float32)
-    if array.shape[1:] != network.input_shape:
+    array = np.asarray(images)
+    are_bytes = array.dtype == np.uint8
+    if form.bake and not are_bytes:
+        raise DataError("a file with baked preprocessing is verified on bytes", hint="give the images as uint8")
+    shape = (*array.shape[3:], *array.shape[1:3]) if are_bytes else array.shape[1:]
+    if shape != network.input_shape:
         hint = "resize and normalise them as the network's evaluation does, channels first"
-        raise DataError(f"images of shape {array.shape[1:]}, the network takes {network.input_shape}", hint=hint)
-    return array
+        raise DataError(f"images of shape {shape}, the network takes {network.input_shape}", hint=hint)
+    if are_bytes and not form.bake:
+        return _normalised(array, form).numpy()
+    return array if are_bytes else array.astype(np.float32, copy=False)
+
+
+def _normalised(pixels: np.ndarray, form: AppForm) -> torch.Tensor:
+    if form.normalisation is None:
+        raise DataError("images are bytes, and their mean and std are not known", hint="give normalised floats")
+    return normalise(pixels, form.normalisation.mean, form.normalisation.std)
 
 
 def _batches(inputs: Arrays) -> Iterator[Arrays]:
@@ -127,30 +176,34 @@ def _takes_batches(module: nn.Module, network: Network) -> bool:
     return all(tensor.ndim > 0 and len(tensor) == 2 for tensor in outputs)
 
 
-def _torch_outputs(module: nn.Module, inputs: Arrays, *, size: int) -> Arrays:
+def _answers(module: nn.Module, inputs: Arrays, form: AppForm, *, size: int) -> Arrays:
+    tensors = (_normalised(inputs[0], form),) if form.bake else tuple(map(torch.from_numpy, inputs))
     with torch.no_grad():
         parts = [
-            tensors_of(module(*(torch.from_numpy(array[start : start + size]) for array in inputs)))
-            for start in range(0, len(inputs[0]), size)
+            tensors_of(module(*(tensor[start : start + size] for tensor in tensors)))
+            for start in range(0, len(tensors[0]), size)
         ]
-    return tuple(torch.cat(tensors).numpy() for tensors in zip(*parts, strict=True))
+    outputs = (torch.cat(part) for part in zip(*parts, strict=True))
+    return tuple((output.softmax(1) if form.softmax else output).numpy() for output in outputs)
 
 
 def _file_outputs(session: Session, inputs: Arrays, artifact: Artifact) -> Arrays:
     """Outputs of the whole batch: in one run where the file takes any batch, otherwise one by one."""
-    in_layout = tuple(_to_layout(array, artifact.layout) for array in inputs)
+    pairs = zip(inputs, session.inputs, strict=True)
+    taken = [np.ascontiguousarray(_as_taken(array, artifact), dtype=spec.dtype) for array, spec in pairs]
     size = len(inputs[0]) if artifact.dynamic_batch else 1
     session.resize(size)
-    runs = [
-        session.run(*(array[start : start + size] for array in in_layout)) for start in range(0, len(inputs[0]), size)
-    ]
+    runs = [session.run(*(array[start : start + size] for array in taken)) for start in range(0, len(inputs[0]), size)]
     return tuple(np.concatenate(parts) for parts in zip(*runs, strict=True))
 
 
-def _to_layout(array: np.ndarray, layout: Layout) -> np.ndarray:
-    if layout == "nchw" or array.ndim < 3:
+def _as_taken(array: np.ndarray, artifact: Artifact) -> np.ndarray:
+    """An image input in the file's layout."""
+    have = "nhwc" if artifact.baked else "nchw"
+    if have == artifact.layout or array.ndim < 3:
         return array
-    return np.ascontiguousarray(np.moveaxis(array, 1, -1))
+    source, target = (1, -1) if have == "nchw" else (-1, 1)
+    return np.moveaxis(array, source, target)
 
 
 def _compared(found: Arrays, expected: Arrays, tolerance: float) -> _Findings:

@@ -18,6 +18,7 @@ Result = TypeVar("Result")
 
 RUN = "run.json"
 SPLITS = "splits.json"
+FORM = "form.json"
 LOCK = ".lock"
 
 
@@ -55,7 +56,7 @@ def open_run(path: Path, asked: dict[str, Any], *, progress: Progress = quiet) -
     if not (path / RUN).exists() and path.is_dir() and _visible(path):
         raise ConfigError(f"{path} is not empty and no run folder", hint="choose another --out")
     with _alone(path):
-        if _visible(path) <= {RUN, SPLITS}:
+        if _visible(path) <= {RUN, SPLITS, FORM}:
             write_record(path / RUN, asked, dict)
         else:
             _refuse_changes(path, asked)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploy_prune import plugins
-from deploy_prune.errors import ConfigError
-from deploy_prune.values import Network, Progress, Shipment, quiet
+from deploy_prune.errors import ConfigError, DataError
+from deploy_prune.runfolder import FORM
+from deploy_prune.values import AppForm, Network, Progress, Shipment, quiet
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-IMAGES = 256
-"""Images a file is verified on: enough to see a top-1 that differs on one image in a hundred."""
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -26,11 +24,14 @@ class Order:
     targets: tuple[str, ...] = ()
     weights: Path | None = None
     data: str | None = None
-    """Where real images for verifying come from; None: random inputs alone."""
+    """Where real images for verifying come from, and what is not said of the form; None: random inputs alone."""
     classes: int | None = None
     input_shape: tuple[int, int, int] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     """Keywords of the architecture."""
+    form: AppForm = field(default_factory=AppForm)
+    exporters: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the exporters: each goes to the targets that have it."""
 
 
 def ship(order: Order, folder: Path, *, progress: Progress = quiet) -> tuple[Shipment, ...]:
@@ -38,31 +39,62 @@ def ship(order: Order, folder: Path, *, progress: Progress = quiet) -> tuple[Shi
 
     Raises:
         UnknownName: no such model, data set or target, before any work is done.
-        ConfigError: flags that do not go with a run folder.
+        ConfigError: flags that do not go with a run folder, an option that no target has, a form that does not fit.
         WeightsError: the weights are missing, corrupt or of another network.
         DataError: the images are of another kind than the network takes.
     """
-    for target in order.targets:
-        plugins.load("exporters", target)
+    targets = exporter_options(order.targets, order.exporters)
     from deploy_prune.exporting import export
 
     network = open_network(order)
-    images = None if order.data is None else verification_images(order.data, network)
-    return export(network, order.targets, folder, images=images, progress=progress)
+    known, images = _known(order, network)
+    form = replace(order.form, normalisation=order.form.normalisation or known.normalisation,
+                   labels=order.form.labels or known.labels)  # fmt: skip
+    return export(network, targets, folder, images=images, form=form, progress=progress)
 
 
-def verification_images(address: str, network: Network, *, count: int = IMAGES) -> Tensor:
-    """Normalised images spread over the validation split: float32, (images, channels, height, width)."""
-    import numpy as np
+def exporter_options(targets: Sequence[str], wished: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Target -> those of the options that its exporter has.
 
-    from deploy_prune.data import check_fit, normalise, read_data
+    Raises:
+        UnknownName: no such target.
+        ConfigError: an option that none of them has.
+    """
+    has = {name: {field.name for field in fields(plugins.load("exporters", name))} for name in targets}
+    for option in wished:
+        if not any(option in found for found in has.values()):
+            hint = f"leave it out, or add a format that has it to {', '.join(targets)}"
+            raise ConfigError(f"none of these formats has '{option}'", hint=hint)
+    return {name: {key: value for key, value in wished.items() if key in found} for name, found in has.items()}
 
+
+def _known(order: Order, network: Network) -> tuple[AppForm, np.ndarray | None]:
+    """What the data say of the form, and images to verify on; without data, what the run folder remembers."""
+    from deploy_prune.data import check_fit, form_of, read_data, spread
+    from deploy_prune.records import read_record
+
+    if order.data is None:
+        remembered = Path(order.address) / FORM
+        return (read_record(remembered, AppForm) if remembered.is_file() else AppForm()), None
     _, height, width = network.input_shape
-    data = read_data(address, size=(height, width))
+    data = read_data(order.data, size=(height, width))
     check_fit(network, data)
-    total = len(data.val.labels)
-    chosen = np.linspace(0, total - 1, min(count, total)).astype(np.int64)
-    return normalise(data.val.read(chosen), data.mean, data.std)
+    return form_of(data), spread(data.val)
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Class names, one per line; empty lines at the end are no classes.
+
+    Raises:
+        DataError: the file is missing, no text, or has no line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as a list of labels: {error}", hint="one label per line") from error
+    if not lines:
+        raise DataError(f"{path} has no labels", hint="one label per line")
+    return tuple(line.strip() for line in lines)
 
 
 def open_network(order: Order) -> Network:
@@ -79,7 +111,7 @@ def open_network(order: Order) -> Network:
         given: dict[str, object] = {
             "--weights": order.weights,
             "--classes": order.classes,
-            "--input": order.input_shape,
+            "--input-shape": order.input_shape,
             "--option": order.options or None,
         }
         for flag, value in given.items():

@@ -7,15 +7,13 @@ import logging
 import time
 from pathlib import Path
 
-import numpy as np
-
 from deploy_prune import checkpoint, plugins
 from deploy_prune.allocate import allocate, best_units
 from deploy_prune.budgets import parse
 from deploy_prune.config import RunConfig
 from deploy_prune.costs import CostModel
 from deploy_prune.counting import recount
-from deploy_prune.data import normalise
+from deploy_prune.data import form_of, spread
 from deploy_prune.errors import ConfigError, PlanError, TraceError
 from deploy_prune.exporting import export
 from deploy_prune.graph import trace
@@ -39,8 +37,6 @@ from deploy_prune.values import ChannelGraph, Network, Plan, Progress
 from deploy_prune.work import Keep, Work, cost_of, plan_by_hand, priced, start
 
 logger = logging.getLogger(__name__)
-
-VERIFICATION_IMAGES = 256
 
 
 def dense(work: Work) -> DenseResult:
@@ -217,16 +213,14 @@ def test(work: Work, number: int) -> TestResult:
 
 def ship(work: Work, number: int) -> ShipResult:
     """Export and verify both networks."""
-    total = len(work.data.val.labels)
-    chosen = np.linspace(0, total - 1, min(VERIFICATION_IMAGES, total)).astype(np.int64)
-    images = normalise(work.data.val.read(chosen), work.data.mean, work.data.std)
+    images, known = spread(work.data.val), form_of(work.data)
     rows = [
         export(
             work.network(name),
             work.config.targets,
             work.folder.path / f"export-{number}",
             images=images,
-            stem=stem,
+            form=dataclasses.replace(known, name=stem),
             progress=_within(f"shipped-{number}: {stem}", work.progress),
         )
         for name, stem in (("dense", "dense"), (f"round-{number}", "pruned"))

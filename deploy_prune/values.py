@@ -240,6 +240,8 @@ class Plan:
 class AppForm:
     """How an app meets a file: what it passes in, what it gets back, and what the file says of both."""
 
+    name: str = "model"
+    """Of the file, without its suffix."""
     normalisation: Normalisation | None = None
     """None: not known."""
     labels: tuple[str, ...] = ()

@@ -15,12 +15,12 @@ from deploy_prune.allocate import Limits, check_reachable
 from deploy_prune.budgets import in_units, parse
 from deploy_prune.config import RunConfig
 from deploy_prune.costs import CostModel
-from deploy_prune.data import check_fit, read_data, splits_of
+from deploy_prune.data import check_fit, form_of, read_data, splits_of
 from deploy_prune.errors import ConfigError, DataError, PlanError
 from deploy_prune.networks import build_network, split_address
 from deploy_prune.records import read_record, write_record
 from deploy_prune.results import SplitRecord
-from deploy_prune.runfolder import RUN, SPLITS, RunFolder, asked_for
+from deploy_prune.runfolder import FORM, RUN, SPLITS, RunFolder, asked_for
 from deploy_prune.soundness import settle
 from deploy_prune.surgery import check
 from deploy_prune.train import Hooks
@@ -57,6 +57,7 @@ class Work:
             _hold(self.folder.path / SPLITS, data)
         else:
             write_record(self.folder.path / SPLITS, splits_of(data), dict[str, SplitRecord])
+            write_record(self.folder.path / FORM, form_of(data))
         return data
 
     @cached_property

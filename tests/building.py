@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from deploy_prune.values import Network
+from deploy_prune import plugins
+from deploy_prune.delivery import Job, deliver
+from deploy_prune.parity import make_reference
+from deploy_prune.values import Network, Shipment
 
 CLASSES = 5
 
@@ -39,3 +43,10 @@ def conv(inputs: int, outputs: int, size: int = 3, **options: Any) -> nn.Conv2d:
 
 def head(inputs: int) -> nn.Sequential:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, CLASSES))
+
+
+def delivered(network: Network, target: str, folder: Path, *, images: Any = None, **options: Any) -> Shipment:
+    """One format of a network, written and run in this process: what `export` does in one of its own."""
+    exporter = plugins.build("exporters", target, options)
+    *_, row = deliver(make_reference(network, images), Job(target, exporter, folder / f"model{exporter.suffix}"))
+    return row

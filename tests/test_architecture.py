@@ -115,9 +115,11 @@ def test_functions_are_short_and_take_few_parameters(path: Path) -> None:
     for function in functions(TREES[path]):
         documented = ast.get_docstring(function, clean=False)
         docstring = documented.count("\n") + 1 if documented else 0
-        length = (function.end_lineno or 0) - function.lineno + 1 - docstring
+        flags = path.parent.name in {"cli", "mil"}  # a verb's signature is its flags; an MIL operator's is Apple's
+        first = function.body[0].lineno if flags else function.lineno
+        length = (function.end_lineno or 0) - first + 1 - docstring
         assert length < 40, f"{function.name} has {length} lines"
-        if path.parent.name in {"cli", "mil"}:  # a verb's signature is its flags; an MIL operator's is Apple's
+        if flags:
             continue
         arguments = function.args
         names = [each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]

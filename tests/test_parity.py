@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from torch import nn
 
 from deploy_prune import plugins
 from deploy_prune.errors import DataError, InputError, ParityFailed
-from deploy_prune.parity import verify
+from deploy_prune.parity import make_reference, verify
+from deploy_prune.runtimes import TensorSpec
 from deploy_prune.values import Artifact, Network
 
 
@@ -34,6 +36,8 @@ class FakeFile:
     def open(self, path, *, threads):
         return self
 
+    inputs: ClassVar = (TensorSpec("input", (1, 3, 1, 1), "float32"),)
+
     def resize(self, batch):
         self.batches.append(batch)
 
@@ -53,7 +57,7 @@ def _artifact(**changes):
 
 def _verify(change, images=None, **artifact):
     images = None if images is None else np.asarray(images, np.float32).reshape(-1, 3, 1, 1)
-    return verify(_network(), _artifact(**artifact), runtime=FakeFile(change), images=images)
+    return verify(make_reference(_network(), images), _artifact(**artifact), runtime=FakeFile(change))
 
 
 def test_the_same_numbers_pass():
@@ -106,20 +110,20 @@ def test_a_difference_where_the_network_says_all_zeros_fails():
 
 
 def test_outputs_of_another_shape_are_an_error():
-    with pytest.raises(ParityFailed, match=r"\(8, 2\).*\(8, 3\)"):
+    with pytest.raises(ParityFailed, match=r"\(1, 2\).*\(1, 3\)"):
         _verify(lambda scores: (scores[:, :2],))
 
 
 def test_images_of_another_shape_are_refused():
     with pytest.raises(DataError, match=r"\(3, 2, 2\).*\(3, 1, 1\)"):
-        verify(_network(), _artifact(), runtime=FakeFile(lambda s: (s,)), images=np.zeros((4, 3, 2, 2)))
+        make_reference(_network(), np.zeros((4, 3, 2, 2)))
 
 
-@pytest.mark.parametrize(("dynamic", "batches"), [(False, [1, 1]), (True, [8, 5])])
-def test_a_file_that_takes_batches_gets_them(dynamic, batches):
+@pytest.mark.parametrize(("dynamic", "batches"), [(False, [1, 1, 1]), (True, [1, 7, 5])])
+def test_a_file_that_takes_batches_gets_one_alone_and_batches(dynamic, batches):
     runtime = FakeFile(lambda scores: (scores,))
     images = np.random.default_rng(0).standard_normal((5, 3, 1, 1))
-    assert verify(_network(), _artifact(dynamic_batch=dynamic), runtime=runtime, images=images).passed
+    assert verify(make_reference(_network(), images), _artifact(dynamic_batch=dynamic), runtime=runtime).passed
     assert runtime.batches == batches
 
 
@@ -129,7 +133,7 @@ def test_outputs_that_are_no_class_scores_are_compared_by_error_alone():
             return x * 2
 
     runtime = FakeFile(lambda scores: (scores.reshape(-1, 3, 1, 1) * 2,))
-    parity = verify(_network(Map()), _artifact(), runtime=runtime)
+    parity = verify(make_reference(_network(Map())), _artifact(), runtime=runtime)
     assert parity.passed and "no class scores" in parity.detail
 
 
@@ -143,10 +147,10 @@ def test_a_real_file_of_another_network_does_not_pass(name, request):
         str(path), name, 1, "", network.input_shape, exporter.layout, False, "fp32", exporter.version(), 0.0
     )
     images = torch.randn(20, *network.input_shape, generator=torch.Generator().manual_seed(3))
-    assert verify(network, artifact, runtime=runtime, images=images).passed
+    assert verify(make_reference(network, images), artifact, runtime=runtime).passed
     assert network.module.training, "the caller's network is not changed"
     other = _changed(network)
-    assert not verify(other, artifact, runtime=runtime, images=images).passed
+    assert not verify(make_reference(other, images), artifact, runtime=runtime).passed
 
 
 def _changed(network):
@@ -161,7 +165,7 @@ def _changed(network):
 def test_a_file_that_is_gone_is_named(tiny_network):
     runtime = plugins.build("runtimes", "litert")
     with pytest.raises(InputError, match=r"gone\.tflite"):
-        verify(tiny_network, _gone(), runtime=runtime)
+        verify(make_reference(tiny_network), _gone(), runtime=runtime)
 
 
 def _gone():

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 from deploy_prune.errors import ConfigError, DataError, UnknownName
-from deploy_prune.networks import build_network
-from deploy_prune.shipping import Order, ship, verification_images
+from deploy_prune.shipping import Order, ship
 
 
 def test_a_misspelt_target_is_refused_before_anything_is_built(tmp_path: Path) -> None:
@@ -29,14 +26,6 @@ def test_data_of_other_classes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="7 classes"):
         ship(order, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_verification_images_are_spread_over_the_validation_split_and_normalised() -> None:
-    network = build_network("resnet20", classes=10, input_shape=(3, 32, 32))
-    images = verification_images("digits", network, count=12)
-    assert images.shape == (12, 3, 32, 32)
-    assert images.dtype == torch.float32
-    assert len(np.unique(images.numpy().reshape(12, -1), axis=0)) == 12
 
 
 def test_a_network_is_shipped_and_verified_on_real_images(tmp_path: Path) -> None:

@@ -13,29 +13,62 @@ from deploy_prune.cli.options import (
     InputShape,
     Json,
     Model,
+    ModelOptions,
     Targets,
     Weights,
     image_shape,
+    model_options,
     name_list,
+    numbers,
 )
 from deploy_prune.cli.output import progress, show_json, show_table
-from deploy_prune.errors import ExportFailed
+from deploy_prune.errors import ConfigError, ExportFailed
+from deploy_prune.values import AppForm, InputKind, Normalisation
 
 if TYPE_CHECKING:
     from deploy_prune.values import Shipment
 
 Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")]
+Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Of the files, without the suffix.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Fail unless every file could be run against the network.")]
+Taken = Annotated[str, typer.Option("--input", metavar="float|uint8", help="Numbers, or bytes as a camera gives them.")]
+Bake = Annotated[
+    bool, typer.Option("--bake-preprocessing", help="Files take pixels from 0 to 255: mean, std and layout are inside.")
+]
+Softmax = Annotated[bool, typer.Option("--softmax", help="Files give probabilities instead of scores.")]
+Mean = Annotated[str | None, typer.Option("--mean", metavar="N,...", help="Per channel, of pixels from 0 to 1.")]
+Std = Annotated[str | None, typer.Option("--std", metavar="N,...", help="Per channel, of pixels from 0 to 1.")]
+Labels = Annotated[Path | None, typer.Option("--labels", metavar="FILE", help="Class names, one per line.")]
+InputNames = Annotated[str | None, typer.Option("--input-name", metavar="NAMES", help="Of the files' inputs.")]
+OutputNames = Annotated[str | None, typer.Option("--output-name", metavar="NAMES", help="Of the files' outputs.")]
+DynamicBatch = Annotated[bool, typer.Option("--dynamic-batch", help="Any batch size, in formats that have it (onnx).")]
+Opset = Annotated[int | None, typer.Option("--opset", metavar="N", help="Of ONNX files.")]
+Precision = Annotated[
+    str | None, typer.Option("--precision", metavar="fp32|fp16", help="In formats that have it (coreml); else fp32.")
+]
 
 
 def export(
     model: Model,
-    target: Targets = "tflite,onnx",
+    target: Targets = "tflite,onnx,coreml,executorch",
     out: Folder = Path("exported"),
+    name: Name = "model",
     data: DataAddress = None,
     weights: Weights = None,
     classes: Classes = None,
     input_shape: InputShape = None,
+    option: ModelOptions = None,
+    taken: Taken = "float",
+    bake: Bake = False,
+    softmax: Softmax = False,
+    mean: Mean = None,
+    std: Std = None,
+    labels: Labels = None,
+    input_name: InputNames = None,
+    output_name: OutputNames = None,
+    dynamic_batch: DynamicBatch = False,
+    opset: Opset = None,
+    precision: Precision = None,
     verify: Verify = False,
     as_json: Json = False,
 ) -> int:
@@ -44,10 +77,30 @@ def export(
     Every file is run against the network where its runtime is installed. A format that fails does not stop the
     others; the exit code says so.
     """
-    shape, targets = image_shape(input_shape), name_list(target) or ()
-    from deploy_prune.shipping import Order, ship
+    wished = {"dynamic_batch": dynamic_batch or None, "opset": opset, "precision": precision}
+    from deploy_prune.shipping import Order, read_labels, ship
 
-    order = Order(model, targets, weights=weights, data=data, classes=classes, input_shape=shape)
+    form = AppForm(
+        name=name,
+        normalisation=_normalisation(mean, std),
+        labels=() if labels is None else read_labels(labels),
+        input=_kind(taken),
+        bake=bake,
+        softmax=softmax,
+        input_names=name_list(input_name) or (),
+        output_names=name_list(output_name) or (),
+    )
+    order = Order(
+        model,
+        name_list(target) or (),
+        weights=weights,
+        data=data,
+        classes=classes,
+        input_shape=image_shape(input_shape),
+        options=model_options(option),
+        form=form,
+        exporters={key: value for key, value in wished.items() if value is not None},
+    )
     with progress(as_json=as_json) as told:
         shipments = ship(order, out, progress=told)
     if as_json:
@@ -58,9 +111,25 @@ def export(
     return 0 if all(shipment.status in good for shipment in shipments) else ExportFailed.exit_code
 
 
+def _kind(text: str) -> InputKind:
+    kinds: dict[str, InputKind] = {"float": "float", "uint8": "uint8"}
+    if text not in kinds:
+        raise ConfigError(
+            f"--input '{text}' is neither float nor uint8", hint="an image's shape is --input-shape C,H,W"
+        )
+    return kinds[text]
+
+
+def _normalisation(mean: str | None, std: str | None) -> Normalisation | None:
+    means, stds = numbers("--mean", mean), numbers("--std", std)
+    if (means is None) != (stds is None):
+        raise ConfigError("--mean and --std belong together", hint="give both, or neither")
+    return None if means is None or stds is None else Normalisation(means, stds)
+
+
 def show_shipments(shipments: tuple[Shipment, ...]) -> None:
     """One row per format."""
-    columns = ("format", "status", "size MB", "max error", "agreement", "file or reason")
+    columns = ("format", "status", "precision", "size MB", "seconds", "max error", "agreement", "file or reason")
     show_table("Exported", columns, [_row(shipment) for shipment in shipments])
 
 
@@ -70,7 +139,9 @@ def _row(shipment: Shipment) -> tuple[str, ...]:
     return (
         shipment.format,
         shipment.status,
+        "-" if artifact is None else artifact.precision,
         "-" if artifact is None else f"{artifact.size_bytes / 1e6:.2f}",
+        "-" if artifact is None else f"{artifact.seconds:.1f}",
         "-" if parity is None else f"{parity.max_error:.1e}",
         "-" if parity is None else f"{parity.agreement:.1%} of {parity.images}{ties}",
         shipment.reason or ("-" if artifact is None else artifact.path),

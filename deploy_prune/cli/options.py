@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ DataAddress = Annotated[str | None, typer.Option("--data", metavar="NAME[:PATH]"
 Weights = Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="A .safetensors or .pth file.")]
 Classes = Annotated[int | None, typer.Option("--classes", min=1, help="Classes of the network's output.")]
 InputShape = Annotated[
-    str | None, typer.Option("--input", metavar="C,H,W", help="One image's shape, such as 3,224,224.")
+    str | None, typer.Option("--input-shape", metavar="C,H,W", help="One image's shape, such as 3,224,224.")
 ]
 Targets = Annotated[str | None, typer.Option("--target", metavar="NAMES", help="Formats to ship, such as tflite,onnx.")]
 Threads = Annotated[str | None, typer.Option("--threads", metavar="N,...", help="Thread counts to time, such as 1,4.")]
@@ -52,18 +53,35 @@ def integers(flag: str, text: str | None) -> tuple[int, ...] | None:
     return tuple(int(part) for part in parts)
 
 
+def numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
+    """`"0.485,0.456,0.406"` -> three floats; None stays None.
+
+    Raises:
+        ConfigError: something else than numbers; names the flag.
+    """
+    if text is None:
+        return None
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(map(math.isfinite, found)):
+        raise ConfigError(f"{flag} '{text}' is no list of numbers", hint=f"write {flag} 0.485,0.456,0.406")
+    return found
+
+
 def image_shape(text: str | None) -> tuple[int, int, int] | None:
     """`"3,224,224"` -> `(3, 224, 224)`; None stays None.
 
     Raises:
         ConfigError: not three positive integers.
     """
-    sizes = integers("--input", text)
+    sizes = integers("--input-shape", text)
     if sizes is None:
         return None
     if len(sizes) != 3:
-        hint = "write channels, height and width: --input 3,224,224"
-        raise ConfigError(f"--input '{text}' has {len(sizes)} numbers, an image has 3", hint=hint)
+        hint = "write channels, height and width: --input-shape 3,224,224"
+        raise ConfigError(f"--input-shape '{text}' has {len(sizes)} numbers, an image has 3", hint=hint)
     channels, height, width = sizes
     return channels, height, width
 

@@ -118,7 +118,7 @@ def test_one_broken_image_among_good_ones_is_named_and_left_out(
     refused: Refused, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     photos = images(folder, broken=1)
-    refused("--data", f"imagefolder:{photos}", "--input", "3,8,8", code=0)
+    refused("--data", f"imagefolder:{photos}", "--input-shape", "3,8,8", code=0)
     assert "skipped 1 of 33 images that cannot be decoded: cats/broken0.png" in caplog.text
 
 

@@ -40,7 +40,7 @@ def test_the_tables_say_what_is_to_be_known(capsys: Captured) -> None:
 
 def test_json_is_complete(capsys: Captured) -> None:
     line = ["inspect", "mobilenet_v2", "--option", "setting=small", "--option", "stem=cifar", "--classes", "10"]
-    assert __main__.run([*line, "--input", "3,32,32", "--json"]) == 0
+    assert __main__.run([*line, "--input-shape", "3,32,32", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["inspection"]
     assert set(found) == {"address", "count", "groups", "reach", "locked_share"}
     assert {row["cost"] for row in found["reach"]} == {"channels", "macs", "params", "size"}

@@ -60,7 +60,7 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
 
 def test_every_flag_sets_its_key(configured: list[RunConfig]) -> None:
     line = (
-        "prune resnet20 --data cifar10:d --weights w.safetensors --classes 7 --input 3,96,160 --option depth=20 "
+        "prune resnet20 --data cifar10:d --weights w.safetensors --classes 7 --input-shape 3,96,160 --option depth=20 "
         "--budget size=4MB --method random --multiple 16 --scope inner --epochs 3 --target onnx --threads 1,4 --seed 5"
     )
     assert __main__.run(line.split()) == 0
@@ -110,7 +110,7 @@ def test_no_finetune_is_no_recipe(configured: list[RunConfig]) -> None:
         (["--scope", "outer"], "scope"),
         (["--target", "onnx,"], "empty name"),
         (["--threads", "many"], "--threads"),
-        (["--input", "3"], "--input"),
+        (["--input-shape", "3"], "--input"),
     ],
 )
 def test_a_flag_that_does_not_fit_is_exit_code_2_and_named(

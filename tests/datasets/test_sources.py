@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deploy_prune.data import check_fit, normalise, read_data
+from deploy_prune.data import check_fit, normalise, read_data, spread
 from deploy_prune.errors import ConfigError, DataError, UnknownName
 from deploy_prune.networks import build_network
 
@@ -57,6 +57,13 @@ def test_digits_are_split_once_and_for_all():
     assert np.array_equal(data.test.read(np.arange(449)), again)
     assert again.dtype == np.uint8
     assert again.max() > 240
+
+
+def test_verification_images_are_spread_over_a_split():
+    images = spread(read_data("digits").val, 12)
+    assert images.shape == (12, 32, 32, 3) and images.dtype == np.uint8
+    assert len(np.unique(images.reshape(12, -1), axis=0)) == 12
+    assert len(spread(read_data("digits").val)) >= 200
 
 
 def test_digits_take_a_size_and_no_path():
@@ -158,7 +165,7 @@ def test_a_torchvision_set_that_is_not_there_is_not_downloaded(tmp_path: Path):
 def test_the_users_own_factory_returns_data(tmp_path: Path):
     path = tmp_path / "own.py"
     path.write_text(
-        "from deploy_prune.data import read_data\n"
+        "from deploy_prune.data import read_data, spread\n"
         "def make():\n    return read_data('digits')\n"
         "def wrong():\n    return 3\n"
         "def failing():\n    return 1 / 0\n"

@@ -4,12 +4,12 @@ import coremltools
 import numpy as np
 import pytest
 import torch
+from building import delivered
 from torch import nn
 
 from deploy_prune.errors import ConfigError, InputError, MissingDependency
 from deploy_prune.exporters import coreml as exporter_module
 from deploy_prune.exporters.coreml import CoreML
-from deploy_prune.exporting import export
 from deploy_prune.measure import bench, times_here
 from deploy_prune.plugins import build
 from deploy_prune.values import Network
@@ -49,7 +49,7 @@ def test_the_package_does_not_tell_where_it_was_made(tiny_mlpackage):
 def test_an_export_is_verified_and_described_as_a_whole_folder(tiny_network, tmp_path):
     images = np.random.default_rng(0).standard_normal((9, *tiny_network.input_shape)).astype(np.float32)
     for _ in range(2):  # the second replaces the first
-        (row,) = export(tiny_network, ["coreml"], tmp_path, images=images)
+        row = delivered(tiny_network, "coreml", tmp_path, images=images)
     assert (row.status, row.parity.images, row.parity.agreement) == ("verified", 9, 1.0)
     folder = tmp_path / "model.mlpackage"
     assert row.artifact.size_bytes == sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
@@ -57,7 +57,7 @@ def test_an_export_is_verified_and_described_as_a_whole_folder(tiny_network, tmp
 
 
 def test_half_precision_has_its_own_tolerance(tiny_network, tmp_path):
-    (row,) = export(tiny_network, {"coreml": {"precision": "fp16"}}, tmp_path)
+    row = delivered(tiny_network, "coreml", tmp_path, precision="fp16")
     assert (row.status, row.artifact.precision, row.parity.tolerance) == ("verified", "fp16", 2e-2)
     assert 1e-5 < row.parity.max_error < 1e-2
 
@@ -67,7 +67,7 @@ def test_what_does_not_fit_half_precision_fails(tmp_path):
     module = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Linear(4, 2))
     with torch.no_grad():
         module[1].weight.mul_(3e6)
-    (row,) = export(_network(module, (3, 2, 2)), {"coreml": {"precision": "fp16"}}, tmp_path)
+    row = delivered(_network(module, (3, 2, 2)), "coreml", tmp_path, precision="fp16")
     assert row.status == "failed" and "not finite" in row.reason
 
 
@@ -76,7 +76,7 @@ def test_an_operator_that_the_evaluator_lacks_is_exported_but_not_verified(tmp_p
         def forward(self, x):
             return torch.cumsum(x, 1)
 
-    (row,) = export(_network(Running(), (4,)), ["coreml"], tmp_path)
+    row = delivered(_network(Running(), (4,)), "coreml", tmp_path)
     assert row.status == "exported" and row.parity is None and "not verifiable here: cumsum" in row.reason
 
 
@@ -87,7 +87,7 @@ def test_a_slice_that_takes_everything_is_converted(tmp_path):
         def forward(self, x):
             return torch.relu(x)[:, :4] * 2
 
-    (row,) = export(_network(Whole(), (4, 3, 3)), ["coreml"], tmp_path)
+    row = delivered(_network(Whole(), (4, 3, 3)), "coreml", tmp_path)
     assert row.status == "verified"
 
 

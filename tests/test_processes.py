@@ -1,0 +1,106 @@
+"""Work in processes of its own: results in order, crashes contained, nothing left running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy_prune.processes import Outcome, Unsendable, run_each
+
+
+def quiet(running: list[object], done: int) -> None:
+    """Nobody watches."""
+
+
+def doubled(factor: int, item: int) -> Iterator[int]:
+    yield item
+    yield factor * item
+
+
+def died(how: str, item: int) -> Iterator[int]:
+    yield item
+    if item == 2:
+        os.kill(os.getpid(), signal.Signals[how])
+    yield 10 * item
+
+
+def refused(_: None, item: int) -> Iterator[int]:
+    if item == 1:
+        raise ValueError("one is refused")
+    yield item
+
+
+def noted(folder: Path, item: int) -> Iterator[int]:
+    (folder / f"{item}-{os.getpid()}").touch()
+    time.sleep(30)
+    yield item
+
+
+def test_results_are_the_last_of_each_in_the_order_of_the_items() -> None:
+    told: list[tuple[list[int], int]] = []
+    found = run_each(doubled, 3, [5, 6, 7], at_once=2, told=lambda running, done: told.append((running, done)))
+    assert found == [Outcome(15), Outcome(18), Outcome(21)]
+    assert max(len(running) for running, _ in told) == 2
+    assert told[-1] == ([], 3)
+
+
+@pytest.mark.parametrize("how", ["SIGSEGV", "SIGKILL"])
+def test_a_crash_costs_one_item_and_keeps_what_it_had_given(how: str) -> None:
+    one, two = run_each(died, how, [1, 2], at_once=2, told=quiet)
+    assert one == Outcome(10)
+    assert two.result == 2
+    assert two.died.startswith(how)
+
+
+def test_what_the_work_raises_is_raised_here_after_the_others_have_ended() -> None:
+    ended: list[int] = []
+    with pytest.raises(ValueError, match="one is refused"):
+        run_each(refused, None, [1, 2], at_once=1, told=lambda running, done: ended.append(done))
+    assert ended[-1] == 2
+
+
+def test_work_that_cannot_be_sent_is_named() -> None:
+    with pytest.raises(Unsendable, match="generator"):
+        run_each(doubled, (number for number in (1, 2)), [1], at_once=1, told=quiet)  # type: ignore[arg-type]
+
+
+def test_an_interruption_leaves_no_process_behind(tmp_path: Path) -> None:
+    def interrupt_when_begun(running: list[int], done: int) -> None:
+        deadline = time.monotonic() + 30
+        while running and not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_each(noted, tmp_path, [1], at_once=1, told=interrupt_when_begun)
+    assert not _alive(tmp_path)
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.path[:0] = {sys.path!r}\n"
+        "import test_processes as t; from pathlib import Path; from deploy_prune.processes import run_each\n"
+        f"run_each(t.noted, Path({str(tmp_path)!r}), [1], at_once=1, told=t.quiet)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as parent:
+        deadline = time.monotonic() + 30
+        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while _alive(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert list(tmp_path.iterdir())
+    assert not _alive(tmp_path)
+
+
+def _alive(folder: Path) -> list[int]:
+    numbers = [int(path.name.partition("-")[2]) for path in folder.iterdir()]
+    return [number for number in numbers if Path(f"/proc/{number}").exists()]
