@@ -25,14 +25,17 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_run_is_timed_and_both_comparisons_are_shown(
-    tiny_tflite: Path, tiny_onnx: Path, tmp_path: Path, capsys: Captured
+    tiny_tflite: Path, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    run = exported(tmp_path / "run", [tiny_tflite, tiny_onnx])
-    assert __main__.run(["bench", str(run)]) == 0
-    said = capsys.readouterr().out
-    assert said.index("Time of one inference") < said.index("Networks of one format")
-    assert said.index("Networks of one format") < said.index("Formats of one network")
-    assert all(said.count(f"export-1/{stem}.{suffix}") == 2 for stem in ("dense", "pruned") for suffix in ("tflite",))
+    monkeypatch.chdir(tmp_path)
+    exported(Path("run"), [tiny_tflite, tiny_onnx])
+    assert __main__.run(["bench", "run"]) == 0
+    times, _, compared = capsys.readouterr().out.partition("Networks of one format")
+    networks, _, formats = compared.partition("Formats of one network")
+    for stem in ("dense", "pruned"):
+        for suffix in ("tflite", "onnx"):
+            assert times.count(f"run/export-1/{stem}.{suffix}") == networks.count(f"{stem}.{suffix}") == 1
+        assert formats.count(f"run/export-1/{stem} ") == 2
 
 
 @pytest.mark.usefixtures("quick")
