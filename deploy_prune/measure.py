@@ -9,10 +9,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deploy_prune import conditions, plugins, statistics, timing_client
-from deploy_prune.errors import ConfigError, InputError
+from deploy_prune import conditions, statistics, timing_client
+from deploy_prune.errors import ConfigError
+from deploy_prune.timeable import choose, runtime_of
 from deploy_prune.timing_client import Block, Job, Worker
-from deploy_prune.values import Conditions, Measurement, Progress, Target, quiet
+from deploy_prune.values import Conditions, Interval, Measurement, Progress, Target, quiet
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +40,8 @@ def bench(
     """Time files on this machine's CPU, all of one thread count in turns, one thread count after the other.
 
     Args:
-        paths: exported files; the runtime follows from the suffix. Ratios are to the first file with the same
-            runtime and threads: across targets none is given.
+        paths: exported files, whose runtimes follow from their suffixes, and run folders, each of which stands for
+            the files that it exported last; those that cannot be timed here are skipped with a warning.
         threads: counts to time with; the first so many allowed cores are used (all, where there are fewer).
         blocks: rounds in which each file has one block of some 70 ms.
         device: what to call this machine in the target.
@@ -48,15 +49,21 @@ def bench(
         progress: told after each round.
 
     Returns:
-        A measurement per thread count and file, in that order.
+        A measurement per thread count and file, in that order. `ratio` is to the first file with the same runtime
+        and threads, `format_ratio` to the first file of the same network (the same folder and name but for the
+        suffix) with the same threads, where that is another format.
 
     Raises:
         InputError: a file is missing, damaged or of a format that no runtime here reads.
+        RecordError: a folder that is no run, or one that has exported nothing yet.
         ConfigError: too few blocks, or no threads.
         Unavailable: a runtime is not installed, or a worker died.
     """
     _check(threads, blocks)
-    runtimes = [(Path(path), runtime_of(Path(path))) for path in paths]
+    chosen = choose(paths)
+    for each in chosen.skipped:
+        logger.warning("skipped %s: %s", each.path, each.reason)
+    runtimes = [(path, runtime_of(path)) for path in chosen.files]
     session = uuid.uuid4().hex
     found: list[Measurement] = []
     for step, count in enumerate(threads):
@@ -67,34 +74,6 @@ def bench(
             progress("bench", done + len(race.rounds), blocks * len(threads), f"{count} threads")
         found += _with_ratios([_measurement(race, index, session, device) for index in range(len(jobs))], seed)
     return tuple(found)
-
-
-def runtime_of(path: Path) -> str:
-    """The runtime plugin that times files of this suffix.
-
-    Raises:
-        InputError: the file is missing, no runtime reads that suffix, or times taken here would say nothing.
-    """
-    by_suffix = _by_suffix()
-    if not path.exists():
-        raise InputError(f"{path} does not exist", hint="check the path, or export first")
-    if path.suffix not in by_suffix:
-        hint = f"known: {', '.join(sorted(by_suffix))}"
-        raise InputError(f"no runtime for '{path.suffix}' files ({path})", hint=hint)
-    name = by_suffix[path.suffix]
-    if untimed := plugins.load("runtimes", name).untimed:
-        raise InputError(f"{path} is not timed: {untimed}", hint="leave it out")
-    return name
-
-
-def times_here(path: Path) -> bool:
-    """Whether times of a file of this suffix, taken on this machine, say something."""
-    name = _by_suffix().get(path.suffix)
-    return name is not None and not plugins.load("runtimes", name).untimed
-
-
-def _by_suffix() -> dict[str, str]:
-    return {suffix: name for name in plugins.names("runtimes") for suffix in plugins.load("runtimes", name).suffixes}
 
 
 def turns(files: int, round_index: int) -> tuple[int, ...]:
@@ -190,15 +169,50 @@ def _measurement(race: _Race, index: int, session: str, device: str) -> Measurem
     )
 
 
-def _with_ratios(measurements: Iterable[Measurement], seed: int) -> list[Measurement]:
-    """Each against the first with the same target; that one itself has none: 1 by definition says nothing."""
+def _with_ratios(measurements: Sequence[Measurement], seed: int) -> list[Measurement]:
+    """Each against the first of its target and of its network; those have none: 1 by definition says nothing."""
     firsts: dict[Target, Measurement] = {}
-    return [_with_ratio(each, firsts.setdefault(each.target, each), seed) for each in measurements]
+    of_network: dict[tuple[str, Target], Measurement] = {}
+    found: list[Measurement] = []
+    for item in measurements:
+        first = firsts.setdefault(item.target, item)
+        base = of_network.setdefault(_network_and_place(item), item)
+        ratio, interval = (None, None) if item is first else _ratio(item, first, seed)
+        compared = replace(item, ratio=ratio, ratio_interval=interval)
+        if Path(item.artifact).suffix != Path(base.artifact).suffix:
+            ratio, interval = _ratio(item, base, seed)
+            compared = replace(compared, format_base=base.artifact, format_ratio=ratio, format_ratio_interval=interval)
+        found.append(compared)
+    return found
 
 
-def _with_ratio(measurement: Measurement, first: Measurement, seed: int) -> Measurement:
-    if measurement is first:
-        return measurement
+def _network_and_place(measurement: Measurement) -> tuple[str, Target]:
+    """What measurements share that say which format of a network is faster: all but the runtime.
+
+    Files of one network have the same folder, and the same name but for the suffix.
+    """
+    path = Path(measurement.artifact)
+    return str(path.parent.resolve() / path.stem), replace(measurement.target, runtime="", runtime_version="")
+
+
+def _ratio(measurement: Measurement, first: Measurement, seed: int) -> tuple[float, Interval]:
     ratios = statistics.block_ratios(measurement.blocks_ms, first.blocks_ms)
-    interval = statistics.bootstrap(ratios, statistics.median, seed=seed)
-    return replace(measurement, ratio=statistics.median(ratios), ratio_interval=interval)
+    return statistics.median(ratios), statistics.bootstrap(ratios, statistics.median, seed=seed)
+
+
+def networks_of_formats(measurements: Iterable[Measurement]) -> list[list[Measurement]]:
+    """Per target the files that were timed on it, the one that `ratio` is to first; a file alone is left out."""
+    groups: dict[Target, list[Measurement]] = {}
+    for item in measurements:
+        groups.setdefault(item.target, []).append(item)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def formats_of_networks(measurements: Iterable[Measurement]) -> list[list[Measurement]]:
+    """Per network and thread count its formats, the one that `format_ratio` is to first; one alone is left out."""
+    groups: dict[tuple[str, Target], list[Measurement]] = {}
+    for item in measurements:
+        group = groups.setdefault(_network_and_place(item), [])
+        if not group or item.format_base is not None:
+            group.append(item)
+    return [group for group in groups.values() if len(group) > 1]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from deploy_prune import statistics
+from deploy_prune.measure import formats_of_networks
 from deploy_prune.records import read_record
 from deploy_prune.results import Count, RunSummary
 from deploy_prune.runfolder import asked_for
@@ -40,10 +42,11 @@ def report(run: Path | str) -> str:
         _files(summary),
         "## Time",
         _times(summary.bench.measurements),
+        _formats(summary.bench.measurements),
         "## Widths",
         _widths(summary),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _outcome(summary: RunSummary) -> str:
@@ -139,7 +142,7 @@ def _times(measurements: Sequence[Measurement]) -> str:
             Path(item.artifact).name,
             f"{item.target.runtime} {item.target.runtime_version}",
             str(item.target.threads),
-            f"{item.median_ms:.3f} [{item.interval_ms[0]:.3f}, {item.interval_ms[1]:.3f}]",
+            _spread(item.median_ms, item.interval_ms),
             _ratio(item),
         )
         for item in measurements
@@ -151,8 +154,44 @@ def _times(measurements: Sequence[Measurement]) -> str:
 def _ratio(item: Measurement) -> str:
     if item.ratio is None or item.ratio_interval is None:
         return "reference"
-    speed = f"{1 / item.ratio:.2f}x faster" if item.ratio < 1 else f"{item.ratio:.2f}x slower"
-    return f"{item.ratio:.3f} [{item.ratio_interval[0]:.3f}, {item.ratio_interval[1]:.3f}] = {speed}"
+    return f"{_spread(item.ratio, item.ratio_interval)} = {_speed(item.ratio, item.ratio_interval)}"
+
+
+def _speed(ratio: float, interval: Interval) -> str:
+    """In words; where the interval reaches 1, nobody has won."""
+    words = {"faster": f"{1 / ratio:.2f}x faster", "slower": f"{ratio:.2f}x slower", "level": "level"}
+    return words[statistics.compared(interval)]
+
+
+def _spread(value: float, interval: Interval) -> str:
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def _formats(measurements: Sequence[Measurement]) -> str:
+    """A column per format; empty, where no network was timed in two."""
+    groups = formats_of_networks(measurements)
+    if not groups:
+        return ""
+    formats = dict.fromkeys(_format(item) for group in groups for item in group)
+    rows = []
+    for group in groups:
+        cells = {_format(item): _format_time(item) for item in group}
+        row = (Path(group[0].artifact).stem, str(group[0].target.threads), *(cells.get(name, "") for name in formats))
+        rows.append(row)
+    table = _table(("network", "threads", *(f"{name} ms" for name in formats)), rows)
+    note = 'Formats of one network, with time / time of the first; "level": the interval reaches 1.'
+    return f"{table}\n\n{note}"
+
+
+def _format(item: Measurement) -> str:
+    return Path(item.artifact).suffix[1:]
+
+
+def _format_time(item: Measurement) -> str:
+    if item.format_ratio is None or item.format_ratio_interval is None:
+        return f"{item.median_ms:.3f}"
+    interval = item.format_ratio_interval
+    return f"{item.median_ms:.3f}, {_spread(item.format_ratio, interval)} = {_speed(item.format_ratio, interval)}"
 
 
 def _widths(summary: RunSummary) -> str:

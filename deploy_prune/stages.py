@@ -17,7 +17,7 @@ from deploy_prune.data import form_of, spread
 from deploy_prune.errors import ConfigError, PlanError, TraceError
 from deploy_prune.exporting import export
 from deploy_prune.graph import trace
-from deploy_prune.measure import bench, times_here
+from deploy_prune.measure import bench
 from deploy_prune.methods import Scorer, Selector, Study
 from deploy_prune.results import (
     BenchResult,
@@ -32,6 +32,7 @@ from deploy_prune.results import (
 )
 from deploy_prune.soundness import find, lock
 from deploy_prune.surgery import cut
+from deploy_prune.timeable import times_here
 from deploy_prune.train import Recipe, evaluate, fit, paired_difference, recalibrate_norms
 from deploy_prune.values import ChannelGraph, Network, Plan, Progress
 from deploy_prune.work import Keep, Work, cost_of, plan_by_hand, priced, start

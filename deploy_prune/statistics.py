@@ -70,6 +70,14 @@ def block_ratios(blocks: Blocks, reference: Blocks) -> tuple[float, ...]:
     return tuple(min(block) / min(base) for block, base in zip(blocks, reference, strict=True))
 
 
+def compared(interval: Interval) -> str:
+    """What the interval of a ratio of times allows to say: "faster", "slower", or "level" where it reaches 1."""
+    low, high = interval
+    if high < 1:
+        return "faster"
+    return "slower" if low > 1 else "level"
+
+
 def bootstrap(values: Sequence[float], statistic: Callable[[Sequence[float]], float], *, seed: int = 0) -> Interval:
     """Percentile interval of a statistic, 95 %, from values drawn with replacement."""
     draw = random.Random(seed)  # noqa: S311 - statistics, not secrets

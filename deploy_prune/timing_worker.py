@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from deploy_prune import plugins
-from deploy_prune.errors import DeployPruneError
+from deploy_prune.errors import DeployPruneError, InputError
 from deploy_prune.runtimes import Session, TensorSpec
 
 LEAD_IN = 2
@@ -31,11 +31,10 @@ def main(arguments: list[str]) -> int:
     try:
         _pin({int(core) for core in cores.split(",")})
         ready, run = _load(Path(path), plugins.build("runtimes", runtime), int(threads), int(seed))
+        _answer(answers, event="ready", **ready)
+        _serve(sys.stdin, answers, run)
     except DeployPruneError as error:
         _answer(answers, event="error", kind=type(error).__name__, message=error.message, hint=error.hint)
-        return 0
-    _answer(answers, event="ready", **ready)
-    _serve(sys.stdin, answers, run)
     return 0
 
 
@@ -59,9 +58,23 @@ def _load(path: Path, runtime: Any, threads: int, seed: int) -> tuple[dict[str, 
     started = time.perf_counter()
     session: Session = runtime.open(path, threads=threads)
     load_ms = (time.perf_counter() - started) * 1e3
-    arrays = _inputs(session.inputs, seed)
+    try:
+        arrays = _inputs(session.inputs, seed)
+    except TypeError as error:  # numpy has no such type
+        raise InputError(f"{path} takes inputs that cannot be drawn: {error}", hint="leave it out") from error
     ready = {"load_ms": load_ms, "version": runtime.version(), "runtime_memory_bytes": baseline_bytes}
-    return ready, lambda: session.run(*arrays)
+    return ready, lambda: _run(path, session, arrays)
+
+
+def _run(path: Path, session: Session, arrays: tuple[Any, ...]) -> object:
+    """One inference; a file that opens may still not run, and vendors' exceptions have no common base."""
+    try:
+        return session.run(*arrays)
+    except DeployPruneError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path} opens but does not run: {reason}", hint="export it again") from error
 
 
 def _inputs(specs: Iterable[TensorSpec], seed: int) -> tuple[Any, ...]:

@@ -312,7 +312,7 @@ class Shipment:
 
 @dataclass(frozen=True)
 class Target:
-    """Where and how a file runs; figures of different targets are never compared."""
+    """Where and how a file runs; figures of different devices, threads or precisions are never compared."""
 
     device: str
     runtime: str
@@ -356,3 +356,8 @@ class Measurement:
     """Median over rounds of (fastest of this file's block / fastest of the block of the session's first file with
     the same target); None: there is none to compare with."""
     ratio_interval: Interval | None = None
+    format_base: str | None = None
+    """The session's first file of the same network with the same threads, where it is of another format."""
+    format_ratio: float | None = None
+    """As `ratio`, against `format_base`; None: there is none."""
+    format_ratio_interval: Interval | None = None

@@ -23,7 +23,7 @@ STEPS = (
     "records", "results", "runfolder", "images", "cifar", "architectures", "networks", "data", "weights", "train",
     "graph", "extents", "magnitudes", "counting", "budgets", "surgery", "soundness", "allocate", "checkpoint",
     "hush", "mil", "conditions", "processes", "conversion", "interface", "parity", "delivery", "exporting",
-    "statistics", "timing_worker", "timing_client", "measure", "diagnosis",
+    "statistics", "timing_worker", "timing_client", "timeable", "measure", "diagnosis",
 )  # fmt: skip
 """In order: a step imports only earlier ones (and modules of its own package)."""
 
@@ -35,7 +35,7 @@ LAYERS = ("errors", "values", "contracts", "plugins", *STEPS, "plugin files", *A
 
 WITHOUT_TORCH = (
     "errors", "values", "plugins", "records", "results", "runfolder", "hush", "mil",
-    "statistics", "conditions", "timing_worker", "timing_client",
+    "statistics", "conditions", "timing_worker", "timing_client", "timeable",
     "measure", "runtimes", "reporting", "diagnosis", "cli", "__main__", "__init__",
 )  # fmt: skip
 

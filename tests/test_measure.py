@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from conftest import conv_network
+from tinyrun import exported
 
-from deploy_prune import conditions, plugins, timing_client
+from deploy_prune import conditions, plugins, statistics, timing_client
 from deploy_prune.errors import ConfigError, InputError, Unavailable
-from deploy_prune.measure import bench, block_size, runtime_of, turns
+from deploy_prune.measure import bench, block_size, formats_of_networks, networks_of_formats, turns
+from deploy_prune.timeable import runtime_of
 from deploy_prune.timing_client import Job, started
 
 
@@ -67,6 +70,50 @@ def test_no_ratio_across_thread_counts(tiny_onnx):
     assert told == [(done, 6) for done in range(1, 7)]
 
 
+@pytest.fixture
+def formats(tiny_tflite, tiny_onnx, tmp_path):
+    """Copies by their new names: two formats of `a/net`, and files that are other networks by their names."""
+    copies = {"a/net.onnx": tiny_onnx, "a/net.tflite": tiny_tflite, "a/other.tflite": tiny_tflite}
+    copies |= {"b/net.tflite": tiny_tflite}
+    for name, source in copies.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(source, tmp_path / name)
+    return tmp_path
+
+
+def test_a_format_is_compared_with_the_first_format_of_the_same_network(formats, monkeypatch):
+    """However the folder is written; not with another folder or name, and not with itself."""
+    monkeypatch.chdir(formats / "a")
+    paths = [formats / "a/net.onnx", "net.tflite", "../a/net.onnx", "other.tflite", "../b/net.tflite"]
+    found = bench(paths, blocks=3)
+    assert [each.format_base for each in found] == [None, str(paths[0]), None, None, None]
+    assert [each.ratio is None for each in found] == [True, True, False, False, False]
+    first, other = found[:2]
+    assert first.format_ratio is None and first.format_ratio_interval is None
+    ratios = statistics.block_ratios(other.blocks_ms, first.blocks_ms)
+    assert other.format_ratio == statistics.median(ratios)
+    assert other.format_ratio_interval == statistics.bootstrap(ratios, statistics.median, seed=0)
+    assert formats_of_networks(found) == [[first, other]]
+    assert networks_of_formats(found) == [[first, found[2]], [other, *found[3:]]]
+
+
+@pytest.mark.skipif(len(conditions.allowed_cores()) < 2, reason="one core")
+def test_formats_are_not_compared_across_thread_counts(formats):
+    found = bench([formats / "a/net.onnx", formats / "a/net.tflite"], threads=(2, 1), blocks=3)
+    assert [each.format_ratio is None for each in found] == [True, False, True, False]
+    for base, other in (found[:2], found[2:]):
+        assert other.format_ratio == statistics.median(statistics.block_ratios(other.blocks_ms, base.blocks_ms))
+
+
+def test_a_run_folder_is_timed_and_what_is_not_is_said(tiny_onnx, tiny_mlpackage, tmp_path, caplog):
+    run = exported(tmp_path / "run", [tiny_onnx, tiny_mlpackage])
+    found = bench([run], blocks=3)
+    assert [Path(each.artifact).name for each in found] == ["dense.onnx", "pruned.onnx"]
+    assert [each.ratio is None for each in found] == [True, False]
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == 2 and all(line.startswith(f"skipped {run}/export-1/") for line in lines)
+
+
 def test_more_threads_than_cores_are_timed_and_said_to_be(tiny_onnx, caplog):
     cores = conditions.allowed_cores()
     (found,) = bench([tiny_onnx], threads=(len(cores) + 1,), blocks=3)
@@ -101,6 +148,39 @@ def test_a_damaged_file_is_named(tiny_onnx, tmp_path):
     path.write_bytes(tiny_onnx.read_bytes()[:700])
     with pytest.raises(InputError, match=r"half\.onnx"):
         bench([tiny_onnx, path], blocks=3)
+
+
+def _onnx(path, nodes, inputs, output):
+    """A file of a few operators of opset 17."""
+    import onnx
+
+    graph = onnx.helper.make_graph(nodes, "graph", inputs, [output])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+
+
+def test_a_file_whose_inputs_cannot_be_drawn_is_named_with_their_type(tmp_path):
+    from onnx import TensorProto, helper
+
+    texts = [helper.make_tensor_value_info(name, TensorProto.STRING, [1]) for name in "xy"]
+    _onnx(tmp_path / "texts.onnx", [helper.make_node("Identity", ["x"], ["y"])], texts[:1], texts[1])
+    with pytest.raises(InputError, match=r"texts\.onnx takes inputs that cannot be drawn: .*string"):
+        bench([tmp_path / "texts.onnx"], blocks=3)
+
+
+def test_a_file_that_opens_and_does_not_run_is_named_with_the_vendors_reason(tmp_path):
+    """Three numbers do not take the shape of seven, which shows when it runs."""
+    from onnx import TensorProto, helper
+
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])
+    nodes = [
+        helper.make_node("Constant", [], ["s"], value=helper.make_tensor("seven", TensorProto.INT64, [1], [7])),
+        helper.make_node("Reshape", ["x", "s"], ["y"]),
+    ]
+    _onnx(tmp_path / "seven.onnx", nodes, [given], helper.make_tensor_value_info("y", TensorProto.FLOAT, [7]))
+    with pytest.raises(InputError, match=r"seven\.onnx opens but does not run: .*Reshape") as refused:
+        bench([tmp_path / "seven.onnx"], blocks=3)
+    assert "Traceback" not in str(refused.value)
 
 
 def _job(path):

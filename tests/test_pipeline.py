@@ -65,6 +65,14 @@ def test_what_was_shipped_is_verified_and_timed_against_the_dense_file(finished:
     assert (Path(pruned.artifact).name, summary.speedups) == ("pruned.onnx", (pruned,))
 
 
+def test_a_finished_run_is_timed_anew_as_a_whole(finished: tuple[Path, RunSummary]) -> None:
+    run, summary = finished
+    before = times(run)
+    again = deploy_prune.bench([run], blocks=3)
+    assert [each.artifact for each in again] == [each.artifact for each in summary.bench.measurements]
+    assert times(run) == before
+
+
 def test_the_same_call_again_touches_no_file(finished: tuple[Path, RunSummary], sources: Path) -> None:
     run, summary = finished
     before = times(run)

@@ -40,16 +40,16 @@ def accuracy(top1: float, interval: Interval) -> Accuracy:
     return Accuracy(top1=top1, interval=interval, images=400, loss=0.5)
 
 
-def file(stem: str, size_bytes: int) -> Artifact:
+def file(stem: str, size_bytes: int, suffix: str) -> Artifact:
     return Artifact(
-        path=f"elsewhere/{stem}.tflite", format="tflite", size_bytes=size_bytes, sha256="0", input_shape=(3, 32, 32),
+        path=f"elsewhere/{stem}.{suffix}", format=suffix, size_bytes=size_bytes, sha256="0", input_shape=(3, 32, 32),
         layout="nhwc", dynamic_batch=False, precision="fp32", exporter="litert-torch 0.10", seconds=1.0,
     )  # fmt: skip
 
 
-def shipped(stem: str, size_bytes: int, *, ties: int = 0) -> Shipment:
+def shipped(stem: str, size_bytes: int, *, ties: int = 0, suffix: str = "tflite") -> Shipment:
     parity = Parity(passed=True, max_error=1.8e-6, tolerance=1e-4, agreement=1.0, ties=ties, images=256)
-    return Shipment("tflite", "verified", file(stem, size_bytes), parity)
+    return Shipment(suffix, "verified", file(stem, size_bytes, suffix), parity)
 
 
 def timed(stem: str, median_ms: float, ratio: float | None, interval: Interval | None) -> Measurement:
@@ -58,6 +58,15 @@ def timed(stem: str, median_ms: float, ratio: float | None, interval: Interval |
         blocks_ms=((median_ms,),), median_ms=median_ms, interval_ms=(0.99 * median_ms, 1.01 * median_ms),
         p90_ms=median_ms, load_ms=1.0, peak_memory_bytes=1, runtime_memory_bytes=1, before=NOW, after=NOW,
         ratio=ratio, ratio_interval=interval,
+    )  # fmt: skip
+
+
+def as_onnx(item: Measurement, format_ratio: float, interval: Interval) -> Measurement:
+    """The same network's measurement in a second format."""
+    return dataclasses.replace(
+        item, artifact=item.artifact.replace(".tflite", ".onnx"), format_base=item.artifact,
+        target=Target("local", "onnxruntime", "1.31.1", 1, "fp32"), format_ratio=format_ratio,
+        format_ratio_interval=interval,
     )  # fmt: skip
 
 
@@ -72,14 +81,23 @@ GROUPS = (
 )
 DENSE = Count(macs=1_000_000, fvcore_total=1_050_000, params=50_000, not_counted=("aten::add",))
 CUT = Count(macs=400_000, fvcore_total=430_000, params=20_000, not_counted=("aten::add",))
+TIMES = (
+    timed("dense", 2.0, None, None),
+    timed("pruned", 1.0, 0.5, (0.48, 0.52)),
+    as_onnx(timed("dense", 2.5, None, None), 1.25, (1.2, 1.3)),
+    as_onnx(timed("pruned", 1.01, 0.404, (0.4, 0.41)), 1.01, (0.98, 1.04)),
+)
 RUN = RunSummary(
     dense=DenseResult(DENSE, accuracy(0.9, (0.88, 0.92)), "weights.safetensors", 1.0),
     plan=PlanResult(PLAN, "magnitude", GROUPS, 1.0),
     cut=CutResult(CUT, 400_000, accuracy(0.4, (0.35, 0.45)), accuracy(0.6, (0.55, 0.65))),
     trained=TrainResult(accuracy(0.89, (0.87, 0.91)), 8, 60.0),
     test=results.TestResult(accuracy(0.9, (0.87, 0.93)), accuracy(0.89, (0.86, 0.92)), -0.01, (-0.03, 0.01)),
-    ship=ShipResult((shipped("dense", 4_000_000),), (shipped("pruned", 2_000_000, ties=1),)),
-    bench=BenchResult((timed("dense", 2.0, None, None), timed("pruned", 1.0, 0.5, (0.48, 0.52)))),
+    ship=ShipResult(
+        (shipped("dense", 4_000_000), shipped("dense", 4_100_000, suffix="onnx")),
+        (shipped("pruned", 2_000_000, ties=1), shipped("pruned", 2_100_000, suffix="onnx")),
+    ),
+    bench=BenchResult(TIMES),
 )
 
 
@@ -121,9 +139,9 @@ def untimed() -> RunSummary:
 @pytest.mark.parametrize(
     ("summary", "outcome", "said"),
     [
-        (RUN, "faster", "Verified: tflite. Faster than the dense network wherever it was timed."),
-        (slower(), "no speed-up", "Verified: tflite. **Not faster** on every target"),
-        (untimed(), "not timed", "Verified: tflite. **Not timed**."),
+        (RUN, "faster", "Verified: tflite, onnx. Faster than the dense network wherever it was timed."),
+        (slower(), "no speed-up", "Verified: tflite, onnx. **Not faster** on every target"),
+        (untimed(), "not timed", "Verified: tflite, onnx. **Not timed**."),
         (with_pruned(status="failed", reason="no"), "not verified", "**Failed**: tflite, see the files."),
         (with_pruned(status="exported"), "faster", "**Not verified**, as nothing here runs it: tflite. Faster"),
         (
@@ -142,6 +160,27 @@ def test_an_outcome_is_said_and_nothing_is_claimed_beyond_it(
 
 def test_a_slower_file_is_called_slower(tmp_path: Path) -> None:
     assert "1.100 [1.050, 1.150] = 1.10x slower" in page(slower(), tmp_path)
+
+
+def test_a_format_is_called_level_where_its_interval_reaches_1_and_has_its_own_row_per_thread_count(
+    tmp_path: Path,
+) -> None:
+    twice = [dataclasses.replace(item, target=dataclasses.replace(item.target, threads=2)) for item in TIMES]
+    said = page(dataclasses.replace(RUN, bench=BenchResult((*TIMES, *twice))), tmp_path)
+    for threads in (1, 2):
+        assert f"| dense | {threads} | 2.000 | 2.500, 1.250 [1.200, 1.300] = 1.25x slower |" in said
+        assert f"| pruned | {threads} | 1.000 | 1.010, 1.010 [0.980, 1.040] = level |" in said
+
+
+def test_one_format_alone_has_no_table_of_formats(tmp_path: Path) -> None:
+    said = page(dataclasses.replace(RUN, bench=BenchResult(TIMES[:2])), tmp_path)
+    assert "Formats of one network" not in said
+    assert "\n\n\n" not in said
+
+
+def test_networks_are_level_where_the_interval_reaches_1(tmp_path: Path) -> None:
+    even = dataclasses.replace(RUN, bench=BenchResult((TIMES[0], timed("pruned", 1.9, 0.95, (0.9, 1.01)))))
+    assert "0.950 [0.900, 1.010] = level" in page(even, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from deploy_prune.config import RunConfig, load_config
 from deploy_prune.records import write_record
-from deploy_prune.values import Plan
+from deploy_prune.results import ShipResult
+from deploy_prune.values import Artifact, Plan, Shipment
 
 MODEL = '''
 from torch import nn
@@ -144,3 +146,26 @@ def by_hand(folder: Path, keep: dict[str, tuple[int, ...]]) -> Path:
     """A plan file."""
     write_record(folder / "mine.json", Plan(network="", keep=keep))
     return folder / "mine.json"
+
+
+def exported(run: Path, files: Sequence[Path], *, number: int = 1, moved_from: str = "elsewhere") -> Path:
+    """A run folder by hand, of which only the export stage is there: each file once as dense and once as pruned.
+
+    The records say where the files were when the run was somewhere else.
+    """
+    folder = run / f"export-{number}"
+    folder.mkdir(parents=True)
+    rows: dict[str, list[Shipment]] = {"dense": [], "pruned": []}
+    for file in files:
+        for stem, shipments in rows.items():
+            copy = shutil.copytree if file.is_dir() else shutil.copy
+            copy(file, folder / f"{stem}{file.suffix}")
+            artifact = Artifact(
+                path=f"{moved_from}/{stem}{file.suffix}", format=file.suffix[1:], size_bytes=1, sha256="0",
+                input_shape=(3, 16, 24), layout="nchw", dynamic_batch=False, precision="fp32", exporter="x 1",
+                seconds=1.0,
+            )  # fmt: skip
+            shipments.append(Shipment(artifact.format, "verified", artifact))
+    write_record(run / "run.json", {"model": "net"}, dict)
+    write_record(run / f"shipped-{number}.json", ShipResult(tuple(rows["dense"]), tuple(rows["pruned"])))
+    return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,45 +12,92 @@ from deploy_prune.cli.options import Json, Threads, integers
 from deploy_prune.cli.output import progress, show_json, show_table
 
 if TYPE_CHECKING:
-    from deploy_prune.values import Measurement
+    from deploy_prune.values import Interval, Measurement
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Exported files; ratios are to the first.")]
+Files = Annotated[
+    list[Path], typer.Argument(metavar="FILE|RUN...", help="Exported files, or run folders for the files in them.")
+]
+
+COMPARED = ("time / first [95 %]", "result")
 
 
 def bench(files: Files, threads: Threads = "1", as_json: Json = False) -> None:
     """Time exported files on this machine.
 
-    The files take turns on the same cores; ratios are to the first file that runs the same way.
+    The files take turns on the same cores. Networks of one format are compared with the first file of that format,
+    formats of one network (the same folder and name but for the suffix) with its first file. A run folder stands for
+    the files that it exported last.
     """
     counts = integers("--threads", threads) or (1,)
     from deploy_prune.measure import bench as time_files
+    from deploy_prune.timeable import choose
 
+    skipped = choose(files).skipped
     with progress(as_json=as_json) as told:
         measurements = time_files(files, threads=counts, progress=told)
     if as_json:
-        show_json(measurements=measurements)
+        show_json(measurements=measurements, skipped=skipped)
     else:
         show_measurements(measurements)
 
 
 def show_measurements(measurements: tuple[Measurement, ...]) -> None:
-    """One row per file and thread count."""
-    columns = ("file", "runtime", "threads", "median ms", "95 %", "p90 ms", "ratio", "95 %", "load ms", "peak MB")
+    """One row per file and thread count, then a table for each question that these files answer."""
+    columns = ("file", "runtime", "threads", "median ms [95 %]", "p90 ms", "load ms", "peak MB")
     show_table("Time of one inference", columns, [_row(measurement) for measurement in measurements])
+    if networks := _networks(measurements):
+        show_table("Networks of one format", ("file", "runtime", "threads", *COMPARED), networks)
+    if formats := _formats(measurements):
+        show_table("Formats of one network", ("network", "format", "threads", "median ms", *COMPARED), formats)
 
 
 def _row(measurement: Measurement) -> tuple[str, ...]:
-    target, interval = measurement.target, measurement.ratio_interval
-    low_ms, high_ms = measurement.interval_ms
+    target = measurement.target
     return (
         measurement.artifact,
         f"{target.runtime} {target.runtime_version}",
         str(target.threads),
-        f"{measurement.median_ms:.3f}",
-        f"{low_ms:.3f} ... {high_ms:.3f}",
+        _spread(measurement.median_ms, measurement.interval_ms),
         f"{measurement.p90_ms:.3f}",
-        "-" if measurement.ratio is None else f"{measurement.ratio:.3f}",
-        "-" if interval is None else f"{interval[0]:.3f} ... {interval[1]:.3f}",
         f"{measurement.load_ms:.1f}",
         f"{measurement.peak_memory_bytes / 1e6:.0f}",
     )
+
+
+def _networks(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:
+    from deploy_prune.measure import networks_of_formats
+
+    return [
+        (item.artifact, item.target.runtime, str(item.target.threads), *_compared(item.ratio, item.ratio_interval))
+        for group in networks_of_formats(measurements)
+        for item in group
+    ]
+
+
+def _formats(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:
+    from deploy_prune.measure import formats_of_networks
+
+    return [
+        (
+            str(Path(item.artifact).with_suffix("")),
+            Path(item.artifact).suffix[1:],
+            str(item.target.threads),
+            f"{item.median_ms:.3f}",
+            *_compared(item.format_ratio, item.format_ratio_interval),
+        )
+        for group in formats_of_networks(measurements)
+        for item in group
+    ]
+
+
+def _compared(ratio: float | None, interval: Interval | None) -> tuple[str, str]:
+    from deploy_prune.statistics import compared
+
+    if ratio is None or interval is None:
+        return "", "first"
+    return _spread(ratio, interval), compared(interval)
+
+
+def _spread(value: float, interval: Interval) -> str:
+    """A figure and its interval in one cell."""
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"

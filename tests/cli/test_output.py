@@ -11,7 +11,7 @@ import pytest
 from deploy_prune.cli import output
 from deploy_prune.cli.bench import show_measurements
 from deploy_prune.cli.export import show_shipments
-from deploy_prune.values import Artifact, Conditions, Measurement, Parity, Shipment, Target
+from deploy_prune.values import Artifact, Conditions, Interval, Measurement, Parity, Shipment, Target
 
 Captured = pytest.CaptureFixture[str]
 
@@ -49,18 +49,65 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
 
 
-def test_a_measurement_without_a_partner_shows_no_ratio(capsys: Captured) -> None:
-    show_measurements((MEASUREMENT, replace(MEASUREMENT, ratio=0.5, ratio_interval=(0.45, 0.55))))
-    alone, compared = rows(capsys.readouterr().out)
-    assert alone == ["a.tflite", "litert 2.3.0", "1", "1.100", "1.050 ... 1.150", "1.200", "-", "-", "8.0", "69"]
-    assert compared[6:8] == ["0.500", "0.450 ... 0.550"]
+def test_a_single_file_is_compared_with_nothing(capsys: Captured) -> None:
+    show_measurements((MEASUREMENT,))
+    (row,) = rows(capsys.readouterr().out)
+    assert row == ["a.tflite", "litert 2.3.0", "1", "1.100 [1.050, 1.150]", "1.200", "8.0", "69"]
+
+
+OTHER = replace(MEASUREMENT, artifact="b.tflite", ratio=0.5, ratio_interval=(0.45, 0.55))
+ONNX = replace(
+    MEASUREMENT,
+    artifact="a.onnx",
+    target=replace(MEASUREMENT.target, runtime="onnxruntime"),
+    format_base="a.tflite",
+    format_ratio=1.1,
+    format_ratio_interval=(1.05, 1.15),
+)
+
+
+def test_networks_of_one_format_have_a_table_of_their_own(capsys: Captured) -> None:
+    show_measurements((MEASUREMENT, ONNX, OTHER))
+    text = capsys.readouterr().out
+    _, _, compared = text.partition("Networks of one format")
+    networks, _, _ = compared.partition("Formats of one network")
+    assert rows(networks) == [
+        ["a.tflite", "litert", "1", "", "first"],
+        ["b.tflite", "litert", "1", "0.500 [0.450, 0.550]", "faster"],
+    ]
+
+
+def test_formats_of_one_network_have_a_table_of_their_own(capsys: Captured) -> None:
+    show_measurements((MEASUREMENT, OTHER, ONNX))
+    assert rows(capsys.readouterr().out.partition("Formats of one network")[2]) == [
+        ["a", "tflite", "1", "1.100", "", "first"],
+        ["a", "onnx", "1", "1.100", "1.100 [1.050, 1.150]", "slower"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("interval", "result"),
+    [((0.9, 0.99), "faster"), ((1.01, 1.2), "slower"), ((0.9, 1.1), "level"), ((0.9, 1.0), "level")],
+)
+def test_nobody_wins_where_the_interval_reaches_1(capsys: Captured, interval: Interval, result: str) -> None:
+    show_measurements((MEASUREMENT, replace(ONNX, format_ratio_interval=interval)))
+    assert rows(capsys.readouterr().out)[-1][-1] == result
+
+
+def test_the_tables_of_a_run_fit_in_120_columns(capsys: Captured) -> None:
+    """With the names that files have in a run folder."""
+    onnx = replace(ONNX, target=replace(ONNX.target, runtime_version="1.31.1"))
+    files = [replace(onnx, artifact=f"run/export-1/{stem}.onnx", ratio=0.5, ratio_interval=(0.45, 0.55))
+             for stem in ("dense", "pruned")]  # fmt: skip
+    show_measurements((replace(MEASUREMENT, artifact="run/export-1/dense.tflite"), *files))
+    assert max(len(line.rstrip()) for line in capsys.readouterr().out.splitlines()) <= 120
 
 
 def test_a_failed_format_shows_its_reason_in_place_of_its_file(capsys: Captured) -> None:
     failed = Shipment("tflite", "failed", reason="the converter refused: op [bold]aten::x[/bold]")
     show_shipments((Shipment("onnx", "verified", ARTIFACT, PARITY), failed))
     good, bad = rows(capsys.readouterr().out)
-    assert good == ["onnx", "verified", "8.83", "1.8e-06", "100.0% of 256 (1 ties)", "out/model.onnx"]
+    assert good == ["onnx", "verified", "fp32", "8.83", "1.0", "1.8e-06", "100.0% of 256 (1 ties)", "out/model.onnx"]
     assert bad == ["tflite", "failed", "-", "-", "-", "the converter refused: op [bold]aten::x[/bold]"]
 
 

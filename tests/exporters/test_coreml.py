@@ -10,8 +10,9 @@ from torch import nn
 from deploy_prune.errors import ConfigError, InputError, MissingDependency
 from deploy_prune.exporters import coreml as exporter_module
 from deploy_prune.exporters.coreml import CoreML
-from deploy_prune.measure import bench, times_here
+from deploy_prune.measure import bench
 from deploy_prune.plugins import build
+from deploy_prune.timeable import times_here
 from deploy_prune.values import Network
 
 

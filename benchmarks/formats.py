@@ -1,0 +1,143 @@
+"""Eleven networks, dense and cut to half their MACs, in four formats: converted, verified, size, seconds, error.
+
+    python -m benchmarks.formats [--only NAME ...] [--table]
+
+Every network and variant is a file under `results/formats/`: a killed table goes on where it was, and `--table` writes
+what there is. Weights are random with lived-in norms; the images are the embedded digits in the network's size. Cut
+networks keep random channels: once every width odd, once every width a multiple of 16 (ResNet-56: of 8).
+"seconds" is converting alone, two formats at a time. About half an hour on two idle cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.recording import RESULTS, write
+from deploy_prune import plugins
+from deploy_prune.allocate import Limits, allocate, best_units
+from deploy_prune.data import form_of, read_data, spread
+from deploy_prune.exporting import export
+from deploy_prune.methods import Study
+from deploy_prune.networks import build_network
+from deploy_prune.records import write_atomic
+from deploy_prune.soundness import settle
+from deploy_prune.surgery import cut
+from deploy_prune.values import AppForm, Network, Shipment
+from tests.laws import lively
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network of the table."""
+
+    address: str
+    multiple: int = 16
+    cuttable: bool = True
+
+
+SUBJECTS = {
+    "MobileNetV1": Subject("timm:mobilenetv1_100"),
+    "MobileNetV2": Subject("torchvision:mobilenet_v2"),
+    "MobileNetV3-large": Subject("torchvision:mobilenet_v3_large"),
+    "EfficientNet-Lite0": Subject("timm:efficientnet_lite0"),
+    "ResNet-18": Subject("torchvision:resnet18"),
+    "ResNet-56": Subject("resnet56", multiple=8),
+    "SqueezeNet": Subject("torchvision:squeezenet1_1"),
+    "MNASNet": Subject("torchvision:mnasnet1_0"),
+    "ShuffleNetV2": Subject("torchvision:shufflenet_v2_x1_0", cuttable=False),
+    "DenseNet-121": Subject("torchvision:densenet121"),
+    "VGG-16-BN": Subject("torchvision:vgg16_bn"),
+}
+FORMATS = ("tflite", "executorch", "coreml", "onnx")
+BUDGET = 0.5
+CELLS = RESULTS / "formats"
+
+
+def main() -> int:
+    """Fill in the missing cells, then write the table; exits 1 where a file is not verified."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", default=list(SUBJECTS), choices=list(SUBJECTS), metavar="NAME")
+    parser.add_argument("--table", action="store_true", help="export nothing, write the table of the cells there are")
+    asked = parser.parse_args()
+    for name in [] if asked.table else asked.only:
+        for variant in variants(SUBJECTS[name]):
+            path = CELLS / f"{name}-{variant.replace(' ', '-')}.json"
+            if not path.exists():
+                cell = json.dumps(_cell(SUBJECTS[name], variant), indent=1) + "\n"
+                write_atomic(path, lambda temporary, text=cell: temporary.write_text(text))  # type: ignore[misc]
+    return _written()
+
+
+def variants(subject: Subject) -> tuple[str, ...]:
+    """Dense, and the ways to cut."""
+    return ("dense", "odd widths", f"multiples of {subject.multiple}") if subject.cuttable else ("dense",)
+
+
+def _cell(subject: Subject, variant: str) -> dict[str, Any]:
+    torch.manual_seed(0)
+    network = build_network(subject.address)
+    lively(network.module)
+    network.module.float()
+    kept = 1.0
+    if variant != "dense":
+        network, kept = _cut(network, multiple=subject.multiple if "multiples" in variant else 1)
+    data = read_data("digits", size=network.input_shape[1:])
+    form = AppForm(normalisation=form_of(data).normalisation)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = export(network, FORMATS, Path(folder), images=spread(data.val), form=form)
+    wall_s = time.monotonic() - began
+    print(subject.address, variant, f"{wall_s:.0f} s", {row.format: row.status for row in rows}, flush=True)
+    return {"macs_kept": kept, "wall_s": wall_s, "formats": {row.format: _told(row) for row in rows}}
+
+
+def _cut(network: Network, *, multiple: int) -> tuple[Network, float]:
+    graph = settle(network)
+    cost = plugins.build("costs", "macs").model(graph)
+    dense = float(cost(np.array([group.width for group in graph.free])))
+    scores = plugins.build("methods", "random").score(Study(network, graph, None, 0))
+    widths = allocate(graph, scores, cost, BUDGET * dense, Limits(multiple=multiple))
+    if multiple == 1:
+        widths = {name: width - (width % 2 == 0) for name, width in widths.items()}
+    kept = float(cost(np.array([widths[group.name] for group in graph.free]))) / dense
+    return cut(network, graph, best_units(scores, widths)), kept
+
+
+def _told(row: Shipment) -> dict[str, Any]:
+    artifact, parity = row.artifact, row.parity
+    return {
+        "status": row.status,
+        "reason": row.reason,
+        "size_bytes": artifact.size_bytes if artifact else None,
+        "seconds": artifact.seconds if artifact else None,
+        "exporter": artifact.exporter if artifact else None,
+        "max_error": parity.max_error if parity else None,
+        "agreement": parity.agreement if parity else None,
+        "images": parity.images if parity else None,
+    }
+
+
+def _written() -> int:
+    rows = []
+    for name, subject in SUBJECTS.items():
+        for variant in variants(subject):
+            path = CELLS / f"{name}-{variant.replace(' ', '-')}.json"
+            if path.exists():
+                rows.append({"network": name, "variant": variant, **json.loads(path.read_text())})
+    packages = ("torch", "litert-torch", "ai-edge-litert", "onnx", "onnxruntime", "coremltools", "executorch")
+    print(write("formats", "python -m benchmarks.formats", {"rows": rows}, packages))
+    return int(not all(each["status"] == "verified" for row in rows for each in row["formats"].values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
