@@ -81,7 +81,7 @@ def started(job: Job) -> Iterator[Worker]:
             stderr=log,
             text=True,
             encoding="utf-8",
-            env=_environment(),
+            env=environment(),
         )
         try:
             answers = _listening(process)
@@ -97,7 +97,7 @@ def _command(job: Job) -> list[str]:
     return [sys.executable, "-m", "deploy_prune.timing_worker", *options]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours, and this very package found first, also where it runs from a source folder."""
     here = str(Path(__file__).resolve().parents[1])
     inherited = os.environ.get("PYTHONPATH")
