@@ -39,8 +39,10 @@ def check_head(path: Path) -> Head:
     if len(head) < HEAD.size:
         raise foreign
     identifier, header, length, program_bytes, segments_at, segments_bytes = HEAD.unpack(head)
-    if (identifier, header) != (IDENTIFIER, HEADER):
+    if identifier != IDENTIFIER:
         raise foreign
+    if header != HEADER:  # a program without segments has none, and does not tell its size
+        return Head(program_bytes=size_bytes, segments_at=size_bytes)
     wanted = max(program_bytes, segments_at + segments_bytes if length >= LENGTH_WITH_SEGMENTS else 0)
     if size_bytes < wanted:
         raise InputError(f"{path} is truncated: {size_bytes} of {wanted} bytes", hint="export it again")
