@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     (path,) = arguments
     try:
         answer: dict[str, object] = {"nodes": _nodes(path)}
-    except (ImportError, ValueError, RuntimeError) as error:
+    except (ImportError, ValueError, RuntimeError, MemoryError) as error:
         answer = {"refused": f"LiteRT refuses it: {str(error).strip().splitlines()[0]}"}
     answers.write(json.dumps(answer) + "\n")
     answers.flush()

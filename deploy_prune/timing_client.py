@@ -141,7 +141,10 @@ def _receive(
         raise Unavailable(f"{job.path} did not answer within {timeout_s:.0f} s", hint=hint) from error
     if not line:
         code = process.wait(timeout=STOP_TIMEOUT_S)
-        raise Unavailable(f"the process that timed {job.path} died (exit {code}): {_tail(log)}")
+        said = _tail(log)
+        if code == 1:  # an exception: the last line of its traceback says what happened
+            said = said.splitlines()[-1]
+        raise Unavailable(f"the process that ran {job.path} died (exit {code}): {said}")
     answer: dict[str, Any] = json.loads(line)
     if answer["event"] == "error":
         raise _from_worker(answer)

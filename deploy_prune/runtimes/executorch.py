@@ -116,7 +116,7 @@ class ExecuTorchSession:
             try:
                 self._program = self._bindings._load_program(str(self._path), program_verification=verification)
                 self._method = self._program.load_method(METHOD)
-            except (RuntimeError, ValueError) as error:
+            except (RuntimeError, ValueError, MemoryError) as error:
                 # the exception has but a number; the reason is the first line that the vendor logs
                 reason = LOG_PLACE.sub("", (said().strip() or str(error)).splitlines()[0])
                 message = f"{self._path} is damaged or needs another runtime: {reason}"

@@ -108,6 +108,14 @@ def test_a_file_that_ends_the_runtime_is_exit_code_3(
     assert "died (exit -6)" in out
 
 
+def test_an_exception_in_the_runtimes_process_is_told_by_its_last_line(
+    tiny_onnx: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing_client, "_command", lambda job: [sys.executable, "-c", "raise KeyError('shape')"])
+    assert __main__.run(["doctor", str(tiny_onnx)]) == 3
+    assert capsys.readouterr().err == f"error: the process that ran {tiny_onnx} died (exit 1): KeyError: 'shape'\n"
+
+
 def test_a_runtime_that_is_not_installed_is_no_failure(
     tiny_onnx: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
