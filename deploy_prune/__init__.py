@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deploy_prune.inspection import inspect
     from deploy_prune.measure import bench
     from deploy_prune.pipeline import demo, finetune, prune
+    from deploy_prune.reading import describe
     from deploy_prune.reporting import report
     from deploy_prune.train.recipe import Hooks, Recipe
     from deploy_prune.values import Data, Network
@@ -30,6 +31,7 @@ __all__ = [
     "RunConfig",
     "bench",
     "demo",
+    "describe",
     "doctor",
     "export",
     "finetune",
@@ -47,6 +49,7 @@ _HOMES = {
     "RunConfig": ("config", "RunConfig"),
     "bench": ("measure", "bench"),
     "demo": ("pipeline", "demo"),
+    "describe": ("reading", "describe"),
     "doctor": ("diagnosis", "diagnose"),
     "export": ("exporting", "export"),
     "finetune": ("pipeline", "finetune"),

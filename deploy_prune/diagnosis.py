@@ -75,6 +75,11 @@ def diagnose() -> Diagnosis:
     return Diagnosis(version=metadata.version(_DISTRIBUTION), machine=machine(), abilities=tuple(abilities))
 
 
+def ability(kind: str, name: str) -> Ability:
+    """Whether one plugin can work here."""
+    return _ability(kind, name, _extras())
+
+
 def machine() -> Machine:
     """Python, processor, memory, and how steady times can be here."""
     allowed = conditions.allowed_cores()

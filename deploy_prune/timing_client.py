@@ -81,7 +81,7 @@ def started(job: Job) -> Iterator[Worker]:
             stderr=log,
             text=True,
             encoding="utf-8",
-            env=_environment(),
+            env=environment(),
         )
         try:
             answers = _listening(process)
@@ -97,7 +97,7 @@ def _command(job: Job) -> list[str]:
     return [sys.executable, "-m", "deploy_prune.timing_worker", *options]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours, and this very package found first, also where it runs from a source folder."""
     here = str(Path(__file__).resolve().parents[1])
     inherited = os.environ.get("PYTHONPATH")
@@ -141,7 +141,10 @@ def _receive(
         raise Unavailable(f"{job.path} did not answer within {timeout_s:.0f} s", hint=hint) from error
     if not line:
         code = process.wait(timeout=STOP_TIMEOUT_S)
-        raise Unavailable(f"the process that timed {job.path} died (exit {code}): {_tail(log)}")
+        said = _tail(log)
+        if code == 1:  # an exception: the last line of its traceback says what happened
+            said = said.splitlines()[-1]
+        raise Unavailable(f"the process that ran {job.path} died (exit {code}): {said}")
     answer: dict[str, Any] = json.loads(line)
     if answer["event"] == "error":
         raise _from_worker(answer)

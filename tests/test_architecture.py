@@ -16,14 +16,15 @@ import deploy_prune
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "deploy_prune"
 
-KINDS = ("costs", "datasets", "exporters", "methods", "models", "runtimes")
+KINDS = ("costs", "datasets", "exporters", "methods", "models", "readers", "runtimes")
 """Plural packages: `__init__` is the contract, every other file is a plugin."""
 
 STEPS = (
     "records", "results", "runfolder", "images", "cifar", "architectures", "networks", "data", "weights", "train",
     "graph", "extents", "magnitudes", "counting", "budgets", "surgery", "soundness", "allocate", "checkpoint",
-    "hush", "mil", "conditions", "processes", "conversion", "interface", "parity", "delivery", "exporting",
-    "statistics", "timing_worker", "timing_client", "timeable", "measure", "diagnosis",
+    "hush", "mil", "flat", "lowered", "pte", "conditions", "processes", "conversion", "interface", "parity", "delivery",
+    "exporting", "statistics", "timing_worker", "timing_client", "delegation", "timeable", "measure", "diagnosis",
+    "reading",
 )  # fmt: skip
 """In order: a step imports only earlier ones (and modules of its own package)."""
 
@@ -34,9 +35,9 @@ LAYERS = ("errors", "values", "contracts", "plugins", *STEPS, "plugin files", *A
 """Lowest first; a module imports only layers below its own."""
 
 WITHOUT_TORCH = (
-    "errors", "values", "plugins", "records", "results", "runfolder", "hush", "mil",
-    "statistics", "conditions", "timing_worker", "timing_client", "timeable",
-    "measure", "runtimes", "reporting", "diagnosis", "cli", "__main__", "__init__",
+    "errors", "values", "plugins", "records", "results", "runfolder", "hush", "mil", "flat", "lowered", "pte",
+    "statistics", "conditions", "timing_worker", "timing_client", "timeable", "delegation",
+    "measure", "reading", "readers", "runtimes", "reporting", "diagnosis", "cli", "__main__", "__init__",
 )  # fmt: skip
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -181,7 +182,7 @@ def test_no_code_is_written_twice() -> None:
 def test_the_timing_side_works_where_torch_is_not_installed() -> None:
     """Imports the modules with torch and everything of `[prune]` that needs it made unimportable."""
     modules = [module_of(path) for path in FILES if layer_of(module_of(path)) in WITHOUT_TORCH]
-    modules += [module_of(path) for path in FILES if module_of(path).split(".")[0] == "runtimes"]
+    modules += [module_of(path) for path in FILES if module_of(path).split(".")[0] in {"readers", "runtimes"}]
     names = ["deploy_prune" if module == "__init__" else f"deploy_prune.{module}" for module in modules]
     blocked = dict.fromkeys(("torch", "torchvision", "timm", "fvcore", "safetensors", "scipy", "sklearn", "PIL"))
     code = f"import sys; sys.modules.update({blocked!r})\nimport importlib\n"

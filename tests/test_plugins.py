@@ -10,7 +10,7 @@ import pytest
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError, MissingDependency, UnknownName
 
-KINDS = ("costs", "datasets", "exporters", "methods", "models", "runtimes")
+KINDS = ("costs", "datasets", "exporters", "methods", "models", "readers", "runtimes")
 
 
 @dataclasses.dataclass(frozen=True)

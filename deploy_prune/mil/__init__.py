@@ -3,4 +3,5 @@
 from __future__ import annotations
 
 from deploy_prune.mil.evaluation import Evaluator as Evaluator
+from deploy_prune.mil.package import read_about as read_about
 from deploy_prune.mil.package import read_package as read_package

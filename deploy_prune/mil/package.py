@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from deploy_prune.errors import InputError
+from deploy_prune.mil.about import About, about
 from deploy_prune.mil.program import Program, read_program
 from deploy_prune.mil.weights import check_weights
 from deploy_prune.mil.wire import Malformed
@@ -21,15 +24,32 @@ def read_package(path: Path) -> Program:
     Raises:
         InputError: missing, truncated, or no package of an ML program.
     """
-    if not path.is_dir():
-        raise InputError(f"{path} is not a folder", hint="a Core ML package is a folder: check the path")
-    try:
-        specification = (path / "Data" / _specification(path / MANIFEST)).read_bytes()
+    with _readable(path):
         weights = path / "Data" / WEIGHTS
+        specification = _specification(path)
         content = weights.read_bytes() if weights.is_file() else b""
         if content:
             check_weights(content)
         return read_program(specification, content)
+
+
+def read_about(path: Path) -> About:
+    """What a package says of itself.
+
+    Raises:
+        InputError: missing, truncated, or no package.
+    """
+    with _readable(path):
+        return about(_specification(path))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Whatever goes wrong while a package is read is told as InputError."""
+    if not path.is_dir():
+        raise InputError(f"{path} is not a folder", hint="a Core ML package is a folder: check the path")
+    try:
+        yield
     except OSError as error:
         raise InputError(f"{path} is damaged: {error.filename}: {error.strerror}", hint="export it again") from error
     # numbers and names of a damaged file lead anywhere within these; recursion: a message that nests without end
@@ -37,7 +57,11 @@ def read_package(path: Path) -> Program:
         raise InputError(f"{path} is no readable .mlpackage: {error}", hint="export it again") from error
 
 
-def _specification(manifest: Path) -> Path:
+def _specification(path: Path) -> bytes:
+    return (path / "Data" / _place(path / MANIFEST)).read_bytes()
+
+
+def _place(manifest: Path) -> Path:
     """Where the manifest says that the root model is, within the package."""
     try:
         document = json.loads(manifest.read_text())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import struct
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,17 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from deploy_prune.errors import InputError, MissingDependency, Unavailable
 from deploy_prune.hush import hushed
+from deploy_prune.pte import check_head
 from deploy_prune.runtimes import TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
 
 METHOD = "forward"
-HEAD = struct.Struct("<4x4s4sIQQQ")
-"""File identifier, magic and length of the header; sizes of program, of what precedes the segments, of the segments."""
-IDENTIFIER, HEADER = b"ET12", b"eh00"
-LENGTH_WITH_SEGMENTS = 32
-"""Headers of older exporters are shorter and do not tell how large the segments are."""
 DTYPES = {
     0: "uint8", 1: "int8", 2: "int16", 3: "int32", 4: "int64", 5: "float16", 6: "float32", 7: "float64", 11: "bool",
 }  # fmt: skip
@@ -60,7 +55,7 @@ class ExecuTorch:
             MissingDependency: ExecuTorch or torch is not installed.
             Unavailable: they do not fit each other.
         """
-        _check_head(path)
+        check_head(path)
         return ExecuTorchSession(path, _bindings(), threads)
 
 
@@ -121,7 +116,7 @@ class ExecuTorchSession:
             try:
                 self._program = self._bindings._load_program(str(self._path), program_verification=verification)
                 self._method = self._program.load_method(METHOD)
-            except (RuntimeError, ValueError) as error:
+            except (RuntimeError, ValueError, MemoryError) as error:
                 # the exception has but a number; the reason is the first line that the vendor logs
                 reason = LOG_PLACE.sub("", (said().strip() or str(error)).splitlines()[0])
                 message = f"{self._path} is damaged or needs another runtime: {reason}"
@@ -163,25 +158,6 @@ def _bindings() -> Any:
         hint = "pip install 'deploy-prune[executorch]' with the versions of constraints.txt"
         raise Unavailable(f"executorch does not fit the torch that is installed: {reason}", hint=hint) from error
     return bindings
-
-
-def _check_head(path: Path) -> None:
-    """Refuse what is no whole .pte file before native code reads it."""
-    try:
-        size_bytes = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(HEAD.size)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    foreign = InputError(f"{path} is not a .pte file", hint="export it again, or check the path")
-    if len(head) < HEAD.size:
-        raise foreign
-    identifier, header, length, program_bytes, segments_at, segments_bytes = HEAD.unpack(head)
-    if (identifier, header) != (IDENTIFIER, HEADER):
-        raise foreign
-    wanted = max(program_bytes, segments_at + segments_bytes if length >= LENGTH_WITH_SEGMENTS else 0)
-    if size_bytes < wanted:
-        raise InputError(f"{path} is truncated: {size_bytes} of {wanted} bytes", hint="export it again")
 
 
 plugin = ExecuTorch

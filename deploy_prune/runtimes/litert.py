@@ -54,7 +54,7 @@ class LiteRT:
                 interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise InputError(f"{path} is damaged: {reason}", hint="export it again") from error
+            raise InputError(f"{path} is damaged or needs another runtime: {reason}", hint="export it again") from error
         return LiteRTSession(interpreter, path)
 
 

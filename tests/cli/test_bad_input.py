@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -254,24 +253,19 @@ def test_a_package_that_is_not_installed(folder: Path, package: str, flags: Sequ
 # --- the file system -----------------------------------------------------------------------------------------
 
 
-def process(
-    folder: Path, arguments: Sequence[str], out: Path, *, largest_file: int | None = None
-) -> subprocess.CompletedProcess[str]:
-    def limit() -> None:
-        if largest_file is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-
+def process(folder: Path, arguments: Sequence[str], out: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        [sys.executable, *arguments, "--out", str(out)],
-        capture_output=True, text=True, timeout=120, check=False, preexec_fn=limit, env=environment,
-    )  # fmt: skip
+    line = [sys.executable, *arguments, "--out", str(out)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False, env=environment)
 
 
 def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(folder: Path, refused: Refused) -> None:
     """A limit on the size of a file stands for the disk: the weights (about 20 kB) do not fit, records do."""
-    line = ["-m", "deploy_prune", "prune", "--config", f"{folder}/run.toml", "--no-finetune"]
-    done = process(folder, line, folder / "run", largest_file=8192)
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\n"
+        "from deploy_prune.__main__ import main; main()"
+    )
+    done = process(folder, ["-c", code, "prune", "--config", f"{folder}/run.toml", "--no-finetune"], folder / "run")
     assert done.returncode == 7, done.stderr
     assert "Traceback" not in done.stderr
     assert "cannot write" in done.stderr

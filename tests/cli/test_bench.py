@@ -92,4 +92,4 @@ def test_a_file_that_crashes_its_runtime_is_exit_code_3_and_named(
     """Stands for native code that trips over a file: the worker aborts."""
     monkeypatch.setattr(timing_client, "_command", lambda _: [sys.executable, "-c", "import os; os.abort()"])
     assert __main__.run(["bench", str(tiny_onnx)]) == 3
-    assert f"the process that timed {tiny_onnx} died (exit -6)" in capsys.readouterr().err
+    assert f"the process that ran {tiny_onnx} died (exit -6)" in capsys.readouterr().err

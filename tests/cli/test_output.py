@@ -108,7 +108,7 @@ def test_a_failed_format_shows_its_reason_in_place_of_its_file(capsys: Captured)
     show_shipments((Shipment("onnx", "verified", ARTIFACT, PARITY), failed))
     good, bad = rows(capsys.readouterr().out)
     assert good == ["onnx", "verified", "fp32", "8.83", "1.0", "1.8e-06", "100.0% of 256 (1 ties)", "out/model.onnx"]
-    assert bad == ["tflite", "failed", "-", "-", "-", "the converter refused: op [bold]aten::x[/bold]"]
+    assert bad == ["tflite", "failed", "-", "-", "-", "-", "-", "the converter refused: op [bold]aten::x[/bold]"]
 
 
 def test_json_holds_all_of_a_measurement(capsys: Captured) -> None:

@@ -52,6 +52,30 @@ def test_a_file_damaged_inside_gives_the_vendors_reason(tiny_pte, tmp_path, capf
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_file_that_asks_for_more_memory_than_there_is_is_damaged(tiny_pte, monkeypatch):
+    """As one with changed sizes may do."""
+    bindings = importlib.import_module("executorch.extension.pybindings._C")
+
+    def refuse(path, **options):
+        raise MemoryError("std::bad_alloc")
+
+    monkeypatch.setattr(bindings, "_load_program", refuse)
+    with pytest.raises(InputError, match=r"tiny\.pte is damaged .*std::bad_alloc"):
+        ExecuTorch().open(tiny_pte, threads=1)
+
+
+def test_a_program_without_segments_has_no_header_and_is_run(tmp_path):
+    import torch
+    from executorch.exir import to_edge_transform_and_lower
+
+    exported = torch.export.export(torch.nn.ReLU(), (torch.zeros(1, 3),))
+    content = to_edge_transform_and_lower(exported).to_executorch().buffer
+    assert content[8:12] != b"eh00"
+    (tmp_path / "relu.pte").write_bytes(content)
+    (found,) = ExecuTorch().open(tmp_path / "relu.pte", threads=1).run(np.array([[-1, 0, 2]], np.float32))
+    assert found.tolist() == [[0, 0, 2]]
+
+
 def test_an_array_of_another_shape_is_refused_with_the_one_that_fits(tiny_pte):
     session = ExecuTorch().open(tiny_pte, threads=1)
     with pytest.raises(InputError, match=r"takes float32\[1, 3, 16, 24\] and was given float32\[1, 3, 16, 16\]"):
