@@ -22,7 +22,7 @@ KINDS = ("costs", "datasets", "exporters", "methods", "models", "runtimes")
 STEPS = (
     "records", "results", "runfolder", "images", "cifar", "architectures", "networks", "data", "weights", "train",
     "graph", "extents", "magnitudes", "counting", "budgets", "surgery", "soundness", "allocate", "checkpoint",
-    "hush", "mil", "conversion", "parity", "exporting",
+    "hush", "mil", "conversion", "divergence", "parity", "exporting",
     "statistics", "conditions", "timing_worker", "timing_client", "measure", "diagnosis",
 )  # fmt: skip
 """In order: a step imports only earlier ones (and modules of its own package)."""
