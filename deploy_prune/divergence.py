@@ -101,12 +101,12 @@ class _Index:
         self._tolerance = tolerance
         self._by_count: dict[int, list[tuple[np.ndarray, float, float]]] = defaultdict(list)
         for array in layers.values():
-            if array.size and np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all():
+            if array.size and np.issubdtype(array.dtype, np.floating):
                 flat = array.astype(np.float32, copy=False).ravel()
                 self._by_count[flat.size].append((flat, float(flat.min()), float(flat.max())))
 
     def holds(self, value: np.ndarray) -> bool:
-        """Whether a result of the file is this one, as it is or with channels moved last."""
+        """Whether a result of the file is this one, which is finite, as it is or with channels moved last."""
         low, high = float(value.min()), float(value.max())
         limit = self._limit(value)
         near = [
@@ -205,9 +205,9 @@ def _name(node: Node) -> str:
 
 
 def _layer(node: Node) -> str:
-    """Path of the module that the operator was called in; torch numbers the calls of a module: "conv@1"."""
+    """Path of the module that the operator was called in."""
     stack = node.meta.get("nn_module_stack") or {}
-    paths = [path.partition("@")[0] for path, _ in stack.values()]
+    paths = [path for path, _ in stack.values()]
     return paths[-1] if paths and paths[-1] else OWN_FORWARD
 
 

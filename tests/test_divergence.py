@@ -291,7 +291,14 @@ def test_results_that_are_not_finite_or_no_floats_agree_with_nothing():
     net = _call(lambda m, x: m.b(m.a(x)), a=_conv(), b=_conv(8))
     layers = _results(net)
     layers["conv2d_1"] = layers["conv2d_1"] * np.float32(np.nan)
-    assert _found(net, layers | {"number": np.arange(8 * 16 * 24).reshape(1, 8, 16, 24)}).layer == "b"
+    assert _found(net, layers | {"words": np.array(["b"]), "nothing": np.zeros(0, np.float32)}).layer == "b"
+
+
+def test_a_network_that_overflows_agrees_with_nothing_there():
+    net = _call(lambda m, x: m.b(m.a(x) * 1e30 * 1e30), a=_conv(), b=_conv(8))
+    with np.errstate(all="ignore"):
+        found = _found(net, _results(net) | {"finite": np.ones((1, 8, 16, 24), np.float32)})
+    assert (found.operator, found.after) == ("mul", f"{OWN_FORWARD} (mul)")
 
 
 def test_a_network_that_torch_cannot_export_is_said_to_be_one():
@@ -306,3 +313,10 @@ def test_network_and_inputs_stay_as_they_are():
     first_divergence(net, (image,), {"any": np.ones(3, np.float32)}, TOLERANCE)
     assert torch.equal(image, IMAGE)
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def test_complex_and_empty_results_are_passed_over():
+    net = _call(lambda m, x: m.b(torch.cat([torch.fft.fft2(y := m.a(x)).real, y[:, :0]], 1)), a=_conv(), b=_conv(8))
+    layers = {name: array for name, array in _results(net).items() if array.dtype == np.float32}
+    assert not _found(net, layers).found
+    assert _found(_changed(net, "b.bias"), layers).layer == "b"
