@@ -11,9 +11,9 @@ from deploy_prune import conditions, plugins
 from deploy_prune.delivery import Job, deliver
 from deploy_prune.errors import ExportFailed
 from deploy_prune.exporters import PLAIN, Exporter
-from deploy_prune.parity import Images, make_reference
 from deploy_prune.processes import Outcome, Unsendable, run_each
 from deploy_prune.records import remove_unfinished
+from deploy_prune.reference import Images, make_reference
 from deploy_prune.values import AppForm, Network, Progress, Shipment, quiet
 
 Targets = Sequence[str] | Mapping[str, Mapping[str, Any]]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from deploy_prune import plugins
 from deploy_prune.delivery import Job, deliver
-from deploy_prune.parity import make_reference
+from deploy_prune.reference import make_reference
 from deploy_prune.values import Network, Shipment
 
 CLASSES = 5

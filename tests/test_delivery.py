@@ -15,7 +15,7 @@ from deploy_prune import plugins
 from deploy_prune.delivery import Job, deliver
 from deploy_prune.errors import MissingDependency, StorageError
 from deploy_prune.exporters.tflite import TFLite
-from deploy_prune.parity import make_reference
+from deploy_prune.reference import make_reference
 from deploy_prune.runtimes.litert import LiteRT
 from deploy_prune.values import AppForm, Network, Normalisation, Parity
 

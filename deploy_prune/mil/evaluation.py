@@ -45,14 +45,29 @@ class Evaluator:
         Raises:
             InputError: an input of another shape, or a result that is not what the program declares.
         """
-        given = zip(self._program.inputs.items(), arrays, strict=True)
-        values = {name: _as_declared(array, kind, name) for (name, kind), array in given}
+        values = self._given(arrays)
         known = ChainMap(values, self._constants)
         for operation, finished in zip(self._operations, self._finished, strict=True):
             values |= _evaluated(operation, known)
             for name in finished:
                 values.pop(name, None)
         return tuple(np.array(known[name]) for name in self._program.outputs)
+
+    def layers(self, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """What every operator gives, by the program's names, in order; constants are not among them.
+
+        Raises:
+            InputError: as `run`.
+        """
+        given, found = self._given(arrays), dict[str, Any]()
+        known = ChainMap(found, given, self._constants)
+        for operation in self._operations:
+            found |= _evaluated(operation, known)
+        return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+
+    def _given(self, arrays: Sequence[np.ndarray]) -> dict[str, Any]:
+        given = zip(self._program.inputs.items(), arrays, strict=True)
+        return {name: _as_declared(array, kind, name) for (name, kind), array in given}
 
 
 def _check(program: Program) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -28,6 +29,15 @@ class Session(Protocol):
 
     def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """One inference; arrays in the file's own layout and order."""
+
+    def layers(self, *arrays: np.ndarray) -> Mapping[str, np.ndarray]:
+        """What every operator of the file gives in one inference, by the file's own names, in order.
+
+        Outputs are among them, inputs and constants are not. Empty where the runtime shows none. Whatever optimises
+        or delegates is off, so that these are not always the very numbers of `run`.
+
+        Raises MissingDependency where this needs a package more than `run` does.
+        """
 
     def resize(self, batch: int) -> None:
         """Prepare for another batch size, where the format allows it."""

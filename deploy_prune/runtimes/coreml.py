@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -72,6 +73,10 @@ class CoreMLSession:
     def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """One evaluation; arrays in the file's own layout and order."""
         return self._evaluator.run(arrays)
+
+    def layers(self, *arrays: np.ndarray) -> Mapping[str, np.ndarray]:
+        """What every operator of the program gives in one evaluation; the same numbers as those of `run`."""
+        return self._evaluator.layers(arrays)
 
     def resize(self, batch: int) -> None:
         """Nothing to prepare.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -97,6 +98,11 @@ class ExecuTorchSession:
             wanted = ", ".join(f"{spec.dtype}{list(spec.shape)}" for spec in self.inputs)
             raise InputError(f"{self._path} takes {wanted} and was given {given}: {error}") from error
         return tuple(output.numpy() for output in outputs)
+
+    def layers(self, *arrays: np.ndarray) -> Mapping[str, np.ndarray]:
+        """None: what XNNPACK took is one operator to ExecuTorch, and the file has no names for the rest."""
+        del arrays
+        return {}
 
     def resize(self, batch: int) -> None:
         """Nothing to prepare: a .pte file runs at the size that it was exported for.

@@ -37,7 +37,7 @@ class LiteRT:
 
     def import_package(self) -> None:
         """Import LiteRT. Raises MissingDependency where it is not installed."""
-        _interpreter_class()
+        _package()
 
     def open(self, path: Path, *, threads: int) -> LiteRTSession:
         """Load a file.
@@ -46,16 +46,7 @@ class LiteRT:
             InputError: missing, truncated or no .tflite file.
             MissingDependency: LiteRT is not installed.
         """
-        _check_magic(path)
-        interpreter_class = _interpreter_class()
-        try:
-            with hushed():
-                interpreter = interpreter_class(model_path=str(path), num_threads=threads)
-                interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"{path} is damaged or needs another runtime: {reason}", hint="export it again") from error
-        return LiteRTSession(interpreter, path)
+        return LiteRTSession(_interpreter(path, num_threads=threads), path)
 
 
 class LiteRTSession:
@@ -84,6 +75,28 @@ class LiteRTSession:
         self._interpreter.invoke()
         return tuple(self._interpreter.get_tensor(detail["index"]) for detail in self._outputs)
 
+    def layers(self, *arrays: np.ndarray) -> Mapping[str, np.ndarray]:
+        """What every operator gives in one inference without the default delegate, which keeps its own to itself.
+
+        Raises:
+            InputError: the file is no longer there, or damaged.
+        """
+        session = LiteRTSession(_interpreter(self._path, num_threads=1, **_showing_all()), self._path)
+        session.resize(len(arrays[0]))
+        session.run(*arrays)
+        return session._written()
+
+    def _written(self) -> dict[str, np.ndarray]:
+        """The tensors that operators wrote, in order; a name that several have is given its number as well."""
+        names = {detail["index"]: detail["name"] for detail in self._interpreter.get_tensor_details()}
+        found: dict[str, np.ndarray] = {}
+        for operator in self._interpreter._get_ops_details():  # there is no public way to what writes a tensor
+            for index in operator["outputs"]:
+                name = names.get(index, "")
+                key = name if name and name not in found else f"{name}#{index}"
+                found[key] = self._interpreter.get_tensor(index)
+        return found
+
     def resize(self, batch: int) -> None:
         """Prepare for another batch size.
 
@@ -99,13 +112,35 @@ class LiteRTSession:
         self._interpreter.allocate_tensors()
 
 
-def _interpreter_class() -> Any:
+def _package() -> Any:
     try:
         with hushed():
-            from ai_edge_litert.interpreter import Interpreter
+            from ai_edge_litert import interpreter
     except ModuleNotFoundError as error:
         raise MissingDependency("ai-edge-litert", "litert") from error
-    return Interpreter
+    return interpreter
+
+
+def _interpreter(path: Path, **options: Any) -> Any:
+    """Of a file, with its tensors allocated. Raises InputError for what is no whole .tflite file."""
+    _check_magic(path)
+    package = _package()
+    try:
+        with hushed():
+            interpreter = package.Interpreter(model_path=str(path), **options)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} is damaged or needs another runtime: {reason}", hint="export it again") from error
+    return interpreter
+
+
+def _showing_all() -> Mapping[str, Any]:
+    resolvers = _package().OpResolverType
+    return {
+        "experimental_preserve_all_tensors": True,
+        "experimental_op_resolver_type": resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    }
 
 
 def _check_magic(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -55,25 +56,15 @@ class OnnxRuntime:
         if not path.is_file():
             raise InputError(f"{path} is not a file", hint="check the path")
         onnxruntime = _package()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = FATAL
-        try:
-            with hushed():
-                session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        # ONNX Runtime's exceptions have no common base below Exception
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"{path} is no readable .onnx file: {reason}", hint="export it again") from error
-        return OnnxRuntimeSession(session)
+        return OnnxRuntimeSession(_loaded(str(path), _options(onnxruntime, threads), path), path)
 
 
 class OnnxRuntimeSession:
     """A loaded .onnx file."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, path: Path) -> None:
         self._session = session
+        self._path = path
         self._names = tuple(tensor.name for tensor in session.get_inputs())
 
     @property
@@ -92,6 +83,20 @@ class OnnxRuntimeSession:
         """One inference; arrays in the file's own layout and order."""
         return tuple(self._session.run(None, dict(zip(self._names, arrays, strict=True))))
 
+    def layers(self, *arrays: np.ndarray) -> Mapping[str, np.ndarray]:
+        """What every node gives in one inference without graph optimisations.
+
+        Raises:
+            InputError: the file is no longer there, or damaged.
+            MissingDependency: the package onnx is not installed; to run a file takes onnxruntime alone.
+        """
+        onnxruntime = _package()
+        names, content = _with_all_outputs(self._path)
+        options = _options(onnxruntime, 1)
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        found = _loaded(content, options, self._path).run(names, dict(zip(self._names, arrays, strict=True)))
+        return dict(zip(names, found, strict=True))
+
     def resize(self, batch: int) -> None:
         """Nothing to prepare: ONNX Runtime takes any batch that the file allows.
 
@@ -102,6 +107,46 @@ class OnnxRuntimeSession:
             if spec.shape and spec.shape[0] not in {-1, batch}:
                 message = f"the file takes batches of {spec.shape[0]} alone, not {batch}"
                 raise InputError(message, hint="export with dynamic_batch = true, or run it image by image")
+
+
+def _options(onnxruntime: Any, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = FATAL
+    return options
+
+
+def _loaded(source: str | bytes, options: Any, path: Path) -> Any:
+    """A session of a file, or of its content. Raises InputError."""
+    try:
+        with hushed():
+            return _package().InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    # ONNX Runtime's exceptions have no common base below Exception
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} is no readable .onnx file: {reason}", hint="export it again") from error
+
+
+def _with_all_outputs(path: Path) -> tuple[list[str], bytes]:
+    """The nodes' outputs in order, and the file's content (below 2 GB) with every one of them an output of the graph.
+
+    Only their names are given: the runtime works out the types.
+    """
+    try:
+        import onnx
+    except ModuleNotFoundError as error:
+        raise MissingDependency("onnx", "onnx") from error
+    try:
+        model = onnx.load(str(path))
+    # the file has been opened before: it is gone, or protobuf has an error of its own for what it now holds
+    except Exception as error:
+        raise InputError(f"cannot read {path} again: {error}", hint="export it again") from error
+    nodes = (node for node in model.graph.node if node.op_type != "Constant")
+    names = [name for node in nodes for name in node.output if name]
+    known = {output.name for output in model.graph.output}
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
+    return names, model.SerializeToString()
 
 
 def _package() -> Any:

@@ -15,6 +15,8 @@ from deploy_prune.errors import InputError
 RUNTIMES = plugins.names("runtimes")
 BUILT_ON_TORCH = {"executorch"}
 """Their vendor's package takes torch's tensors; importing the plugin still imports no torch."""
+SHOWS_NO_LAYERS = {"executorch"}
+"""All that XNNPACK took is one operator to it."""
 pytestmark = pytest.mark.parametrize("name", RUNTIMES)
 
 
@@ -43,6 +45,28 @@ def test_a_later_run_does_not_change_earlier_results(runtime, file):
     kept = first.copy()
     session.run(zeros + 1)
     assert np.array_equal(first, kept)
+
+
+def _image(session):
+    return np.random.default_rng(0).standard_normal(session.inputs[0].shape).astype(np.float32)
+
+
+def test_the_layers_end_with_what_a_run_gives(name, runtime, file):
+    session = runtime.open(file, threads=1)
+    layers = session.layers(_image(session))
+    assert bool(layers) == (name not in SHOWS_NO_LAYERS)
+    for array in list(layers.values())[-1:]:
+        np.testing.assert_allclose(array, session.run(_image(session))[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_layers_follow_the_input_and_hold_no_constants(runtime, file):
+    """All of them differ between two inputs, and looking at them leaves the session as it was."""
+    session = runtime.open(file, threads=1)
+    (before,) = session.run(_image(session))
+    one, two = session.layers(_image(session)), session.layers(_image(session) * 2)
+    assert list(one) == list(two)
+    assert all(one[name].shape == two[name].shape and not np.array_equal(one[name], two[name]) for name in one)
+    assert np.array_equal(session.run(_image(session))[0], before)
 
 
 def test_the_input_is_described(runtime, file):
