@@ -22,7 +22,8 @@ KINDS = ("costs", "datasets", "exporters", "methods", "models", "runtimes")
 STEPS = (
     "records", "results", "runfolder", "images", "cifar", "architectures", "networks", "data", "weights", "train",
     "graph", "extents", "magnitudes", "counting", "budgets", "surgery", "soundness", "allocate", "checkpoint",
-    "hush", "mil", "conditions", "processes", "conversion", "interface", "parity", "delivery", "exporting",
+    "hush", "mil", "conditions", "processes", "conversion", "interface", "facts", "tflite_metadata", "tflite_file",
+    "onnx_opsets", "parity", "delivery", "exporting",
     "statistics", "timing_worker", "timing_client", "measure", "diagnosis",
 )  # fmt: skip
 """In order: a step imports only earlier ones (and modules of its own package)."""
