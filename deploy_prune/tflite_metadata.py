@@ -49,7 +49,7 @@ def model_metadata(description: str, inputs: Sequence[TensorNotes], outputs: Seq
     from flatbuffers import Builder
 
     subgraph = table({2: tables(map(_tensor, inputs)), 3: tables(map(_tensor, outputs))})
-    model = table({1: text(description), 3: tables([subgraph]), 6: text(PARSER_VERSION)})
+    model = table({1: text(description), 3: tables([subgraph]), 7: text(PARSER_VERSION)})
     builder = Builder(1024)
     builder.Finish(model(builder), IDENTIFIER)
     return bytes(builder.Output())

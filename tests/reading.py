@@ -83,18 +83,19 @@ def tflite(path: Path) -> Said:
     if metadata := [
         bytes(model.buffers[each.buffer].data) for each in model.metadata if each.name == b"TFLITE_METADATA"
     ]:
-        (subgraph,) = _tables(_root(metadata[0]), 3)
+        (subgraph,) = _tables(root(metadata[0]), 3)
         image, scores = _tables(subgraph, 2)[0], _tables(subgraph, 3)[0]
         for unit in _tables(image, 4):
             options = _table(unit, 1)
             found.mean, found.std = _floats(options, 0), _floats(options, 1)
         for file in _tables(scores, 6):
             with zipfile.ZipFile(path) as archive:
-                found.labels = archive.read(_text(file, 0)).decode().split("\n")
+                found.labels = archive.read(text(file, 0)).decode().split("\n")
     return found
 
 
-def _root(content: bytes) -> Any:
+def root(content: bytes) -> Any:
+    """The outermost table of a flatbuffer."""
     import flatbuffers
 
     start = flatbuffers.encode.Get(flatbuffers.packer.uoffset, content, 0)
@@ -127,5 +128,5 @@ def _floats(table: Any, slot: int) -> list[float]:
     return [table.Get(number_types.Float32Flags, start + 4 * index) for index in range(count)]
 
 
-def _text(table: Any, slot: int) -> str:
+def text(table: Any, slot: int) -> str:
     return str(table.String(table.Pos + _at(table, slot)).decode())

@@ -122,7 +122,7 @@ def _check_magic(path: Path) -> None:
 
 def _in_call_order(details: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
     """Where names are litert-torch's, their numbers say the order of the torch call; else the file lists them in it."""
-    numbers = [_number(detail["name"]) for detail in details]
+    numbers = [None if detail["name"] in names else _number(detail["name"]) for detail in details]
     if len(names) != len(details) or None in numbers or len(set(numbers)) != len(numbers):
         return tuple(details)
     return tuple(detail for _, detail in sorted(zip(numbers, details, strict=True), key=lambda pair: pair[0] or 0))
