@@ -89,10 +89,17 @@ def answers(old_python: Path, tiny_network: Network, tmp_path_factory: pytest.Te
 
 
 def _mobilenet() -> Network:
+    """With norms that have the statistics of images: in a fresh network the scores hardly depend on the input."""
     from torchvision.models import mobilenet_v2
 
     torch.manual_seed(0)
-    return Network("torchvision:mobilenet_v2", mobilenet_v2(), ((3, 224, 224),), 1000)
+    module = mobilenet_v2()
+    for norm in module.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum = 1.0
+    with torch.no_grad():
+        module.train()(torch.randn(4, 3, 224, 224))
+    return Network("torchvision:mobilenet_v2", module, ((3, 224, 224),), 1000)
 
 
 def _job(stem: Path, case: Case, network: Network) -> tuple[dict[str, str], np.ndarray]:
@@ -102,8 +109,10 @@ def _job(stem: Path, case: Case, network: Network) -> tuple[dict[str, str], np.n
     pixels = random_pixels(network, batch=1, seed=7).numpy()
     mean, std = (np.array(each).reshape(1, -1, 1, 1) for each in (NORMALISATION.mean, NORMALISATION.std))
     normalised = ((pixels / 255 - mean) / std).astype(np.float32)
+    module = copy.deepcopy(network.module).eval()
     with torch.no_grad():
-        scores = copy.deepcopy(network.module).eval()(torch.from_numpy(normalised))
+        scores, others = module(torch.from_numpy(normalised)), module(torch.from_numpy(-normalised))
+    assert (scores - others).abs().max() > 0.1 * scores.abs().max(), "the scores say nothing of the input"
     taken = (
         pixels.astype(case.form.input if case.form.input == "uint8" else np.float32) if case.form.bake else normalised
     )
