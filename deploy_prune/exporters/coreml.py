@@ -24,9 +24,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from deploy_prune import __version__
 from deploy_prune.conversion import converter
 from deploy_prune.errors import ConfigError, MissingDependency
 from deploy_prune.exporters import PLAIN
+from deploy_prune.facts import as_text, facts, input_sentence, output_sentence
 from deploy_prune.interface import as_called, names
 from deploy_prune.values import AppForm, Layout, Network, Precision
 
@@ -105,7 +107,9 @@ class CoreML:
 
 
 def _described(specification: Any, network: Network, form: AppForm) -> bytes:
-    """The specification with inputs and outputs named as in the other formats, and an image input declared as one."""
+    """The specification with inputs and outputs named as in the other formats, an image input declared as one, and what
+    is known of preprocessing and labels in the metadata that the app defines.
+    """
     import coremltools
 
     description = specification.description
@@ -118,6 +122,10 @@ def _described(specification: Any, network: Network, form: AppForm) -> bytes:
         channels, height, width = network.input_shape
         image = description.input[0].type.imageType
         image.height, image.width, image.colorSpace = height, width, COLOR_SPACES[channels]
+    description.input[0].shortDescription = input_sentence(network, form, "nchw")
+    description.output[0].shortDescription = output_sentence(form)
+    description.metadata.shortDescription = f"{network.address}, written by deploy-prune {__version__}"
+    description.metadata.userDefined.update(as_text(facts(network, form, "nchw")))
     content: bytes = specification.SerializeToString(deterministic=True)
     return content
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from deploy_prune.conversion import converter
 from deploy_prune.errors import MissingDependency
 from deploy_prune.exporters import PLAIN
+from deploy_prune.facts import facts, label_lines
 from deploy_prune.interface import as_called
 from deploy_prune.values import AppForm, Layout, Network, Precision
 
@@ -24,7 +26,12 @@ CONVOLUTIONS = frozenset((torch.ops.aten.conv1d.default, torch.ops.aten.conv2d.d
 
 @dataclass(frozen=True)
 class ExecuTorch:
-    """One .pte file at batch 1 with the weights inside; what XNNPACK lacks runs on ExecuTorch's own kernels."""
+    """One .pte file at batch 1 with the weights inside; what XNNPACK lacks runs on ExecuTorch's own kernels.
+
+    What is known of preprocessing and labels (see `facts`) is in methods without inputs: `get_mean`, `get_labels` (a
+    label per line), ..., and names that were asked for in `get_input_names` and `get_output_names`, as the format names
+    no tensors.
+    """
 
     suffix: ClassVar[str] = ".pte"
     runtime: ClassVar[str] = "executorch"
@@ -61,17 +68,26 @@ class ExecuTorch:
         """
         module, inputs = as_called(network, form, camera_layout=self.camera_layout)
         with converter(self.version(), network):
-            content = _program(module, inputs)
+            content = _program(module, inputs, self._constants(network, form))
         path.write_bytes(content)
 
+    def _constants(self, network: Network, form: AppForm) -> dict[str, Any]:
+        """Method -> what it returns. Labels are one text of lines: a text per label would take 100 bytes each."""
+        known: dict[str, Any] = facts(network, form, self.camera_layout if form.bake else self.layout)
+        known |= {"labels": label_lines(form)} if form.labels else {}
+        known |= {"input_names": form.input_names} if form.input_names else {}
+        known |= {"output_names": form.output_names} if form.output_names else {}
+        return {f"get_{name}": list(value) if isinstance(value, tuple) else value for name, value in known.items()}
 
-def _program(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+
+def _program(module: nn.Module, inputs: tuple[Tensor, ...], constants: Mapping[str, Any]) -> bytes:
     """The bytes of the .pte file."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
     exported = torch.export.export(_folded(module, inputs), inputs)
-    lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+    partitioner = [XnnpackPartitioner()]
+    lowered = to_edge_transform_and_lower(exported, partitioner=partitioner, constant_methods=dict(constants))
     content: bytes = lowered.to_executorch().buffer
     return content
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,25 +11,33 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from deploy_prune import __version__
 from deploy_prune.conversion import converter, tensors_of
 from deploy_prune.errors import ConfigError, MissingDependency
 from deploy_prune.exporters import PLAIN
+from deploy_prune.facts import Fact, as_text, facts
 from deploy_prune.interface import as_called, names
+from deploy_prune.onnx_opsets import OLDEST_OPSET, lowered
 from deploy_prune.values import AppForm, Layout, Network, Precision
 
-OLDEST_OPSET = 18
-"""What torch's exporter emits; older ones would need its version converter, which is not lossless."""
+EXPORTED_OPSET = 18
+"""The oldest that torch's exporter emits; what is older is made of it (see `onnx_opsets`)."""
 
 
 @dataclass(frozen=True)
 class Onnx:
-    """One .onnx file with the weights inside, batch norms folded into the convolutions."""
+    """One .onnx file with the weights inside, batch norms folded into the convolutions.
+
+    `metadata_props` holds what is known of preprocessing and labels (see `facts`). The version of the file format is
+    the oldest that has the opset: torch writes a newer one, which ONNX Runtime refuses before 1.18.
+    """
 
     suffix: ClassVar[str] = ".onnx"
     runtime: ClassVar[str] = "onnxruntime"
     camera_layout: ClassVar[Layout] = "nhwc"
 
-    opset: int = OLDEST_OPSET
+    opset: int = EXPORTED_OPSET
+    """13 (ONNX Runtime 1.6, 2020) or newer."""
     dynamic_batch: bool = False
     """Take any batch size instead of 1."""
 
@@ -57,7 +66,7 @@ class Onnx:
         """Convert in eval mode, check and write one file.
 
         Raises:
-            ExportFailed: NaN in the weights, or the exporter refuses the network.
+            ExportFailed: NaN in the weights, the exporter refuses the network, or an operator has no form at the opset.
             MissingDependency: onnx or onnxscript is not installed.
         """
         # torch.export takes a batch of 1 for a constant, so that a free batch is traced with 2
@@ -70,6 +79,9 @@ class Onnx:
             raise MissingDependency(error.name or "onnx", "onnx") from error
         with converter(self.version(), network):
             model = self._convert(module, inputs, form)
+            if self.opset < EXPORTED_OPSET:
+                model = lowered(model, self.opset)
+            _describe(model, facts(network, form, self.camera_layout if form.bake else self.layout))
             onnx.checker.check_model(model, full_check=True)
             content = model.SerializeToString()
         path.write_bytes(content)
@@ -81,7 +93,7 @@ class Onnx:
             module,
             inputs,
             dynamo=True,
-            opset_version=self.opset,
+            opset_version=max(self.opset, EXPORTED_OPSET),
             input_names=names("input", form.input_names, len(inputs)),
             output_names=names("output", form.output_names, outputs),
             dynamic_shapes=tuple({0: batch} for _ in inputs) if self.dynamic_batch else None,
@@ -90,6 +102,16 @@ class Onnx:
         model = program.model_proto
         _forget_sources(model.graph)
         return model
+
+
+def _describe(model: Any, known: Mapping[str, Fact]) -> None:
+    """Say who made the file and what is known of it."""
+    from onnx import helper
+
+    model.producer_name, model.producer_version = "deploy-prune", __version__
+    helper.set_model_props(model, as_text(known))
+    oldest = helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True)
+    model.ir_version = min(model.ir_version, oldest)
 
 
 def _forget_sources(graph: Any) -> None:

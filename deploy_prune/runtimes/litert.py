@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAGIC = b"TFL3"
-NUMBERED = re.compile(r"(args|output)_(\d+)")
-"""How litert-torch names what goes in and out; the number is the place in the torch call."""
+NUMBERED = re.compile(r"serving_default_(args|output)_(\d+)(_output)?")
+"""How litert-torch names what goes in and out; the number is the place in the torch call. Only
+files from before ours had names of their own are read by it."""
 
 
 @dataclass(frozen=True)
@@ -155,15 +156,15 @@ def _check_magic(path: Path) -> None:
 
 
 def _in_call_order(details: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
-    """The file lists tensors in any order; litert-torch's numbers say the order of the torch call."""
-    numbers = [_number(detail["name"]) for detail in details]
+    """Where names are litert-torch's, their numbers say the order of the torch call; else the file lists them in it."""
+    numbers = [None if detail["name"] in names else _number(detail["name"]) for detail in details]
     if len(names) != len(details) or None in numbers or len(set(numbers)) != len(numbers):
         return tuple(details)
     return tuple(detail for _, detail in sorted(zip(numbers, details, strict=True), key=lambda pair: pair[0] or 0))
 
 
 def _number(name: str) -> int | None:
-    found = NUMBERED.search(name)
+    found = NUMBERED.fullmatch(name)
     return int(found[2]) if found else None
 
 

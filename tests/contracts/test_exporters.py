@@ -8,11 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from reading import said
 from torch import nn
 
 from deploy_prune import plugins
 from deploy_prune.errors import ExportFailed
-from deploy_prune.values import Network
+from deploy_prune.interface import random_pixels
+from deploy_prune.records import sha256
+from deploy_prune.values import AppForm, Network, Normalisation
 
 EXPORTERS = plugins.names("exporters")
 pytestmark = pytest.mark.parametrize("name", EXPORTERS)
@@ -93,3 +96,103 @@ def test_it_names_its_converter_and_a_runtime_that_reads_its_files(name):
     assert any(character.isdigit() for character in exporter.version())
     assert exporter.suffix in plugins.load("runtimes", exporter.runtime).suffixes
     assert exporter.layout in {"nchw", "nhwc"}
+
+
+NORMALISATION = Normalisation((0.5, 0.25, 0.125), (0.25, 0.5, 0.2))
+LABELS = ("cat", "dog", "été", "two words", "last")
+
+
+def _pixels(network):
+    return random_pixels(network, batch=1, seed=5).numpy()
+
+
+def _expected(network, pixels, *, softmax=False):
+    """What torch computes on raw pixels, normalised here in double precision."""
+    mean, std = (np.array(each).reshape(1, -1, 1, 1) for each in (NORMALISATION.mean, NORMALISATION.std))
+    image = torch.from_numpy(((pixels / 255 - mean) / std).astype(np.float32))
+    with torch.no_grad():
+        scores = copy.deepcopy(network.module).eval()(image)
+    return (scores.softmax(1) if softmax else scores).numpy()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        AppForm(normalisation=NORMALISATION, bake=True),
+        AppForm(
+            normalisation=NORMALISATION, bake=True, input="uint8", softmax=True, labels=LABELS,
+            input_names=("camera",), output_names=("probabilities",),
+        ),
+    ],
+    ids=["float", "uint8"],
+)  # fmt: skip
+def test_a_baked_file_computes_on_raw_pixels_what_the_network_does_on_normalised_ones(
+    name, form, tiny_network, tmp_path
+):
+    exporter = plugins.build("exporters", name)
+    path = tmp_path / f"net{exporter.suffix}"
+    exporter.write(tiny_network, path, form)
+    pixels = _pixels(tiny_network)
+    taken = pixels if form.input == "uint8" else pixels.astype(np.float32)
+    if exporter.camera_layout == "nhwc":
+        taken = np.ascontiguousarray(np.moveaxis(taken, 1, -1))
+    session = plugins.build("runtimes", exporter.runtime).open(path, threads=1)
+    (found,) = session.run(taken)
+    expected = _expected(tiny_network, pixels, softmax=form.softmax)
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    about = said(path)
+    assert (about.inputs, about.outputs) == (
+        list(form.input_names) or ["input"],
+        list(form.output_names) or ["output"],
+    )
+    assert about.labels == list(form.labels)
+    assert (about.mean, about.std) == ([0, 0, 0], [1, 1, 1]), "nothing is left to the app"
+
+
+def test_what_the_file_says_of_preprocessing_makes_of_raw_pixels_what_the_file_takes(name, tiny_network, tmp_path):
+    exporter = plugins.build("exporters", name)
+    path = tmp_path / f"net{exporter.suffix}"
+    exporter.write(tiny_network, path, AppForm(normalisation=NORMALISATION, labels=LABELS))
+    pixels = _pixels(tiny_network)
+    about = said(path)
+    mean, std = (np.array(each).reshape(1, -1, 1, 1) for each in (about.mean, about.std))
+    (found,) = _run(name, path, ((pixels - mean) / std).astype(np.float32))
+    expected = _expected(tiny_network, pixels)
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert about.labels == list(LABELS)
+
+
+def test_softmax_alone_gives_probabilities(name, tiny_network, tmp_path):
+    path = tmp_path / f"net{plugins.load('exporters', name).suffix}"
+    plugins.build("exporters", name).write(tiny_network, path, AppForm(softmax=True))
+    image = torch.randn(1, *tiny_network.input_shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = copy.deepcopy(tiny_network.module).eval()(image).softmax(1).numpy()
+    (found,) = _run(name, path, image.numpy())
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_names_follow_the_order_of_the_call_also_beyond_ten(name, tmp_path):
+    """Converters that sort names by the alphabet put 10 before 2; the given names are in no alphabetical order."""
+
+    class Multiples(nn.Module):
+        def forward(self, *numbers):
+            return tuple(number * (place + 1) for place, number in enumerate(numbers))
+
+    inputs = tuple(f"{letter}_{place}" for place, letter in enumerate("output_xyzab"))
+    outputs = tuple(f"y{11 - place}" for place in range(12))
+    network = Network("tests:multiples", Multiples(), ((3,),) * 12, 3)
+    path = tmp_path / f"net{plugins.load('exporters', name).suffix}"
+    plugins.build("exporters", name).write(network, path, AppForm(input_names=inputs, output_names=outputs))
+    arrays = [np.full((1, 3), 10.0 + place, np.float32) for place in range(12)]
+    found = _run(name, path, *arrays)
+    assert [float(array[0, 0]) for array in found] == [(10 + place) * (place + 1) for place in range(12)]
+    about = said(path)
+    assert (tuple(about.inputs), tuple(about.outputs)) == (inputs, outputs)
+
+
+def test_a_described_file_has_the_same_bytes_twice(name, tiny_network, tmp_path):
+    form = AppForm(normalisation=NORMALISATION, labels=LABELS, softmax=True)
+    for folder in ("one", "two"):
+        plugins.build("exporters", name).write(tiny_network, tmp_path / folder, form)
+    assert sha256(tmp_path / "one") == sha256(tmp_path / "two")

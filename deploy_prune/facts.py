@@ -1,0 +1,117 @@
+"""What a file says about itself: the preprocessing that is left to the app, the labels, and the kind of the scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deploy_prune.values import AppForm, Layout, Network
+
+WHITE = 255
+"""The largest value of a pixel."""
+COLORS = {1: "gray", 3: "RGB"}
+"""Channels -> their order; other images have no common name for it."""
+
+Fact = str | float | tuple[float, ...] | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What the app does to pixels from 0 to 255, per channel: (pixel * scale - mean) / std."""
+
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def untouched(self) -> bool:
+        """Whether that leaves the pixels as they are."""
+        return self.scale == 1 and not any(self.mean) and set(self.std) == {1.0}
+
+    @property
+    def pixel_mean(self) -> tuple[float, ...]:
+        """The mean in pixels from 0 to 255: (pixel - pixel_mean) / pixel_std is the same."""
+        return tuple(mean / self.scale for mean in self.mean)
+
+    @property
+    def pixel_std(self) -> tuple[float, ...]:
+        """The std in pixels from 0 to 255."""
+        return tuple(std / self.scale for std in self.std)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest number that the file can be given."""
+        channels = list(zip(self.mean, self.std, strict=True))
+        ends = [(pixel * self.scale - mean) / std for mean, std in channels for pixel in (0, WHITE)]
+        return min(ends), max(ends)
+
+
+def preprocessing(network: Network, form: AppForm) -> Preprocessing | None:
+    """What is left to the app; None where the network takes no image or its normalisation is not known."""
+    known = form.normalisation
+    if known is None or len(network.input_shape) != 3:
+        return None
+    if form.bake:
+        channels = network.input_shape[0]
+        return Preprocessing(1.0, (0.0,) * channels, (1.0,) * channels)
+    return Preprocessing(1 / WHITE, tuple(map(float, known.mean)), tuple(map(float, known.std)))
+
+
+def facts(network: Network, form: AppForm, layout: Layout) -> dict[str, Fact]:
+    """Everything that is known, by a name that is the same in all formats; `layout` is that of the file's image input.
+
+    `scale`, `mean` and `std` are those of `Preprocessing`, so that a program may apply them to any of our files.
+    """
+    known: dict[str, Fact] = {}
+    if len(network.input_shape) == 3:
+        known |= {"input_layout": layout.upper(), "input_type": "uint8" if form.input == "uint8" else "float32"}
+    if left := preprocessing(network, form):
+        if color := COLORS.get(network.input_shape[0]):
+            known["color_order"] = color
+        known |= {"input_range": left.range, "scale": left.scale, "mean": left.mean, "std": left.std}
+        known["preprocessing"] = input_sentence(network, form, layout)
+    if form.labels or form.softmax:
+        known["output"] = "probabilities" if form.softmax else "scores"
+    if form.labels:
+        known["labels"] = form.labels
+    return known
+
+
+def as_text(known: Mapping[str, Fact]) -> dict[str, str]:
+    """The facts where a format has room for strings alone: numbers and lists as JSON."""
+    return {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in known.items()
+    }
+
+
+def input_sentence(network: Network, form: AppForm, layout: Layout) -> str:
+    """One sentence on the image input; empty where nothing is known."""
+    left = preprocessing(network, form)
+    if left is None:
+        return ""
+    color = COLORS.get(network.input_shape[0], f"{network.input_shape[0]}-channel")
+    pixels = f"{color} pixels from 0 to 255, {layout.upper()}"
+    if left.untouched:
+        return f"{pixels}, as they are: the network's mean and std are part of the file."
+    numbers = f"scale {left.scale:.9g}, mean {_row(left.mean)}, std {_row(left.std)}"
+    return f"{pixels}, as (pixel * scale - mean) / std with {numbers}."
+
+
+def output_sentence(form: AppForm) -> str:
+    """One sentence on the scores; empty where nothing is known."""
+    if not (form.labels or form.softmax):
+        return ""
+    kind = "Probabilities" if form.softmax else "Scores (logits)"
+    order = f"{len(form.labels)} classes, in the order of the labels" if form.labels else "the classes"
+    return f"{kind} of {order}."
+
+
+def label_lines(form: AppForm) -> str:
+    """The labels as the lines of a text file; a line break inside a label is a space."""
+    return "\n".join(" ".join(label.split()) for label in form.labels)
+
+
+def _row(numbers: tuple[float, ...]) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)
