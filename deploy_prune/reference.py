@@ -18,7 +18,10 @@ from deploy_prune.values import AppForm, Network
 
 RANDOM_INPUTS = 8
 BATCH = 8
-"""At most. torch runs a depthwise convolution of a single image through a path some ten times slower."""
+"""At most, of a file that takes any batch."""
+TORCH_BATCH = 2
+"""torch runs a depthwise convolution of a single image through a path some ten times slower, and a batch of 8 at 224
+pixels no longer fits the caches (MobileNetV2: twice the time per image)."""
 
 Images = np.ndarray | torch.Tensor | None
 Arrays = tuple[np.ndarray, ...]
@@ -64,7 +67,7 @@ def make_reference(network: Network, images: Images = None, form: AppForm = PLAI
     with torch.no_grad():
         outputs = [tuple(tensor.shape) for tensor in tensors_of(module(*example(network)))]
     check_form(network, form, outputs)
-    size = BATCH if _takes_batches(module, network) else 1
+    size = TORCH_BATCH if _takes_batches(module, network) else 1
     random = _random(network, form, seed)
     blocks = [(tuple(array[:1] for array in random), False), (tuple(array[1:] for array in random), False)]
     if (real := _images(network, form, images)) is not None:

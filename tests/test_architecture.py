@@ -23,9 +23,9 @@ STEPS = (
     "records", "results", "runfolder", "images", "cifar", "architectures", "networks", "data", "weights", "train",
     "graph", "extents", "magnitudes", "counting", "budgets", "surgery", "soundness", "allocate", "checkpoint",
     "hush", "mil", "flat", "lowered", "pte", "conditions", "processes", "conversion", "interface", "facts",
-    "tflite_metadata", "tflite_file", "onnx_opsets", "divergence", "reference", "comparison", "parity", "delivery",
-    "exporting", "statistics", "timing_worker", "timing_client", "delegation", "timeable", "measure", "diagnosis",
-    "reading",
+    "folding", "tflite_metadata", "tflite_file", "onnx_opsets", "divergence", "reference", "comparison", "parity",
+    "delivery", "exporting", "statistics", "timing_worker", "timing_client", "delegation", "timeable", "measure",
+    "diagnosis", "reading",
 )  # fmt: skip
 """In order: a step imports only earlier ones (and modules of its own package)."""
 

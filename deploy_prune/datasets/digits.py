@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from deploy_prune.errors import DataError
-from deploy_prune.images import ArrayImages, resize, split_indices
+from deploy_prune.images import ArrayImages, split_indices
 from deploy_prune.values import Data
 
 DEFAULT_SIZE = (32, 32)
@@ -29,10 +29,11 @@ class Digits:
             raise DataError(f"'digits' takes no path, got '{rest}'", hint="write digits")
         scans, labels = load_digits(return_X_y=True)
         grey = np.round(scans.reshape(-1, 8, 8, 1) * (255 / DARKEST)).astype(np.uint8)
-        pixels = resize(np.repeat(grey, 3, axis=3), size or DEFAULT_SIZE)
+        pixels = np.repeat(grey, 3, axis=3)
         labels = labels.astype(np.int64)
         train, val, test = (
-            ArrayImages(pixels[indices], labels[indices]) for indices in split_indices(labels, SHARES, seed=self.seed)
+            ArrayImages(pixels[indices], labels[indices], size or DEFAULT_SIZE)
+            for indices in split_indices(labels, SHARES, seed=self.seed)
         )
         return Data(
             name="digits",

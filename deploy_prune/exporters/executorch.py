@@ -10,18 +10,14 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from deploy_prune.conversion import converter
 from deploy_prune.errors import MissingDependency
 from deploy_prune.exporters import PLAIN
 from deploy_prune.facts import facts, label_lines
+from deploy_prune.folding import folded
 from deploy_prune.interface import as_called
 from deploy_prune.values import AppForm, Layout, Network, Precision
-
-BATCH_NORM = torch.ops.aten.batch_norm.default
-CONVOLUTIONS = frozenset((torch.ops.aten.conv1d.default, torch.ops.aten.conv2d.default, torch.ops.aten.conv3d.default))
 
 
 @dataclass(frozen=True)
@@ -85,48 +81,11 @@ def _program(module: nn.Module, inputs: tuple[Tensor, ...], constants: Mapping[s
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    exported = torch.export.export(_folded(module, inputs), inputs)
+    exported = torch.export.export(folded(module, inputs), inputs)
     partitioner = [XnnpackPartitioner()]
     lowered = to_edge_transform_and_lower(exported, partitioner=partitioner, constant_methods=dict(constants))
     content: bytes = lowered.to_executorch().buffer
     return content
-
-
-def _folded(module: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
-    """The same network with batch norms inside the convolutions before them.
-
-    ExecuTorch folds them as well, but (1.5.1) a convolution that is called twice gets the same norm in both places;
-    and its some twenty passes take two thirds of the time over a graph without norms.
-    """
-    network: Any = torch.export.export(module, inputs).module(check_guards=False)
-    for index, norm in enumerate(network.graph.find_nodes(op="call_function", target=BATCH_NORM)):
-        convolution = norm.args[0]
-        if convolution.target in CONVOLUTIONS and len(convolution.users) == 1:
-            _fold(network, convolution, norm, name=f"folded_{index}")
-    network.graph.eliminate_dead_code()
-    return GraphModule(network, network.graph)  # which takes over the constants that are still used
-
-
-def _fold(network: Any, convolution: Any, norm: Any, *, name: str) -> None:
-    """Fold one norm, unless it or the convolution computes what others keep as constants.
-
-    The folded weight is a new one: the convolution may be called elsewhere as well.
-    """
-    image, weight, *rest = convolution.args
-    nodes = (weight, rest[0] if rest else None, *norm.args[3:5], *norm.args[1:3])
-    tensors = dict((*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)))
-    known: list[Any] = [None if node is None else tensors.get(node.target) for node in nodes]
-    if known[2] is None or any(node is not None and tensor is None for node, tensor in zip(nodes, known, strict=True)):
-        return
-    weight, bias, mean, variance, scale, shift = known
-    folded = fuse_conv_bn_weights(weight, bias, mean, variance, norm.args[7], scale, shift)
-    with network.graph.inserting_before(convolution):
-        for kind, tensor in zip(("weight", "bias"), folded, strict=True):
-            network.register_parameter(f"{name}_{kind}", tensor)
-        constants = [network.graph.get_attr(f"{name}_{kind}") for kind in ("weight", "bias")]
-    convolution.args = (image, *constants, *rest[1:])
-    norm.replace_all_uses_with(convolution)
-    network.graph.erase_node(norm)
 
 
 plugin = ExecuTorch

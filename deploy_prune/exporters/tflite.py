@@ -13,6 +13,7 @@ from deploy_prune.conversion import converter
 from deploy_prune.errors import ConfigError, MissingDependency
 from deploy_prune.exporters import PLAIN
 from deploy_prune.facts import input_sentence, label_lines, output_sentence, preprocessing
+from deploy_prune.folding import folded
 from deploy_prune.interface import as_called
 from deploy_prune.tflite_file import TFLiteFile
 from deploy_prune.tflite_metadata import COLOR_SPACES, TensorNotes
@@ -72,6 +73,7 @@ class TFLite:
     def _converted(self, module: nn.Module, inputs: tuple[Tensor, ...], form: AppForm) -> bytes:
         import litert_torch
 
+        module = folded(module, inputs)
         if self.layout == "nhwc" and not form.bake:
             images = [index for index, tensor in enumerate(inputs) if tensor.ndim > 2]
             module = litert_torch.to_channel_last_io(module, args=images).eval()
