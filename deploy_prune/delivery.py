@@ -1,9 +1,8 @@
-"""One network, one format: convert, write, run the file against the network. What an export does per format."""
+"""One network, one format: convert and write, then run the file against the network. What an export does per format."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from deploy_prune.errors import DeployPruneError, MissingDependency, NotVerifiab
 from deploy_prune.exporters import Exporter
 from deploy_prune.parity import verify
 from deploy_prune.records import sha256, size_bytes, write_atomic
-from deploy_prune.reference import Reference
+from deploy_prune.reference import Questions, Reference
 from deploy_prune.values import Artifact, Parity, Shipment
 
 
@@ -25,29 +24,49 @@ class Job:
     path: Path
 
 
-def deliver(reference: Reference, job: Job) -> Iterator[Shipment]:
-    """The row when the file is written ("exported"), and again when it has been run against the network.
+@dataclass(frozen=True)
+class Written:
+    """A file to run: what was to be written, and what became of it."""
 
-    So a runtime that crashes still leaves the first. A format that fails is a row with its reason.
+    job: Job
+    row: Shipment
+
+
+def write(questions: Questions, job: Job) -> Shipment:
+    """The row of a file that is written ("exported"), or of one that could not be ("failed").
 
     Raises:
         StorageError: the file system refuses.
     """
     try:
-        artifact = _written(reference, job)
+        artifact = _written(questions, job)
     except StorageError:
         raise
     except DeployPruneError as error:
-        yield Shipment(job.format, "failed", reason=str(error))
-        return
-    row = Shipment(job.format, "exported", artifact, reason="not verified")
-    yield row
-    yield _checked(row, artifact, reference, job.exporter)
+        return Shipment(job.format, "failed", reason=str(error))
+    return Shipment(job.format, "exported", artifact, reason="not verified")
 
 
-def _written(reference: Reference, job: Job) -> Artifact:
+def check(reference: Reference, written: Written) -> Shipment:
+    """The row of a written file once it has been run against the network."""
+    row, artifact = written.row, written.row.artifact
+    assert artifact
+    try:
+        runtime = plugins.build("runtimes", written.job.exporter.runtime)
+        runtime.version()
+        parity = verify(reference, artifact, runtime=runtime)
+    except (MissingDependency, NotVerifiable) as error:
+        return replace(row, reason=f"not verified: {error}")
+    except DeployPruneError as error:
+        return replace(row, status="failed", reason=str(error))
+    if not parity.passed:
+        return replace(row, status="failed", parity=parity, reason=_difference(parity))
+    return replace(row, status="verified", parity=parity, reason="")
+
+
+def _written(questions: Questions, job: Job) -> Artifact:
     started = time.perf_counter()
-    network, form, exporter = reference.network, reference.form, job.exporter
+    network, form, exporter = questions.network, questions.form, job.exporter
     version = exporter.version()
     write_atomic(job.path, lambda temporary: exporter.write(network, temporary, form))
     return Artifact(
@@ -65,20 +84,6 @@ def _written(reference: Reference, job: Job) -> Artifact:
         baked=form.bake,
         softmax=form.softmax,
     )
-
-
-def _checked(row: Shipment, artifact: Artifact, reference: Reference, exporter: Exporter) -> Shipment:
-    try:
-        runtime = plugins.build("runtimes", exporter.runtime)
-        runtime.version()
-        parity = verify(reference, artifact, runtime=runtime)
-    except (MissingDependency, NotVerifiable) as error:
-        return replace(row, reason=f"not verified: {error}")
-    except DeployPruneError as error:
-        return replace(row, status="failed", reason=str(error))
-    if not parity.passed:
-        return replace(row, status="failed", parity=parity, reason=_difference(parity))
-    return replace(row, status="verified", parity=parity, reason="")
 
 
 def _difference(parity: Parity) -> str:

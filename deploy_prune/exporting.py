@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from deploy_prune import conditions, plugins
-from deploy_prune.delivery import Job, deliver
+from deploy_prune.delivery import Job, Written, check, write
 from deploy_prune.errors import ExportFailed
 from deploy_prune.exporters import PLAIN, Exporter
-from deploy_prune.processes import Outcome, Unsendable, run_each
 from deploy_prune.records import remove_unfinished
-from deploy_prune.reference import Images, make_reference
+from deploy_prune.reference import Images, Questions, Reference, answered, make_questions
 from deploy_prune.values import AppForm, Network, Progress, Shipment, quiet
+from deploy_prune.workshop import Outcome, Unsendable, Workshop, run_each, workshop
 
 Targets = Sequence[str] | Mapping[str, Mapping[str, Any]]
 """Formats, or formats with the options of their exporters: `{"onnx": {"dynamic_batch": True}}`."""
+NEEDED = ("cloudpickle", "torch", "torch._dynamo", "torchvision", "deploy_prune.delivery")
+"""What every converter process imports; seconds, if each did it by itself."""
 
 
 def export(
@@ -52,21 +57,78 @@ def export(
         StorageError: the file system refuses.
         DataError: the images do not have the network's input shape.
     """
+    return export_what(lambda: make_questions(network, images, form), targets, folder, progress=progress)
+
+
+def export_what(
+    ask: Callable[[], Questions], targets: Targets, folder: Path, *, progress: Progress = quiet
+) -> tuple[Shipment, ...]:
+    """As `export`, of a network that is still to be opened: the converters' libraries are loaded meanwhile.
+
+    While files are written, the network answers what they will be asked.
+    """
     exporters = _built(targets)
-    jobs = [Job(name, exporter, folder / f"{form.name}{exporter.suffix}") for name, exporter in exporters.items()]
-    progress("export", 0, len(jobs), "the network itself")
+    with ThreadPoolExecutor(1) as aside, workshop(NEEDED) as shop:
+        progress("export", 0, 2 * len(exporters), "the network itself")
+        try:
+            questions = ask()
+            jobs = [Job(name, each, folder / f"{questions.form.name}{each.suffix}") for name, each in exporters.items()]
+            writing = aside.submit(_all_written, shop, questions, jobs, progress)
+            reference = _answered(questions)
+            return _all_checked(shop, reference, writing.result(), progress)
+        except ExportFailed as error:  # the network's own fault, whatever the format
+            return tuple(Shipment(name, "failed", reason=str(error)) for name in exporters)
+        except Unsendable as error:
+            reason = f"the network cannot be handed to a process of its own: {error}"
+            return tuple(Shipment(name, "failed", reason=reason) for name in exporters)
+
+
+def _answered(questions: Questions) -> Reference:
+    """With a core left to the converters: threads that wait for one another take more than they give."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(threads - 1, 1))
     try:
-        reference = make_reference(network, images, form)
-        cores = len(conditions.allowed_cores())
-        outcomes = run_each(deliver, reference, jobs, at_once=cores, told=_telling(progress, jobs))
-    except ExportFailed as error:  # the network's own fault, whatever the format
-        return tuple(Shipment(name, "failed", reason=str(error)) for name in exporters)
-    except Unsendable as error:
-        reason = f"{network.address} cannot be handed to a process of its own: {error}"
-        return tuple(Shipment(name, "failed", reason=reason) for name in exporters)
-    if any(outcome.died for outcome in outcomes):
-        remove_unfinished(folder)
-    return tuple(_row(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True))
+        return answered(questions)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _all_written(shop: Workshop, questions: Questions, jobs: Sequence[Job], progress: Progress) -> list[Written]:
+    told = _telling(progress, "writing", [job.format for job in jobs], done=0, total=2 * len(jobs))
+    outcomes = run_each(shop, write, questions, jobs, at_once=len(conditions.allowed_cores()), told=told)
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if outcome.died:
+            remove_unfinished(job.path.parent)
+    return [Written(job, outcome.result or _died(job, outcome)) for job, outcome in zip(jobs, outcomes, strict=True)]
+
+
+def _died(job: Job, outcome: Outcome[Shipment]) -> Shipment:
+    hint = "a fault of the converter: other formats may do"
+    return Shipment(job.format, "failed", reason=f"the converter died ({outcome.died})\n  {hint}")
+
+
+def _all_checked(
+    shop: Workshop, reference: Reference, written: Sequence[Written], progress: Progress
+) -> tuple[Shipment, ...]:
+    there = sorted((each for each in written if each.row.artifact), key=_evaluated, reverse=True)
+    total = 2 * len(written)
+    told = _telling(progress, "running", [each.job.format for each in there], done=total - len(there), total=total)
+    outcomes = run_each(shop, check, reference, there, at_once=len(conditions.allowed_cores()), told=told)
+    progress("export", total, total)
+    checked = {
+        each.job.format: outcome.result or replace(each.row, status="failed", reason=_crashed(outcome))
+        for each, outcome in zip(there, outcomes, strict=True)
+    }
+    return tuple(checked.get(each.job.format, each.row) for each in written)
+
+
+def _evaluated(written: Written) -> bool:
+    """Whether the file is evaluated rather than run natively, which takes longest and so begins first."""
+    return bool(plugins.load("runtimes", written.job.exporter.runtime).untimed)
+
+
+def _crashed(outcome: Outcome[Shipment]) -> str:
+    return f"the runtime died while it ran the file ({outcome.died})"
 
 
 def _built(targets: Targets) -> dict[str, Exporter]:
@@ -74,18 +136,13 @@ def _built(targets: Targets) -> dict[str, Exporter]:
     return {name: plugins.build("exporters", name, chosen) for name, chosen in options.items()}
 
 
-def _telling(progress: Progress, jobs: Sequence[Job]) -> Callable[[list[Job], int], None]:
-    def told(running: list[Job], done: int) -> None:
-        progress("export", done, len(jobs), ", ".join(job.format for job in running))
+def _telling(
+    progress: Progress, what: str, formats: Sequence[str], *, done: int, total: int
+) -> Callable[[list[int], int], None]:
+    before = done
+
+    def told(running: list[int], done: int) -> None:
+        names = ", ".join(formats[number] for number in running)
+        progress("export", before + done, total, f"{what} {names}" if names else "")
 
     return told
-
-
-def _row(job: Job, outcome: Outcome[Shipment]) -> Shipment:
-    row = outcome.result
-    if row is None:
-        hint = "a fault of the converter: other formats may do"
-        return Shipment(job.format, "failed", reason=f"the converter died ({outcome.died})\n  {hint}")
-    if outcome.died:
-        return replace(row, status="failed", reason=f"the runtime died while it ran the file ({outcome.died})")
-    return row

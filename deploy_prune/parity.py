@@ -31,19 +31,19 @@ def verify(reference: Reference, artifact: Artifact, *, runtime: Runtime) -> Par
         ParityFailed: the file does not take the network's inputs at all.
     """
     session = runtime.open(Path(artifact.path), threads=1)
-    tolerance = TOLERANCES[artifact.precision]
-    taken = [_as_taken(case.inputs, session, artifact) for case in reference.cases]
+    tolerance, asked = TOLERANCES[artifact.precision], reference.questions.inputs
+    taken = [_as_taken(inputs.arrays, session, artifact) for inputs in asked]
     rounds = [
-        compare(_outputs(session, inputs, artifact), case.expected, tolerance)
-        for case, inputs in zip(reference.cases, taken, strict=True)
+        compare(_outputs(session, arrays, artifact), expected, tolerance)
+        for arrays, expected in zip(taken, reference.expected, strict=True)
     ]
-    parity = judged(rounds, tolerance, images=sum(len(case.inputs[0]) for case in reference.cases if case.real))
+    parity = judged(rounds, tolerance, images=sum(len(inputs.arrays[0]) for inputs in asked if inputs.real))
     if parity.passed:
         return parity
     worst = max(range(len(rounds)), key=lambda index: rounds[index].max_error)
     row = slice(rounds[worst].worst, rounds[worst].worst + 1)
     theirs = tuple(array[row] for array in taken[worst])
-    ours = theirs if artifact.baked else tuple(array[row] for array in reference.cases[worst].inputs)
+    ours = theirs if artifact.baked else tuple(array[row] for array in asked[worst].arrays)
     return replace(parity, detail=f"{parity.detail}; {_where(reference, artifact, session, ours, theirs)}")
 
 
@@ -54,7 +54,7 @@ def _where(reference: Reference, artifact: Artifact, session: Session, ours: Arr
         layers = session.layers(*theirs)
     except DeployPruneError as error:  # the file is wrong all the same
         return f"no layer is named: {error.message}"
-    module, _ = as_called(reference.network, reference.form, camera_layout=artifact.layout)
+    module, _ = as_called(reference.questions.network, reference.questions.form, camera_layout=artifact.layout)
     inputs = tuple(torch.from_numpy(np.array(array)) for array in ours)
     return str(first_divergence(module, inputs, layers, TOLERANCES[artifact.precision]))
 

@@ -28,34 +28,41 @@ Arrays = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
-    """Some inputs and the network's answers, which a file is held against."""
+class Inputs:
+    """Inputs that are run at once."""
 
-    inputs: Arrays
+    arrays: Arrays
     """Normalised floats channels first, or bytes (images, height, width, channels) for a file that takes pixels."""
-    expected: Arrays
     real: bool
     """Images, not random numbers."""
 
 
 @dataclass(frozen=True, eq=False)
-class Reference:
-    """What a network answers in a form; made once, for the files of all formats."""
+class Questions:
+    """A network in the form that an app meets it, and what to ask it."""
 
     network: Network
     form: AppForm
-    cases: tuple[Case, ...]
+    inputs: tuple[Inputs, ...]
 
 
-def make_reference(network: Network, images: Images = None, form: AppForm = PLAIN, *, seed: int = 0) -> Reference:
-    """Run the network (fp32, eval) on random inputs, one alone and a batch, and on the images.
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What the network answers; made once, for the files of all formats."""
+
+    questions: Questions
+    expected: tuple[Arrays, ...]
+    """The outputs, inputs for inputs."""
+
+
+def make_questions(network: Network, images: Images = None, form: AppForm = PLAIN, *, seed: int = 0) -> Questions:
+    """Random inputs, one alone and a batch, and the images. Refuses what cannot work, before anything is exported.
 
     Args:
         network: it is not changed.
         images: bytes (images, height, width, channels), or normalised floats (images, channels, height, width); None
             or a network of several inputs: random inputs alone.
-        form: what apps pass in and get back. Nothing of the network in that form runs here: pixels are normalised, and
-            scores made probabilities, as training does it.
+        form: what apps pass in and get back.
         seed: of the random inputs.
 
     Raises:
@@ -67,13 +74,23 @@ def make_reference(network: Network, images: Images = None, form: AppForm = PLAI
     with torch.no_grad():
         outputs = [tuple(tensor.shape) for tensor in tensors_of(module(*example(network)))]
     check_form(network, form, outputs)
-    size = TORCH_BATCH if _takes_batches(module, network) else 1
     random = _random(network, form, seed)
-    blocks = [(tuple(array[:1] for array in random), False), (tuple(array[1:] for array in random), False)]
+    inputs = [Inputs(tuple(array[part] for array in random), real=False) for part in (slice(1), slice(1, None))]
     if (real := _images(network, form, images)) is not None:
-        blocks += [(batch, True) for batch in _batches((real,))]
-    cases = (Case(inputs, _answers(module, inputs, form, size=size), real) for inputs, real in blocks)
-    return Reference(network, form, tuple(cases))
+        inputs += [Inputs(batch, real=True) for batch in _batches((real,))]
+    return Questions(network, form, tuple(inputs))
+
+
+def answered(questions: Questions) -> Reference:
+    """Run the network (fp32, eval) on the inputs.
+
+    Nothing of the network in its form runs here: pixels are normalised, and scores made probabilities, as training
+    does it.
+    """
+    network, form = questions.network, questions.form
+    module = prepared(network)
+    size = TORCH_BATCH if _takes_batches(module, network) else 1
+    return Reference(questions, tuple(_answers(module, inputs.arrays, form, size=size) for inputs in questions.inputs))
 
 
 def _random(network: Network, form: AppForm, seed: int) -> Arrays:

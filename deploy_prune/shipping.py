@@ -15,6 +15,8 @@ from deploy_prune.values import AppForm, Network, Progress, Shipment, quiet
 if TYPE_CHECKING:
     import numpy as np
 
+    from deploy_prune.reference import Questions
+
 
 @dataclass(frozen=True)
 class Order:
@@ -44,13 +46,19 @@ def ship(order: Order, folder: Path, *, progress: Progress = quiet) -> tuple[Shi
         DataError: the images are of another kind than the network takes.
     """
     targets = exporter_options(order.targets, order.exporters)
-    from deploy_prune.exporting import export
+    from deploy_prune.exporting import export_what
+
+    return export_what(lambda: _questions(order), targets, folder, progress=progress)
+
+
+def _questions(order: Order) -> Questions:
+    from deploy_prune.reference import make_questions
 
     network = open_network(order)
     known, images = _known(order, network)
     form = replace(order.form, normalisation=order.form.normalisation or known.normalisation,
                    labels=order.form.labels or known.labels)  # fmt: skip
-    return export(network, targets, folder, images=images, form=form, progress=progress)
+    return make_questions(network, images, form)
 
 
 def exporter_options(targets: Sequence[str], wished: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

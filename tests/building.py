@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from deploy_prune import plugins
-from deploy_prune.delivery import Job, deliver
-from deploy_prune.reference import make_reference
-from deploy_prune.values import Network, Shipment
+from deploy_prune.delivery import Job, Written, check, write
+from deploy_prune.exporters import PLAIN
+from deploy_prune.reference import answered, make_questions
+from deploy_prune.values import AppForm, Network, Shipment
 
 CLASSES = 5
 
@@ -45,8 +46,12 @@ def head(inputs: int) -> nn.Sequential:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, CLASSES))
 
 
-def delivered(network: Network, target: str, folder: Path, *, images: Any = None, **options: Any) -> Shipment:
+def delivered(
+    network: Network, target: str, folder: Path, *, images: Any = None, form: AppForm = PLAIN, **options: Any
+) -> Shipment:
     """One format of a network, written and run in this process: what `export` does in one of its own."""
     exporter = plugins.build("exporters", target, options)
-    *_, row = deliver(make_reference(network, images), Job(target, exporter, folder / f"model{exporter.suffix}"))
-    return row
+    job = Job(target, exporter, folder / f"model{exporter.suffix}")
+    questions = make_questions(network, images, form)
+    row = write(questions, job)
+    return check(answered(questions), Written(job, row)) if row.artifact else row

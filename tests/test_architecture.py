@@ -22,7 +22,7 @@ KINDS = ("costs", "datasets", "exporters", "methods", "models", "readers", "runt
 STEPS = (
     "records", "results", "runfolder", "images", "cifar", "architectures", "networks", "data", "weights", "train",
     "graph", "extents", "magnitudes", "counting", "budgets", "surgery", "soundness", "allocate", "checkpoint",
-    "hush", "mil", "flat", "lowered", "pte", "conditions", "processes", "conversion", "interface", "facts",
+    "hush", "mil", "flat", "lowered", "pte", "conditions", "workshop", "conversion", "interface", "facts",
     "folding", "tflite_metadata", "tflite_file", "onnx_opsets", "divergence", "reference", "comparison", "parity",
     "delivery", "exporting", "statistics", "timing_worker", "timing_client", "delegation", "timeable", "measure",
     "diagnosis", "reading",

@@ -11,10 +11,14 @@ import pytest
 import torch
 from torch import nn
 
+from deploy_prune import exporting, plugins
+from deploy_prune.delivery import Job, Written, write
 from deploy_prune.errors import ConfigError, DataError, StorageError, UnknownName
 from deploy_prune.exporting import export
 from deploy_prune.networks import build_network
-from deploy_prune.values import AppForm, Network
+from deploy_prune.reference import answered, make_questions
+from deploy_prune.values import AppForm, Network, quiet
+from deploy_prune.workshop import workshop
 
 
 class OneImage(nn.Module):
@@ -37,6 +41,19 @@ class Crashes(nn.Module):
         return x.flatten(1)
 
 
+class EndsInItsRuntime:
+    """Of an exporter as much as opens the runtime, and that ends the process that opens it."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+
+    @property
+    def runtime(self) -> str:
+        if os.getpid() != self.process:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return "onnxruntime"
+
+
 def test_every_format_is_written_run_and_described(tiny_network: Network, tmp_path: Path) -> None:
     images = np.random.default_rng(0).standard_normal((30, *tiny_network.input_shape)).astype(np.float32)
     told: list[tuple[object, ...]] = []
@@ -47,9 +64,9 @@ def test_every_format_is_written_run_and_described(tiny_network: Network, tmp_pa
         ("tflite", "verified", ""),
         ("onnx", "verified", ""),
     ]
-    assert told[0] == ("export", 0, 2, "the network itself")
-    assert told[-1] == ("export", 2, 2, "")
-    assert any("onnx" in str(step[-1]) for step in told)
+    assert told[0] == ("export", 0, 4, "the network itself")
+    assert told[-1] == ("export", 4, 4)
+    assert {"writing tflite, onnx", "running tflite, onnx"} <= {step[-1] for step in told}
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model.onnx", "model.tflite"]
     assert [row.artifact.layout for row in rows if row.artifact] == ["nhwc", "nchw"]
 
@@ -69,6 +86,18 @@ def test_a_converter_that_crashes_is_a_failed_row(tmp_path: Path) -> None:
     assert row.status == "failed"
     assert "the converter died (SIGSEGV" in row.reason
     assert list(tmp_path.iterdir()) == [], "no half-written file"
+
+
+def test_a_runtime_that_crashes_is_a_failed_row_and_the_file_stays(tiny_network: Network, tmp_path: Path) -> None:
+    questions = make_questions(tiny_network)
+    path = tmp_path / "model.onnx"
+    row = write(questions, Job("onnx", plugins.build("exporters", "onnx"), path))
+    with workshop() as shop:
+        written = [Written(Job("onnx", EndsInItsRuntime(), path), row)]  # type: ignore[arg-type]
+        (checked,) = exporting._all_checked(shop, answered(questions), written, quiet)
+    assert (checked.status, checked.artifact) == ("failed", row.artifact)
+    assert "the runtime died while it ran the file (SIGSEGV" in checked.reason
+    assert path.exists()
 
 
 def test_a_network_of_the_users_own_file_reaches_the_converters(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from deploy_prune import plugins
 from deploy_prune.errors import DataError, InputError, ParityFailed
 from deploy_prune.parity import verify
-from deploy_prune.reference import make_reference
+from deploy_prune.reference import answered, make_questions
 from deploy_prune.runtimes import TensorSpec
 from deploy_prune.values import Artifact, Network
 
@@ -61,7 +61,7 @@ def _artifact(**changes):
 
 def _verify(change, images=None, **artifact):
     images = None if images is None else np.asarray(images, np.float32).reshape(-1, 3, 1, 1)
-    return verify(make_reference(_network(), images), _artifact(**artifact), runtime=FakeFile(change))
+    return verify(answered(make_questions(_network(), images)), _artifact(**artifact), runtime=FakeFile(change))
 
 
 def test_the_same_numbers_pass():
@@ -120,14 +120,16 @@ def test_outputs_of_another_shape_are_an_error():
 
 def test_images_of_another_shape_are_refused():
     with pytest.raises(DataError, match=r"\(3, 2, 2\).*\(3, 1, 1\)"):
-        make_reference(_network(), np.zeros((4, 3, 2, 2)))
+        make_questions(_network(), np.zeros((4, 3, 2, 2)))
 
 
 @pytest.mark.parametrize(("dynamic", "batches"), [(False, [1, 1, 1]), (True, [1, 7, 5])])
 def test_a_file_that_takes_batches_gets_one_alone_and_batches(dynamic, batches):
     runtime = FakeFile(lambda scores: (scores,))
     images = np.random.default_rng(0).standard_normal((5, 3, 1, 1))
-    assert verify(make_reference(_network(), images), _artifact(dynamic_batch=dynamic), runtime=runtime).passed
+    assert verify(
+        answered(make_questions(_network(), images)), _artifact(dynamic_batch=dynamic), runtime=runtime
+    ).passed
     assert runtime.batches == batches
 
 
@@ -137,7 +139,7 @@ def test_outputs_that_are_no_class_scores_are_compared_by_error_alone():
             return x * 2
 
     runtime = FakeFile(lambda scores: (scores.reshape(-1, 3, 1, 1) * 2,))
-    parity = verify(make_reference(_network(Map())), _artifact(), runtime=runtime)
+    parity = verify(answered(make_questions(_network(Map()))), _artifact(), runtime=runtime)
     assert parity.passed and "no class scores" in parity.detail
 
 
@@ -151,10 +153,10 @@ def test_a_real_file_of_another_network_does_not_pass(name, request):
         str(path), name, 1, "", network.input_shape, exporter.layout, False, "fp32", exporter.version(), 0.0
     )
     images = torch.randn(20, *network.input_shape, generator=torch.Generator().manual_seed(3))
-    assert verify(make_reference(network, images), artifact, runtime=runtime).passed
+    assert verify(answered(make_questions(network, images)), artifact, runtime=runtime).passed
     assert network.module.training, "the caller's network is not changed"
     other = _changed(network)
-    parity = verify(make_reference(other, images), artifact, runtime=runtime)
+    parity = verify(answered(make_questions(other, images)), artifact, runtime=runtime)
     assert not parity.passed
     assert "the first layer that differs is 0 (conv2d)" in parity.detail
 
@@ -171,7 +173,7 @@ def _changed(network):
 def test_a_file_that_is_gone_is_named(tiny_network):
     runtime = plugins.build("runtimes", "litert")
     with pytest.raises(InputError, match=r"gone\.tflite"):
-        verify(make_reference(tiny_network), _gone(), runtime=runtime)
+        verify(answered(make_questions(tiny_network)), _gone(), runtime=runtime)
 
 
 def _gone():

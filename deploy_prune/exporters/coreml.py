@@ -8,13 +8,17 @@ coremltools 9.0 was tested by its makers with torch 2.7. What we found with newe
 - `torch.export` leaves `aten.alias` where a slice takes everything (GhostNet), which coremltools does not know: it is
   decomposed to a copy.
 - That way names inputs after the arguments of `forward` and outputs after operators: they are renamed in the result.
+- Importing it imports every framework that it could convert from, and pages of their own warnings: the ones not needed
+  here are hidden meanwhile (4.5 s become 0.4).
 - The manifest has new random identifiers every time; ours depend on nothing, so that the same network gives the same
   bytes.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -40,6 +44,8 @@ IDENTIFIERS = {
     WEIGHTS: ("00000000-0000-4000-8000-000000000002", "CoreML Model Weights"),
 }
 """Of the parts of a package; they need only differ within it."""
+UNUSED = ("executorch", "sklearn", "scipy", "tensorflow", "torchao", "transformers", "xgboost")
+"""What coremltools imports only to know whether it is there."""
 COLOR_SPACES = {1: 10, 3: 20}
 """Channels -> Core ML's number of grey and of red, green, blue."""
 
@@ -94,8 +100,7 @@ class CoreML:
         _write_package(path, specification, weights)
 
     def _convert(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
-        import coremltools
-
+        coremltools = _package()
         program = torch.export.export(module, inputs)
         return coremltools.convert(
             program.run_decompositions({torch.ops.aten.alias.default: torch.clone}),
@@ -128,6 +133,17 @@ def _described(specification: Any, network: Network, form: AppForm) -> bytes:
     description.metadata.userDefined.update(as_text(facts(network, form, "nchw")))
     content: bytes = specification.SerializeToString(deterministic=True)
     return content
+
+
+def _package() -> Any:
+    """coremltools. What was imported before stays visible, as hiding it would save nothing."""
+    hidden = [name for name in UNUSED if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden, None))  # type: ignore[arg-type]  # None: whoever imports it is told that it is not there
+    try:
+        return importlib.import_module("coremltools")
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def _files(folder: Path) -> dict[str, bytes]:

@@ -17,7 +17,7 @@ from deploy_prune.errors import InputError, NotVerifiable
 from deploy_prune.exporters.coreml import SPECIFICATION, WEIGHTS, CoreML
 from deploy_prune.mil import Evaluator, read_package, wire
 from deploy_prune.parity import verify
-from deploy_prune.reference import make_reference
+from deploy_prune.reference import answered, make_questions
 from deploy_prune.runtimes import coreml as runtime_module
 from deploy_prune.values import Artifact, Network
 
@@ -54,7 +54,7 @@ def _parity(network, path):
         str(path), "coreml", 1, "", network.input_shape, "nchw", dynamic_batch=False, precision="fp32",
         exporter="coremltools", seconds=0.0,
     )  # fmt: skip
-    return verify(make_reference(network), artifact, runtime=RUNTIME)
+    return verify(answered(make_questions(network)), artifact, runtime=RUNTIME)
 
 
 def test_every_constant_is_what_coremltools_reads(tiny_mlpackage):

@@ -1,0 +1,85 @@
+"""What goes from one of our processes to another: pickles that are complete, in a folder of ours."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+class Unsendable(Exception):
+    """Work that cannot be handed to another process; says what of it."""
+
+
+def send(folder: Path, shared: Any, items: Sequence[Any]) -> None:
+    """Leave `shared` and every item in the folder.
+
+    Raises:
+        Unsendable: one of them cannot be pickled.
+    """
+    try:
+        with _whole(_not_importable()):
+            dump(folder / "shared", shared)
+            for number, item in enumerate(items):
+                dump(folder / f"{number}.item", item)
+    except (
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        pickle.PicklingError,
+    ) as error:  # whatever a class's own pickling raises
+        raise Unsendable(f"{type(error).__name__}: {error}") from error
+
+
+def dump(path: Path, value: Any) -> None:
+    """Complete or not at all, as a process may die at any moment."""
+    import cloudpickle
+
+    unfinished = path.with_suffix(f"{path.suffix}.part")
+    with unfinished.open("wb") as file:
+        cloudpickle.dump(value, file, protocol=pickle.HIGHEST_PROTOCOL)
+    unfinished.replace(path)
+
+
+def load(path: Path) -> Any:
+    """What `_dump` of this or the other process wrote, in a folder that only we can write to."""
+    with path.open("rb") as file:
+        return pickle.load(file)  # noqa: S301 - our own process wrote it
+
+
+def _not_importable() -> list[ModuleType]:
+    """Modules that a new process would not find by name: those of files that were loaded by their path."""
+    known = {str(Path(entry or ".").resolve()) for entry in sys.path}
+    found = []
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file is None or "." in name or name == "__main__":
+            continue
+        folder = Path(file).resolve().parent
+        if {str(folder), str(folder.parent)} & known or any(_finds(finder, name) for finder in sys.meta_path):
+            continue
+        found.append(module)
+    return found
+
+
+def _finds(finder: Any, name: str) -> bool:
+    find = getattr(finder, "find_spec", None)
+    return find is not None and find(name, None) is not None
+
+
+@contextmanager
+def _whole(modules: Sequence[ModuleType]) -> Iterator[None]:
+    """What these modules define is pickled by value while the block runs."""
+    import cloudpickle
+
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
