@@ -140,6 +140,36 @@ def _trace_speed(record: dict[str, Any]) -> str:
     return _titled(record, "From network to channel groups", _table(head, rows))
 
 
+def _formats(record: dict[str, Any]) -> str:
+    names = list(record["rows"][0]["formats"])
+    rows: list[Row] = [
+        (row["network"], row["variant"], f"{row['macs_kept']:.3f}x", *(_file(row["formats"][name]) for name in names))
+        for row in record["rows"]
+    ]
+    files = [row["formats"][name] for row in record["rows"] for name in names]
+    good = sum(each["status"] == "verified" for each in files)
+    images = sorted({each["images"] for each in files if each["images"]})
+    note = (
+        f"{good} of {len(files)} files verified. A cell: largest relative error, size, seconds to convert, two formats "
+        f"at a time. Random weights, lived-in norms; {' or '.join(map(str, images))} images and 8 random inputs."
+    )
+    head = ("network", "variant", "MACs", *names)
+    return _titled(record, "Eleven networks in four formats", _table(head, rows), note)
+
+
+def _file(told: dict[str, Any]) -> str:
+    if told["status"] != "verified":
+        return f"**{told['status']}**: {told['reason']}".replace("\n", " ")
+    return f"{told['max_error']:.0e}, {told['size_bytes'] / 1e6:.1f} MB, {told['seconds']:.0f} s"
+
+
+def _export_speed(record: dict[str, Any]) -> str:
+    runs = ", ".join(f"{run['seconds']:.1f}" for run in record["runs"])
+    rows: list[Row] = [("whole command, median", f"{record['median_s']:.1f} s ({runs})")]
+    title = "MobileNetV2 at 224 x 224, exported and verified in all four formats"
+    return _titled(record, title, _table(("", ""), rows), "200 images and 8 random inputs per format.")
+
+
 def _startup(record: dict[str, Any]) -> str:
     rows: list[Row] = [("deploy-prune --help", f"{record['help_s']:.2f} s")]
     return _titled(record, "Start-up, whole process", _table(("", "median"), rows))
@@ -151,6 +181,8 @@ def _table(head: Row, rows: Iterable[Row]) -> str:
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "demo": _demo,
+    "formats": _formats,
+    "export_speed": _export_speed,
     "cifar": _cifar,
     "families": _families,
     "trace_speed": _trace_speed,

@@ -9,9 +9,9 @@ from pathlib import Path
 from deploy_prune import plugins
 from deploy_prune.errors import DeployPruneError, MissingDependency, NotVerifiable, StorageError
 from deploy_prune.exporters import Exporter
-from deploy_prune.parity import verify
+from deploy_prune.parity.reference import Questions, Reference
+from deploy_prune.parity.verification import verify
 from deploy_prune.records import sha256, size_bytes, write_atomic
-from deploy_prune.reference import Questions, Reference
 from deploy_prune.values import Artifact, Parity, Shipment
 
 

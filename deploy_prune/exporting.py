@@ -14,8 +14,8 @@ from deploy_prune import conditions, plugins
 from deploy_prune.delivery import Job, Written, check, write
 from deploy_prune.errors import ExportFailed
 from deploy_prune.exporters import PLAIN, Exporter
+from deploy_prune.parity.reference import Images, Questions, Reference, answered, make_questions
 from deploy_prune.records import remove_unfinished
-from deploy_prune.reference import Images, Questions, Reference, answered, make_questions
 from deploy_prune.values import AppForm, Network, Progress, Shipment, quiet
 from deploy_prune.workshop import Outcome, Unsendable, Workshop, run_each, workshop
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from deploy_prune.container.naming import names
 from deploy_prune.conversion import example, prepared
 from deploy_prune.errors import ConfigError
 from deploy_prune.values import AppForm, Layout, Network, Normalisation
@@ -113,8 +114,3 @@ def _check_names(role: str, given: Sequence[str], count: int) -> None:
             raise ConfigError(f"'{name}' is no name of an {role}", hint="letters, digits and _, no digit first")
     if len(set(given)) != len(given):
         raise ConfigError(f"two {role}s of the same name", hint="every name once")
-
-
-def names(role: str, given: Sequence[str], count: int) -> list[str]:
-    """The names as given, else `input`, or `input_0`, `input_1`, ... of several."""
-    return list(given) or ([role] if count == 1 else [f"{role}_{index}" for index in range(count)])

@@ -15,7 +15,7 @@ from deploy_prune.values import AppForm, Network, Progress, Shipment, quiet
 if TYPE_CHECKING:
     import numpy as np
 
-    from deploy_prune.reference import Questions
+    from deploy_prune.parity.reference import Questions
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def ship(order: Order, folder: Path, *, progress: Progress = quiet) -> tuple[Shi
 
 
 def _questions(order: Order) -> Questions:
-    from deploy_prune.reference import make_questions
+    from deploy_prune.parity.reference import make_questions
 
     network = open_network(order)
     known, images = _known(order, network)

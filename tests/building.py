@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deploy_prune import plugins
 from deploy_prune.delivery import Job, Written, check, write
 from deploy_prune.exporters import PLAIN
-from deploy_prune.reference import answered, make_questions
+from deploy_prune.parity.reference import answered, make_questions
 from deploy_prune.values import AppForm, Network, Shipment
 
 CLASSES = 5

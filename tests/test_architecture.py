@@ -22,10 +22,9 @@ KINDS = ("costs", "datasets", "exporters", "methods", "models", "readers", "runt
 STEPS = (
     "records", "results", "runfolder", "images", "cifar", "architectures", "networks", "data", "weights", "train",
     "graph", "extents", "magnitudes", "counting", "budgets", "surgery", "soundness", "allocate", "checkpoint",
-    "hush", "mil", "flat", "lowered", "pte", "conditions", "workshop", "conversion", "interface", "facts",
-    "folding", "tflite_metadata", "tflite_file", "onnx_opsets", "divergence", "reference", "comparison", "parity",
-    "delivery", "exporting", "statistics", "timing_worker", "timing_client", "delegation", "timeable", "measure",
-    "diagnosis", "reading",
+    "hush", "mil", "container", "conditions", "workshop", "conversion", "interface", "facts", "folding", "parity",
+    "delivery", "exporting",
+    "statistics", "timing_worker", "timing_client", "delegation", "timeable", "measure", "diagnosis", "reading",
 )  # fmt: skip
 """In order: a step imports only earlier ones (and modules of its own package)."""
 
@@ -36,7 +35,7 @@ LAYERS = ("errors", "values", "contracts", "plugins", *STEPS, "plugin files", *A
 """Lowest first; a module imports only layers below its own."""
 
 WITHOUT_TORCH = (
-    "errors", "values", "plugins", "records", "results", "runfolder", "hush", "mil", "flat", "lowered", "pte",
+    "errors", "values", "plugins", "records", "results", "runfolder", "hush", "mil", "container",
     "statistics", "conditions", "timing_worker", "timing_client", "timeable", "delegation",
     "measure", "reading", "readers", "runtimes", "reporting", "diagnosis", "cli", "__main__", "__init__",
 )  # fmt: skip

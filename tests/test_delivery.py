@@ -16,7 +16,7 @@ from deploy_prune import plugins
 from deploy_prune.delivery import Job, Written, check, write
 from deploy_prune.errors import MissingDependency, StorageError
 from deploy_prune.exporters.tflite import TFLite
-from deploy_prune.reference import answered, make_questions
+from deploy_prune.parity.reference import answered, make_questions
 from deploy_prune.runtimes.litert import LiteRT
 from deploy_prune.values import AppForm, Network, Normalisation, Parity
 

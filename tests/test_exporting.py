@@ -16,7 +16,7 @@ from deploy_prune.delivery import Job, Written, write
 from deploy_prune.errors import ConfigError, DataError, StorageError, UnknownName
 from deploy_prune.exporting import export
 from deploy_prune.networks import build_network
-from deploy_prune.reference import answered, make_questions
+from deploy_prune.parity.reference import answered, make_questions
 from deploy_prune.values import AppForm, Network, quiet
 from deploy_prune.workshop import workshop
 

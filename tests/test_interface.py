@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from deploy_prune.container.naming import names
 from deploy_prune.data import normalise
 from deploy_prune.errors import ConfigError
-from deploy_prune.interface import Pixels, as_called, check_form, names
+from deploy_prune.interface import Pixels, as_called, check_form
 from deploy_prune.values import AppForm, Layout, Network, Normalisation
 
 NORMALISATION = Normalisation((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))

@@ -115,6 +115,23 @@ def test_a_workshop_that_dies_is_told_for_every_item(tmp_path: Path) -> None:
     assert outcome.died.startswith("SIGKILL")
 
 
+def test_a_workshop_that_never_opens_is_told_for_every_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os; os.write(2, b'no room'); os._exit(9)")
+    monkeypatch.syspath_prepend(tmp_path)
+    with workshop() as shop:
+        outcomes = run_each(shop, multiplied, 2, [1, 2, 3], at_once=2, told=quiet)
+    assert outcomes == [Outcome(None, "exit 9: no room")] * 3
+
+
+def test_a_module_beside_the_user_does_not_take_a_librarys_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "queue.py").write_text("raise ImportError('not the library')")
+    monkeypatch.chdir(tmp_path)
+    with workshop() as shop:
+        assert run_each(shop, multiplied, 2, [1], at_once=1, told=quiet) == [Outcome(2)]
+
+
 def test_modules_are_imported_once_and_missing_ones_are_left_to_whoever_needs_them() -> None:
     with workshop(["decimal", "no_such_module"]) as shop:
         assert run_each(shop, multiplied, 2, [1], at_once=1, told=quiet) == [Outcome(2)]

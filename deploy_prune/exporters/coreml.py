@@ -29,11 +29,12 @@ import torch
 from torch import Tensor, nn
 
 from deploy_prune import __version__
+from deploy_prune.container.naming import names
 from deploy_prune.conversion import converter
 from deploy_prune.errors import ConfigError, MissingDependency
 from deploy_prune.exporters import PLAIN
 from deploy_prune.facts import as_text, facts, input_sentence, output_sentence
-from deploy_prune.interface import as_called, names
+from deploy_prune.interface import as_called
 from deploy_prune.values import AppForm, Layout, Network, Precision
 
 MANIFEST = "Manifest.json"

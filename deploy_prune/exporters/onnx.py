@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from deploy_prune import __version__
+from deploy_prune.container.naming import names
+from deploy_prune.container.onnx_opsets import OLDEST_OPSET, lowered
 from deploy_prune.conversion import converter, tensors_of
 from deploy_prune.errors import ConfigError, MissingDependency
 from deploy_prune.exporters import PLAIN
 from deploy_prune.facts import Fact, as_text, facts
-from deploy_prune.interface import as_called, names
-from deploy_prune.onnx_opsets import OLDEST_OPSET, lowered
+from deploy_prune.interface import as_called
 from deploy_prune.values import AppForm, Layout, Network, Precision
 
 EXPORTED_OPSET = 18

@@ -9,14 +9,14 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from deploy_prune.container.tflite_file import TFLiteFile
+from deploy_prune.container.tflite_metadata import COLOR_SPACES, TensorNotes
 from deploy_prune.conversion import converter
 from deploy_prune.errors import ConfigError, MissingDependency
 from deploy_prune.exporters import PLAIN
 from deploy_prune.facts import input_sentence, label_lines, output_sentence, preprocessing
 from deploy_prune.folding import folded
 from deploy_prune.interface import as_called
-from deploy_prune.tflite_file import TFLiteFile
-from deploy_prune.tflite_metadata import COLOR_SPACES, TensorNotes
 from deploy_prune.values import AppForm, Layout, Network, Precision
 
 LABELS_FILE = "labels.txt"

@@ -11,9 +11,9 @@ from math import prod
 from pathlib import Path
 from typing import ClassVar
 
-from deploy_prune import flat, pte
-from deploy_prune.flat import Table, chosen
-from deploy_prune.lowered import Graph, read_graph
+from deploy_prune.container import flat, pte
+from deploy_prune.container.flat import Table, chosen
+from deploy_prune.container.lowered import Graph, read_graph
 from deploy_prune.mil.wire import Malformed
 from deploy_prune.readers import XNNPACK, FileReport, counted, shortened, summed, verdict
 from deploy_prune.runtimes import TensorSpec

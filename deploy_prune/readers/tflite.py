@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from deploy_prune import delegation, flat
+from deploy_prune import delegation
+from deploy_prune.container import flat
+from deploy_prune.container.flat import Table, chosen
 from deploy_prune.errors import MissingDependency, Unavailable
-from deploy_prune.flat import Table, chosen
 from deploy_prune.hush import hushed
 from deploy_prune.readers import XNNPACK, FileReport, counted, shortened, summed, verdict
 from deploy_prune.runtimes import TensorSpec

@@ -14,9 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from deploy_prune.container.pte import check_head
 from deploy_prune.errors import InputError, MissingDependency, Unavailable
 from deploy_prune.hush import hushed
-from deploy_prune.pte import check_head
 from deploy_prune.runtimes import TensorSpec
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ Result = TypeVar("Result")
 Work = Callable[[Shared, Item], Result]
 
 CLOSING_S = 1.0
+LOG = "log"
 LOG_TAIL = 300
 KILLED = "SIGKILL"
 SETTINGS = {
@@ -56,8 +57,10 @@ def workshop(modules: Sequence[str] = ()) -> Iterator[Workshop]:
     """A workshop that has begun to import these modules; all it started ends with the block."""
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
         command = [sys.executable, "-m", "deploy_prune.workshop", folder, *modules]
-        environment = {**SETTINGS, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        with (Path(folder) / "log").open("wb") as log:
+        # it imports what we would, from where we would, and nothing from where the user happens to stand
+        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+        environment = {**SETTINGS, **os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+        with (Path(folder) / LOG).open("wb") as log:
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
             )
@@ -125,7 +128,7 @@ def run_each(
 
 def _begin(shop: Workshop, folder: Path, number: int) -> None:
     assert shop.process.stdin
-    with suppress(OSError):  # it died: waiting for the answer finds out
+    with suppress(OSError, ValueError):  # it died or is being closed: waiting for the answer finds out
         shop.process.stdin.write(f"{folder.name} {number}\n")
         shop.process.stdin.flush()
 
@@ -143,7 +146,8 @@ def _ended(shop: Workshop, running: Iterable[int]) -> list[tuple[int, int]]:
 def _outcome(folder: Path, number: int, code: int) -> Outcome[Any]:
     path = folder / f"{number}.result"
     result = load(path) if path.exists() else None
-    return Outcome(result, died="" if code == 0 else _how(code, (folder / f"{number}.log").read_bytes()))
+    own, whole = folder / f"{number}.log", folder.parent / LOG  # a workshop that died has not begun all items
+    return Outcome(result, died="" if code == 0 else _how(code, (own if own.exists() else whole).read_bytes()))
 
 
 def _how(code: int, log: bytes) -> str:

@@ -10,11 +10,11 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import nn
 
 from deploy_prune import plugins
+from deploy_prune.container.tflite_file import TFLiteFile
+from deploy_prune.container.tflite_metadata import model_metadata
 from deploy_prune.errors import ConfigError, MissingDependency
 from deploy_prune.exporters import tflite as exporter_module
 from deploy_prune.exporters.tflite import TFLite
-from deploy_prune.tflite_file import TFLiteFile
-from deploy_prune.tflite_metadata import model_metadata
 from deploy_prune.values import AppForm, Network, Normalisation
 
 

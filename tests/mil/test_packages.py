@@ -16,8 +16,8 @@ from torch import nn
 from deploy_prune.errors import InputError, NotVerifiable
 from deploy_prune.exporters.coreml import SPECIFICATION, WEIGHTS, CoreML
 from deploy_prune.mil import Evaluator, read_package, wire
-from deploy_prune.parity import verify
-from deploy_prune.reference import answered, make_questions
+from deploy_prune.parity.reference import answered, make_questions
+from deploy_prune.parity.verification import verify
 from deploy_prune.runtimes import coreml as runtime_module
 from deploy_prune.values import Artifact, Network
 

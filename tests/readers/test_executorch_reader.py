@@ -8,8 +8,8 @@ import pytest
 import torch
 from building import conv, head, net
 
+from deploy_prune.container.lowered import DTYPES, OPERATORS
 from deploy_prune.exporters.executorch import ExecuTorch as Exporter
-from deploy_prune.lowered import DTYPES, OPERATORS
 from deploy_prune.readers.executorch import ExecuTorch
 
 

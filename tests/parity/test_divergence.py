@@ -12,7 +12,7 @@ from torch.fx import Interpreter
 
 from deploy_prune import plugins
 from deploy_prune.conversion import prepared
-from deploy_prune.divergence import INPUT, OWN_FORWARD, first_divergence
+from deploy_prune.parity.divergence import INPUT, OWN_FORWARD, first_divergence
 from deploy_prune.values import Network
 
 TOLERANCE = 1e-4

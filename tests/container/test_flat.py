@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_prune import flat
+from deploy_prune.container import flat
 from deploy_prune.mil.wire import Malformed
 
 

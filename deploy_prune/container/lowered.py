@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deploy_prune import flat
-from deploy_prune.flat import Table, chosen
+from deploy_prune.container import flat
+from deploy_prune.container.flat import Table, chosen
 from deploy_prune.mil.wire import Malformed, unpacked
 
 IDENTIFIERS = (b"XN01", b"XN00")

@@ -11,8 +11,8 @@ from torch import nn
 
 from deploy_prune import plugins
 from deploy_prune.errors import DataError, InputError, ParityFailed
-from deploy_prune.parity import verify
-from deploy_prune.reference import answered, make_questions
+from deploy_prune.parity.reference import answered, make_questions
+from deploy_prune.parity.verification import verify
 from deploy_prune.runtimes import TensorSpec
 from deploy_prune.values import Artifact, Network
 

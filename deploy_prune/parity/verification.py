@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from deploy_prune.comparison import Arrays, compare, judged
-from deploy_prune.divergence import first_divergence
 from deploy_prune.errors import DeployPruneError
 from deploy_prune.interface import as_called
-from deploy_prune.reference import Reference
+from deploy_prune.parity.comparison import Arrays, compare, judged
+from deploy_prune.parity.divergence import first_divergence
+from deploy_prune.parity.reference import Reference
 from deploy_prune.runtimes import Runtime, Session
 from deploy_prune.values import Artifact, Parity, Precision
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deploy_prune.interface import names
-from deploy_prune.tflite_metadata import TensorNotes, model_metadata
+from deploy_prune.container.naming import names
+from deploy_prune.container.tflite_metadata import TensorNotes, model_metadata
 
 if TYPE_CHECKING:
     from flatbuffers import Builder
