@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
+from deploy_prune.conversion import tensors_of
 from deploy_prune.errors import DeployPruneError
 from deploy_prune.interface import as_called
 from deploy_prune.parity.comparison import Arrays, compare, judged
@@ -19,6 +21,9 @@ from deploy_prune.values import Artifact, Parity, Precision
 
 TOLERANCES: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2}
 """Relative error that a file may have. fp16 keeps 11 bits (5e-4 per rounding), which add up over some 50 layers."""
+
+OWN_SHARE = 4
+"""Rounding of the network itself that takes more than this part of the tolerance is told where a file fails."""
 
 
 def verify(reference: Reference, artifact: Artifact, *, runtime: Runtime) -> Parity:
@@ -56,7 +61,21 @@ def _where(reference: Reference, artifact: Artifact, session: Session, ours: Arr
         return f"no layer is named: {error.message}"
     module, _ = as_called(reference.questions.network, reference.questions.form, camera_layout=artifact.layout)
     inputs = tuple(torch.from_numpy(np.array(array)) for array in ours)
-    return str(first_divergence(module, inputs, layers, TOLERANCES[artifact.precision]))
+    where = str(first_divergence(module, inputs, layers, TOLERANCES[artifact.precision]))
+    return "; ".join(filter(None, (where, _own_rounding(module, inputs, TOLERANCES[artifact.precision]))))
+
+
+def _own_rounding(module: nn.Module, inputs: tuple[Tensor, ...], tolerance: float) -> str:
+    """What to know where the network itself hardly keeps the tolerance, by running it in float64; else nothing."""
+    with torch.no_grad():
+        single = tensors_of(module(*inputs))
+        try:
+            double = tensors_of(module.double()(*(tensor.double() for tensor in inputs)))
+        except RuntimeError:  # it mixes in tensors of a type of its own
+            return ""
+    arrays = [tuple(tensor.numpy() for tensor in tensors) for tensors in (single, double)]
+    error = compare(arrays[0], arrays[1], tolerance).max_error
+    return f"the network's own rounding is {error:.0e}, fp32 against fp64" if error > tolerance / OWN_SHARE else ""
 
 
 def _outputs(session: Session, taken: Arrays, artifact: Artifact) -> Arrays:

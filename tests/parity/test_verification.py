@@ -118,6 +118,25 @@ def test_outputs_of_another_shape_are_an_error():
         _verify(lambda scores: (scores[:, :2],))
 
 
+class Cancelling(nn.Module):
+    """Large numbers that nearly cancel: what is left is mostly the rounding of single precision."""
+
+    def forward(self, x):
+        return ((x.flatten(1) * 1.1 + 1e5) - 1e5) * 3.3
+
+
+def test_a_network_that_multiplies_its_own_rounding_is_told_so():
+    runtime = FakeFile(lambda scores: (scores * np.float32(3.63),))
+    parity = verify(answered(make_questions(_network(Cancelling()))), _artifact(), runtime=runtime)
+    assert not parity.passed
+    assert "the network's own rounding is" in parity.detail
+
+
+def test_a_steady_network_is_not_blamed():
+    parity = _verify(lambda scores: (scores * 2,))
+    assert not parity.passed and "own rounding" not in parity.detail
+
+
 def test_images_of_another_shape_are_refused():
     with pytest.raises(DataError, match=r"\(3, 2, 2\).*\(3, 1, 1\)"):
         make_questions(_network(), np.zeros((4, 3, 2, 2)))
