@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from deploy_prune import __version__, onnx_opsets, plugins
+from deploy_prune import __version__, plugins
+from deploy_prune.container import onnx_opsets
 from deploy_prune.errors import ConfigError, ExportFailed, InputError, MissingDependency
 from deploy_prune.exporters import onnx as exporter_module
 from deploy_prune.exporters.onnx import Onnx
