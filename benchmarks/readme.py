@@ -151,7 +151,7 @@ def _formats(record: dict[str, Any]) -> str:
     images = sorted({each["images"] for each in files if each["images"]})
     note = (
         f"{good} of {len(files)} files verified. A cell: largest relative error, size, seconds to convert, two formats "
-        f"at a time. Untrained weights, norms measured; {' or '.join(map(str, images))} images and 8 random inputs."
+        f"at a time. Random weights and norms; {' or '.join(map(str, images))} images and 8 random inputs."
     )
     head = ("network", "variant", "MACs", *names)
     return _titled(record, "Eleven networks in four formats", _table(head, rows), note)
