@@ -4,9 +4,9 @@
 
 Every network and variant is a file under `results/formats/`: a killed table goes on where it was, and `--table` writes
 what there is. Weights and norms are random: of the seeds 0, 1, 2, ... the first with which the network itself rounds by
-no more than 1e-5 on 24 inputs (fp32 against fp64); some random networks multiply their rounding beyond any tolerance. The
-images are the embedded digits in the network's size, 200 of them, 40 for VGG. Cut networks keep random channels: once
-every width odd, once every width a multiple of 16 (ResNet-56: of 8).
+no more than 1e-5 on 24 inputs (fp32 against fp64), as some random networks multiply their rounding beyond any limit.
+The images are the embedded digits in the network's size, 200 of them, 40 for VGG. Cut networks keep random channels:
+once every width odd, once every width a multiple of 16 (ResNet-56: of 8).
 "seconds" is converting alone, two formats at a time. About half an hour on two idle cores.
 """
 
