@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Graph
 
 from deploy_prune.conversion import converter
 from deploy_prune.errors import MissingDependency
@@ -18,6 +22,13 @@ from deploy_prune.facts import facts, label_lines
 from deploy_prune.folding import folded
 from deploy_prune.interface import as_called
 from deploy_prune.values import AppForm, Layout, Network, Precision
+
+PATTERNS: Mapping[str, tuple[str, Any, tuple[str, ...]]] = {
+    "bilinear_2d": ("_get_bilinear_2d_graphs", {}, ("upsample", "interpolate", "index")),
+    "sdpa": ("get_graphs", [], ("softmax", "scaled_dot_product")),
+}
+"""XNNPACK's module of a pattern: the function that builds it, what that gives for none, and parts of the names of the
+operators without which it cannot be there."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +94,22 @@ def _program(module: nn.Module, inputs: tuple[Tensor, ...], constants: Mapping[s
 
     exported = torch.export.export(folded(module, inputs), inputs)
     partitioner = [XnnpackPartitioner()]
-    lowered = to_edge_transform_and_lower(exported, partitioner=partitioner, constant_methods=dict(constants))
+    with _without_unused_patterns(exported.graph):
+        lowered = to_edge_transform_and_lower(exported, partitioner=partitioner, constant_methods=dict(constants))
     content: bytes = lowered.to_executorch().buffer
     return content
+
+
+@contextmanager
+def _without_unused_patterns(graph: Graph) -> Iterator[None]:
+    """XNNPACK's passes export examples of what they look for, a third of the time; spared where it cannot be there."""
+    operators = " ".join(str(node.target) for node in graph.nodes)
+    with ExitStack() as stack:
+        for name, (function, nothing, signs) in PATTERNS.items():
+            module = importlib.import_module(f"executorch.backends.xnnpack.partition.graphs.{name}")
+            if function in vars(module) and not any(sign in operators for sign in signs):
+                stack.enter_context(patch.object(module, function, lambda nothing=nothing: nothing))
+        yield
 
 
 plugin = ExecuTorch

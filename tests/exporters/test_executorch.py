@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -84,3 +86,36 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     monkeypatch.setattr(exporter_module, "version", absent)
     with pytest.raises(MissingDependency, match=r"executorch(.|\n)*deploy-prune\[executorch\]"):
         ExecuTorch().version()
+
+
+class Attention(nn.Module):
+    """A row of four tokens that look at one another."""
+
+    def forward(self, x):
+        tokens = x.flatten(2).transpose(1, 2)
+        return nn.functional.scaled_dot_product_attention(tokens, tokens, tokens).mean(1)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(3, 4, 1)),
+        nn.Sequential(nn.Conv2d(3, 4, 3), Attention()),
+    ],
+    ids=["plain", "upsampling", "attention"],
+)
+def test_patterns_that_are_not_looked_for_change_no_file(module, tmp_path, monkeypatch):
+    """Bilinear upsampling and attention are found where they are, and nothing is lost where they are not."""
+    network = Network("tests:patterns", module, ((3, 4, 4),), 4)
+    ExecuTorch().write(network, tmp_path / "spared.pte")
+    monkeypatch.setattr(exporter_module, "PATTERNS", {})
+    ExecuTorch().write(network, tmp_path / "whole.pte")
+    assert (tmp_path / "spared.pte").read_bytes() == (tmp_path / "whole.pte").read_bytes()
+
+
+def test_every_pattern_has_its_function_in_this_executorch():
+    """One that is renamed would be built again, slowly and without a word."""
+    for name, (function, _, _) in exporter_module.PATTERNS.items():
+        module = importlib.import_module(f"executorch.backends.xnnpack.partition.graphs.{name}")
+        assert callable(vars(module)[function])
