@@ -240,8 +240,6 @@ class Plan:
 class AppForm:
     """How an app meets a file: what it passes in, what it gets back, and what the file says of both."""
 
-    name: str = "model"
-    """Of the file, without its suffix."""
     normalisation: Normalisation | None = None
     """None: not known."""
     labels: tuple[str, ...] = ()
@@ -255,6 +253,8 @@ class AppForm:
     input_names: tuple[str, ...] = ()
     """Empty: `input`, or `input_0`, `input_1`, ..."""
     output_names: tuple[str, ...] = ()
+    name: str = "model"
+    """Of the file, without its suffix."""
 
 
 @dataclass(frozen=True)
