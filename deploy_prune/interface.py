@@ -17,6 +17,8 @@ PIXELS = 256
 """Values of a byte."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """What every format allows as the name of an input or output."""
+FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+"""No separator: the files stay in the folder that was asked for."""
 
 
 def as_called(
@@ -87,6 +89,8 @@ def check_form(network: Network, form: AppForm, outputs: Sequence[tuple[int, ...
         raise ConfigError(f"softmax is for one row of class scores per image, the network gives {list(outputs)}")
     if form.labels and scores and len(form.labels) != outputs[0][1]:
         raise ConfigError(f"{len(form.labels)} labels for {outputs[0][1]} classes", hint="one label per class")
+    if not FILE_NAME.fullmatch(form.name):
+        raise ConfigError(f"'{form.name}' is no name of a file", hint="letters, digits, -, _ and dots, not a dot first")
     _check_normalisation(network, form.normalisation)
     _check_names("input", form.input_names, len(network.input_shapes))
     _check_names("output", form.output_names, len(outputs))

@@ -98,10 +98,10 @@ def _command(job: Job) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Ours, and this very package found first, also where it runs from a source folder."""
+    """Ours, this very package found first, also where it runs from a source folder, and nothing from where we stand."""
     here = str(Path(__file__).resolve().parents[1])
     inherited = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (here, inherited)))}
+    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, (here, inherited)))}
 
 
 def _listening(process: subprocess.Popen[str]) -> queue.Queue[str]:

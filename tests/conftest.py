@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from deploy_prune import plugins
 from deploy_prune.results import RunSummary
 from deploy_prune.values import Network
+
+# On a busy machine the first example takes as long as an import: no law of ours is about time.
+settings.register_profile("without a deadline", deadline=None)
+settings.load_profile("without a deadline")
 
 TINY_SHAPE = (3, 16, 24)
 TINY_CLASSES = 5

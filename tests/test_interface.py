@@ -62,6 +62,8 @@ def test_a_plain_form_changes_nothing() -> None:
         (AppForm(labels=("a", "b")), "2 labels for 4 classes"),
         (AppForm(input_names=("a", "b")), "2 input names for 1 input"),
         (AppForm(output_names=("9lives",)), "'9lives' is no name"),
+        (AppForm(name="../elsewhere"), "'../elsewhere' is no name of a file"),
+        (AppForm(name=""), "'' is no name of a file"),
         (AppForm(input_names=("same",), output_names=("same",)), "both an input and an output"),
     ],
 )

@@ -36,6 +36,12 @@ def test_a_file_against_itself_is_even_and_a_larger_network_slower(small_and_lar
     assert larger.median_ms > 1.5 * first.median_ms
 
 
+def test_a_module_beside_the_user_does_not_take_a_librarys_place(tiny_tflite, tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise ImportError('not the library')")
+    monkeypatch.chdir(tmp_path)
+    assert len(bench([tiny_tflite], blocks=3)) == 1
+
+
 def test_everything_around_a_measurement_is_recorded(tiny_tflite):
     (found,) = bench([str(tiny_tflite)], blocks=3, device="bench-box")
     assert (found.target.device, found.target.runtime, found.target.threads) == ("bench-box", "litert", 1)

@@ -38,7 +38,7 @@ class TFLiteFile:
         self._attached: dict[str, bytes] = {}
 
     def rename(self, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Name tensors and signature alike, in the order of the torch call; the names (see `interface.names`).
+        """Name tensors and signature alike, in the order of the torch call; the names (see `naming.names`).
 
         litert-torch lists a signature by the alphabet, `args_10` before `args_2`, and the subgraph in the order of the
         call. Afterwards the subgraph's order counts, for there are no numbers in the names any more.

@@ -100,7 +100,7 @@ def _random(network: Network, form: AppForm, seed: int) -> Arrays:
 
 
 def _images(network: Network, form: AppForm, images: Images) -> np.ndarray | None:
-    """The images as a case has them."""
+    """The images as `Inputs` has them."""
     if images is None or len(images) == 0 or len(network.input_shapes) > 1:
         return None
     array = np.asarray(images)

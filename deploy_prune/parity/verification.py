@@ -88,7 +88,7 @@ def _outputs(session: Session, taken: Arrays, artifact: Artifact) -> Arrays:
 
 
 def _as_taken(inputs: Arrays, session: Session, artifact: Artifact) -> Arrays:
-    """The inputs of a case in the file's layout and types."""
+    """Inputs in the file's layout and types."""
     have = "nhwc" if artifact.baked else "nchw"
     axes = (1, -1) if have == "nchw" else (-1, 1)
     moved = inputs

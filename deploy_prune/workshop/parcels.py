@@ -26,12 +26,8 @@ def send(folder: Path, shared: Any, items: Sequence[Any]) -> None:
             dump(folder / "shared", shared)
             for number, item in enumerate(items):
                 dump(folder / f"{number}.item", item)
-    except (
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        pickle.PicklingError,
-    ) as error:  # whatever a class's own pickling raises
+    # whatever a class's own pickling raises
+    except (TypeError, AttributeError, RuntimeError, pickle.PicklingError) as error:
         raise Unsendable(f"{type(error).__name__}: {error}") from error
 
 
@@ -46,7 +42,7 @@ def dump(path: Path, value: Any) -> None:
 
 
 def load(path: Path) -> Any:
-    """What `_dump` of this or the other process wrote, in a folder that only we can write to."""
+    """What `dump` of this or the other process wrote, in a folder that only we can write to."""
     with path.open("rb") as file:
         return pickle.load(file)  # noqa: S301 - our own process wrote it
 
