@@ -170,6 +170,110 @@ def _export_speed(record: dict[str, Any]) -> str:
     return _titled(record, title, _table(("", ""), rows), "200 images and 8 random inputs per format.")
 
 
+def _prediction(record: dict[str, Any]) -> str:
+    rows: list[Row] = [
+        (*name.rsplit("-", 2), _error(row["error"]), _error(row["exported_error"]), _error(row["repeats"]),
+         _error(row["macs_error"]), str(row["samples"]), f"{row['profile_s']:.0f}")
+        for name, row in record["cells"].items()
+    ]  # fmt: skip
+    head = (
+        "network",
+        "runtime",
+        "threads",
+        "the model",
+        "of it, exported files",
+        "timing again",
+        "MACs",
+        "samples",
+        "from nothing, s",
+    )
+    limits = record["limits"]
+    note = (
+        "40 plans of 0.3x to 1.0x of the MACs per row, drawn before anything was fitted, 12 of them really exported. "
+        "A cell: mean relative error, 95th percentile, rank correlation. "
+        f"Limits of the model's: {limits['mean']:.0%}, {limits['p95']:.0%}, {limits['spearman']}."
+    )
+    return _titled(record, "Milliseconds predicted for plans never seen", _table(head, rows), note)
+
+
+def _error(error: dict[str, float]) -> str:
+    return f"{error['mean']:.1%}, {error['p95']:.1%}, {error['spearman']:.3f}"
+
+
+STAIRS_ARMS = ("free", "multiples of 8", "multiples of 16")
+
+
+def _stairs(record: dict[str, Any]) -> str:
+    rows: list[Row] = []
+    for row in record["rows"]:
+        arms = row["arms"]
+        cells = [_arm(arms[arm]) for arm in STAIRS_ARMS]
+        own = arms.get("stair-aware", {})
+        own_cell = own["reason"] if "reason" in own else f"{_mean(own['measured']):.3f}x"
+        kept = [_kept(arms[arm]) for arm in STAIRS_ARMS]
+        rows.append((row["network"], row["runtime"], f"{row['share']}x", own_cell, *cells, *kept))
+    head = ("network", "runtime", "MACs", "stair-aware / dense", *(f"{arm}, its time" for arm in STAIRS_ARMS),
+            *(f"as fast as {arm}: MACs, rank" for arm in STAIRS_ARMS))  # fmt: skip
+    note = (
+        f"Same scores and allocator, MACs within {record['within']:.0%}, really exported, timed twice in one session. "
+        "Times are relative to the stair-aware plan's. The last columns: what a stair-aware plan of the same predicted "
+        "time keeps, relative to that plan, and how far its measured time is off."
+    )
+    return _titled(record, "What stairs are worth", _table(head, rows), note)
+
+
+def _mean(ratios: Sequence[float]) -> float:
+    return float((ratios[0] * ratios[1]) ** 0.5)
+
+
+def _arm(arm: dict[str, Any]) -> str:
+    if "reason" in arm:
+        return arm["reason"]
+    return f"{arm['saved']:.2f}x" if "saved" in arm else f"{_mean(arm['measured']):.3f}x of dense"
+
+
+def _kept(arm: dict[str, Any]) -> str:
+    equal = arm.get("at equal ms", {"reason": "-"})
+    if "reason" in equal:
+        return equal["reason"]
+    off = equal["measured"] / _mean(arm["measured"]) - 1
+    return f"{equal['macs'] / arm['macs']:.2f}x, {equal['rank'] / arm['rank']:.2f}x ({off:+.1%})"
+
+
+def _shipped_budgets(record: dict[str, Any]) -> str:
+    rows: list[Row] = [
+        (row["network"], f"{row['budget_ms']:.3f} ms ({row['share']}x)", str(len(row["attempts"])),
+         f"{row['attempts'][0]['predicted_ms'] / row['budget_ms']:.3f}",
+         f"{row['attempts'][0]['measured_ms'] / row['budget_ms']:.3f}",
+         f"{row['shipped_of_budget']:.3f}", _again(row),
+         "yes" if row["met"] else "**no**")
+        for row in record["rows"]
+    ]  # fmt: skip
+    head = (
+        "network",
+        "budget",
+        "plans tried",
+        "first plan: predicted / budget",
+        "measured / budget",
+        "shipped / budget",
+        "timed again / budget",
+        "met",
+    )
+    low, high = record["promised"]
+    note = f"{record['met']} of {len(rows)} budgets met: the file timed again takes {low} to {high} of it."
+    return _titled(record, "Budgets in milliseconds, shipped", _table(head, rows), note)
+
+
+def _again(row: dict[str, Any]) -> str:
+    low, high = row["again_interval"]
+    return f"{row['again_of_budget']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _latency_speed(record: dict[str, Any]) -> str:
+    rows: list[Row] = [(name, text) for name, text in record["figures"].items()]
+    return _titled(record, "MobileNetV2's latency model on LiteRT", _table(("", "median"), rows))
+
+
 def _startup(record: dict[str, Any]) -> str:
     rows: list[Row] = [("deploy-prune --help", f"{record['help_s']:.2f} s")]
     return _titled(record, "Start-up, whole process", _table(("", "median"), rows))
@@ -183,6 +287,10 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "demo": _demo,
     "formats": _formats,
     "export_speed": _export_speed,
+    "prediction": _prediction,
+    "stairs": _stairs,
+    "shipped_budgets": _shipped_budgets,
+    "latency_speed": _latency_speed,
     "cifar": _cifar,
     "families": _families,
     "trace_speed": _trace_speed,

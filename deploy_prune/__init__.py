@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from deploy_prune.checkpoint import load
     from deploy_prune.config import RunConfig
     from deploy_prune.diagnosis import diagnose as doctor
+    from deploy_prune.explaining import explain
     from deploy_prune.exporting import export
     from deploy_prune.inspection import inspect
+    from deploy_prune.latency.profiling import profile
     from deploy_prune.measure import bench
     from deploy_prune.pipeline import demo, finetune, prune
+    from deploy_prune.planning import outlook as plan
     from deploy_prune.reading import describe
     from deploy_prune.reporting import report
     from deploy_prune.train.recipe import Hooks, Recipe
@@ -33,10 +36,13 @@ __all__ = [
     "demo",
     "describe",
     "doctor",
+    "explain",
     "export",
     "finetune",
     "inspect",
     "load",
+    "plan",
+    "profile",
     "prune",
     "report",
 ]
@@ -51,10 +57,13 @@ _HOMES = {
     "demo": ("pipeline", "demo"),
     "describe": ("reading", "describe"),
     "doctor": ("diagnosis", "diagnose"),
+    "explain": ("explaining", "explain"),
     "export": ("exporting", "export"),
     "finetune": ("pipeline", "finetune"),
     "inspect": ("inspection", "inspect"),
     "load": ("checkpoint", "load"),
+    "plan": ("planning", "outlook"),
+    "profile": ("latency.profiling", "profile"),
     "prune": ("pipeline", "prune"),
     "report": ("reporting", "report"),
 }

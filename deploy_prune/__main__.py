@@ -11,19 +11,41 @@ from typing import Annotated, Protocol, cast
 import typer
 
 from deploy_prune import __version__
-from deploy_prune.cli import bench, demo, doctor, export, finetune, inspect, output, prune, report
+from deploy_prune.cli import (
+    bench,
+    demo,
+    doctor,
+    explain,
+    export,
+    finetune,
+    inspect,
+    latency,
+    output,
+    plan,
+    profile,
+    prune,
+    report,
+)
 from deploy_prune.errors import INTERRUPTED, OUR_FAULT, DeployPruneError, MissingDependency, StorageError
 
 VERBS: dict[str, Callable[..., int | None]] = {
     "demo": demo.demo,
     "doctor": doctor.doctor,
     "inspect": inspect.inspect,
+    "profile": profile.profile,
+    "plan": plan.plan,
     "prune": prune.prune,
     "finetune": finetune.finetune,
     "export": export.export,
     "bench": bench.bench,
+    "explain": explain.explain,
     "report": report.report,
 }
+
+
+GROUPS: dict[str, dict[str, Callable[..., int | None]]] = {"latency": latency.VERBS}
+"""Verbs of verbs."""
+HELP = {"latency": "Look into the store of latency tables, and share them as files."}
 
 
 class _UsageError(Protocol):
@@ -85,6 +107,11 @@ def application() -> typer.Typer:
     app.callback()(_root)
     for name, verb in VERBS.items():
         app.command(name)(verb)
+    for name, verbs in GROUPS.items():
+        group = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=HELP[name])
+        for verb_name, verb in verbs.items():
+            group.command(verb_name)(verb)
+        app.add_typer(group, name=name)
     return app
 
 

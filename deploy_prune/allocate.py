@@ -2,20 +2,27 @@
 
 The *rank cut*: units of the whole network in ascending order of score, removed until the cost fits, floors respected.
 That is the published behaviour of LeGR and of Network Slimming's budget mode. Where widths must be multiples, a
-second pass gives groups back single steps that still fit, best-scored first.
+second pass gives groups back single steps that still fit, best-scored first. Where the cost climbs in steps, the rank
+cut is only where the stair snap (`snapping`) begins.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from deploy_prune.costs import CostModel
+from deploy_prune.costs import CostModel, Stepped
 from deploy_prune.errors import BudgetError
+from deploy_prune.snapping import Choice, cheapest, snapped
 from deploy_prune.values import ChannelGraph, Group, Scores, Widths
+
+AT_ONCE = 16
+"""Plans that the search for the rank cut asks the cost of together."""
+BISECTIONS, NEARBY = 10, np.linspace(0.96, 1.04, 17)
+"""Search for a limit at which another cost is met, and where it goes on from there."""
 
 
 @dataclass(frozen=True)
@@ -62,33 +69,110 @@ def allocate(graph: ChannelGraph, scores: Scores, cost: CostModel, limit: float,
     ladders = [ladder(group, limits) for group in graph.free]
     check_reachable(graph, cost, limit, limits)
     ranked = _Ranked.of(graph, scores)
-    low, high = 0, ranked.owner.size
-    while low < high:  # the fewest removals that fit: cost falls monotonically with removals
-        middle = (low + high) // 2
-        if cost(ranked.widths(middle, ladders)) <= limit:
-            high = middle
-        else:
-            low = middle + 1
-    widths = ranked.widths(low, ladders)
-    if limits.multiple > 1:
+    widths = _rank_cut(ranked, ladders, cost, limit)
+    if isinstance(cost, Stepped):
+        widths = snapped(widths, ranked.choices(ladders), cost, limit)
+    elif limits.multiple > 1:
         widths = _refill(widths, ladders, ranked, (cost, limit))
     return {group.name: int(width) for group, width in zip(graph.free, widths, strict=True)}
+
+
+def at_equal(
+    graph: ChannelGraph,
+    scores: Scores,
+    cost: Stepped,
+    other: tuple[CostModel, float],
+    limits: Limits,
+    *,
+    tolerance: float = 0.01,
+) -> Widths:
+    """The stair-aware widths of which another cost, such as the MACs, is closest to a target.
+
+    Args:
+        graph: the network's.
+        scores: of its units.
+        cost: what is snapped; its limit is searched.
+        other: the other cost and its target.
+        limits: what may be done to each group.
+        tolerance: how far the other cost may be off, relative to the target.
+
+    Raises:
+        BudgetError: none of the plans is so close; the closest is named.
+    """
+    price, target = other
+    ladders = [ladder(group, limits) for group in graph.free]
+    least, most = float(cost(_least(cost, ladders))), float(cost(_dense(graph))) * (1 - 1e-9)
+    seen: dict[float, tuple[float, Widths]] = {}
+
+    def tried(limit: float) -> float:
+        widths = allocate(graph, scores, cost, min(max(limit, least), most), limits)
+        found = float(price(np.array([widths[group.name] for group in graph.free])))
+        seen.setdefault(abs(found / target - 1), (found, widths))
+        return found
+
+    low, high = least, most
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if tried(middle) < target else (low, middle)
+    for share in NEARBY:  # the other cost does not climb evenly with the limit
+        if min(seen) > tolerance / 10:
+            tried(high * share)
+    found, widths = seen[min(seen)]
+    if min(seen) > tolerance:
+        raise BudgetError(
+            f"no stair-aware plan costs {_said(target)} within {tolerance:.0%}; the closest costs {_said(found)}, "
+            f"{min(seen):.1%} away",
+            hint="choose another target, or a larger tolerance",
+        )
+    return widths
 
 
 def check_reachable(graph: ChannelGraph, cost: CostModel, limit: float, limits: Limits) -> None:
     """Refuse, before any work starts, what no allocation can reach."""
     ladders = [ladder(group, limits) for group in graph.free]
-    dense = float(cost(np.array([group.width for group in graph.free])))
-    least = float(cost(np.array([each.steps[0] for each in ladders])))
+    dense = float(cost(_dense(graph)))
     if limit >= dense:
-        raise BudgetError(f"the dense network already costs {dense:,.0f}, the budget is {limit:,.0f}")
-    if limit < least:
+        raise BudgetError(f"the dense network already costs {_said(dense)}, the budget is {_said(limit)}")
+    if limit < float(cost(_floors(ladders))) and limit < (least := float(cost(_least(cost, ladders)))):
         hint = f"lower the floor ({limits.floor}), the multiple ({limits.multiple}) or raise the budget"
         raise BudgetError(
-            f"budget {limit:,.0f} ({limit / dense:.3f}x) is below the smallest network, "
-            f"{least:,.0f} ({least / dense:.3f}x of {dense:,.0f})",
+            f"budget {_said(limit)} ({limit / dense:.3f}x) is below the smallest network, "
+            f"{_said(least)} ({least / dense:.3f}x of {_said(dense)})",
             hint=f"{hint}; scope is '{limits.scope}'",
         )
+
+
+def _dense(graph: ChannelGraph) -> np.ndarray:
+    return np.array([group.width for group in graph.free])
+
+
+def _floors(ladders: Sequence[Ladder]) -> np.ndarray:
+    return np.array([each.steps[0] for each in ladders])
+
+
+def _least(cost: CostModel, ladders: Sequence[Ladder]) -> np.ndarray:
+    """The cheapest widths: the floors, unless the cost is stepped and something wider is cheaper."""
+    floors = _floors(ladders)
+    if not isinstance(cost, Stepped):
+        return floors
+    return cheapest([Choice(each.steps, np.zeros(each.steps.size)) for each in ladders], cost)
+
+
+def _said(value: float) -> str:
+    """Three digits at least: `5.00`, `40,551,104`."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
+
+
+def _rank_cut(ranked: _Ranked, ladders: list[Ladder], cost: CostModel, limit: float) -> np.ndarray:
+    """The fewest removals that fit; the cheapest widths where not even all do, as a stepped cost may have it."""
+    low, high = 0, ranked.owner.size
+    while low < high:  # cost falls monotonically with removals, or nearly so: `high` fits, or is everything
+        tried = np.unique(np.linspace(low, high - 1, AT_ONCE).astype(int))
+        fits = cost(np.stack([ranked.widths(removed, ladders) for removed in tried])) <= limit
+        first = int(np.argmax(fits)) if fits.any() else len(tried)
+        low, high = (int(tried[first - 1]) + 1 if first else low), (int(tried[first]) if first < len(tried) else high)
+    widths = ranked.widths(low, ladders)
+    return widths if cost(widths) <= limit else _least(cost, ladders)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +192,16 @@ class _Ranked:
         score = np.concatenate(values)
         order = np.argsort(score, kind="stable")
         return _Ranked(owner[order], score[order], np.array([value.size for value in values]))
+
+    def choices(self, ladders: Sequence[Ladder]) -> list[Choice]:
+        """Each group's widths, worth the rank percentiles (over the whole network) of the units that they keep.
+
+        Positive, and the same for every monotone change of the scores; equals share their mean rank.
+        """
+        _, same, count = np.unique(self.score, return_inverse=True, return_counts=True)
+        percentile = (np.cumsum(count) - (count - 1) / 2)[same] / self.score.size
+        kept = [np.cumsum(percentile[self.owner == column][::-1]) for column in range(len(ladders))]
+        return [Choice(each.steps, worth[each.steps - 1]) for each, worth in zip(ladders, kept, strict=True)]
 
     def widths(self, removed: int, ladders: list[Ladder]) -> np.ndarray:
         """Widths after the lowest `removed` units are gone, snapped to the ladders."""

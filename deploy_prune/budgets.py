@@ -1,4 +1,4 @@
-"""Budgets as people write them: `0.5x`, `150MMACs`, `params=1.2M`, `size=4MB`, `channels=0.7`."""
+"""Budgets as people write them: `5ms`, `0.5x`, `150MMACs`, `params=1.2M`, `size=4MB`, `latency=0.5x`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _PREFIXES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
 _FORMS = (
     (re.compile(rf"^{_NUMBER}x$"), "macs"),
     (re.compile(rf"^{_NUMBER}(?P<prefix>[kKMG]?)MACs$"), "macs"),
-    (re.compile(rf"^(?P<cost>[a-z]+)={_NUMBER}(?P<prefix>[kKMG]?)(?:B|MACs)?(?P<relative>x?)$"), ""),
+    (re.compile(rf"^{_NUMBER} ?ms$"), "latency"),
+    (re.compile(rf"^(?P<cost>[a-z]+)={_NUMBER}(?P<prefix>[kKMG]?)(?:B|MACs|ms)?(?P<relative>x?)$"), ""),
 )
-_HINT = "write 0.5x, 150MMACs, params=1.2M, size=4MB or channels=0.7; NAME=0.5x is a fraction of any cost"
+_HINT = "write 5ms, 0.5x, 150MMACs, params=1.2M, size=4MB or channels=0.7; NAME=0.5x is a fraction of any cost"
 
 
 def parse(text: str) -> Budget:

@@ -35,6 +35,21 @@ def allowed_cores() -> tuple[int, ...]:
     return tuple(range(os.cpu_count() or 1))
 
 
+def processor() -> str:
+    """The processor's own name where Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def device_name() -> str:
+    """What tables of times call this machine: figures of another processor are not its own."""
+    return f"{processor()}, {platform.machine()}"
+
+
 def _load() -> float | None:
     try:
         return os.getloadavg()[0]

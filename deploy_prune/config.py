@@ -62,7 +62,13 @@ class RunConfig(BaseModel):
     hooks: HookAddresses = HookAddresses()
     targets: tuple[str, ...] = ("tflite", "onnx")
     threads: tuple[int, ...] = (1,)
-    """Thread counts to time with; empty: do not time."""
+    """Thread counts to time with; empty: do not time. The first is that of a budget in milliseconds."""
+    runtime: str = "litert"
+    """What runs the file that a budget in milliseconds is of."""
+    device: str = "local"
+    """Where it runs: this machine, or the name of a latency table that was imported."""
+    store: Path | None = None
+    """Of latency tables. None: in the user's cache folder."""
     seed: int = 0
     """Draws the weights of an untrained network, and whatever the method draws; a recipe has a seed of its own."""
 

@@ -10,7 +10,8 @@
     │   ├── BudgetError          a budget that no plan can meet
     │   ├── PlanError            a plan that does not fit the network
     │   ├── TraceError           a network that cannot be traced
-    │   └── RecordError          a run folder or record that is damaged or of another schema
+    │   ├── RecordError          a run folder or record that is damaged or of another schema
+    │   └── NotProfiled          no milliseconds of this network on that target, or stale ones
     ├── Unavailable          3   a device, tool or dependency is not there
     │   ├── MissingDependency    a Python package of an extra is not installed
     │   └── NotVerifiable        an exported file with an operator that nothing here can evaluate
@@ -97,6 +98,10 @@ class TraceError(InputError):
 
 class RecordError(InputError):
     """A run folder or record is damaged, or written with another schema."""
+
+
+class NotProfiled(InputError):
+    """No milliseconds of this network on that target, or those of another version of its runtime."""
 
 
 class Unavailable(DeployPruneError):

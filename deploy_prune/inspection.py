@@ -9,6 +9,7 @@ import numpy as np
 from deploy_prune import plugins
 from deploy_prune.allocate import Limits, ladder
 from deploy_prune.counting import recount
+from deploy_prune.errors import Inconclusive, NotProfiled
 from deploy_prune.results import Count, GroupRow
 from deploy_prune.soundness import settle
 from deploy_prune.values import ChannelGraph, Network
@@ -47,7 +48,7 @@ def inspect(network: Network, *, limits: Limits | None = None) -> Inspection:
     rows = tuple(
         GroupRow(group.name, group.width, group.width, group.channels_per_unit, group.locked) for group in graph.groups
     )
-    reach = tuple(_reach(name, graph, limits or Limits()) for name in plugins.names("costs"))
+    reach = tuple(row for name in plugins.names("costs") if (row := _reach(name, graph, limits or Limits())))
     return Inspection(network.address, recount(network), rows, reach, locked_share(graph))
 
 
@@ -65,9 +66,13 @@ def locked_share(graph: ChannelGraph) -> float:
     return sum(channels for channels, locked in inner if locked) / total if total else 0.0
 
 
-def _reach(name: str, graph: ChannelGraph, limits: Limits) -> Reach:
+def _reach(name: str, graph: ChannelGraph, limits: Limits) -> Reach | None:
+    """None: of milliseconds that nobody has measured, or not well enough."""
     cost = plugins.build("costs", name)
-    model = cost.model(graph)
+    try:
+        model = cost.model(graph)
+    except (NotProfiled, Inconclusive):
+        return None
     dense = np.array([group.width for group in graph.free])
     least = np.array([ladder(group, limits).steps[0] for group in graph.free])
     return Reach(name, cost.unit, float(model(dense)), float(model(least)))

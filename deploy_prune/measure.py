@@ -1,4 +1,4 @@
-"""Times exported files against each other: a process per file, in turns on the same cores, raw samples kept."""
+"""Times exported files against each other: a process per file, bracketed by the first one, raw samples kept."""
 
 from __future__ import annotations
 
@@ -10,22 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_prune import conditions, statistics, timing_client
+from deploy_prune.bracketing import PACE, Round, chained
 from deploy_prune.errors import ConfigError
 from deploy_prune.timeable import choose, runtime_of
-from deploy_prune.timing_client import Block, Job, Worker
+from deploy_prune.timing_client import Job, Worker
 from deploy_prune.values import Conditions, Interval, Measurement, Progress, Target, quiet
 
 logger = logging.getLogger(__name__)
 
-BLOCK_MS = 70.0
-"""Long against a timer tick and a context switch, short against drifting clocks and temperature."""
-FEWEST_INFERENCES, MOST_INFERENCES = 5, 1000
-STEADY = 0.03
-"""Warm when the medians of two blocks in a row differ by no more."""
-WARM_UP_BLOCKS = 15
 FEWEST_BLOCKS = 3
-BLOCK_TIMEOUT_S = 300.0
-"""After which a worker is given up: seven inferences of 40 s would fit."""
 
 
 def bench(
@@ -37,13 +30,16 @@ def bench(
     seed: int = 0,
     progress: Progress = quiet,
 ) -> tuple[Measurement, ...]:
-    """Time files on this machine's CPU, all of one thread count in turns, one thread count after the other.
+    """Time files on this machine's CPU, one thread count after the other.
+
+    The first file is the reference: every block of another stands between two of its blocks, and is taken again
+    where those two differ, as then the machine was not the same meanwhile.
 
     Args:
         paths: exported files, whose runtimes follow from their suffixes, and run folders, each of which stands for
             the files that it exported last; those that cannot be timed here are skipped with a warning.
         threads: counts to time with; the first so many allowed cores are used (all, where there are fewer).
-        blocks: rounds in which each file has one block of some 70 ms.
+        blocks: rounds in which each file has one block of some 70 ms (the first: one before and after each of them).
         device: what to call this machine in the target.
         seed: of the random inputs and of the bootstrap.
         progress: told after each round.
@@ -58,6 +54,7 @@ def bench(
         RecordError: a folder that is no run, or one that has exported nothing yet.
         ConfigError: too few blocks, or no threads.
         Unavailable: a runtime is not installed, or a worker died.
+        Inconclusive: the reference never held still.
     """
     _check(threads, blocks)
     chosen = choose(paths)
@@ -76,16 +73,6 @@ def bench(
     return tuple(found)
 
 
-def turns(files: int, round_index: int) -> tuple[int, ...]:
-    """Who runs when: each round starts one file later, and every other round goes backwards.
-
-    So every file stands equally often in every place, before and after each other: what drifts steadily, and
-    what a file leaves behind in the caches, hits all alike.
-    """
-    order = [(index + round_index // 2) % files for index in range(files)]
-    return tuple(order if round_index % 2 == 0 else reversed(order))
-
-
 @dataclass(frozen=True)
 class _Race:
     """What all files of one thread count have shown so far."""
@@ -93,8 +80,8 @@ class _Race:
     workers: tuple[Worker, ...]
     before: Conditions
     after: Conditions
-    rounds: tuple[tuple[Block, ...], ...] = ()
-    """Per round a block per file, in the order of the files."""
+    rounds: tuple[Round, ...] = ()
+    """The first file is the reference, the others are the candidates."""
 
 
 def _check(threads: Sequence[int], blocks: int) -> None:
@@ -110,49 +97,26 @@ def _check(threads: Sequence[int], blocks: int) -> None:
 
 def _races(jobs: Sequence[Job], blocks: int) -> Iterator[_Race]:
     """The race after every round; its workers live until the last one."""
-    cores = jobs[0].cores if jobs else ()
+    if not jobs:
+        return
     with ExitStack() as stack:
         workers = tuple(stack.enter_context(timing_client.started(job)) for job in jobs)
-        inferences = [_warmed_up(worker) for worker in workers]
-        before = conditions.read(cores)
+        rounds = chained(workers[0], workers[1:], replace(PACE, blocks=blocks))
+        before = conditions.read(jobs[0].cores)
         race = _Race(workers, before, before)
-        for index in range(blocks):
-            race = replace(race, rounds=(*race.rounds, _round(workers, inferences, index)))
-            if index == blocks - 1:
-                race = replace(race, after=conditions.read(cores))
+        for each in rounds:
+            race = replace(race, rounds=(*race.rounds, each))
+            if len(race.rounds) == blocks:
+                race = replace(race, after=conditions.read(jobs[0].cores))
             yield race
-
-
-def _round(workers: Sequence[Worker], inferences: Sequence[int], index: int) -> tuple[Block, ...]:
-    by_file = {
-        file: workers[file].block(inferences[file], timeout_s=BLOCK_TIMEOUT_S) for file in turns(len(workers), index)
-    }
-    return tuple(by_file[file] for file in range(len(workers)))
-
-
-def _warmed_up(worker: Worker) -> int:
-    """Run blocks until two in a row agree; how many inferences make a block."""
-    inferences, last_ms = 1, float("inf")
-    for _ in range(WARM_UP_BLOCKS):
-        median_ms = statistics.median(worker.block(inferences, timeout_s=BLOCK_TIMEOUT_S).samples_ms)
-        steady = inferences >= FEWEST_INFERENCES and abs(median_ms - last_ms) <= STEADY * last_ms
-        inferences = block_size(median_ms)
-        if steady:
-            break
-        last_ms = median_ms
-    return inferences
-
-
-def block_size(inference_ms: float) -> int:
-    """Inferences in a block of about `BLOCK_MS`."""
-    wanted = round(BLOCK_MS / max(inference_ms, BLOCK_MS / MOST_INFERENCES))
-    return min(max(wanted, FEWEST_INFERENCES), MOST_INFERENCES)
 
 
 def _measurement(race: _Race, index: int, session: str, device: str) -> Measurement:
     worker = race.workers[index]
     job = worker.job
-    blocks_ms = tuple(blocks[index].samples_ms for blocks in race.rounds)
+    readings = [each.readings[index - 1] for each in race.rounds] if index else []
+    blocks = [each.candidate for each in readings] or [block for each in race.rounds for block in each.reference]
+    blocks_ms = tuple(block.samples_ms for block in blocks)
     return Measurement(
         artifact=str(job.path),
         target=Target(device, job.runtime, worker.version, job.threads, "fp32"),
@@ -162,10 +126,12 @@ def _measurement(race: _Race, index: int, session: str, device: str) -> Measurem
         interval_ms=statistics.median_interval(blocks_ms, seed=job.seed),
         p90_ms=statistics.p90(blocks_ms),
         load_ms=worker.load_ms,
-        peak_memory_bytes=max(blocks[index].peak_memory_bytes for blocks in race.rounds),
+        peak_memory_bytes=max(block.peak_memory_bytes for block in blocks),
         runtime_memory_bytes=worker.runtime_memory_bytes,
         before=race.before,
         after=race.after,
+        brackets=tuple(each.bracket for each in readings),
+        repeated=sum(len(each.thrown) for each in readings),
     )
 
 
@@ -196,7 +162,9 @@ def _network_and_place(measurement: Measurement) -> tuple[str, Target]:
 
 
 def _ratio(measurement: Measurement, first: Measurement, seed: int) -> tuple[float, Interval]:
-    ratios = statistics.block_ratios(measurement.blocks_ms, first.blocks_ms)
+    """Round by round through the session's reference, which may be `first` itself."""
+    bases = [bracket.ratio for bracket in first.brackets] or [1.0] * len(measurement.brackets)
+    ratios = [bracket.ratio / base for bracket, base in zip(measurement.brackets, bases, strict=True)]
     return statistics.median(ratios), statistics.bootstrap(ratios, statistics.median, seed=seed)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from deploy_prune import checkpoint, plugins, reporting, stages
 from deploy_prune.config import RunConfig
-from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, RecordError
+from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, RecordError, TargetMissed
 from deploy_prune.records import read_record, sha256, to_json, write_atomic, write_record
 from deploy_prune.results import (
     BenchResult,
@@ -145,11 +145,20 @@ def judge(summary: RunSummary) -> None:
 
     Raises:
         ParityFailed: a pruned file failed.
+        TargetMissed: the file of a budget in milliseconds is slower than that.
         NoSpeedUp: a pruned file is not faster than its dense one.
     """
     if summary.outcome == "not verified":
         failed = [f"{row.format}: {row.reason}" for row in summary.ship.pruned if row.status == "failed"]
         raise ParityFailed(f"not every format was shipped: {'; '.join(failed)}")
+    if summary.missed_by:
+        closing, shipped = summary.plan.closing, summary.shipped_ms
+        assert closing
+        assert shipped
+        message = (
+            f"the shipped file takes {shipped[0]:.2f} ms, {summary.missed_by:.1%} more than {closing.limit_ms:g} ms"
+        )
+        raise TargetMissed(message, hint="its plan was timed before training: see the report; try a smaller budget")
     if summary.outcome == "no speed-up":
         slow = [item for item in summary.speedups if not item.ratio_interval or item.ratio_interval[1] >= 1]
         names = ", ".join(f"{Path(item.artifact).name} on {item.target.threads} threads" for item in slow)
@@ -171,7 +180,8 @@ def _asked(config: RunConfig, plan: Path | None) -> dict[str, Any]:
     pruned = checkpoint.final_network(model) / checkpoint.NETWORK if model.is_dir() else None
     files = {"weights": config.weights, "plan": plan, "model": pruned}
     digests = {f"{key}_sha256": sha256(path) for key, path in files.items() if path is not None and path.is_file()}
-    return {**to_json(config), **digests}
+    settings = {key: value for key, value in to_json(config).items() if key != "store"}  # where, not what
+    return {**settings, **digests}
 
 
 def _hooks(config: RunConfig, hooks: Hooks | None) -> Hooks:

@@ -36,6 +36,7 @@ def report(run: Path | str) -> str:
         f"# {asked['model']} on {asked['data']}, {summary.plan.plan.budget}",
         _outcome(summary),
         _budget(summary),
+        _milliseconds(summary),
         "## Network",
         _network(summary),
         "## Files",
@@ -68,10 +69,44 @@ def _budget(summary: RunSummary) -> str:
     plan = summary.plan.plan
     if plan.reached is None or plan.dense is None:
         return f"Budget: {plan.budget}."
-    asked = "" if plan.asked is None else f"asked {plan.asked:,.0f}, "
+    asked = "" if plan.asked is None else f"asked {_amount(plan.asked)}, "
     return (
-        f"Budget {plan.budget} ({plan.cost}, by {summary.plan.method}): {asked}"
-        f"reached {plan.reached:,.0f} ({plan.reached / plan.dense:.3f}x of {plan.dense:,.0f}). {_prediction(summary)}"
+        f"Budget {plan.budget} ({plan.cost}, by {summary.plan.method}): {asked}reached {_amount(plan.reached)} "
+        f"({plan.reached / plan.dense:.3f}x of {_amount(plan.dense)}). {_prediction(summary)}"
+    )
+
+
+def _amount(value: float) -> str:
+    """Whole numbers as they are, small ones (milliseconds) with their digits."""
+    return f"{value:,.3f}" if value < 1000 and value != int(value) else f"{value:,.0f}"
+
+
+def _milliseconds(summary: RunSummary) -> str:
+    """How a budget in milliseconds was met; empty: the budget is of something else."""
+    closing = summary.plan.closing
+    if closing is None:
+        return ""
+    rows = [
+        (f"plan {number}{', taken' * (number - 1 == closing.chosen)}", f"{each.aim_ms:.3f}", f"{each.predicted_ms:.3f}",
+         _spread(each.measured_ms, each.interval_ms))
+        for number, each in enumerate(closing.attempts, start=1)
+    ]  # fmt: skip
+    predicted = closing.attempts[closing.chosen].predicted_ms
+    shipped = summary.shipped_ms
+    rows.append(("**shipped**", "", f"{predicted:.3f}", _spread(*shipped) if shipped else "not timed"))
+    table = _table(("file", "aimed at, ms", "predicted ms", "measured ms"), rows)
+    said = (
+        f"**Missed by {summary.missed_by:.1%}**"
+        if summary.missed_by
+        else "Met"
+        if shipped
+        else "Not timed after training"
+    )
+    target = closing.target
+    return (
+        f"Milliseconds on {target.device}, {target.runtime} {target.runtime_version}, {target.threads} threads "
+        f"(the dense network stands for {closing.reference_ms:.3f} ms there). {said}: {closing.limit_ms:g} ms."
+        f"\n\n{table}"
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from deploy_prune.values import Accuracy, Interval, Measurement, Plan, Shipment
+from deploy_prune.values import Accuracy, Interval, Measurement, Plan, Shipment, Target
 
+ALLOWED = 1.03
+"""Of a budget in milliseconds: what timing it again may give."""
 Outcome = Literal["faster", "no speed-up", "not verified", "not timed"]
 
 
@@ -55,6 +57,31 @@ class DenseResult:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """A plan that was exported and timed against the dense network's file before it was trained."""
+
+    aim_ms: float
+    """The limit that the allocation was given."""
+    predicted_ms: float
+    measured_ms: float
+    """Ratio to the dense file times the target's reference."""
+    interval_ms: Interval
+
+
+@dataclass(frozen=True)
+class Closing:
+    """How a budget in milliseconds was met on real files."""
+
+    target: Target
+    limit_ms: float
+    reference_ms: float
+    """What a ratio of 1 to the dense network stands for."""
+    attempts: tuple[Attempt, ...]
+    chosen: int
+    """Which of them goes on."""
+
+
+@dataclass(frozen=True)
 class PlanResult:
     """What is removed."""
 
@@ -62,6 +89,8 @@ class PlanResult:
     method: str
     groups: tuple[GroupRow, ...]
     seconds: float
+    closing: Closing | None = None
+    """Of a budget in milliseconds on this machine."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +158,28 @@ class RunSummary:
     def speedups(self) -> tuple[Measurement, ...]:
         """The pruned files' measurements: their `ratio` is time / time of the dense file of that format."""
         return tuple(item for item in self.bench.measurements if item.ratio is not None)
+
+    @property
+    def shipped_ms(self) -> tuple[float, Interval] | None:
+        """What the shipped file takes of a budget in milliseconds; None: it was not timed there, or there is none."""
+        closing = self.plan.closing
+        for item in self.speedups if closing else ():
+            assert closing
+            assert item.ratio is not None
+            if item.ratio_interval and (item.target.runtime, item.target.threads) == (
+                closing.target.runtime, closing.target.threads
+            ):  # fmt: skip
+                low, high = item.ratio_interval
+                return item.ratio * closing.reference_ms, (low * closing.reference_ms, high * closing.reference_ms)
+        return None
+
+    @property
+    def missed_by(self) -> float:
+        """By which share of the budget in milliseconds the shipped file is too slow for certain; 0: it is not."""
+        if self.plan.closing is None or self.shipped_ms is None:
+            return 0.0
+        fastest, limit = self.shipped_ms[1][0], self.plan.closing.limit_ms
+        return fastest / limit - 1 if fastest > ALLOWED * limit else 0.0
 
     @property
     def unverified(self) -> tuple[Shipment, ...]:

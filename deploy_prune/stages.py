@@ -8,19 +8,19 @@ import time
 from pathlib import Path
 
 from deploy_prune import checkpoint, plugins
-from deploy_prune.allocate import allocate, best_units
 from deploy_prune.budgets import parse
 from deploy_prune.config import RunConfig
 from deploy_prune.costs import CostModel
 from deploy_prune.counting import recount
 from deploy_prune.data import form_of, spread
-from deploy_prune.errors import ConfigError, PlanError, TraceError
+from deploy_prune.deciding import decide
+from deploy_prune.errors import PlanError, TraceError
 from deploy_prune.exporting import export
 from deploy_prune.graph import trace
 from deploy_prune.measure import bench
-from deploy_prune.methods import Scorer, Selector, Study
 from deploy_prune.results import (
     BenchResult,
+    Closing,
     Count,
     CutResult,
     DenseResult,
@@ -30,11 +30,11 @@ from deploy_prune.results import (
     TestResult,
     TrainResult,
 )
-from deploy_prune.soundness import find, lock
+from deploy_prune.soundness import find
 from deploy_prune.surgery import cut
 from deploy_prune.timeable import times_here
 from deploy_prune.train import Recipe, evaluate, fit, paired_difference, recalibrate_norms
-from deploy_prune.values import ChannelGraph, Network, Plan, Progress
+from deploy_prune.values import ChannelGraph, Plan, Progress
 from deploy_prune.work import Keep, Work, cost_of, plan_by_hand, priced, start
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ def _within(stage: str, progress: Progress) -> Progress:
 def plan(work: Work) -> PlanResult:
     """Score, allocate, select, and prove on meta tensors that the cut is sound before anything is trained."""
     began = time.monotonic()
+    closing: Closing | None = None
     network, graph = work.network("dense"), work.graph
     if work.plan_file is not None:
         keep = plan_by_hand(work, network)
@@ -86,14 +87,12 @@ def plan(work: Work) -> PlanResult:
             raise PlanError(f"the plan breaks group '{name}': {reason}", hint="leave that group whole")
         made = _priced_by_hand(work.plan_file, graph, keep)
     else:
-        keep = _chosen(work, network, graph)
-        while broken := find(network, graph, keep):
-            graph = lock(graph, broken)
-            keep = _chosen(work, network, graph)
+        decision = decide(work, network, graph, _within("planning", work.progress))
+        graph, keep, closing = decision.graph, decision.keep, decision.closing
         made = _priced(work, keep)
     made = dataclasses.replace(made, network=network.address, keep=checkpoint.in_dense_numbers(network, keep))
     method = work.config.method if work.plan_file is None else "hand"
-    return PlanResult(made, method, _rows(graph, keep), time.monotonic() - began)
+    return PlanResult(made, method, _rows(graph, keep), time.monotonic() - began, closing)
 
 
 def _priced(work: Work, keep: Keep) -> Plan:
@@ -107,19 +106,6 @@ def _priced_by_hand(file: Path, graph: ChannelGraph, keep: Keep) -> Plan:
     cost: CostModel = plugins.build("costs", "macs").model(graph)
     reached, whole = cost_of(cost, graph, keep), cost_of(cost, graph, {})
     return Plan("", keep, f"plan {file.name}", reached=reached, dense=whole, cost="macs")
-
-
-def _chosen(work: Work, network: Network, graph: ChannelGraph) -> Keep:
-    study = Study(network, graph, work.data, work.config.seed)
-    method = plugins.build("methods", work.config.method, work.config.method_options)
-    if not isinstance(method, Scorer):
-        raise ConfigError(f"method '{work.config.method}' does not decide widths")
-    scores = method.score(study)
-    cost, limit = priced(work, graph)
-    widths = allocate(graph, scores, cost, limit, work.limits)
-    if isinstance(method, Selector):
-        return method.select(study, widths).keep
-    return best_units(scores, widths)
 
 
 def _rows(graph: ChannelGraph, keep: Keep) -> tuple[GroupRow, ...]:

@@ -57,19 +57,6 @@ def median_interval(blocks: Blocks, *, seed: int = 0) -> Interval:
     return bootstrap([median(block) for block in blocks], median, seed=seed)
 
 
-def block_ratios(blocks: Blocks, reference: Blocks) -> tuple[float, ...]:
-    """Per round min(block) / min(reference's block).
-
-    Disturbances only ever add time, so that the minimum of a block of some 60 ms is the reading closest to the
-    undisturbed machine, while what lasts longer than a block (clock frequency, a neighbour) hits both sides of
-    the ratio and cancels.
-
-    Raises:
-        ValueError: the two have not taken part in the same rounds.
-    """
-    return tuple(min(block) / min(base) for block, base in zip(blocks, reference, strict=True))
-
-
 def compared(interval: Interval) -> str:
     """What the interval of a ratio of times allows to say: "faster", "slower", or "level" where it reaches 1."""
     low, high = interval

@@ -11,12 +11,13 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from deploy_prune import errors
 from deploy_prune.errors import DeployPruneError, Unavailable
+from deploy_prune.runtimes import NodeTime
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 2.0
@@ -58,11 +59,35 @@ class Worker:
         """Milliseconds of that many inferences.
 
         Raises:
+            InputError: the file does not run, or another one has been opened since.
             Unavailable: the worker died or does not answer in time.
         """
-        _send(self.process, {"inferences": inferences})
+        _send(self.process, {"inferences": inferences, "path": str(self.job.path)})
         answer = _receive(self.job, self.process, self.answers, self.log, timeout_s)
         return Block(tuple(answer["samples_ms"]), answer["peak_memory_bytes"])
+
+    def profile(self, runs: int, *, timeout_s: float) -> tuple[NodeTime, ...]:
+        """What every node takes over that many inferences, by the runtime's own profiler; empty where it has none.
+
+        Raises:
+            InputError: the file does not run, or another one has been opened since.
+            Unavailable: the worker died or does not answer in time; MissingDependency: it takes one package more.
+        """
+        _send(self.process, {"profile": runs, "path": str(self.job.path)})
+        answer = _receive(self.job, self.process, self.answers, self.log, timeout_s)
+        return tuple(NodeTime(**node) for node in answer["nodes"])
+
+    def open(self, path: Path) -> Worker:
+        """The same process with another file in place of this one, which ends this value.
+
+        Peak memory stays that of the process, over all its files.
+
+        Raises:
+            InputError: the runtime cannot read the file; the process then holds none and may open another.
+            Unavailable: the worker died or did not get ready in time.
+        """
+        _send(self.process, {"open": str(path)})
+        return _ready(replace(self.job, path=path), self.process, self.answers, self.log)
 
 
 @contextmanager
@@ -84,11 +109,15 @@ def started(job: Job) -> Iterator[Worker]:
             env=environment(),
         )
         try:
-            answers = _listening(process)
-            ready = _receive(job, process, answers, log, START_TIMEOUT_S)
-            yield Worker(job, ready["version"], ready["load_ms"], ready["runtime_memory_bytes"], process, answers, log)
+            yield _ready(job, process, _listening(process), log)
         finally:
             _end(process)
+
+
+def _ready(job: Job, process: subprocess.Popen[str], answers: queue.Queue[str], log: IO[bytes]) -> Worker:
+    """What the worker says once it has opened the job's file."""
+    said = _receive(job, process, answers, log, START_TIMEOUT_S)
+    return Worker(job, said["version"], said["load_ms"], said["runtime_memory_bytes"], process, answers, log)
 
 
 def _command(job: Job) -> list[str]:
@@ -122,7 +151,7 @@ def _listening(process: subprocess.Popen[str]) -> queue.Queue[str]:
     return answers
 
 
-def _send(process: subprocess.Popen[str], request: dict[str, int]) -> None:
+def _send(process: subprocess.Popen[str], request: dict[str, object]) -> None:
     assert process.stdin is not None
     try:
         process.stdin.write(json.dumps(request) + "\n")

@@ -1,9 +1,11 @@
-"""The process that runs one exported file: JSON lines in, JSON lines out, no torch.
+"""The process that runs exported files, one at a time: JSON lines in, JSON lines out, no torch.
 
     python -m deploy_prune.timing_worker PATH RUNTIME THREADS CORES SEED
 
-It answers {"event": "ready", ...} once the file is loaded, then every {"inferences": N} on stdin with the N
-times; it ends when stdin closes, so that it never outlives the process that started it.
+It answers {"event": "ready", ...} once the file is loaded, then on stdin every {"inferences": N, "path": PATH} with
+the N times, every {"profile": N, "path": PATH} with what each node takes, by the runtime's own profiler, and every
+{"open": PATH}, another file in place of the last, as at the start. What goes wrong with a file
+is answered as {"event": "error", ...}. It ends when stdin closes, so that it never outlives who started it.
 """
 
 from __future__ import annotations
@@ -12,29 +14,30 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from deploy_prune import plugins
 from deploy_prune.errors import DeployPruneError, InputError
-from deploy_prune.runtimes import Session, TensorSpec
+from deploy_prune.runtimes import NodeTime, Session, TensorSpec
+
+Result = TypeVar("Result")
 
 LEAD_IN = 2
 """Untimed inferences at the start of a block: the neighbour that ran before has emptied the caches."""
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until stdin closes. An error the user can meet is answered as {"event": "error", ...}."""
+    """Serve until stdin closes."""
     answers = _private_stdout()
     path, runtime, threads, cores, seed = arguments
-    try:
-        _pin({int(core) for core in cores.split(",")})
-        ready, run = _load(Path(path), plugins.build("runtimes", runtime), int(threads), int(seed))
-        _answer(answers, event="ready", **ready)
-        _serve(sys.stdin, answers, run)
-    except DeployPruneError as error:
-        _answer(answers, event="error", kind=type(error).__name__, message=error.message, hint=error.hint)
+    _pin({int(core) for core in cores.split(",")})
+    requests = chain([{"open": path}], map(json.loads, sys.stdin))
+    _serve(requests, answers, lambda wanted: _load(wanted, runtime, int(threads), int(seed)))
     return 0
 
 
@@ -51,8 +54,21 @@ def _pin(cores: set[int]) -> None:
         os.sched_setaffinity(0, cores)
 
 
-def _load(path: Path, runtime: Any, threads: int, seed: int) -> tuple[dict[str, Any], Callable[[], object]]:
-    """Open the file; what to say about it, and the call of one inference on fixed random inputs."""
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """An open file."""
+
+    path: Path
+    ready: Mapping[str, object]
+    """What there is to say about it."""
+    run: Callable[[], object]
+    """One inference on fixed random inputs."""
+    profile: Callable[[int], Iterable[NodeTime]]
+    """What each node takes, over that many inferences."""
+
+
+def _load(path: Path, name: str, threads: int, seed: int) -> Loaded:
+    runtime = plugins.build("runtimes", name)
     runtime.import_package()
     baseline_bytes = peak_memory_bytes()
     started = time.perf_counter()
@@ -63,13 +79,18 @@ def _load(path: Path, runtime: Any, threads: int, seed: int) -> tuple[dict[str, 
     except TypeError as error:  # numpy has no such type
         raise InputError(f"{path} takes inputs that cannot be drawn: {error}", hint="leave it out") from error
     ready = {"load_ms": load_ms, "version": runtime.version(), "runtime_memory_bytes": baseline_bytes}
-    return ready, lambda: _run(path, session, arrays)
+    return Loaded(
+        path,
+        ready,
+        run=lambda: _run(path, lambda: session.run(*arrays)),
+        profile=lambda runs: _run(path, lambda: session.profile(*arrays, runs=runs)),
+    )
 
 
-def _run(path: Path, session: Session, arrays: tuple[Any, ...]) -> object:
-    """One inference; a file that opens may still not run, and vendors' exceptions have no common base."""
+def _run(path: Path, run: Callable[[], Result]) -> Result:
+    """Its result; a file that opens may still not run, and vendors' exceptions have no common base."""
     try:
-        return session.run(*arrays)
+        return run()
     except DeployPruneError:
         raise
     except Exception as error:
@@ -91,13 +112,42 @@ def _inputs(specs: Iterable[TensorSpec], seed: int) -> tuple[Any, ...]:
     )
 
 
-def _serve(requests: Iterable[str], answers: IO[str], run: Callable[[], object]) -> None:
-    for line in requests:
-        request = json.loads(line)
-        for _ in range(LEAD_IN):
-            run()
-        samples_ms = [_timed_ms(run) for _ in range(request["inferences"])]
-        _answer(answers, event="block", samples_ms=samples_ms, peak_memory_bytes=peak_memory_bytes())
+def _serve(requests: Iterable[dict[str, Any]], answers: IO[str], load: Callable[[Path], Loaded]) -> None:
+    loaded: Loaded | None = None
+    for request in requests:
+        with _errors_answered(answers):
+            if "open" in request:
+                loaded = None  # first, so that never two files are in memory
+                loaded = load(Path(request["open"]))
+                _answer(answers, event="ready", **loaded.ready)
+            elif "profile" in request:
+                nodes = _opened(loaded, request["path"]).profile(request["profile"])
+                _answer(answers, event="profile", nodes=[asdict(node) for node in nodes])
+            else:
+                _answer(answers, event="block", **_block(loaded, **request))
+
+
+@contextmanager
+def _errors_answered(answers: IO[str]) -> Iterator[None]:
+    """An error that the user can meet is said, and ends nothing."""
+    try:
+        yield
+    except DeployPruneError as error:
+        _answer(answers, event="error", kind=type(error).__name__, message=error.message, hint=error.hint)
+
+
+def _opened(loaded: Loaded | None, path: str) -> Loaded:
+    if loaded is None or loaded.path != Path(path):
+        raise InputError(f"{path} is no longer open", hint="open it again")
+    return loaded
+
+
+def _block(current: Loaded | None, inferences: int, path: str) -> dict[str, object]:
+    loaded = _opened(current, path)
+    for _ in range(LEAD_IN):
+        loaded.run()
+    samples_ms = [_timed_ms(loaded.run) for _ in range(inferences)]
+    return {"samples_ms": samples_ms, "peak_memory_bytes": peak_memory_bytes()}
 
 
 def _timed_ms(run: Callable[[], object]) -> float:

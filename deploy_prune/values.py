@@ -333,15 +333,59 @@ class Conditions:
 
 
 @dataclass(frozen=True)
+class Bracket:
+    """A block of a candidate's samples between two blocks of a fixed reference, milliseconds of single inferences.
+
+    Disturbances only ever add time, so that the fastest of a block of some 70 ms is the reading closest to the
+    undisturbed machine; what lasts longer than a block (clock frequency, a neighbour) hits both sides of the ratio.
+    """
+
+    before_ms: tuple[float, ...]
+    candidate_ms: tuple[float, ...]
+    after_ms: tuple[float, ...]
+
+    @property
+    def reference_ms(self) -> float:
+        """The reference when the candidate ran: half way between its fastest before and its fastest after."""
+        return (min(self.before_ms) + min(self.after_ms)) / 2
+
+    @property
+    def ratio(self) -> float:
+        """The candidate's fastest against the reference."""
+        return min(self.candidate_ms) / self.reference_ms
+
+    @property
+    def drift(self) -> float:
+        """By how much the reference moved meanwhile; 0: not at all."""
+        fastest = min(self.before_ms), min(self.after_ms)
+        return max(fastest) / min(fastest) - 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A candidate's time against its reference's, from one session on the same cores."""
+
+    ratio: float
+    """Median over brackets."""
+    interval: Interval
+    """Bootstrap over brackets, 95 %."""
+    reference_ms: float
+    """Median over brackets."""
+    brackets: tuple[Bracket, ...]
+    repeated: int
+    """Brackets that were thrown away because the reference moved."""
+
+
+@dataclass(frozen=True)
 class Measurement:
-    """Raw samples of one file on one target, taken in turns with the others of its session."""
+    """Raw samples of one file on one target; the first file of its session is the reference of all others."""
 
     artifact: str
     target: Target
     session: str
     """Names the process run that took it: figures are compared within one session only."""
     blocks_ms: tuple[tuple[float, ...], ...]
-    """Milliseconds of single inferences, a tuple per block."""
+    """Milliseconds of single inferences, a tuple per block; of the session's reference those that close a bracket."""
     median_ms: float
     interval_ms: Interval
     p90_ms: float
@@ -353,11 +397,15 @@ class Measurement:
     before: Conditions
     after: Conditions
     ratio: float | None = None
-    """Median over rounds of (fastest of this file's block / fastest of the block of the session's first file with
-    the same target); None: there is none to compare with."""
+    """Median over rounds of (this file / the session's first file with the same target), each as the ratio of its
+    bracket, of which the session's reference has 1 by definition; None: there is none to compare with."""
     ratio_interval: Interval | None = None
     format_base: str | None = None
     """The session's first file of the same network with the same threads, where it is of another format."""
     format_ratio: float | None = None
     """As `ratio`, against `format_base`; None: there is none."""
     format_ratio_interval: Interval | None = None
+    brackets: tuple[Bracket, ...] = ()
+    """This file's blocks between those of the session's reference, one per round; empty for the reference itself."""
+    repeated: int = 0
+    """Brackets that were thrown away because the reference moved."""

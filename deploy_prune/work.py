@@ -14,9 +14,11 @@ from deploy_prune import checkpoint, plugins
 from deploy_prune.allocate import Limits, check_reachable
 from deploy_prune.budgets import in_units, parse
 from deploy_prune.config import RunConfig
-from deploy_prune.costs import CostModel
+from deploy_prune.costs import Cost, CostModel
 from deploy_prune.data import check_fit, form_of, read_data, splits_of
 from deploy_prune.errors import ConfigError, DataError, PlanError
+from deploy_prune.latency.profiling import LOCAL, Place, format_of, profiled
+from deploy_prune.latency.store import opened
 from deploy_prune.networks import build_network, split_address
 from deploy_prune.records import read_record, write_record
 from deploy_prune.results import SplitRecord
@@ -130,7 +132,7 @@ def preflight(work: Work) -> None:
         PlanError: the given plan does not fit the network.
     """
     config = work.config
-    plugins.build("costs", parse(config.budget).cost)
+    cost_plugin(config)
     for target in config.targets:
         plugins.build("exporters", target).version()
     plugins.build("methods", config.method, config.method_options)
@@ -141,8 +143,30 @@ def preflight(work: Work) -> None:
     if work.plan_file is not None:
         plan_by_hand(work, start(work))
         return
+    if parse(config.budget).cost == "latency" and config.device == LOCAL:
+        with opened(config.store) as store:
+            profiled(start(work), work.graph, place_of(config), store, progress=work.progress)
     cost, limit = priced(work, work.graph)
     check_reachable(work.graph, cost, limit, work.limits)
+
+
+def place_of(config: RunConfig) -> Place:
+    """What a budget in milliseconds is of."""
+    return Place(config.runtime, config.device, next(iter(config.threads), 1))
+
+
+def cost_plugin(config: RunConfig) -> Cost:
+    """What the budget is of.
+
+    Raises:
+        UnknownName: no such cost, or no such runtime.
+    """
+    name, options = parse(config.budget).cost, {}
+    if name == "latency":
+        format_of(config.runtime)
+        options = {**vars(place_of(config)), "store": config.store}
+    built: Cost = plugins.build("costs", name, options)
+    return built
 
 
 def plan_by_hand(work: Work, network: Network) -> Keep:
@@ -164,7 +188,7 @@ def plan_by_hand(work: Work, network: Network) -> Keep:
 def priced(work: Work, graph: ChannelGraph) -> tuple[CostModel, float]:
     """The budget's cost of this network, and its limit in the cost's unit."""
     budget = parse(work.config.budget)
-    model: CostModel = plugins.build("costs", budget.cost).model(graph)
+    model = cost_plugin(work.config).model(graph)
     return model, in_units(budget, cost_of(model, graph, {}))
 
 

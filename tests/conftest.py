@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,14 @@ def conv_network(width: int, *, seed: int = 0, shape: tuple[int, int, int] = TIN
     return Network("tests:conv_network", module, (shape,), TINY_CLASSES)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The store of latency tables of whoever runs the tests stays as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_network() -> Network:
     return conv_network(13)
@@ -63,6 +72,15 @@ def tiny_pte(tiny_network: Network, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def tiny_mlpackage(tiny_network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _exported("coreml", tiny_network, tmp_path_factory.mktemp("coreml"))
+
+
+@pytest.fixture(scope="session")
+def small_and_large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two networks whose times differ by far more than any noise: 16 times the pixels, the same layers."""
+    folder = tmp_path_factory.mktemp("pair")
+    for name, side in (("small", 32), ("large", 128)):
+        plugins.build("exporters", "onnx").write(conv_network(16, shape=(3, side, side)), folder / f"{name}.onnx")
+    return folder / "small.onnx", folder / "large.onnx"
 
 
 def _exported(name: str, network: Network, folder: Path) -> Path:

@@ -16,19 +16,23 @@ import deploy_prune
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "deploy_prune"
 
-KINDS = ("costs", "datasets", "exporters", "methods", "models", "readers", "runtimes")
+KINDS = ("costs", "datasets", "exporters", "methods", "models", "readers", "runtimes", "skeletons")
 """Plural packages: `__init__` is the contract, every other file is a plugin."""
 
 STEPS = (
     "records", "results", "runfolder", "images", "cifar", "architectures", "networks", "data", "weights", "train",
-    "graph", "extents", "magnitudes", "counting", "budgets", "surgery", "soundness", "allocate", "checkpoint",
-    "hush", "mil", "container", "conditions", "workshop", "conversion", "interface", "facts", "folding", "parity",
-    "delivery", "exporting",
-    "statistics", "timing_worker", "timing_client", "delegation", "timeable", "measure", "diagnosis", "reading",
+    "graph", "extents", "magnitudes", "counting", "budgets", "surgery", "soundness", "snapping", "allocate",
+    "checkpoint", "hush", "mil", "container", "conditions", "workshop", "conversion", "interface", "facts", "folding",
+    "parity", "delivery", "exporting",
+    "statistics", "timing_worker", "timing_client", "delegation", "timeable", "bracketing", "measure", "layers",
+    "causes", "explaining", "diagnosis", "reading", "plots", "latency", "closing", "planning",
 )  # fmt: skip
 """In order: a step imports only earlier ones (and modules of its own package)."""
 
-ABOVE = ("config", "inspection", "reporting", "shipping", "work", "stages", "pipeline", "cli", "__main__", "__init__")
+ABOVE = (
+    "config", "inspection", "reporting", "shipping", "work", "deciding", "stages", "pipeline", "cli", "__main__",
+    "__init__",
+)  # fmt: skip
 """What composes the steps, in order."""
 
 LAYERS = ("errors", "values", "contracts", "plugins", *STEPS, "plugin files", *ABOVE)
@@ -37,7 +41,8 @@ LAYERS = ("errors", "values", "contracts", "plugins", *STEPS, "plugin files", *A
 WITHOUT_TORCH = (
     "errors", "values", "plugins", "records", "results", "runfolder", "hush", "mil", "container",
     "statistics", "conditions", "timing_worker", "timing_client", "timeable", "delegation",
-    "measure", "reading", "readers", "runtimes", "reporting", "diagnosis", "cli", "__main__", "__init__",
+    "bracketing", "measure", "layers", "causes", "explaining", "reading", "readers", "runtimes", "skeletons",
+    "reporting", "diagnosis", "cli", "__main__", "__init__",
 )  # fmt: skip
 
 FILES = sorted(PACKAGE.rglob("*.py"))

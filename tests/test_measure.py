@@ -1,29 +1,26 @@
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import conv_network
 from tinyrun import exported
 
-from deploy_prune import conditions, plugins, statistics, timing_client
+from deploy_prune import conditions, measure, plugins, statistics, timing_client
+from deploy_prune.bracketing import Pace
 from deploy_prune.errors import ConfigError, InputError, Unavailable
-from deploy_prune.measure import bench, block_size, formats_of_networks, networks_of_formats, turns
+from deploy_prune.measure import bench, formats_of_networks, networks_of_formats
 from deploy_prune.timeable import runtime_of
 from deploy_prune.timing_client import Job, started
 
 
-@pytest.fixture(scope="session")
-def small_and_large(tmp_path_factory):
-    """Two networks whose times differ by far more than any noise: 16 times the pixels, the same layers."""
-    folder = tmp_path_factory.mktemp("pair")
-    for name, side in (("small", 32), ("large", 128)):
-        plugins.build("exporters", "onnx").write(conv_network(16, shape=(3, side, side)), folder / f"{name}.onnx")
-    return folder / "small.onnx", folder / "large.onnx"
+@pytest.fixture(autouse=True)
+def noisy(monkeypatch):
+    """Nothing is repeated: the tests are right on a machine that never holds still."""
+    monkeypatch.setattr(measure, "PACE", Pace(drift=math.inf))
 
 
 def test_a_file_against_itself_is_even_and_a_larger_network_slower(small_and_large):
@@ -34,6 +31,30 @@ def test_a_file_against_itself_is_even_and_a_larger_network_slower(small_and_lar
     assert again.ratio_interval[0] <= again.ratio <= again.ratio_interval[1]
     assert larger.ratio > 1.5 and larger.ratio_interval[0] > 1.5
     assert larger.median_ms > 1.5 * first.median_ms
+
+
+def test_the_first_file_stands_around_every_block_of_the_others(small_and_large):
+    small, large = small_and_large
+    first, *others = bench([small, large, small], blocks=4)
+    assert first.brackets == () and first.repeated == 0
+    for other in others:
+        assert other.blocks_ms == tuple(bracket.candidate_ms for bracket in other.brackets)
+        assert other.ratio == statistics.median([bracket.ratio for bracket in other.brackets])
+        assert len(other.brackets) == 4 and other.repeated == 0
+    around = [bracket.after_ms for pair in zip(*(other.brackets for other in others), strict=True) for bracket in pair]
+    assert first.blocks_ms == tuple(around)
+
+
+def test_readings_of_two_candidates_are_compared_through_the_reference(tiny_tflite, tiny_onnx):
+    """The first .onnx file is not the reference of the session: each counts as the ratio of its own bracket."""
+    _, base, other = bench([tiny_tflite, tiny_onnx, tiny_onnx], blocks=3)
+    assert base.ratio is None and len(base.brackets) == 3
+    pairs = zip(other.brackets, base.brackets, strict=True)
+    assert other.ratio == statistics.median([mine.ratio / theirs.ratio for mine, theirs in pairs])
+
+
+def test_no_files_give_no_measurements():
+    assert bench([]) == ()
 
 
 def test_a_module_beside_the_user_does_not_take_a_librarys_place(tiny_tflite, tmp_path, monkeypatch):
@@ -96,7 +117,7 @@ def test_a_format_is_compared_with_the_first_format_of_the_same_network(formats,
     assert [each.ratio is None for each in found] == [True, True, False, False, False]
     first, other = found[:2]
     assert first.format_ratio is None and first.format_ratio_interval is None
-    ratios = statistics.block_ratios(other.blocks_ms, first.blocks_ms)
+    ratios = [bracket.ratio for bracket in other.brackets]
     assert other.format_ratio == statistics.median(ratios)
     assert other.format_ratio_interval == statistics.bootstrap(ratios, statistics.median, seed=0)
     assert formats_of_networks(found) == [[first, other]]
@@ -108,7 +129,8 @@ def test_formats_are_not_compared_across_thread_counts(formats):
     found = bench([formats / "a/net.onnx", formats / "a/net.tflite"], threads=(2, 1), blocks=3)
     assert [each.format_ratio is None for each in found] == [True, False, True, False]
     for base, other in (found[:2], found[2:]):
-        assert other.format_ratio == statistics.median(statistics.block_ratios(other.blocks_ms, base.blocks_ms))
+        assert base.brackets == ()
+        assert other.format_ratio == statistics.median([bracket.ratio for bracket in other.brackets])
 
 
 def test_a_run_folder_is_timed_and_what_is_not_is_said(tiny_onnx, tiny_mlpackage, tmp_path, caplog):
@@ -224,19 +246,6 @@ def test_a_worker_ends_by_itself_when_we_are_gone(tiny_onnx):
     argv = timing_client._command(_job(tiny_onnx))
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0 and '"event": "ready"' in done.stdout
-
-
-def test_turns_put_every_file_in_every_place_equally_often():
-    """Three files, six rounds: each is twice first, in the middle and last, and each pair runs in both orders."""
-    orders = [turns(3, index) for index in range(6)]
-    places = Counter((file, place) for order in orders for place, file in enumerate(order))
-    assert orders[:2] == [(0, 1, 2), (2, 1, 0)] and set(places.values()) == {2}
-    assert sum(order.index(0) < order.index(1) for order in orders) == 3
-
-
-@pytest.mark.parametrize(("inference_ms", "inferences"), [(7.0, 10), (70.0, 5), (2000.0, 5), (0.7, 100), (1e-6, 1000)])
-def test_a_block_takes_some_70_ms_and_at_least_five_inferences(inference_ms, inferences):
-    assert block_size(inference_ms) == inferences
 
 
 def test_timing_needs_neither_torch_nor_numpy_in_this_process():

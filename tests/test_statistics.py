@@ -34,20 +34,6 @@ def test_p90_pools_the_samples_of_all_blocks():
     assert statistics.p90([[1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]) == pytest.approx(10)
 
 
-def test_ratios_compare_the_fastest_of_the_same_round():
-    assert statistics.block_ratios([[3, 2], [9, 8]], [[4, 7], [2, 5]]) == (0.5, 4.0)
-
-
-def test_drift_that_hits_a_whole_round_cancels_in_the_ratio():
-    """The machine is three times slower in the second round; the file stays half of its reference."""
-    assert statistics.block_ratios([[1.0], [3.0]], [[2.0], [6.0]]) == (0.5, 0.5)
-
-
-def test_files_of_different_rounds_have_no_ratio():
-    with pytest.raises(ValueError, match="shorter"):
-        statistics.block_ratios([[1.0], [1.0]], [[1.0]])
-
-
 def test_identical_blocks_have_an_interval_of_no_width():
     assert statistics.median_interval([[2.0, 2.0]] * 12) == (2.0, 2.0)
 
@@ -67,10 +53,3 @@ def test_one_seed_gives_one_interval():
 def test_a_percentile_is_never_outside_the_samples(samples, percent):
     assert min(samples) <= statistics.percentile(samples, percent) * (1 + 1e-12)
     assert statistics.percentile(samples, percent) <= max(samples) * (1 + 1e-12)
-
-
-@given(st.lists(TIMES, min_size=3, max_size=6), st.sampled_from([0.25, 2.0, 1024.0]))
-def test_a_file_twice_as_slow_has_twice_the_ratio(blocks, factor):
-    """Powers of two, so that the scaled ratios are exact."""
-    slower = [[sample * factor for sample in block] for block in blocks]
-    assert statistics.block_ratios(slower, blocks) == (factor,) * len(blocks)

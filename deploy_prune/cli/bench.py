@@ -24,9 +24,9 @@ COMPARED = ("time / first [95 %]", "result")
 def bench(files: Files, threads: Threads = "1", as_json: Json = False) -> None:
     """Time exported files on this machine.
 
-    The files take turns on the same cores. Networks of one format are compared with the first file of that format,
-    formats of one network (the same folder and name but for the suffix) with its first file. A run folder stands for
-    the files that it exported last.
+    The files take turns on the same cores, the first one before and after every block of another. Networks of one
+    format are compared with the first file of that format, formats of one network (the same folder and name but for
+    the suffix) with its first file. A run folder stands for the files that it exported last.
     """
     counts = integers("--threads", threads) or (1,)
     from deploy_prune.measure import bench as time_files

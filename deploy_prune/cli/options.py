@@ -26,6 +26,12 @@ ModelOptions = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="KEY=VALUE", help="Of the model, such as stem=cifar; repeatable."),
 ]
+Runtime = Annotated[str, typer.Option("--runtime", help="What runs the exported file: litert, onnxruntime.")]
+Device = Annotated[str, typer.Option("--device", help="local, or the device of a latency table that was imported.")]
+StoreFile = Annotated[
+    Path | None,
+    typer.Option("--store", metavar="FILE", help="Of latency tables; usually in the user's cache folder."),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that `prune` wrote.")]
 
 

@@ -10,11 +10,14 @@ import typer
 from deploy_prune.cli.options import (
     Classes,
     DataAddress,
+    Device,
     Epochs,
     InputShape,
     Json,
     ModelOptions,
+    Runtime,
     Seed,
+    StoreFile,
     Targets,
     Threads,
     Weights,
@@ -24,7 +27,7 @@ from deploy_prune.cli.options import (
     name_list,
 )
 from deploy_prune.cli.output import error_record, progress, show_json
-from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed
+from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, TargetMissed
 
 if TYPE_CHECKING:
     from deploy_prune.results import RunSummary
@@ -33,7 +36,7 @@ OptionalModel = Annotated[
     str | None, typer.Argument(metavar="MODEL|RUN", help="torchvision:NAME, file.py:factory, or a run folder.")
 ]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="run.toml; flags override it.")]
-Budget = Annotated[str | None, typer.Option("--budget", help="0.5x, 150MMACs, params=1.2M, size=4MB, channels=0.7.")]
+Budget = Annotated[str | None, typer.Option("--budget", help="5ms, 0.5x, 150MMACs, params=1.2M, latency=0.5x.")]
 Method = Annotated[str | None, typer.Option("--method", help="magnitude, uniform, random.")]
 Multiple = Annotated[int | None, typer.Option("--multiple", min=1, help="Widths are multiples of this.")]
 Scope = Annotated[str | None, typer.Option("--scope", help="full, or inner: keep the residual stream whole.")]
@@ -59,6 +62,9 @@ def prune(
     plan: PlanFile = None,
     target: Targets = None,
     threads: Threads = None,
+    runtime: Runtime | None = None,
+    device: Device | None = None,
+    store: StoreFile = None,
     seed: Seed = None,
     out: Out = Path("run"),
     as_json: Json = False,
@@ -80,6 +86,9 @@ def prune(
         "scope": scope,
         "targets": name_list(target),
         "threads": integers("--threads", threads),
+        "runtime": runtime,
+        "device": device,
+        "store": None if store is None else str(store),
         "seed": seed,
     }
     overrides = {key: value for key, value in flags.items() if value is not None}
@@ -101,7 +110,7 @@ def show_run(folder: Path, summary: RunSummary, *, as_json: bool) -> int:
     """What became of a run: its summary as JSON, or its report; the exit code is the pipeline's verdict.
 
     Raises:
-        ParityFailed, NoSpeedUp: the verdict, after the report.
+        ParityFailed, TargetMissed, NoSpeedUp: the verdict, after the report.
     """
     from deploy_prune.pipeline import judge
     from deploy_prune.reporting import report
@@ -113,7 +122,7 @@ def show_run(folder: Path, summary: RunSummary, *, as_json: bool) -> int:
     results = {"run": str(folder), "outcome": summary.outcome, "summary": summary}
     try:
         judge(summary)
-    except (NoSpeedUp, ParityFailed) as verdict:
+    except (NoSpeedUp, ParityFailed, TargetMissed) as verdict:
         # Summary and verdict are one object: stdout holds one JSON document, whatever the outcome.
         show_json(**results, error=error_record(verdict))
         return verdict.exit_code

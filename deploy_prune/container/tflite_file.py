@@ -33,7 +33,6 @@ class TFLiteFile:
         from ai_edge_litert import schema_py_generated as schema
 
         self._schema = schema
-        self._size_bytes = len(content)
         self._model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
         self._attached: dict[str, bytes] = {}
 
@@ -78,12 +77,7 @@ class TFLiteFile:
 
     def content(self) -> bytes:
         """The bytes of the file: the model, and behind it a zip of what is attached, as the format has it."""
-        from flatbuffers import Builder
-
-        builder = Builder(self._size_bytes + 4096)
-        self._model.buffers = [_Aligned(buffer) for buffer in self._model.buffers]
-        builder.Finish(self._model.Pack(builder), IDENTIFIER)
-        file = io.BytesIO(builder.Output())
+        file = io.BytesIO(packed(self._model))
         file.seek(0, io.SEEK_END)
         if self._attached:
             # not compressed: Android maps them into memory
@@ -91,6 +85,21 @@ class TFLiteFile:
                 for name, content in self._attached.items():
                     archive.writestr(zipfile.ZipInfo(name, OLDEST_TIME), content)
         return file.getvalue()
+
+
+def packed(model: Any) -> bytes:
+    """The bytes of a model of the generated classes, which stays as it is; every buffer aligned."""
+    from flatbuffers import Builder
+
+    buffers = model.buffers
+    size_bytes = sum(len(buffer.data) for buffer in buffers if buffer.data is not None)
+    builder = Builder(size_bytes + ALIGNMENT * len(buffers) + 65536)
+    model.buffers = [_Aligned(buffer) for buffer in buffers]
+    try:
+        builder.Finish(model.Pack(builder), IDENTIFIER)
+    finally:
+        model.buffers = buffers
+    return bytes(builder.Output())
 
 
 class _Aligned:

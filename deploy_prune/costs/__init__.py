@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from deploy_prune.values import ChannelGraph
 
@@ -15,6 +15,24 @@ class CostModel(Protocol):
 
     def __call__(self, widths: np.ndarray) -> np.ndarray:
         """Cost of each plan: widths (..., free groups) -> (...)."""
+
+
+@runtime_checkable
+class Stepped(CostModel, Protocol):
+    """A cost that climbs in steps and may fall where a group grows: milliseconds."""
+
+    def along(self, widths: np.ndarray, group: int, options: np.ndarray) -> np.ndarray:
+        """Cost with one free group at other widths, less a constant that depends on the plan alone: (options,).
+
+        Args:
+            widths: the plan, (free groups,).
+            group: its number among the free groups.
+            options: its widths to try.
+        """
+
+    @property
+    def neighbours(self) -> tuple[frozenset[int], ...]:
+        """Per free group those whose widths decide with it over some term, itself among them."""
 
 
 class Cost(Protocol):

@@ -20,6 +20,19 @@ class TensorSpec:
     dtype: str
 
 
+@dataclass(frozen=True)
+class NodeTime:
+    """What one inference spends in one node of what the runtime made of a file, by its own profiler."""
+
+    name: str
+    operator: str
+    """As the runtime calls it, which may have fused operators of the file and put in some of its own."""
+    ms: float
+    bytes_moved: int
+    place: int | None
+    """Of the operator of the file that it stands for; None: the runtime put it in."""
+
+
 class Session(Protocol):
     """A loaded file, ready to run."""
 
@@ -35,6 +48,14 @@ class Session(Protocol):
 
         Outputs are among them, inputs and constants are not. Empty where the runtime shows none. Whatever optimises
         or delegates is off, so that these are not always the very numbers of `run`.
+
+        Raises MissingDependency where this needs a package more than `run` does.
+        """
+
+    def profile(self, *arrays: np.ndarray, runs: int) -> tuple[NodeTime, ...]:
+        """What every node takes, in the order in which they run: the median over so many inferences.
+
+        Empty where the runtime has no profiler.
 
         Raises MissingDependency where this needs a package more than `run` does.
         """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from deploy_prune import __version__
 from deploy_prune.errors import InputError, MissingDependency
-from deploy_prune.runtimes import TensorSpec
+from deploy_prune.runtimes import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +77,11 @@ class CoreMLSession:
     def layers(self, *arrays: np.ndarray) -> Mapping[str, np.ndarray]:
         """What every operator of the program gives in one evaluation; the same numbers as those of `run`."""
         return self._evaluator.layers(arrays)
+
+    def profile(self, *arrays: np.ndarray, runs: int) -> tuple[NodeTime, ...]:
+        """None: times taken here would say nothing."""
+        del arrays, runs
+        return ()
 
     def resize(self, batch: int) -> None:
         """Nothing to prepare.

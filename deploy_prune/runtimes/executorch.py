@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from deploy_prune.container.pte import check_head
 from deploy_prune.errors import InputError, MissingDependency, Unavailable
 from deploy_prune.hush import hushed
-from deploy_prune.runtimes import TensorSpec
+from deploy_prune.runtimes import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,6 +103,11 @@ class ExecuTorchSession:
         """None: what XNNPACK took is one operator to ExecuTorch, and the file has no names for the rest."""
         del arrays
         return {}
+
+    def profile(self, *arrays: np.ndarray, runs: int) -> tuple[NodeTime, ...]:
+        """None: ExecuTorch's bindings have no profiler."""
+        del arrays, runs
+        return ()
 
     def resize(self, batch: int) -> None:
         """Nothing to prepare: a .pte file runs at the size that it was exported for.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from deploy_prune.errors import InputError, MissingDependency
 from deploy_prune.hush import hushed
-from deploy_prune.runtimes import TensorSpec
+from deploy_prune.runtimes import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,6 +97,11 @@ class LiteRTSession:
                 key = name if name and name not in found else f"{name}#{index}"
                 found[key] = self._interpreter.get_tensor(index)
         return found
+
+    def profile(self, *arrays: np.ndarray, runs: int) -> tuple[NodeTime, ...]:
+        """None: LiteRT's Python package has no profiler."""
+        del arrays, runs
+        return ()
 
     def resize(self, batch: int) -> None:
         """Prepare for another batch size.

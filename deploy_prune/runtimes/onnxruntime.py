@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from deploy_prune.errors import InputError, MissingDependency
 from deploy_prune.hush import hushed
-from deploy_prune.runtimes import TensorSpec
+from deploy_prune.runtimes import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +29,10 @@ DTYPES = {
 }
 FATAL = 4
 """Log only what ends the process: the exception says the rest."""
+KERNEL = "_kernel_time"
+"""What the profiler's name of a node's computation ends with; there are others of the same node."""
+LEAD_IN = 3
+"""Inferences before the profiler's figures count: the first one allocates."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +63,16 @@ class OnnxRuntime:
         if not path.is_file():
             raise InputError(f"{path} is not a file", hint="check the path")
         onnxruntime = _package()
-        return OnnxRuntimeSession(_loaded(str(path), _options(onnxruntime, threads), path), path)
+        return OnnxRuntimeSession(_loaded(str(path), _options(onnxruntime, threads), path), path, threads)
 
 
 class OnnxRuntimeSession:
     """A loaded .onnx file."""
 
-    def __init__(self, session: Any, path: Path) -> None:
+    def __init__(self, session: Any, path: Path, threads: int) -> None:
         self._session = session
         self._path = path
+        self._threads = threads
         self._names = tuple(tensor.name for tensor in session.get_inputs())
 
     @property
@@ -96,6 +104,25 @@ class OnnxRuntimeSession:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         found = _loaded(content, options, self._path).run(names, dict(zip(self._names, arrays, strict=True)))
         return dict(zip(names, found, strict=True))
+
+    def profile(self, *arrays: np.ndarray, runs: int) -> tuple[NodeTime, ...]:
+        """What every node takes after all graph optimisations; what a node has fused is in its time.
+
+        Raises:
+            InputError: the file is no longer there, or damaged.
+            MissingDependency: the package onnx is not installed; to run a file takes onnxruntime alone.
+        """
+        graph = _model(self._path).graph
+        options = _options(_package(), self._threads)
+        options.enable_profiling = True
+        given = dict(zip(self._names, arrays, strict=True))
+        with tempfile.TemporaryDirectory() as folder:
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            session = _loaded(str(self._path), options, self._path)
+            for _ in range(LEAD_IN + runs):
+                session.run(None, given)
+            events = json.loads(Path(session.end_profiling()).read_text())
+        return tuple(_node_times(events, graph.node, LEAD_IN + runs))
 
     def resize(self, batch: int) -> None:
         """Nothing to prepare: ONNX Runtime takes any batch that the file allows.
@@ -133,20 +160,66 @@ def _with_all_outputs(path: Path) -> tuple[list[str], bytes]:
 
     Only their names are given: the runtime works out the types.
     """
+    model = _model(path)
+    nodes = (node for node in model.graph.node if node.op_type != "Constant")
+    names = [name for node in nodes for name in node.output if name]
+    known = {output.name for output in model.graph.output}
+    for name in names:
+        if name not in known:
+            model.graph.output.add(name=name)
+    return names, model.SerializeToString()
+
+
+def _model(path: Path) -> Any:
+    """The parsed file. Raises InputError, MissingDependency."""
     try:
         import onnx
     except ModuleNotFoundError as error:
         raise MissingDependency("onnx", "onnx") from error
     try:
-        model = onnx.load(str(path))
+        return onnx.load(str(path))
     # the file has been opened before: it is gone, or protobuf has an error of its own for what it now holds
     except Exception as error:
         raise InputError(f"cannot read {path} again: {error}", hint="export it again") from error
-    nodes = (node for node in model.graph.node if node.op_type != "Constant")
-    names = [name for node in nodes for name in node.output if name]
-    known = {output.name for output in model.graph.output}
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
-    return names, model.SerializeToString()
+
+
+def _node_times(events: Sequence[Mapping[str, Any]], nodes: Sequence[Any], inferences: int) -> Iterator[NodeTime]:
+    """What the profiler saw of each node, in the order in which they run."""
+    seen: dict[str, list[Mapping[str, Any]]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(KERNEL):
+            seen.setdefault(event["name"].removesuffix(KERNEL), []).append(event)
+    origins = _Origins(nodes)
+    for name, own in seen.items():
+        each_time = max(len(own) // inferences, 1)
+        durations_us = [event["dur"] for event in own[LEAD_IN * each_time :]] or [own[-1]["dur"]]
+        said = own[-1]["args"]
+        moved = sum(int(said.get(key, 0)) for key in ("activation_size", "parameter_size", "output_size"))
+        ms = median(durations_us) * each_time / 1e3
+        yield NodeTime(name, said["op_name"], ms, moved, origins.place(name, said["op_name"]))
+
+
+class _Origins:
+    """From a node that ONNX Runtime made back to the file's, by how it names them.
+
+    A node that it took over or fused others into keeps its name; one in its blocked layout is named after the last
+    tensor that it makes (`relu_nchwc`), which may be of an activation behind it; a fused Gemm is `fused NAME`.
+    """
+
+    def __init__(self, nodes: Sequence[Any]) -> None:
+        self._nodes = nodes
+        self._named = {node.name: place for place, node in enumerate(nodes) if node.name}
+        self._makers = {tensor: place for place, node in enumerate(nodes) for tensor in node.output}
+
+    def place(self, name: str, operator: str) -> int | None:
+        """Of the file's node; None: there is none."""
+        own = name.removeprefix("fused ").partition("/MatMulAddFusion")[0]
+        if own in self._named:
+            return self._named[own]
+        place = self._makers.get(name.removesuffix("_nchwc")) if name.endswith("_nchwc") else None
+        while place is not None and self._nodes[place].op_type != operator:
+            place = self._makers.get(next(iter(self._nodes[place].input), ""))
+        return place
 
 
 def _package() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -16,11 +17,11 @@ Captured = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short blocks without warming up: these tests look at what is said, not at the times."""
-    from deploy_prune import measure
+    """Short blocks without warming up, however noisy: these tests look at what is said, not at the times."""
+    from deploy_prune import bracketing, measure
 
-    monkeypatch.setattr(measure, "BLOCK_MS", 1.0)
-    monkeypatch.setattr(measure, "WARM_UP_BLOCKS", 1)
+    monkeypatch.setattr(measure, "PACE", bracketing.Pace(block_ms=1.0, drift=math.inf))
+    monkeypatch.setattr(bracketing, "WARM_UP_BLOCKS", 1)
 
 
 @pytest.mark.usefixtures("quick")
@@ -55,6 +56,18 @@ def test_with_json_a_run_gives_all_figures_and_what_was_skipped(
     assert found["dense.tflite"]["format_ratio"] is None
     assert [Path(each["path"]).name for each in printed["skipped"]] == ["dense.mlpackage", "pruned.mlpackage"]
     assert all("Apple" in each["reason"] for each in printed["skipped"])
+
+
+def test_a_machine_that_never_holds_still_is_exit_code_5(
+    tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """Stands for noise: no two readings are as close as is asked."""
+    from deploy_prune import bracketing, measure
+
+    monkeypatch.setattr(measure, "PACE", bracketing.Pace(block_ms=1.0, drift=-1.0, repeats=3))
+    assert __main__.run(["bench", str(tiny_onnx), str(tiny_onnx)]) == 5
+    said = capsys.readouterr().err
+    assert "4 of 4 blocks" in said and "deploy-prune doctor" in said
 
 
 def test_a_folder_that_is_no_run_is_exit_code_2(tmp_path: Path, capsys: Captured) -> None:

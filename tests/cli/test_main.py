@@ -128,9 +128,13 @@ def test_verbs_and_options_are_frozen() -> None:
     """Scripts rely on them. A change on purpose goes into options.json and the changelog."""
     group = typer.main.get_command(__main__.application())
     context = group.make_context("deploy-prune", ["doctor"])
+    commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    for name in __main__.GROUPS:
+        verbs = commands.pop(name)
+        commands |= {f"{name} {verb}": verbs.get_command(context, verb) for verb in verbs.list_commands(context)}
     found = {
         name: [" ".join([*parameter.opts, *parameter.secondary_opts]) for parameter in command.params]
-        for name, command in ((name, group.get_command(context, name)) for name in group.list_commands(context))
+        for name, command in commands.items()
     }
     assert found == OPTIONS
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ BUILT_ON_TORCH = {"executorch"}
 """Their vendor's package takes torch's tensors; importing the plugin still imports no torch."""
 SHOWS_NO_LAYERS = {"executorch"}
 """All that XNNPACK took is one operator to it."""
+HAS_A_PROFILER = {"onnxruntime"}
 pytestmark = pytest.mark.parametrize("name", RUNTIMES)
 
 
@@ -67,6 +69,20 @@ def test_the_layers_follow_the_input_and_hold_no_constants(runtime, file):
     assert list(one) == list(two)
     assert all(one[name].shape == two[name].shape and not np.array_equal(one[name], two[name]) for name in one)
     assert np.array_equal(session.run(_image(session))[0], before)
+
+
+def test_the_profile_names_what_runs_and_its_times_add_up_to_a_run(name, runtime, file):
+    session = runtime.open(file, threads=1)
+    nodes = session.profile(_image(session), runs=20)
+    assert bool(nodes) == (name in HAS_A_PROFILER)
+    if nodes:
+        started = time.perf_counter()
+        for _ in range(20):
+            session.run(_image(session))
+        run_ms = (time.perf_counter() - started) / 20 * 1e3
+        assert 0 < sum(node.ms for node in nodes) < 5 * run_ms
+        places = [node.place for node in nodes if node.place is not None]
+        assert places and len(places) == len(set(places)) and len({node.name for node in nodes}) == len(nodes)
 
 
 def test_the_input_is_described(runtime, file):

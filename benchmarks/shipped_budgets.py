@@ -1,0 +1,89 @@
+"""Whether `prune --budget X ms` ships a file that takes X ms: ten budgets over two networks, timed again afterwards.
+
+    python -m benchmarks.shipped_budgets [--table]
+
+Whole runs of the pipeline without training (weights are random: times do not depend on them) on the embedded digits;
+then the shipped file is timed once more against the dense one in a session of its own. A file meets its budget between
+0.93 and 1.03 of it, or below where the next stair lies above. Every budget is a file under `results/shipped_budgets/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.recording import write
+from benchmarks.subjects import STORE, cell, stored
+from deploy_prune.bracketing import Pace
+from deploy_prune.config import RunConfig
+from deploy_prune.latency.timing import timer
+from deploy_prune.pipeline import prune
+
+TABLE = "shipped_budgets"
+SHARES = (0.8, 0.7, 0.6, 0.5, 0.4)
+"""Of the dense network's milliseconds."""
+NETWORKS = {
+    "MobileNetV2-128": {"model": "torchvision:mobilenet_v2", "input_shape": (3, 128, 128)},
+    "ResNet-20": {"model": "resnet20", "input_shape": (3, 32, 32)},
+}
+PROMISED = (0.93, 1.03)
+PACE = Pace(blocks=12, block_ms=70.0, repeats=60)
+
+
+def main() -> int:
+    """Fill in the missing cells, then write the table; exits 1 where a budget is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--table", action="store_true", help="run nothing, write the table of the cells there are")
+    asked = parser.parse_args()
+    for name, settings in NETWORKS.items():
+        for share in () if asked.table else SHARES:
+            found = cell(TABLE, f"{name}-{share}", lambda s=settings, x=share: _cell(s, x))  # type: ignore[misc]
+            print(name, share, found["shipped_of_budget"], found["again_of_budget"], flush=True)
+    return _written()
+
+
+def _cell(settings: dict[str, Any], share: float) -> dict[str, Any]:
+    config = RunConfig(
+        **settings,
+        data="digits",
+        budget=f"latency={share}x",
+        finetune=None,
+        recalibrate_images=0,
+        targets=("tflite",),
+        store=STORE,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        summary = prune(config, run)
+        closing, shipped = summary.plan.closing, summary.shipped_ms
+        assert closing
+        assert shipped
+        dense, pruned = ((run / "export-1" / f"{name}.tflite").read_bytes() for name in ("dense", "pruned"))
+        with timer(dense, ".tflite", closing.target, pace=PACE, openings=3) as timed:
+            again = timed(pruned)
+    limit = closing.limit_ms
+    return {
+        "budget_ms": limit,
+        "reference_ms": closing.reference_ms,
+        "attempts": [vars(attempt) for attempt in closing.attempts],
+        "shipped_of_budget": shipped[0] / limit,
+        "again_of_budget": again.ratio * closing.reference_ms / limit,
+        "again_interval": [end * closing.reference_ms / limit for end in again.interval],
+        "macs": summary.cut.count.macs / summary.dense.count.macs,
+        "met": PROMISED[0] <= again.ratio * closing.reference_ms / limit <= PROMISED[1],
+    }
+
+
+def _written() -> int:
+    rows = {(name, share): stored(TABLE, f"{name}-{share}") for name in NETWORKS for share in SHARES}
+    found = [{"network": name, "share": share, **row} for (name, share), row in rows.items() if row]
+    result = {"promised": PROMISED, "met": sum(row["met"] for row in found), "rows": found}
+    print(write(TABLE, "python -m benchmarks.shipped_budgets", result, ("ai-edge-litert", "litert-torch", "torch")))
+    return int(not all(row["met"] for row in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""What stairs are worth: networks of equal MACs, once with free widths, in multiples of 8 and 16, and stair-aware.
+
+    python -m benchmarks.stairs [--only NETWORK ...] [--table]
+
+Same scores (`magnitude` on random weights), same allocator otherwise, MACs within 1 % of the target; every plan is
+really exported and timed bracketed against the dense network, twice. "saved" is the time of a plan / time of the
+stair-aware plan. Then the other way round: at the measured milliseconds of each plan, what the stair-aware plan keeps
+(MACs, and the sum of its units' rank percentiles), as a skeleton timed in the same session. The latency models are
+those of `benchmarks.prediction`. A minute a cell on two idle cores; every cell is a file under `results/stairs/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+from benchmarks.recording import write
+from benchmarks.subjects import RUNTIMES, STORE, SUBJECTS, Traced, cell, files, stored
+from deploy_prune import plugins
+from deploy_prune.allocate import Limits, allocate, at_equal
+from deploy_prune.errors import BudgetError
+from deploy_prune.latency.model import LatencyCost, LatencyModel
+from deploy_prune.latency.profiling import Place, profiled
+from deploy_prune.latency.store import opened
+from deploy_prune.latency.timing import timer
+from deploy_prune.methods import Study
+from deploy_prune.values import ChannelGraph, Scores
+
+TABLE = "stairs"
+SHARES = (0.7, 0.5, 0.35)
+WITHIN = 0.01
+ARMS = {"free": 1, "multiples of 8": 8, "multiples of 16": 16}
+STAIRS = "stair-aware"
+
+
+def main() -> int:
+    """Fill in the missing cells, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", default=list(SUBJECTS), choices=list(SUBJECTS), metavar="NETWORK")
+    parser.add_argument("--table", action="store_true", help="time nothing, write the table of the cells there are")
+    asked = parser.parse_args()
+    for runtime in () if asked.table else RUNTIMES:
+        for name in asked.only:
+            traced = Traced.of(SUBJECTS[name])
+            scores = plugins.build("methods", "magnitude").score(Study(traced.network, traced.graph, None, 0))
+            with opened(STORE) as store:
+                model = profiled(traced.network, traced.graph, Place(runtime), store)
+            for share in SHARES:
+                what = (traced, scores, model)
+                found = cell(TABLE, _key(name, runtime, share), lambda w=what, x=share: _cell(w, x))  # type: ignore[misc]
+                print(name, runtime, share, {arm: row.get("saved") for arm, row in found["arms"].items()}, flush=True)
+    return _written()
+
+
+def _key(name: str, runtime: str, share: float) -> str:
+    return f"{name}-{runtime}-{share}"
+
+
+def _cell(what: tuple[Traced, Scores, LatencyModel], share: float) -> dict[str, Any]:
+    traced, scores, model = what
+    cost, target = LatencyCost.of(model, traced.graph), share * float(traced.macs(traced.dense))
+    plans: dict[str, np.ndarray] = {}
+    reasons: dict[str, str] = {}
+    for arm in (*ARMS, STAIRS):
+        try:
+            widths = _widths(traced, scores, cost, arm, target)
+        except BudgetError as error:
+            reasons[arm] = error.message
+            continue
+        plans[arm] = np.array([widths[group.name] for group in traced.graph.free])
+        if abs(traced.share(plans[arm]) / share - 1) > WITHIN:
+            reasons[arm] = f"unreachable within 1 %: the closest has {traced.share(plans.pop(arm)):.3f}x"
+    return {"arms": {**_timed(plans, what), **{arm: {"reason": why} for arm, why in reasons.items()}}}
+
+
+def _widths(traced: Traced, scores: Scores, cost: LatencyCost, arm: str, target: float) -> Any:
+    if arm == STAIRS:
+        return at_equal(traced.graph, scores, cost, (traced.macs, target), Limits(), tolerance=WITHIN)
+    return allocate(traced.graph, scores, traced.macs, target, Limits(multiple=ARMS[arm]))
+
+
+def _timed(plans: dict[str, np.ndarray], what: tuple[Traced, Scores, LatencyModel]) -> dict[str, Any]:
+    """Every plan's file twice in one session, then the stair-aware plan at its milliseconds."""
+    traced, scores, model = what
+    cost = LatencyCost.of(model, traced.graph)
+    place = Place(model.target.runtime, threads=model.target.threads)
+    dense, *real = files([traced.network, *(traced.cut(plan) for plan in plans.values())], place)
+    template = plugins.build("skeletons", model.profile.drawing.format).read(dense)
+    lines = np.array(model.profile.drawing.lines)
+    suffix = plugins.load("skeletons", model.profile.drawing.format).suffix
+    rows: dict[str, Any] = {}
+    with timer(dense, suffix, model.target) as timed:
+        twice = [[timed(content).ratio for content in real] for _ in range(2)]
+        for arm, ratios in zip(plans, zip(*twice, strict=True), strict=True):
+            ratio = float(np.sqrt(np.prod(ratios)))
+            rows[arm] = {
+                "macs": traced.share(plans[arm]),
+                "rank": total_rank(traced.graph, scores, plans[arm]),
+                "measured": list(ratios),
+                "predicted": float(model.ratio(cost.whole(plans[arm]))),
+            }
+            if arm != STAIRS:
+                rows[arm]["at equal ms"] = _at_equal_ms(
+                    ratio, what, lambda w: timed(template.resized(lines[:, 0] + lines[:, 1:] @ cost.whole(w))).ratio
+                )
+    if STAIRS in rows:
+        fastest = float(np.sqrt(np.prod(rows[STAIRS]["measured"])))
+        for row in rows.values():
+            row["saved"] = float(np.sqrt(np.prod(row["measured"]))) / fastest
+    return rows
+
+
+def total_rank(graph: ChannelGraph, scores: Scores, widths: np.ndarray) -> float:
+    """Sum of the kept units' rank percentiles over the whole network, as a share of all."""
+    percentiles = rankdata(np.concatenate([scores.by_group[group.name] for group in graph.free]))
+    parts = np.split(percentiles, np.cumsum([group.width for group in graph.free])[:-1])
+    kept = sum(np.sort(part)[::-1][:width].sum() for part, width in zip(parts, widths, strict=True))
+    return float(kept / percentiles.sum())
+
+
+def _at_equal_ms(ratio: float, what: tuple[Traced, Scores, LatencyModel], timed: Any) -> dict[str, Any]:
+    traced, scores, model = what
+    cost = LatencyCost.of(model, traced.graph)
+    try:
+        widths = allocate(traced.graph, scores, cost, ratio * model.profile.reference_ms, Limits())
+    except BudgetError as error:
+        return {"reason": error.message}
+    plan = np.array([widths[group.name] for group in traced.graph.free])
+    return {
+        "macs": traced.share(plan),
+        "rank": total_rank(traced.graph, scores, plan),
+        "predicted": float(model.ratio(cost.whole(plan))),
+        "measured": timed(plan),
+    }
+
+
+def _written() -> int:
+    keys = [(name, runtime, share) for runtime in RUNTIMES for name in SUBJECTS for share in SHARES]
+    rows = [
+        {"network": key[0], "runtime": key[1], "share": key[2], **found}
+        for key in keys
+        if (found := stored(TABLE, _key(*key)))
+    ]
+    packages = ("ai-edge-litert", "onnxruntime", "litert-torch", "torch")
+    print(write(TABLE, "python -m benchmarks.stairs", {"within": WITHIN, "rows": rows}, packages))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""`deploy-prune explain`: why a file is (or is not) faster than the one it was cut from, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy_prune.cli.options import Json
+from deploy_prune.cli.output import error_record, progress, show_json, show_table
+from deploy_prune.errors import NoSpeedUp
+
+if TYPE_CHECKING:
+    from deploy_prune.causes import LayerPair, Part
+    from deploy_prune.explaining import Explanation
+
+Before = Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or the file to compare with.")]
+After = Annotated[
+    Path | None, typer.Argument(metavar="FILE", help="The file to explain, of the same format.", show_default=False)
+]
+Count = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads of the runtime.")]
+All = Annotated[bool, typer.Option("--all", help="Every layer, not the 25 that lost the most time.")]
+
+SHOWN = 25
+COLUMNS = ("layer", "operator", "channels", "ms before", "ms after", "ms lost", "to")
+
+
+def explain(before: Before, after: After = None, threads: Count = 1, every: All = False, as_json: Json = False) -> int:
+    """Say why a pruned file is as fast as it is.
+
+    Two files of one format, or the dense and the pruned file of every format of a run: both are timed, whole and layer
+    by layer. "ms lost" is what a layer takes above its time before times the whole network's ratio of multiply-adds.
+    Exit code 6: a file is not faster.
+    """
+    from deploy_prune.explaining import explain as compare_layers
+    from deploy_prune.explaining import judge
+
+    with progress(as_json=as_json) as told:
+        explanations = compare_layers(before, after, threads=threads, progress=told)
+    if not as_json:
+        for explanation in explanations:
+            show_explanation(explanation, every=every)
+        judge(explanations)
+        return 0
+    try:
+        judge(explanations)
+    except NoSpeedUp as verdict:
+        # Both are one object: stdout holds one JSON document, whatever the outcome.
+        show_json(explanations=explanations, error=error_record(verdict))
+        return verdict.exit_code
+    show_json(explanations=explanations)
+    return 0
+
+
+def show_explanation(explanation: Explanation, *, every: bool) -> None:
+    """The layers that lost the most, what there is to say of the whole, and the sentence."""
+    pairs = sorted(explanation.layers, key=lambda pair: -pair.lost_ms)
+    shown = pairs if every else pairs[:SHOWN]
+    show_table(f"{explanation.before} -> {explanation.after}", COLUMNS, [_row(pair) for pair in shown])
+    if left := len(pairs) - len(shown):
+        typer.echo(f"{left} more layers with --all.")
+    show_table("Of the whole file", ("", "is"), _facts(explanation))
+    typer.echo(f"{explanation.sentence}.\n")
+
+
+def _row(pair: LayerPair) -> tuple[str, ...]:
+    named = pair.after or pair.before
+    assert named is not None
+    run_as = dict.fromkeys(layer.run_as for layer in (pair.before, pair.after) if layer)
+    ways = dict.fromkeys(
+        f"{layer.channels_in} > {layer.channels_out}"
+        for layer in (pair.before, pair.after)
+        if layer and layer.channels_out
+    )
+    worst = max(pair.losses, key=lambda loss: loss.ms)
+    return (
+        _plain(named.name),
+        f"{' -> '.join(run_as)} ({named.kind})",
+        ", now ".join(ways),
+        f"{pair.before.ms:.3f}" if pair.before else "-",
+        f"{pair.after.ms:.3f}" if pair.after else "-",
+        f"{pair.lost_ms:.3f}",
+        worst.cause if worst.ms > 0 else "",
+    )
+
+
+def _facts(explanation: Explanation) -> list[tuple[str, str]]:
+    target, (low, high) = explanation.target, explanation.interval
+    appeared = [f"{each.operator} {each.before} -> {each.after}" for each in explanation.appeared]
+    off = [f"{each.channels} -> {each.edge}" for each in explanation.off_stair]
+    share = sum(each.share for each in explanation.off_stair)
+    return [
+        ("runtime", f"{target.runtime} {target.runtime_version}, threads: {target.threads}"),
+        ("ms before, after", f"{explanation.before_ms:.3f}, {explanation.after_ms:.3f}"),
+        ("time after / before", f"{explanation.ratio:.3f} [{low:.3f}, {high:.3f}]"),
+        ("multiply-adds after / before", f"{explanation.macs_ratio:.3f}"),
+        ("operators that appeared", ", ".join(map(_plain, appeared)) or "none"),
+        ("off-stair", f"{len(off)} layers with {share:.1%} of the time: {_some(off)}" if off else "none"),
+        ("memory-bound", _shares(explanation.memory_bound_before, explanation.memory_bound_after)),
+        ("not delegated", _shares(explanation.not_delegated_before, explanation.not_delegated_after)),
+        ("times of layers", explanation.source),
+        ("without a time", ", ".join(map(_plain, explanation.not_timed)) or "none"),
+    ]
+
+
+def _shares(before: Part, after: Part) -> str:
+    return f"{before.share:.1%} of the time before, {after.share:.1%} after ({len(after.layers)} layers)"
+
+
+def _some(texts: Sequence[str]) -> str:
+    distinct = list(dict.fromkeys(texts))
+    return ", ".join(distinct[:8]) + (", ..." if len(distinct) > 8 else "")
+
+
+def _plain(text: str) -> str:
+    """Words that a file chose: none of them may steer the terminal."""
+    return "".join(each if each.isprintable() else "?" for each in text)

@@ -1,0 +1,181 @@
+"""`deploy-prune latency`: what the store of latency tables holds, a layer's staircase, and tables as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy_prune.cli import options as flags
+from deploy_prune.cli.output import progress, show_json, show_table
+from deploy_prune.cli.profile import Threads, one_of
+
+if TYPE_CHECKING:
+    from deploy_prune.latency.profile import Profile
+    from deploy_prune.latency.staircase import Staircase
+    from deploy_prune.plots import Plot
+    from deploy_prune.values import Network
+
+Layer = Annotated[str | None, typer.Argument(metavar="LAYER", help="None: list them.", show_default=False)]
+Png = Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw it as a PNG file.")]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Draw it as an HTML page.")]
+Table = Annotated[Path, typer.Argument(metavar="FILE", help="A latency table as JSON.")]
+Called = Annotated[str | None, typer.Option("--device", help="What to call the device; else as the file does.")]
+
+
+def list_tables(store: flags.StoreFile = None, as_json: flags.Json = False) -> None:
+    """List the networks and targets that were measured."""
+    from deploy_prune.latency.store import opened
+
+    with opened(store) as table:
+        found = [(profile, len(table.whole(profile).samples)) for profile in table.profiles()]
+    if as_json:
+        show_json(tables=[_line(profile, samples) for profile, samples in found])
+        return
+    columns = ("network", "device", "runtime", "threads", "dense ms", "samples", "whole")
+    show_table("Latency tables", columns, [tuple(map(str, _line(*each).values())) for each in found])
+
+
+def _line(profile: Profile, samples: int) -> dict[str, object]:
+    target = profile.target
+    return {
+        "network": f"{profile.address} ({profile.network[:8]})",
+        "device": target.device,
+        "runtime": f"{target.runtime} {target.runtime_version}",
+        "threads": target.threads,
+        "dense_ms": f"{profile.reference_ms:.3f}",
+        "samples": samples,
+        "complete": "yes" if profile.complete else "no",
+    }
+
+
+def show(
+    model: flags.Model,
+    layer: Layer = None,
+    runtime: flags.Runtime = "litert",
+    device: flags.Device = "local",
+    threads: Threads = "1",
+    classes: flags.Classes = None,
+    input_shape: flags.InputShape = None,
+    option: flags.ModelOptions = None,
+    png: Png = None,
+    html: Html = None,
+    store: flags.StoreFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Draw how long a layer takes at every width.
+
+    On this machine the layer is measured as a file of its own (and kept); of other devices what their table says.
+    """
+    shape, options, counts = (
+        flags.image_shape(input_shape),
+        flags.model_options(option),
+        flags.integers("--threads", threads),
+    )
+    assert counts
+    from deploy_prune.latency.profiling import Place
+    from deploy_prune.latency.staircase import of_network
+    from deploy_prune.latency.store import opened
+    from deploy_prune.plots import drawn, save
+    from deploy_prune.shipping import Order, open_network
+
+    network = open_network(Order(model, classes=classes, input_shape=shape, options=options))
+    place = Place(runtime, device, one_of(counts))
+    with progress(as_json=as_json) as told, opened(store, make=False) as table:
+        if layer is None:
+            _show_layers(network, place, table, as_json=as_json)
+            return
+        found = of_network(network, layer, place, table, progress=told)
+    plot = _plot(found)
+    for path in (png, html):
+        if path is not None:
+            save(plot, path)
+    if as_json:
+        show_json(staircase=found)
+    else:
+        typer.echo(drawn(plot))
+
+
+def _show_layers(network: Network, place: object, table: object, *, as_json: bool) -> None:
+    from deploy_prune.latency.staircase import layers_of_network
+
+    found = layers_of_network(network, place, table)  # type: ignore[arg-type]
+    if as_json:
+        show_json(layers=found)
+    else:
+        rows = [(each.name, each.kind, str(each.channels)) for each in found]
+        show_table("Layers whose channels can be cut", ("layer", "kind", "channels"), rows)
+
+
+def _plot(found: Staircase) -> Plot:
+    from deploy_prune.plots import Plot, series
+
+    measured = series("measured alone, scaled", [(step.channels, step.measured_ms) for step in found.steps])
+    predicted = series("latency model", [(step.channels, step.predicted_ms) for step in found.steps], steps=True)
+    lines = (measured, predicted) if measured.x else (predicted,)
+    return Plot(f"{found.layer} ({found.kind})", f"channels of {found.group}", "ms", lines)
+
+
+def export_table(
+    model: flags.Model,
+    file: Table,
+    runtime: flags.Runtime = "litert",
+    device: flags.Device = "local",
+    threads: Threads = "1",
+    classes: flags.Classes = None,
+    input_shape: flags.InputShape = None,
+    option: flags.ModelOptions = None,
+    store: flags.StoreFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Write a network's latency table as one JSON file, to plan with elsewhere."""
+    shape, options, counts = (
+        flags.image_shape(input_shape),
+        flags.model_options(option),
+        flags.integers("--threads", threads),
+    )
+    assert counts
+    from deploy_prune.latency.profiling import Place, stored_profile
+    from deploy_prune.latency.sharing import exported
+    from deploy_prune.latency.store import opened
+    from deploy_prune.shipping import Order, open_network
+    from deploy_prune.soundness import settle
+
+    network = open_network(Order(model, classes=classes, input_shape=shape, options=options))
+    with opened(store, make=False) as table:
+        profile = stored_profile(settle(network), Place(runtime, device, one_of(counts)), table)
+        exported(profile, file)
+    if as_json:
+        show_json(file=str(file), samples=len(profile.samples))
+    else:
+        typer.echo(f"{len(profile.samples)} samples of {profile.address} in {file}")
+
+
+def import_table(
+    file: Table, device: Called = None, store: flags.StoreFile = None, as_json: flags.Json = False
+) -> None:
+    """Take a latency table from a file, such as one that was measured on a phone.
+
+    It takes the place of the table of the same network on the same target.
+    """
+    from deploy_prune.latency.sharing import imported
+    from deploy_prune.latency.store import opened
+
+    with opened(store) as table:
+        profile = imported(file, table, device=device)
+    if as_json:
+        show_json(network=profile.address, target=profile.target, samples=len(profile.samples))
+    else:
+        target = profile.target
+        typer.echo(f"{profile.address} on {target.device}, {target.runtime} {target.runtime_version}: "
+                   f"{len(profile.samples)} samples; plan with --device '{target.device}'")  # fmt: skip
+
+
+VERBS: dict[str, Callable[..., int | None]] = {
+    "list": list_tables,
+    "show": show,
+    "export": export_table,
+    "import": import_table,
+}

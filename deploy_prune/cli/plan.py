@@ -1,0 +1,112 @@
+"""`deploy-prune plan`: which milliseconds are within reach, and what each budget would keep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy_prune.cli.options import (
+    Classes,
+    Device,
+    InputShape,
+    Json,
+    Model,
+    ModelOptions,
+    Runtime,
+    StoreFile,
+    Weights,
+    image_shape,
+    integers,
+    model_options,
+    name_list,
+)
+from deploy_prune.cli.output import progress, show_json, show_table
+from deploy_prune.cli.profile import Threads, one_of
+
+if TYPE_CHECKING:
+    from deploy_prune.planning import Option, Outlook, SmallerInput
+
+Budgets = Annotated[str | None, typer.Option("--budget", metavar="MS,...", help="Budgets, such as 8ms,6ms or 0.5x.")]
+Method = Annotated[str, typer.Option("--method", help="Whose scores decide the widths: uniform, magnitude, random.")]
+Multiple = Annotated[int, typer.Option("--multiple", min=1, help="Widths are multiples of this; 1: stairs decide.")]
+Scope = Annotated[str, typer.Option("--scope", help="full, or inner: keep the residual stream whole.")]
+Widths = Annotated[bool, typer.Option("--widths", help="Show the channels of every group too.")]
+
+
+def plan(
+    model: Model,
+    runtime: Runtime = "litert",
+    device: Device = "local",
+    threads: Threads = "1",
+    budget: Budgets = None,
+    method: Method = "uniform",
+    multiple: Multiple = 1,
+    scope: Scope = "full",
+    weights: Weights = None,
+    classes: Classes = None,
+    input_shape: InputShape = None,
+    option: ModelOptions = None,
+    widths: Widths = False,
+    store: StoreFile = None,
+    as_json: Json = False,
+) -> None:
+    """Show which milliseconds are within reach, before any training.
+
+    The first time a network is planned for a target it is profiled, which takes minutes; after that, seconds.
+    """
+    shape, options, counts = image_shape(input_shape), model_options(option), integers("--threads", threads)
+    budgets = name_list(budget) or ()
+    assert counts
+    from deploy_prune.allocate import Limits
+    from deploy_prune.latency.profiling import Place
+    from deploy_prune.latency.store import opened
+    from deploy_prune.planning import Wish, outlook
+    from deploy_prune.shipping import Order, open_network
+
+    network = open_network(Order(model, weights=weights, classes=classes, input_shape=shape, options=options))
+    place = Place(runtime, device, one_of(counts))
+    wish = Wish(budgets, method, Limits(multiple=multiple, scope=scope))
+    with progress(as_json=as_json) as told, opened(store) as table:
+        found = outlook(network, place, table, wish, progress=told)
+    if as_json:
+        show_json(outlook=found)
+    else:
+        show_outlook(found, widths=widths)
+
+
+def show_outlook(found: Outlook, *, widths: bool = False) -> None:
+    """The reachable range, then a row per budget and per smaller input."""
+    target = found.target
+    where = f"{target.runtime} {target.runtime_version}, {target.threads} threads, {target.device}"
+    rows = [
+        ("dense network", f"{found.dense_ms:.3f} ms"),
+        ("smallest within reach", f"{found.least_ms:.3f} ms ({found.least_ms / found.dense_ms:.3f}x)"),
+        ("mean error of the model", f"{found.error.mean:.1%} ({found.error.samples} plans timed)"),
+    ]
+    show_table(f"{found.address} on {where}", ("", "is"), rows)
+    columns = ("budget", "predicted ms [95 %]", "time / dense", "MACs", "parameters")
+    show_table("Budgets", columns, [_option(row) for row in found.options])
+    if found.inputs:
+        show_table(
+            "Or smaller images: the dense network, measured", ("input", "ms [95 %]", "time / dense"),
+            [_input(row, found.dense_ms) for row in found.inputs],
+        )  # fmt: skip
+    if widths:
+        groups = next((list(row.widths) for row in found.options), [])
+        cells = [(name, *(str(row.widths[name]) for row in found.options)) for name in groups]
+        show_table("Channels", ("group", *(row.budget for row in found.options)), cells)
+
+
+def _option(row: Option) -> tuple[str, ...]:
+    low, high = row.interval_ms
+    predicted = f"{row.predicted_ms:.3f} [{low:.3f}, {high:.3f}]"
+    return row.budget, predicted, f"{row.ratio:.3f}x", f"{row.macs_ratio:.3f}x", f"{row.params_ratio:.3f}x"
+
+
+def _input(row: SmallerInput, dense_ms: float) -> tuple[str, str, str]:
+    shape = "x".join(map(str, row.input_shape))
+    if row.measured_ms is None or row.interval_ms is None:
+        return shape, f"not measured: {row.reason}", "-"
+    low, high = row.interval_ms
+    return shape, f"{row.measured_ms:.3f} [{low:.3f}, {high:.3f}]", f"{row.measured_ms / dense_ms:.3f}x"

@@ -1,0 +1,117 @@
+"""`deploy-prune profile`: measure a network's milliseconds at many widths, once per target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy_prune.cli.options import (
+    Classes,
+    Device,
+    InputShape,
+    Json,
+    Model,
+    ModelOptions,
+    Runtime,
+    StoreFile,
+    image_shape,
+    integers,
+    model_options,
+)
+from deploy_prune.cli.output import progress, show_json, show_table
+from deploy_prune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from deploy_prune.latency.model import LatencyModel
+    from deploy_prune.latency.profiling import Effort
+
+Threads = Annotated[str, typer.Option("--threads", metavar="N", help="Threads that the runtime uses.")]
+Samples = Annotated[
+    int | None, typer.Option("--samples", min=32, help="Plans to time at the most.", show_default=False)
+]
+
+
+def profile(
+    model: Model,
+    runtime: Runtime = "litert",
+    device: Device = "local",
+    threads: Threads = "1",
+    classes: Classes = None,
+    input_shape: InputShape = None,
+    option: ModelOptions = None,
+    samples: Samples = None,
+    store: StoreFile = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a network's milliseconds at many widths.
+
+    Converts it once, times it at widths of all kinds, and keeps every sample in the store: `plan` and budgets in
+    milliseconds are worked out from them. Killed, the same command goes on where it was.
+    """
+    shape, options, counts = image_shape(input_shape), model_options(option), integers("--threads", threads)
+    assert counts
+    from deploy_prune.latency.profiling import profile as measure
+    from deploy_prune.latency.store import usual_path
+    from deploy_prune.shipping import Order, open_network
+
+    if device != "local":
+        hint = "measure where it is, and `deploy-prune latency import` here"
+        raise ConfigError(f"device '{device}' is not here", hint=hint)
+    network = open_network(Order(model, classes=classes, input_shape=shape, options=options))
+    count, where = one_of(counts), store or usual_path()
+    with progress(as_json=as_json) as told:
+        found = measure(network, runtime=runtime, threads=count, store=where, effort=_effort(samples), progress=told)
+    if as_json:
+        show_json(store=str(where), **summary(found))
+    else:
+        show_model(found, where)
+
+
+def one_of(counts: tuple[int, ...]) -> int:
+    """The one thread count that a latency table is of.
+
+    Raises:
+        ConfigError: there are several.
+    """
+    if len(counts) != 1:
+        raise ConfigError("milliseconds are of one thread count", hint="give one: --threads 1")
+    return counts[0]
+
+
+def _effort(samples: int | None) -> Effort:
+    from dataclasses import replace
+
+    from deploy_prune.latency.profiling import EFFORT
+
+    return EFFORT if samples is None else replace(EFFORT, first=min(EFFORT.first, samples), most=samples)
+
+
+def summary(model: LatencyModel) -> dict[str, object]:
+    """What scripts read of a latency model."""
+    profile = model.profile
+    return {
+        "network": profile.address,
+        "target": profile.target,
+        "reference_ms": profile.reference_ms,
+        "samples": len(profile.samples),
+        "error": model.error,
+    }
+
+
+def show_model(model: LatencyModel, where: Path) -> None:
+    """What was measured, and how far predictions may be off."""
+    profile, error = model.profile, model.error
+    target = profile.target
+    rows = [
+        ("device", target.device),
+        ("runtime", f"{target.runtime} {target.runtime_version}, {target.threads} threads, {target.precision}"),
+        ("dense network", f"{profile.reference_ms:.3f} ms"),
+        ("plans timed", str(error.samples)),
+        ("mean error of plans left out", f"{error.mean:.1%}"),
+        ("95 % of them within", f"{error.p95:.1%}"),
+        ("rank correlation", f"{error.spearman:.3f}"),
+        ("store", str(where)),
+    ]
+    show_table(f"Milliseconds of {profile.address}", ("", "is"), rows)

@@ -1,0 +1,126 @@
+"""Closes the loop on the real file: a plan for a budget in milliseconds is exported and timed before it is trained.
+
+A plan whose file misses the budget teaches the latency model, and the next plan aims that much higher or lower.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deploy_prune import plugins
+from deploy_prune.bracketing import Pace
+from deploy_prune.errors import BudgetError, ExportFailed
+from deploy_prune.exporting import export
+from deploy_prune.latency.model import LatencyCost
+from deploy_prune.latency.profile import Sample
+from deploy_prune.latency.profiling import format_of
+from deploy_prune.latency.store import Store
+from deploy_prune.latency.timing import timer
+from deploy_prune.results import Attempt, Closing
+from deploy_prune.surgery import cut
+from deploy_prune.values import ChannelGraph, Comparison, Interval, Network, Progress, quiet
+
+Keep = Mapping[str, tuple[int, ...]]
+
+ATTEMPTS = 4
+AIM = 0.98
+"""Of the budget: the middle of what is accepted."""
+ACCEPTED = (0.94, 1.02)
+"""Of the budget, what the real file may take. A little narrower than what is promised: it will be timed again."""
+PACE = Pace(blocks=8, block_ms=40.0, repeats=40)
+OPENINGS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A plan, and what the latency model said of it."""
+
+    graph: ChannelGraph
+    keep: Keep
+    cost: LatencyCost
+
+    @property
+    def widths(self) -> np.ndarray:
+        """Of the graph's free groups."""
+        return np.array([len(self.keep.get(group.name, range(group.width))) for group in self.graph.free])
+
+
+def closed(
+    network: Network,
+    limit_ms: float,
+    choose: Callable[[float], Chosen],
+    store: Store,
+    *,
+    progress: Progress = quiet,
+) -> tuple[Chosen, Closing]:
+    """The plan whose real file meets the budget, or comes closest; and how it was found.
+
+    Args:
+        network: the dense one.
+        limit_ms: the budget.
+        choose: the plan for a limit in milliseconds, by the latency model that the store holds then.
+        store: is taught what the real files take.
+        progress: told after each attempt.
+
+    Raises:
+        ExportFailed: a network cannot be exported.
+        Inconclusive: the machine is too noisy.
+    """
+    chosen = choose(AIM * limit_ms)
+    target, runtime = chosen.cost.model.target, chosen.cost.model.target.runtime
+    format_ = plugins.load("skeletons", format_of(runtime))
+    attempts: list[tuple[Chosen, Attempt]] = []
+    with timer(_file(network, format_.exporter), format_.suffix, target, pace=PACE, openings=OPENINGS) as timed:
+        aim_ms = AIM * limit_ms
+        while True:
+            found = timed(_file(cut(network, chosen.graph, chosen.keep), format_.exporter))
+            attempts.append((chosen, _attempt(chosen, aim_ms, found)))
+            _teach(store, chosen, found)
+            progress("plan on the real file", len(attempts), ATTEMPTS, f"{attempts[-1][1].measured_ms:.2f} ms")
+            if _met(attempts[-1][1], limit_ms) or len(attempts) == ATTEMPTS:
+                break
+            aim_ms = min(aim_ms * AIM * limit_ms / attempts[-1][1].measured_ms, 2 * limit_ms)
+            try:
+                chosen = choose(aim_ms)
+            except BudgetError:
+                break  # the model knows no plan there
+            if any(np.array_equal(chosen.widths, before.widths) for before, _ in attempts):
+                break  # the next stair lies beyond the budget
+    best, _ = min(attempts, key=lambda each: _miss(each[1], limit_ms))
+    tried = tuple(attempt for _, attempt in attempts)
+    shipped = next(place for place, (each, _) in enumerate(attempts) if each is best)
+    return best, Closing(target, limit_ms, best.cost.model.profile.reference_ms, tried, shipped)
+
+
+def _attempt(chosen: Chosen, aim_ms: float, found: Comparison) -> Attempt:
+    reference_ms = chosen.cost.model.profile.reference_ms
+    interval: Interval = (found.interval[0] * reference_ms, found.interval[1] * reference_ms)
+    return Attempt(aim_ms, float(chosen.cost(chosen.widths)), found.ratio * reference_ms, interval)
+
+
+def _met(attempt: Attempt, limit_ms: float) -> bool:
+    return ACCEPTED[0] * limit_ms <= attempt.measured_ms <= ACCEPTED[1] * limit_ms
+
+
+def _miss(attempt: Attempt, limit_ms: float) -> tuple[bool, float]:
+    """Above the budget is worse than any distance below it."""
+    over = attempt.measured_ms > ACCEPTED[1] * limit_ms
+    return over, abs(attempt.measured_ms - AIM * limit_ms)
+
+
+def _teach(store: Store, chosen: Chosen, found: Comparison) -> None:
+    widths = tuple(map(int, chosen.cost.whole(chosen.widths)))
+    store.add(chosen.cost.model.profile, Sample(widths, found.ratio, found.interval, comparison=found))
+
+
+def _file(network: Network, exporter: str) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
+        (row,) = export(network, (exporter,), Path(folder))
+        if row.status == "failed" or row.artifact is None:
+            raise ExportFailed(f"the plan's network cannot be shipped as {exporter}: {row.reason}")
+        return Path(row.artifact.path).read_bytes()

@@ -1,0 +1,173 @@
+"""Which numbers of an exported file follow which widths: found by comparing the dense file with files of other widths.
+
+Every size in a file is linear in the widths of the channel groups. Which line it is shows when the same converter
+writes the network again at widths that no two groups share: the change of a number names its group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deploy_prune.errors import ExportFailed
+from deploy_prune.values import ChannelGraph
+
+TRIES = 200
+MOST_PROBES = 4
+MOST_POSITIONS = 4096
+"""The largest number of positions that a flattened channel may stand for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Numbers that are linear in the widths of the free groups."""
+
+    rows: np.ndarray
+    """int64, (numbers, 1 + free groups): a constant, then what each unit kept adds."""
+
+    def at(self, widths: np.ndarray) -> np.ndarray:
+        """Widths (..., free groups) -> numbers (..., numbers)."""
+        widths = np.asarray(widths, dtype=np.int64)
+        found: np.ndarray = self.rows[:, 0] + widths @ self.rows[:, 1:].T
+        return found
+
+
+def known_lines(graph: ChannelGraph) -> Lines:
+    """Every size that occurs in the network: how long each axis of each tensor is, and each group's own channels."""
+    columns = {group.name: column for column, group in enumerate(graph.free, start=1)}
+    rows: dict[tuple[str, int], np.ndarray] = {}
+    own = np.zeros((len(graph.free), 1 + len(graph.free)), dtype=np.int64)
+    for group in graph.free:
+        own[columns[group.name] - 1, columns[group.name]] = group.channels_per_unit
+        for member in group.members:
+            key = (member.parameter, member.axis)
+            row = rows.setdefault(key, np.zeros(1 + len(graph.free), dtype=np.int64))
+            row[0] -= member.indices.size
+            row[columns[group.name]] += member.indices.shape[1]
+    for (parameter, axis), row in rows.items():
+        row[0] += graph.shapes[parameter][axis]
+    found = np.concatenate([own, *(row[None] for row in rows.values())])
+    single = 1 + np.flatnonzero([group.width == 1 for group in graph.free])  # which is never cut
+    found[:, 0] += found[:, single].sum(axis=1)
+    found[:, single] = 0
+    return Lines(np.unique(found, axis=0))
+
+
+def probing_widths(graph: ChannelGraph, *, seed: int = 0) -> np.ndarray:
+    """Plans at which no two of the network's sizes change alike: (probes, free groups), one probe where that does.
+
+    Where it can be had without one probe more, no size looks like a multiple of another either.
+
+    Raises:
+        ExportFailed: no such widths were found.
+    """
+    lines, dense = known_lines(graph), np.array([group.width for group in graph.free])
+    draw = np.random.default_rng(seed)
+    for probes in range(1, MOST_PROBES + 1):
+        told_apart: list[np.ndarray] = []
+        for _ in range(TRIES):
+            plans = np.stack([_distinct(dense, draw) for _ in range(probes)])
+            seen = lines.at(np.concatenate([dense[None], plans]))
+            if _all_differ(lines.rows.T, seen):
+                told_apart.append(plans)
+                if _all_differ(_reduced(lines.rows.T), _reduced(seen)):
+                    return plans
+        if told_apart:
+            return told_apart[0]
+    raise ExportFailed(
+        f"the {len(graph.free)} groups of channels are too narrow to be told apart",
+        hint="this network's milliseconds cannot be predicted; prune it by MACs",
+    )
+
+
+def _reduced(columns: np.ndarray) -> np.ndarray:
+    """Without what their entries have in common: alike for a size and its multiples, as flattening makes them."""
+    reduced: np.ndarray = columns // np.maximum(np.gcd.reduce(columns, axis=0), 1)
+    return reduced
+
+
+def _all_differ(columns: np.ndarray, seen: np.ndarray) -> bool:
+    """Whether sizes look different wherever their lines are."""
+    return len(np.unique(columns, axis=1).T) == len(np.unique(seen, axis=1).T)
+
+
+def _distinct(dense: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """Each group loses another number of units, as far as there are enough."""
+    widths, lost = dense.copy(), set()
+    for column in np.argsort(dense, kind="stable"):
+        able = np.arange(1, max(int(0.7 * dense[column]), min(dense[column], 2)))
+        fresh = np.array([each for each in able if int(each) not in lost])
+        if able.size:
+            chosen = int(draw.choice(fresh if fresh.size else able))
+            lost.add(chosen)
+            widths[column] -= chosen
+    return widths
+
+
+def solved(graph: ChannelGraph, plans: np.ndarray, numbers: np.ndarray) -> Lines:
+    """The line of each number of a file.
+
+    Args:
+        graph: the dense network's.
+        plans: widths of each file, (files, free groups), the dense one first.
+        numbers: those of each file, (files, numbers).
+
+    Raises:
+        ExportFailed: a number changes as no size of the network does.
+    """
+    known = _Known.of(graph, plans)
+    rows = np.zeros((numbers.shape[1], known.rows.shape[1]), dtype=np.int64)
+    rows[:, 0] = numbers[0]
+    cache: dict[tuple[int, ...], np.ndarray] = {}
+    for place in np.flatnonzero((numbers != numbers[0]).any(axis=0)):
+        column = tuple(numbers[:, place].tolist())
+        if column not in cache:
+            cache[column] = _line(column, known)
+        rows[place] = cache[column]
+    return Lines(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """The network's own sizes, to be found by what they are in the files, or by how they change between them."""
+
+    rows: np.ndarray
+    dense: np.ndarray
+    by_value: Mapping[tuple[int, ...], list[int]]
+    by_change: Mapping[tuple[int, ...], list[int]]
+
+    @staticmethod
+    def of(graph: ChannelGraph, plans: np.ndarray) -> _Known:
+        lines = known_lines(graph)
+        seen = lines.at(plans)
+        return _Known(lines.rows, seen[0], _places(seen.T), _places((seen - seen[0])[1:].T))
+
+
+def _places(columns: Iterable[np.ndarray]) -> Mapping[tuple[int, ...], list[int]]:
+    found: dict[tuple[int, ...], list[int]] = {}
+    for index, column in enumerate(columns):
+        found.setdefault(tuple(column.tolist()), []).append(index)
+    return found
+
+
+def _line(column: Sequence[int], known: _Known) -> np.ndarray:
+    """A size itself, a size times the positions of a flattened image, or a size and a constant beside it."""
+    for times in _divisors(int(np.gcd.reduce(column))):
+        if same := known.by_value.get(tuple(each // times for each in column)):
+            whole: np.ndarray = times * known.rows[same[0]]
+            return whole
+    shifted = known.by_change.get(tuple(each - column[0] for each in column[1:]), [])
+    if len(shifted) == 1:
+        row: np.ndarray = known.rows[shifted[0]].copy()
+        row[0] += column[0] - known.dense[shifted[0]]
+        return row
+    raise ExportFailed(
+        f"a size of the exported file ({', '.join(map(str, column))}) follows no group of channels",
+        hint="this network's milliseconds cannot be predicted; prune it by MACs",
+    )
+
+
+def _divisors(number: int) -> Iterable[int]:
+    return (times for times in range(1, min(number, MOST_POSITIONS) + 1) if number % times == 0)

@@ -1,0 +1,109 @@
+"""Draws lines of figures: in the terminal, as PNG (matplotlib), as an HTML page of its own (plotly)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy_prune.errors import ConfigError, MissingDependency
+from deploy_prune.records import write_atomic
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+ROWS = 12
+"""Lines of a drawing in the terminal."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series."""
+
+    name: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    steps: bool = False
+    """Drawn as a staircase."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Series over one axis."""
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: tuple[Line, ...]
+
+
+def save(plot: Plot, path: Path) -> None:
+    """Write a .png or .html file.
+
+    Raises:
+        ConfigError: another suffix.
+        MissingDependency: what draws it is not installed.
+        StorageError: the file system refuses.
+    """
+    if path.suffix not in WRITERS:
+        raise ConfigError(f"{path} is neither .png nor .html", hint="choose one of these endings")
+    write = WRITERS[path.suffix]
+    write_atomic(path, lambda temporary: write(plot, temporary))
+
+
+def _png(plot: Plot, path: Path) -> None:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise MissingDependency("matplotlib", "plots") from error
+    figure: Any = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    for line in plot.lines:
+        style = {"drawstyle": "steps-mid"} if line.steps else {"marker": ".", "linewidth": 0.8}
+        axes.plot(line.x, line.y, label=line.name, **style)
+    axes.set(title=plot.title, xlabel=plot.x_label, ylabel=plot.y_label)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(str(path))
+
+
+def _html(plot: Plot, path: Path) -> None:
+    try:
+        import plotly.graph_objects as go
+    except ModuleNotFoundError as error:
+        raise MissingDependency("plotly", "plots") from error
+    figure = go.Figure()
+    for line in plot.lines:
+        shape = {"shape": "hvh"} if line.steps else {}
+        figure.add_scatter(x=line.x, y=line.y, name=line.name, mode="lines+markers", line=shape)
+    figure.update_layout(title=plot.title, xaxis_title=plot.x_label, yaxis_title=plot.y_label)
+    figure.update_yaxes(rangemode="tozero")
+    path.write_text(figure.to_html(include_plotlyjs=True, full_html=True), encoding="utf-8")
+
+
+WRITERS: Mapping[str, Callable[[Plot, Path], None]] = {".png": _png, ".html": _html}
+
+
+def drawn(plot: Plot) -> str:
+    """The first line as columns of blocks, with the range of both axes."""
+    line = plot.lines[0]
+    top = max(line.y, default=0.0) or 1.0
+    levels = [round(value / top * ROWS * (len(BLOCKS) - 1)) for value in line.y]
+    rows = ["".join(_block(level - row * (len(BLOCKS) - 1)) for level in levels) for row in reversed(range(ROWS))]
+    left = [f"{top:.3g} {plot.y_label}", *[""] * (ROWS - 2), "0"]
+    margin = max(map(len, left))
+    body = [f"{label:>{margin}} |{row}" for label, row in zip(left, rows, strict=True)]
+    ends = f"{line.x[0]:g}{f'{line.x[-1]:g}':>{max(len(line.x) - len(f'{line.x[0]:g}'), 1)}}" if line.x else ""
+    return "\n".join([plot.title, *body, f"{'':>{margin}}  {ends} {plot.x_label}"])
+
+
+def _block(level: int) -> str:
+    return BLOCKS[min(max(level, 0), len(BLOCKS) - 1)]
+
+
+def series(name: str, points: Sequence[tuple[float, float | None]], *, steps: bool = False) -> Line:
+    """A line of the points that have a value."""
+    known = [(x, y) for x, y in points if y is not None]
+    return Line(name, tuple(x for x, _ in known), tuple(y for _, y in known), steps)

@@ -1,0 +1,128 @@
+"""`explain` on the command line: its verdict, one JSON document, and what is not two files of one format."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from tinyrun import exported
+
+from deploy_prune import __main__
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short blocks, however noisy: files that are compared here differ by far more."""
+    from deploy_prune import bracketing, explaining
+
+    monkeypatch.setattr(explaining, "PACE", bracketing.Pace(blocks=3, block_ms=5.0, drift=math.inf))
+    monkeypatch.setattr(explaining, "PROFILE_MS", 50.0)
+
+
+def test_a_file_that_is_faster_is_exit_code_0_and_ends_in_the_sentence(
+    small_and_large: tuple[Path, Path], capsys: Captured
+) -> None:
+    small, large = small_and_large
+    assert __main__.run(["explain", str(large), str(small)]) == 0
+    said = capsys.readouterr()
+    assert f"{large} -> {small}" in said.out and "onnxruntime's profiler" in said.out
+    assert "x as fast: " in said.out.strip().splitlines()[-1]
+    assert "error" not in said.err
+
+
+def test_a_file_that_is_slower_is_explained_and_exit_code_6(
+    small_and_large: tuple[Path, Path], capsys: Captured
+) -> None:
+    small, large = small_and_large
+    assert __main__.run(["explain", str(small), str(large), "--all"]) == 6
+    said = capsys.readouterr()
+    last = said.out.strip().splitlines()[-1]
+    assert last.startswith("no speed-up: ") and last.endswith("as good as no multiply-adds are gone.")
+    assert "more layers" not in said.out
+    assert "error: not faster: large.onnx: no speed-up" in said.err and "--multiple 16" in said.err
+
+
+def test_with_json_the_verdict_is_part_of_the_one_document(
+    small_and_large: tuple[Path, Path], capsys: Captured
+) -> None:
+    small, large = small_and_large
+    assert __main__.run(["explain", str(small), str(large), "--json"]) == 6
+    document = json.loads(capsys.readouterr().out)
+    (found,) = document["explanations"]
+    assert document["error"]["kind"] == "NoSpeedUp" and document["error"]["exit_code"] == 6
+    assert found["sentence"] in document["error"]["message"]
+    assert sum(pair["after"]["ms"] for pair in found["layers"] if pair["after"]) == pytest.approx(found["after_ms"])
+
+
+def test_a_run_gives_one_explanation_per_format(tiny_onnx: Path, tmp_path: Path, capsys: Captured) -> None:
+    """Of a file against itself: either outcome, as noise has it."""
+    run = exported(tmp_path / "run", [tiny_onnx])
+    code = __main__.run(["explain", str(run), "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert code in {0, 6} and ("error" in document) == (code == 6)
+    assert [Path(each["after"]).name for each in document["explanations"]] == ["pruned.onnx"]
+
+
+def refused(arguments: list[Path | str], capfd: Captured) -> str:
+    capfd.readouterr()
+    assert __main__.run(["explain", *map(str, arguments)]) == 2
+    said = capfd.readouterr()
+    assert said.err.startswith("error: ") and "Traceback" not in said.err
+    assert said.out == ""
+    return said.err
+
+
+DAMAGES = {
+    "truncated": lambda content: content[: len(content) // 2],
+    "foreign": lambda _: b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8,
+    "empty": lambda _: b"",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("suffix", ["tflite", "onnx"])
+def test_a_damaged_file_is_named(
+    suffix: str, damage: str, tmp_path: Path, capfd: Captured, request: pytest.FixtureRequest
+) -> None:
+    good: Path = request.getfixturevalue(f"tiny_{suffix}")
+    bad = tmp_path / f"bad.{suffix}"
+    bad.write_bytes(DAMAGES[damage](good.read_bytes()))
+    assert str(bad) in refused([good, bad], capfd).splitlines()[0] + refused([bad, good], capfd).splitlines()[0]
+
+
+def test_two_formats_are_refused(tiny_onnx: Path, tiny_tflite: Path, capfd: Captured) -> None:
+    said = refused([tiny_onnx, tiny_tflite], capfd)
+    assert f"{tiny_onnx} and {tiny_tflite} are of two formats" in said and "bench" in said
+
+
+def test_a_missing_file_is_refused(tiny_onnx: Path, tmp_path: Path, capfd: Captured) -> None:
+    missing = tmp_path / "nothing.onnx"
+    assert f"{missing} does not exist" in refused([tiny_onnx, missing], capfd)
+    assert f"{missing} does not exist" in refused([missing], capfd)
+
+
+def test_one_file_or_a_folder_too_many_is_refused(tiny_onnx: Path, tmp_path: Path, capfd: Captured) -> None:
+    assert f"{tiny_onnx} is one file" in refused([tiny_onnx], capfd)
+    assert f"{tmp_path} is a folder, and there is another path" in refused([tmp_path, tiny_onnx], capfd)
+    assert "is no run folder" in refused([tmp_path], capfd)
+
+
+def test_a_format_that_nothing_takes_apart_is_refused(tiny_pte: Path, capfd: Captured) -> None:
+    said = refused([tiny_pte, tiny_pte], capfd)
+    assert "nothing here takes .pte apart" in said and ".onnx, .tflite" in said
+
+
+def test_another_precision_is_refused_with_what_to_do(tiny_network: object, tmp_path: Path, capfd: Captured) -> None:
+    """Every multiply-add of an empty network is of no layer that has weights."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "graph", tensors[:1], tensors[1:])
+    path = tmp_path / "relu.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    assert f"{path} has no layers with fp32 weights" in refused([path, path], capfd)
