@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deploy_prune import plugins
 from deploy_prune.costs import CostModel, Stepped
 from deploy_prune.errors import BudgetError
 from deploy_prune.snapping import Choice, cheapest, snapped
@@ -71,7 +72,7 @@ def allocate(graph: ChannelGraph, scores: Scores, cost: CostModel, limit: float,
     ranked = _Ranked.of(graph, scores)
     widths = _rank_cut(ranked, ladders, cost, limit)
     if isinstance(cost, Stepped):
-        widths = snapped(widths, ranked.choices(ladders), cost, limit)
+        widths = snapped(widths, ranked.choices(ladders, _unit_macs(graph, widths)), cost, limit)
     elif limits.multiple > 1:
         widths = _refill(widths, ladders, ranked, (cost, limit))
     return {group.name: int(width) for group, width in zip(graph.free, widths, strict=True)}
@@ -125,6 +126,19 @@ def at_equal(
             hint="choose another target, or a larger tolerance",
         )
     return widths
+
+
+def _unit_macs(graph: ChannelGraph, widths: np.ndarray) -> np.ndarray:
+    """Multiply-adds that a unit of each group stands for at these widths; 1 each, where nothing is multiplied.
+
+    The rank cut takes units of one rank alike, whatever they cost. That is the best there is to do, if what a unit is
+    worth is its rank times its multiply-adds and time is proportional to these: so only where time is not, in the
+    stairs, is it worth moving away from the rank cut. Were each unit worth its rank alone, the snap would trade a few
+    units that many layers read for many that one layer reads.
+    """
+    macs = plugins.build("costs", "macs").model(graph)
+    found: np.ndarray = macs(widths) - macs(widths - np.eye(len(widths), dtype=int))
+    return np.maximum(found, 1e-3 * found.max()) if found.any() else np.ones(len(widths))
 
 
 def check_reachable(graph: ChannelGraph, cost: CostModel, limit: float, limits: Limits) -> None:
@@ -193,15 +207,19 @@ class _Ranked:
         order = np.argsort(score, kind="stable")
         return _Ranked(owner[order], score[order], np.array([value.size for value in values]))
 
-    def choices(self, ladders: Sequence[Ladder]) -> list[Choice]:
+    def choices(self, ladders: Sequence[Ladder], unit_worth: np.ndarray) -> list[Choice]:
         """Each group's widths, worth the rank percentiles (over the whole network) of the units that they keep.
 
-        Positive, and the same for every monotone change of the scores; equals share their mean rank.
+        Positive, and the same for every monotone change of the scores; equals share their mean rank. `unit_worth` is
+        what a unit of each group counts for.
         """
         _, same, count = np.unique(self.score, return_inverse=True, return_counts=True)
         percentile = (np.cumsum(count) - (count - 1) / 2)[same] / self.score.size
         kept = [np.cumsum(percentile[self.owner == column][::-1]) for column in range(len(ladders))]
-        return [Choice(each.steps, worth[each.steps - 1]) for each, worth in zip(ladders, kept, strict=True)]
+        return [
+            Choice(each.steps, unit * worth[each.steps - 1])
+            for each, worth, unit in zip(ladders, kept, unit_worth, strict=True)
+        ]
 
     def widths(self, removed: int, ladders: list[Ladder]) -> np.ndarray:
         """Widths after the lowest `removed` units are gone, snapped to the ladders."""

@@ -15,8 +15,8 @@ import numpy as np
 
 from deploy_prune.costs import Stepped
 
-NEAR, SHARE = 16, 0.25
-"""A group may move this many units, or this share of its dense width, from where the rank cut left it."""
+SHARE, LEAST, MOST = 0.5, 4, 32
+"""A group may move this share of the width that the rank cut left it, within these numbers of units."""
 BEYOND = 32
 """So many units farther it may move where that costs nothing: the next edge of a stair."""
 PRICES = np.geomspace(2.0**-8, 2.0**6, 57)
@@ -46,11 +46,6 @@ class Choice:
         """The widths where `wanted` is true."""
         return Choice(self.steps[wanted], self.utility[wanted])
 
-    @property
-    def reach(self) -> float:
-        """In units."""
-        return max(NEAR, SHARE * int(self.steps[-1]))
-
 
 def snapped(start: np.ndarray, choices: Sequence[Choice], cost: Stepped, limit: float) -> np.ndarray:
     """Widths worth at least as much as the start's, within reach of them, whose cost is at most `limit`.
@@ -71,6 +66,11 @@ def snapped(start: np.ndarray, choices: Sequence[Choice], cost: Stepped, limit: 
     best = max(polished, key=near.utility)
     wider = [each.between(width, np.inf) for each, width in zip(choices, best, strict=True)]
     return _filled(best, _Columns(cost, wider), float(cost(best)))
+
+
+def reach(width: int) -> float:
+    """How far from the rank cut's width a group may move, in units."""
+    return min(max(SHARE * width, LEAST), MOST)
 
 
 def cheapest(choices: Sequence[Choice], cost: Stepped) -> np.ndarray:
@@ -131,8 +131,9 @@ def _worthwhile(start: np.ndarray, choices: Sequence[Choice], cost: Stepped) -> 
     kept: list[Choice] = []
     columns: list[np.ndarray] = []
     for group, whole in enumerate(choices):
-        highest = start[group] + whole.reach
-        choice = whole.between(start[group] - whole.reach, highest + BEYOND)
+        width = int(start[group])
+        highest = width + reach(width)
+        choice = whole.between(width - reach(width), highest + BEYOND)
         column = cost.along(start, group, choice.steps)
         wider = np.minimum.accumulate(np.append(column, np.inf)[::-1])[::-1]  # the cheapest from each width on
         edges = column < wider[1:]
@@ -150,21 +151,21 @@ def _worthwhile(start: np.ndarray, choices: Sequence[Choice], cost: Stepped) -> 
 def _priced(start: np.ndarray, columns: _Columns, limit: float) -> list[np.ndarray]:
     """The plans that fit among those seen while the price was bisected, the start among them, the best first."""
     price, plan = _first(start, columns, limit)
-    fitting = [start]
+    seen = {start.tobytes(): start}
+    if columns.cost(plan) <= limit:
+        seen[plan.tobytes()] = plan
     low, high = 0.0, np.inf  # prices at which the plan is too dear, and at which it fits
-    for step in range(1 + STEPS):
-        if step:
-            plan = _settled(plan, columns, price)
+    for _ in range(STEPS):
+        plan = _settled(plan, columns, price)
         if columns.cost(plan) <= limit:
-            fitting.append(plan)
-            high = price if step else high
-        elif step:
+            high = price
+            seen[plan.tobytes()] = plan
+        else:
             low = price
         if high <= low * CLOSE:
             break
-        if step:
-            price = price * STRIDE if np.isinf(high) else price / STRIDE if low == 0 else float(np.sqrt(low * high))
-    return sorted({plan.tobytes(): plan for plan in fitting}.values(), key=columns.utility, reverse=True)
+        price = price * STRIDE if np.isinf(high) else price / STRIDE if low == 0 else float(np.sqrt(low * high))
+    return sorted(seen.values(), key=columns.utility, reverse=True)
 
 
 def _first(start: np.ndarray, columns: _Columns, limit: float) -> tuple[float, np.ndarray]:
