@@ -15,6 +15,7 @@ from deploy_prune.budgets import in_units, parse
 from deploy_prune.costs import CostModel
 from deploy_prune.errors import BudgetError, DeployPruneError, NotProfiled
 from deploy_prune.exporting import export
+from deploy_prune.graph import trace
 from deploy_prune.latency.fitting import FitError
 from deploy_prune.latency.model import LatencyCost, LatencyModel
 from deploy_prune.latency.profile import Sample
@@ -107,7 +108,11 @@ def outlook(
     dense_ms = float(cost(np.array([group.width for group in graph.free])))
     least_ms = float(cost(np.array([ladder(group, limits).steps[0] for group in graph.free])))
     asked = {text: _limit(text, dense_ms) for text in wish.budgets} or _levels(dense_ms, least_ms)
-    options = tuple(_option(text, limit, (graph, scores, cost), limits, dense_ms) for text, limit in asked.items())
+    try:
+        options = tuple(_option(text, limit, (graph, scores, cost), limits, dense_ms) for text, limit in asked.items())
+    except BudgetError as error:
+        hint = f"from {least_ms:.3g} to {dense_ms:.3g} ms are within reach; {error.hint}".removesuffix("; ")
+        raise BudgetError(f"a budget of {', '.join(asked)}: {error.message}", hint=hint) from error
     inputs = _smaller_inputs(network, model, store, progress) if place.device == LOCAL else ()
     return Outlook(network.address, model.target, dense_ms, least_ms, model.error, options, inputs)
 
@@ -199,10 +204,12 @@ def _measured(
         contents: dict[tuple[int, ...], bytes] = {}
         for number, shape in enumerate((network.input_shape, *shapes)):
             progress("smaller inputs", number, len(shapes) + 1, "converting")
+            smaller = replace(network, input_shapes=(shape,))
             try:
-                contents[shape] = _exported(replace(network, input_shapes=(shape,)), format_.exporter, Path(folder))
+                trace(smaller)  # a flattened image leaves a linear layer no choice
+                contents[shape] = _exported(smaller, format_.exporter, Path(folder))
             except DeployPruneError as error:
-                failed[shape] = error.message
+                failed[shape] = error.message.splitlines()[0]
         progress("smaller inputs", len(shapes) + 1, len(shapes) + 1)
         if network.input_shape in contents:
             with timer(contents.pop(network.input_shape), format_.suffix, model.target) as timed:

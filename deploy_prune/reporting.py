@@ -105,7 +105,7 @@ def _milliseconds(summary: RunSummary) -> str:
     target = closing.target
     return (
         f"Milliseconds on {target.device}, {target.runtime} {target.runtime_version}, {target.threads} threads "
-        f"(the dense network stands for {closing.reference_ms:.3f} ms there). {said}: {closing.limit_ms:g} ms."
+        f"(the dense network stands for {closing.reference_ms:.3f} ms there). {said}: {closing.limit_ms:.4g} ms."
         f"\n\n{table}"
     )
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from deploy_prune import plugins
 from deploy_prune.results import RunSummary
-from deploy_prune.values import Network
+from deploy_prune.values import ChannelGraph, Network
+
+if TYPE_CHECKING:
+    from latencies import Phone
+
+    from deploy_prune.latency.blueprint import Blueprint
+    from deploy_prune.latency.profile import Profile
+    from deploy_prune.latency.store import Store
 
 # On a busy machine the first example takes as long as an import: no law of ours is about time.
 settings.register_profile("without a deadline", deadline=None)
@@ -81,6 +91,79 @@ def small_and_large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pat
     for name, side in (("small", 32), ("large", 128)):
         plugins.build("exporters", "onnx").write(conv_network(16, shape=(3, side, side)), folder / f"{name}.onnx")
     return folder / "small.onnx", folder / "large.onnx"
+
+
+@pytest.fixture(scope="session")
+def blueprints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Blueprint]:
+    """Format -> the network of every kind of layer, drawn once: it takes three conversions."""
+    from latencies import mixed
+
+    from deploy_prune.graph import trace
+    from deploy_prune.latency.blueprint import drawn
+
+    def drawn_once(name: str) -> Blueprint:
+        network = mixed()
+        return drawn(network, trace(network), tmp_path_factory.mktemp("drawn"), name)
+
+    return cache(drawn_once)
+
+
+@pytest.fixture(scope="session")
+def blueprint(blueprints: Callable[[str], Blueprint]) -> Blueprint:
+    """As ONNX."""
+    return blueprints("onnx")
+
+
+@pytest.fixture(scope="session")
+def graph() -> ChannelGraph:
+    """Of the network of every kind of layer."""
+    from latencies import mixed
+
+    from deploy_prune.graph import trace
+
+    return trace(mixed())
+
+
+@pytest.fixture(scope="session")
+def table(graph: ChannelGraph) -> Profile:
+    """Of that network on a phone, made up."""
+    from latencies import made_up
+
+    return made_up(graph)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty one."""
+    from deploy_prune.latency.store import opened
+
+    with opened(tmp_path / "latency.sqlite") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def sent(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Profile]:
+    """A network's file, and its latency table of a phone: made up, and as a file."""
+    import tinyrun
+    from latencies import made_up
+
+    from deploy_prune.latency.sharing import exported
+    from deploy_prune.shipping import Order, open_network
+    from deploy_prune.soundness import settle
+
+    folder = tinyrun.written(tmp_path_factory.mktemp("phone"))
+    model = f"{folder}/net.py:build"
+    table = replace(made_up(settle(open_network(Order(model, input_shape=(3, 8, 8))))), address=model)
+    exported(table, folder / "table.json")
+    return model, folder / "table.json", table
+
+
+@pytest.fixture
+def phone(sent: tuple[str, Path, Profile], tmp_path: Path) -> Phone:
+    """With a store of its own."""
+    from latencies import Phone
+
+    return Phone(*sent, tmp_path / "latency.sqlite")
 
 
 def _exported(name: str, network: Network, folder: Path) -> Path:

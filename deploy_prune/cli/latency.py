@@ -11,6 +11,7 @@ import typer
 from deploy_prune.cli import options as flags
 from deploy_prune.cli.output import progress, show_json, show_table
 from deploy_prune.cli.profile import Threads, one_of
+from deploy_prune.errors import ConfigError
 
 if TYPE_CHECKING:
     from deploy_prune.latency.profile import Profile
@@ -75,6 +76,7 @@ def show(
         flags.integers("--threads", threads),
     )
     assert counts
+    pictures = _pictures(png, html)
     from deploy_prune.latency.profiling import Place
     from deploy_prune.latency.staircase import of_network
     from deploy_prune.latency.store import opened
@@ -89,13 +91,21 @@ def show(
             return
         found = of_network(network, layer, place, table, progress=told)
     plot = _plot(found)
-    for path in (png, html):
-        if path is not None:
-            save(plot, path)
+    for path in pictures:
+        save(plot, path)
     if as_json:
         show_json(staircase=found)
     else:
         typer.echo(drawn(plot))
+
+
+def _pictures(png: Path | None, html: Path | None) -> list[Path]:
+    """Where to draw; refused before minutes are spent on measuring."""
+    asked = [(path, suffix) for path, suffix in ((png, ".png"), (html, ".html")) if path is not None]
+    for path, suffix in asked:
+        if path.suffix != suffix:
+            raise ConfigError(f"{path} does not end in {suffix}", hint=f"write --{suffix[1:]} FILE{suffix}")
+    return [path for path, _ in asked]
 
 
 def _show_layers(network: Network, place: object, table: object, *, as_json: bool) -> None:

@@ -23,6 +23,7 @@ from deploy_prune.cli.options import (
 )
 from deploy_prune.cli.output import progress, show_json, show_table
 from deploy_prune.cli.profile import Threads, one_of
+from deploy_prune.errors import UnknownName
 
 if TYPE_CHECKING:
     from deploy_prune.planning import Option, Outlook, SmallerInput
@@ -31,6 +32,7 @@ Budgets = Annotated[str | None, typer.Option("--budget", metavar="MS,...", help=
 Method = Annotated[str, typer.Option("--method", help="Whose scores decide the widths: uniform, magnitude, random.")]
 Multiple = Annotated[int, typer.Option("--multiple", min=1, help="Widths are multiples of this; 1: stairs decide.")]
 Scope = Annotated[str, typer.Option("--scope", help="full, or inner: keep the residual stream whole.")]
+SCOPES = ("full", "inner")
 Widths = Annotated[bool, typer.Option("--widths", help="Show the channels of every group too.")]
 
 
@@ -57,6 +59,8 @@ def plan(
     """
     shape, options, counts = image_shape(input_shape), model_options(option), integers("--threads", threads)
     budgets = name_list(budget) or ()
+    if scope not in SCOPES:
+        raise UnknownName("scope", scope, SCOPES)
     assert counts
     from deploy_prune.allocate import Limits
     from deploy_prune.latency.profiling import Place

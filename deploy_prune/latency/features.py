@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -81,7 +81,14 @@ class Features:
 
     def weighed(self, widths: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
         """Widths (plans, free groups) -> (plans,): the columns but the constant, times their coefficients."""
-        numbers = self._numbers(widths)
+        return self._sum(self._numbers(widths), coefficients)
+
+    def along(self, widths: np.ndarray, group: int, options: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+        """The same of one plan at other widths of a group: (options,)."""
+        moves = np.outer(options - widths[group], self._slopes[1 + group])
+        return self._sum(self._numbers(widths) + moves, coefficients)
+
+    def _sum(self, numbers: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
         total, place = np.zeros(len(numbers)), 0
         for each, sizes in self._each(numbers):
             for column in each.columns.values():
@@ -124,8 +131,15 @@ class Features:
         return _compact(replace(self, classes=tuple(chosen))), tuple(kept)
 
     def _numbers(self, widths: np.ndarray) -> np.ndarray:
-        numbers = self.lines.at(np.atleast_2d(widths)).astype(np.float64)
-        return np.concatenate([numbers, np.tile([0.0, 1.0], (len(numbers), 1))], axis=1)
+        found: np.ndarray = self._slopes[0] + np.atleast_2d(widths) @ self._slopes[1:]
+        return found
+
+    @cached_property
+    def _slopes(self) -> np.ndarray:
+        """(1 + free groups, numbers and two constants): floats, as numpy multiplies matrices of these fast."""
+        constants = np.zeros((2, self.lines.rows.shape[1]))
+        constants[ONE, 0] = 1
+        return np.concatenate([self.lines.rows, constants]).T.astype(np.float64)
 
     def _each(self, numbers: np.ndarray) -> Iterable[tuple[Class, Sizes]]:
         return ((each, Sizes(numbers, each.places)) for each in self.classes)

@@ -88,7 +88,7 @@ def modelled(profile: Profile, *, bound: float = USUAL_BOUND) -> LatencyModel:
         raise Inconclusive(
             f"the latency model of {profile.address} errs by {fit.error.mean:.1%} on average (limit {bound:.0%}, "
             f"{fit.error.samples} samples)",
-            hint="the machine may be too noisy (see `deploy-prune doctor`); --max-error accepts more",
+            hint="the machine may be too noisy (see `deploy-prune doctor`); `profile --samples N` times more plans",
         )
     return LatencyModel(profile, columns, fit)
 
@@ -117,9 +117,8 @@ class LatencyCost:
     def along(self, widths: np.ndarray, group: int, options: np.ndarray) -> np.ndarray:
         """Milliseconds at other widths of one group, less a constant of the plan: (options,)."""
         part, weights = self._parts[group]
-        plans = np.repeat(self.whole(np.asarray(widths))[None], len(options), axis=0)
-        plans[:, self.columns[group]] = options
-        found: np.ndarray = part.weighed(plans, weights) * self.model.profile.reference_ms
+        plan = self.whole(np.asarray(widths))
+        found: np.ndarray = part.along(plan, self.columns[group], options, weights) * self.model.profile.reference_ms
         return found
 
     @cached_property

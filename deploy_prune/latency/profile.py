@@ -87,13 +87,14 @@ def features_of(drawing: Drawing) -> Features:
     """The columns of a network's operators.
 
     Raises:
+        UnknownName: no such format.
         RecordError: places or lines that lead nowhere.
     """
     format_: SkeletonFormat = plugins.load("skeletons", drawing.format)
-    lines = Lines(np.array(drawing.lines, dtype=np.int64))
-    if lines.rows.ndim != 2 or lines.rows.shape[1] != 1 + len(drawing.groups):
-        raise RecordError("a latency table whose sizes do not belong to its groups", hint="measure it again")
     try:
+        lines = Lines(np.array(drawing.lines, dtype=np.int64))
+        if lines.rows.ndim != 2 or lines.rows.shape[1] != 1 + len(drawing.groups):
+            raise ValueError("its sizes do not belong to its groups")
         return features(lines, drawing.operators, format_.tiles)
-    except (IndexError, KeyError, ValueError) as error:
+    except (IndexError, KeyError, OverflowError, ValueError) as error:
         raise RecordError(f"a latency table that contradicts itself: {error}", hint="measure it again") from error

@@ -29,13 +29,13 @@ class Effort:
 
     goal: float = 0.02
     """Mean error, cross-validated, at which no more is timed."""
-    first: int = 64
+    first: int = 80
     """Plans before the model is asked for the first time."""
     batch: int = 16
     """Plans, half of them the model's own choice, between two looks at its error."""
     most: int = 160
-    seconds: float = 110.0
-    """Of timing, after which no new batch begins."""
+    seconds: float = 100.0
+    """Of timing, after which a model that is good enough is left as it is."""
 
 
 EFFORT = Effort()
@@ -153,7 +153,7 @@ def profiled(
         )
     target, name = place.target, format_of(place.runtime)
     profile = store.find(fingerprint(graph), target)
-    if profile is not None and profile.complete and profile.target == target:
+    if profile is not None and profile.complete and profile.target == target and not _worth_more(profile, effort):
         return modelled(profile)
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
         blueprint = drawn(network, graph, Path(folder), name, precision=place.precision, progress=progress)
@@ -181,9 +181,12 @@ def _sampled(
     began, spent = time.monotonic(), 0.0
     while len(of_networks(profile)) < effort.most:
         error = _error(profile) if len(of_networks(profile)) >= effort.first else None
-        if error is not None and (error <= effort.goal or spent > effort.seconds):
+        if error is not None and (error <= effort.goal or (spent > effort.seconds and error <= USUAL_BOUND)):
             break
-        for widths in _next(profile, effort):
+        batch = _next(profile, effort)
+        if not len(batch):  # a tiny network has no other widths
+            break
+        for widths in batch:
             sample = sampled(blueprint, widths, timed)
             store.add(profile, sample)
             profile = replace(profile, samples=(*profile.samples, sample))
@@ -200,6 +203,12 @@ def sampled(blueprint: Blueprint, widths: np.ndarray, timed: Timer) -> Sample:
     return Sample(tuple(map(int, widths)), found.ratio, found.interval, comparison=found)
 
 
+def _worth_more(profile: Profile, effort: Effort) -> bool:
+    """Whether a profile that came to its end is of no use, and more may be timed than was."""
+    error = _error(profile)
+    return len(of_networks(profile)) < effort.most and (error is None or error > USUAL_BOUND)
+
+
 def _error(profile: Profile) -> float | None:
     try:
         return modelled(profile, bound=float("inf")).error.mean
@@ -214,8 +223,8 @@ def _next(profile: Profile, effort: Effort) -> np.ndarray:
     if taken < effort.first:
         return plans(groups, effort.first, seed=0)[taken:]
     count = min(effort.batch, effort.most - taken)
-    fresh = plans(groups, count - count // 2, seed=taken)
-    model = modelled(profile, bound=float("inf"))
     known = np.array([sample.widths for sample in samples])
+    fresh = plans(groups, count - count // 2, seed=taken, known=known.tolist())
+    model = modelled(profile, bound=float("inf"))
     used = model.features.only((model.fit.coefficients[:-1] != 0).tolist())
-    return np.concatenate([fresh, unsure(groups, used, known, count // 2, seed=taken)])
+    return np.concatenate([fresh, unsure(groups, used, np.concatenate([known, fresh]), count // 2, seed=taken)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -20,14 +20,28 @@ EDGE = 16
 """Tile whose edges some plans keep to, or miss by one."""
 POOL = 300
 """Plans to choose from where the model chooses."""
+TRIES = 20
+"""Draws per plan before a network is thought to have no other."""
 
 
-def plans(groups: Sequence[GroupWidth], count: int, *, seed: int) -> np.ndarray:
-    """Random widths (count, groups), a quarter of them at or beside the edges of stairs. The same for the same seed."""
+def plans(groups: Sequence[GroupWidth], count: int, *, seed: int, known: Iterable[Sequence[int]] = ()) -> np.ndarray:
+    """Random widths (count, groups), a quarter of them at or beside the edges of stairs. The same for the same seed.
+
+    None twice and none of the known ones, so that a tiny network may have fewer.
+    """
     draw = np.random.default_rng([seed, len(groups)])
     dense = np.array([group.width for group in groups])
     per_unit = np.array([group.channels_per_unit for group in groups])
-    return np.stack([_plan(dense, per_unit, draw, edges=number % 4 == 3) for number in range(count)])
+    seen = {tuple(map(int, plan)) for plan in known}
+    found: list[tuple[int, ...]] = []
+    for number in range(TRIES * count):
+        if len(found) == count:
+            break
+        plan = tuple(_plan(dense, per_unit, draw, edges=number % 4 == 3).tolist())
+        if plan not in seen:
+            seen.add(plan)
+            found.append(plan)
+    return np.array(found, dtype=np.int64).reshape(len(found), len(groups))
 
 
 def _plan(dense: np.ndarray, per_unit: np.ndarray, draw: np.random.Generator, *, edges: bool) -> np.ndarray:
@@ -47,13 +61,13 @@ def unsure(groups: Sequence[GroupWidth], features: Features, known: np.ndarray, 
 
     (Sequential D-optimal design: each choice counts as known for the next.)
     """
-    pool = plans(groups, POOL, seed=seed)
+    pool = plans(groups, POOL, seed=seed, known=known.tolist())
     columns, candidates = features(known), features(pool)
     scale = np.maximum(columns.max(axis=0), 1e-12)
     columns, candidates = columns / scale, candidates / scale
     inverse = np.linalg.inv(columns.T @ columns + 1e-3 * np.eye(columns.shape[1]))
     chosen: list[int] = []
-    for _ in range(count):
+    for _ in range(min(count, len(pool))):
         leverage = np.einsum("ij,jk,ik->i", candidates, inverse, candidates)
         leverage[chosen] = -1
         best = int(leverage.argmax())

@@ -35,12 +35,16 @@ class Lines:
 
 
 def known_lines(graph: ChannelGraph) -> Lines:
-    """Every size that occurs in the network: how long each axis of each tensor is, and each group's own channels."""
+    """Every size that occurs in the network: how long each axis of each tensor is, each group's channels and units.
+
+    (A grouped convolution that loses whole groups counts them.)
+    """
     columns = {group.name: column for column, group in enumerate(graph.free, start=1)}
     rows: dict[tuple[str, int], np.ndarray] = {}
-    own = np.zeros((len(graph.free), 1 + len(graph.free)), dtype=np.int64)
+    own: list[np.ndarray] = []
     for group in graph.free:
-        own[columns[group.name] - 1, columns[group.name]] = group.channels_per_unit
+        unit = np.eye(1 + len(graph.free), dtype=np.int64)[columns[group.name]]
+        own += [unit, group.channels_per_unit * unit]
         for member in group.members:
             key = (member.parameter, member.axis)
             row = rows.setdefault(key, np.zeros(1 + len(graph.free), dtype=np.int64))
@@ -48,7 +52,7 @@ def known_lines(graph: ChannelGraph) -> Lines:
             row[columns[group.name]] += member.indices.shape[1]
     for (parameter, axis), row in rows.items():
         row[0] += graph.shapes[parameter][axis]
-    found = np.concatenate([own, *(row[None] for row in rows.values())])
+    found = np.stack([*own, *rows.values()]) if rows else np.zeros((0, 1), dtype=np.int64)
     single = 1 + np.flatnonzero([group.width == 1 for group in graph.free])  # which is never cut
     found[:, 0] += found[:, single].sum(axis=1)
     found[:, single] = 0

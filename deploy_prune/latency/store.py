@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from deploy_prune.errors import NotProfiled, RecordError, StorageError
-from deploy_prune.latency.profile import Drawing, Profile, Sample
+from deploy_prune.latency.profile import Profile, Sample
 from deploy_prune.records import storage_errors
-from deploy_prune.values import Comparison, Target
+from deploy_prune.values import Target
 
 SCHEMA = 1
 FILE = "latency.sqlite"
@@ -140,19 +141,21 @@ class Store:
         return replace(self._profile(row), samples=tuple(map(self._sample, rows)))
 
     def _profile(self, row: sqlite3.Row) -> Profile:
-        target = Target(row["device"], row["runtime"], row["runtime_version"], row["threads"], row["precision"])
-        drawing = self._read(Drawing, row["drawing"])
-        return Profile(row["network"], row["address"], target, row["reference_ms"], drawing, (), bool(row["complete"]))
+        known = {name: row[name] for name in ("network", "address", "reference_ms", "complete")}
+        target = {name: row[name] for name in ("device", "runtime", "runtime_version", "threads", "precision")}
+        found: Profile = self._valid(Profile, lambda: known | {"target": target, "drawing": json.loads(row["drawing"])})
+        return found
 
     def _sample(self, row: sqlite3.Row) -> Sample:
-        comparison = None if row["raw"] is None else self._read(Comparison, row["raw"])
-        widths, shape = tuple(json.loads(row["widths"])), tuple(json.loads(row["input_shape"]))
-        return Sample(widths, row["ratio"], (row["low"], row["high"]), row["operator"], shape, comparison)
+        known = {"ratio": row["ratio"], "interval": (row["low"], row["high"]), "operator": row["operator"]}
+        texts = {"widths": row["widths"], "input_shape": row["input_shape"], "comparison": row["raw"] or "null"}
+        found: Sample = self._valid(Sample, lambda: known | {name: json.loads(text) for name, text in texts.items()})
+        return found
 
-    def _read(self, kind: type[Any], text: str) -> Any:
+    def _valid(self, kind: Any, read: Callable[[], Any]) -> Any:
         try:
-            return TypeAdapter(kind).validate_json(text)
-        except ValidationError as error:
+            return _adapter(kind).validate_python(read())
+        except ValueError as error:
             raise _damaged(self.path, str(error).splitlines()[0]) from error
 
     def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
@@ -233,4 +236,9 @@ def _damaged(path: Path, reason: str) -> RecordError:
 
 
 def _json(value: Any) -> str:
-    return TypeAdapter(type(value)).dump_json(value).decode()
+    return _adapter(value.__class__).dump_json(value).decode()
+
+
+@cache
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

@@ -59,9 +59,16 @@ class Onnx:
             raise InputError(f"no {precision} skeletons of .onnx files", hint=f"known: {', '.join(FLOAT)}")
         try:
             import onnx
+            from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
         except ModuleNotFoundError as error:
             raise MissingDependency("onnx", "onnx") from error
-        return OnnxTemplate(onnx.load_model_from_string(content), onnx)
+        try:
+            model = onnx.load_model_from_string(content)
+            if not model.graph.node:
+                raise ValueError("it has no operators")
+            return OnnxTemplate(model, onnx)
+        except (DecodeError, LookupError, TypeError, ValueError) as error:
+            raise InputError(f"no .onnx file, or a damaged one: {error}", hint="export it again") from error
 
 
 class OnnxTemplate:

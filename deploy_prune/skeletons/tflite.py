@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -63,7 +64,10 @@ class TFLite:
             from ai_edge_litert import schema_py_generated as schema
         except ModuleNotFoundError as error:
             raise MissingDependency("ai-edge-litert", "litert") from error
-        return TFLiteTemplate(schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0)), schema)
+        try:
+            return TFLiteTemplate(schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0)), schema)
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError, struct.error) as error:
+            raise InputError(f"no .tflite file, or a damaged one: {error}", hint="export it again") from error
 
 
 class TFLiteTemplate:
