@@ -127,8 +127,12 @@ def test_what_a_group_does_not_touch_is_a_constant_of_its_width(whole, seed, gro
     part, kept = whole.touched_by(group)
     plans = np.repeat(np.array(widths[:1]), DENSE[group], axis=0)
     plans[:, group] = np.arange(1, DENSE[group] + 1)
-    rest = whole.weighed(plans, weights) - part.weighed(plans, weights[list(kept)])
+    own = part.weighed(plans, weights[list(kept)])
+    rest = whole.weighed(plans, weights) - own
     np.testing.assert_allclose(rest, rest[0], atol=1e-12)
+    touched = [int(member) for each in part.classes for member in each.members]
+    operators = whole.by_operator(plans, weights, operators=7)
+    np.testing.assert_allclose(own, operators[:, touched].sum(axis=1), rtol=1e-9, atol=1e-15)
 
 
 def test_a_group_touches_what_reads_it_and_what_makes_it(whole):

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from building import conv, head, net
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nets import NETS
 
@@ -110,6 +110,7 @@ def test_probing_widths_tell_every_group_from_every_other(widths):
 
 
 @settings(max_examples=30)
+@example([16, 16, 32], 2)
 @given(st.lists(st.sampled_from([8, 12, 16, 16, 24, 32, 64, 96]), min_size=2, max_size=5), st.integers(2, 49))
 def test_a_flattened_size_is_never_taken_for_another_groups(widths, positions):
     """No size of a chain is a multiple of another group's at all the widths that are probed."""
