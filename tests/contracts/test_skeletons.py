@@ -31,7 +31,7 @@ CUTTABLE = (
     "flatten_module", "grouped_whole", "grouped_same_place", "chunk", "split_branches", "transposed", "pools",
     "bilinear",
 )  # fmt: skip
-IN_CI = {"grouped_whole", "flatten_mlp", "split_branches"}
+IN_CI = {"grouped_whole", "flatten_mlp"}
 FAMILIES = {
     "torchvision:mobilenet_v2": (3, 224, 224),
     "torchvision:resnet18": (3, 224, 224),
