@@ -14,7 +14,7 @@ import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.bracketing import Pace
-from deploy_prune.errors import BudgetError, ExportFailed
+from deploy_prune.errors import BudgetError, ExportFailed, Inconclusive
 from deploy_prune.exporting import export
 from deploy_prune.latency.model import LatencyCost
 from deploy_prune.latency.profile import Sample
@@ -87,8 +87,8 @@ def closed(
             aim_ms = min(aim_ms * AIM * limit_ms / attempts[-1][1].measured_ms, 2 * limit_ms)
             try:
                 chosen = choose(aim_ms)
-            except BudgetError:
-                break  # the model knows no plan there
+            except (BudgetError, Inconclusive):
+                break  # the model knows no plan there, or nothing any more
             if any(np.array_equal(chosen.widths, before.widths) for before, _ in attempts):
                 break  # the next stair lies beyond the budget
     best, _ = min(attempts, key=lambda each: _miss(each[1], limit_ms))

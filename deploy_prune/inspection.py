@@ -9,7 +9,7 @@ import numpy as np
 from deploy_prune import plugins
 from deploy_prune.allocate import Limits, ladder
 from deploy_prune.counting import recount
-from deploy_prune.errors import Inconclusive, NotProfiled
+from deploy_prune.errors import Inconclusive, NotProfiled, RecordError, StorageError, Unavailable
 from deploy_prune.results import Count, GroupRow
 from deploy_prune.soundness import settle
 from deploy_prune.values import ChannelGraph, Network
@@ -67,11 +67,11 @@ def locked_share(graph: ChannelGraph) -> float:
 
 
 def _reach(name: str, graph: ChannelGraph, limits: Limits) -> Reach | None:
-    """None: of milliseconds that nobody has measured, or not well enough."""
+    """None: of milliseconds that nobody has measured, or not well enough, or whose store is of no use here."""
     cost = plugins.build("costs", name)
     try:
         model = cost.model(graph)
-    except (NotProfiled, Inconclusive):
+    except (Inconclusive, NotProfiled, RecordError, StorageError, Unavailable):
         return None
     dense = np.array([group.width for group in graph.free])
     least = np.array([ladder(group, limits).steps[0] for group in graph.free])

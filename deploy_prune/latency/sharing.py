@@ -41,9 +41,10 @@ def imported(path: Path, store: Store, *, device: str | None = None) -> Profile:
         raise RecordError(f"{path} is no latency table to rely on: {reason}", hint="have it measured again")
     features_of(profile.drawing)
     modelled(profile)
-    store.forget(profile)
-    store.begin(profile)
-    store.add(profile, *profile.samples)
+    with store.together():
+        store.forget(profile)
+        store.begin(profile)
+        store.add(profile, *profile.samples)
     return profile
 
 

@@ -126,6 +126,13 @@ class Store:
         with self._writing():
             self._connection.execute(FORGET, _key(profile))
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written in the block is kept as a whole, or not at all."""
+        with _explained(self.path), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
+
     def _id(self, profile: Profile) -> int:
         rows = self._rows(FIND, _key(profile))
         if not rows:
@@ -165,6 +172,9 @@ class Store:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """All or nothing, on disk when it ends."""
+        if self._connection.in_transaction:  # of what is kept together
+            yield
+            return
         with _explained(self.path), self._connection:
             yield
 
@@ -188,7 +198,7 @@ def opened(path: Path | None = None, *, make: bool = True) -> Iterator[Store]:
         raise NotProfiled(f"there is no latency store at {path} yet", hint="measure: deploy-prune profile MODEL")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with _explained(path), closing(sqlite3.connect(path, timeout=WAIT_S)) as connection:
+    with _explained(path), closing(sqlite3.connect(path, timeout=WAIT_S, isolation_level="IMMEDIATE")) as connection:
         connection.row_factory = sqlite3.Row
         _prepare(connection, path)
         yield Store(connection, path)
@@ -207,7 +217,6 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise RecordError(f"{path} has schema {version}, this version reads {SCHEMA}", hint=hint)
     if _tables(connection) != {"profiles", "samples"}:
         raise RecordError(f"{path} is a database of something else", hint="give another --store")
-    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 

@@ -155,6 +155,23 @@ def test_what_is_forgotten_leaves_no_samples_behind(store, whole):
     assert store.find(whole.network, whole.target) == whole
 
 
+def test_what_is_written_together_is_kept_as_a_whole_or_not_at_all(store, table):
+    store.begin(table)
+
+    def taken_anew(then: Exception | None) -> None:
+        with store.together():
+            store.forget(table)
+            store.begin(replace(table, reference_ms=2 * table.reference_ms))
+            if then:
+                raise then
+
+    with pytest.raises(ZeroDivisionError):
+        taken_anew(ZeroDivisionError())
+    assert store.find(table.network, table.target).reference_ms == table.reference_ms
+    taken_anew(None)
+    assert store.find(table.network, table.target).reference_ms == 2 * table.reference_ms
+
+
 def test_samples_of_a_profile_that_is_not_there_are_refused(store, table):
     with pytest.raises(RecordError, match=f"{store.path} has no latency table of tests:made_up"):
         store.add(table, sample((1, 2, 3), 0.5))
