@@ -14,7 +14,6 @@ from deploy_prune.values import Bracket, Comparison
 MOST_INFERENCES = 1000
 STEADY = 0.03
 """Warm when the medians of two blocks in a row differ by no more."""
-WARM_UP_BLOCKS = 15
 BLOCK_TIMEOUT_S = 300.0
 """After which a worker is given up: seven inferences of 40 s would fit."""
 
@@ -32,6 +31,8 @@ class Pace:
     """By how much the two reference readings of a bracket may differ; otherwise it is thrown away and repeated."""
     repeats: int = 24
     """Brackets per candidate that are thrown away before the machine is given up."""
+    warm_up: int = 15
+    """Blocks at the most until a file counts as warm."""
 
 
 PACE = Pace()
@@ -116,7 +117,7 @@ def block_size(inference_ms: float, pace: Pace = PACE) -> int:
 def _warm(worker: Timed, pace: Pace) -> Callable[[], Block]:
     """Run blocks until two in a row agree; the call that takes another."""
     inferences, last_ms = 1, float("inf")
-    for _ in range(WARM_UP_BLOCKS):
+    for _ in range(pace.warm_up):
         median_ms = statistics.median(worker.block(inferences, timeout_s=BLOCK_TIMEOUT_S).samples_ms)
         steady = inferences >= pace.fewest_inferences and abs(median_ms - last_ms) <= STEADY * last_ms
         inferences = block_size(median_ms, pace)

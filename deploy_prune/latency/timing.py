@@ -12,7 +12,7 @@ from deploy_prune.bracketing import Pace
 from deploy_prune.timing_client import Job
 from deploy_prune.values import Comparison, Precision, Target
 
-QUICK = Pace(blocks=4, block_ms=15.0, fewest_inferences=3, repeats=40)
+QUICK = Pace(blocks=4, block_ms=15.0, fewest_inferences=3, repeats=40, warm_up=3)
 OPENINGS = 2
 """How often both files are opened: where their buffers come to lie decides over some percent of their time."""
 

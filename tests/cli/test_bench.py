@@ -20,8 +20,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short blocks without warming up, however noisy: these tests look at what is said, not at the times."""
     from deploy_prune import bracketing, measure
 
-    monkeypatch.setattr(measure, "PACE", bracketing.Pace(block_ms=1.0, drift=math.inf))
-    monkeypatch.setattr(bracketing, "WARM_UP_BLOCKS", 1)
+    monkeypatch.setattr(measure, "PACE", bracketing.Pace(block_ms=1.0, drift=math.inf, warm_up=1))
 
 
 @pytest.mark.usefixtures("quick")
