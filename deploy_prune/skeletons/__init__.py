@@ -7,7 +7,7 @@ Imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -22,6 +22,12 @@ Kind = Literal["pointwise", "convolution", "grouped", "depthwise", "dense", "ele
 "activation" follows the operator that makes its input, and runtimes fuse the two.
 """
 WEIGHTED: tuple[Kind, ...] = ("pointwise", "convolution", "grouped", "depthwise", "dense")
+
+TILES: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys(("pointwise", "convolution", "grouped"), (4, 8, 16, 32, 64)),
+    **dict.fromkeys(("depthwise", "dense"), (4, 8, 16, 32)),
+}
+"""Kind of operator -> tiles of channels that kernels of today's processors work in."""
 
 
 @dataclass(frozen=True)
@@ -88,3 +94,10 @@ class SkeletonFormat(Protocol):
         Raises:
             InputError: damaged, or of another precision.
         """
+
+
+def appended(numbers: list[int], values: Sequence[int]) -> range:
+    """Put values at the end of a file's numbers; the places where they stand then."""
+    start = len(numbers)
+    numbers.extend(int(value) for value in values)
+    return range(start, len(numbers))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from deploy_prune.errors import InputError, MissingDependency
-from deploy_prune.skeletons import Kind, Operator, Structure
+from deploy_prune.skeletons import TILES, Kind, Operator, Structure, appended
 from deploy_prune.values import Precision
 
 KINDS: Mapping[str, Kind] = {
@@ -40,13 +40,7 @@ class Onnx:
     suffix: ClassVar[str] = ".onnx"
     exporter: ClassVar[str] = "onnx"
     runtime: ClassVar[str] = "onnxruntime"
-    tiles: ClassVar[Mapping[str, tuple[int, ...]]] = {
-        "pointwise": (4, 8, 16, 32, 64),
-        "convolution": (4, 8, 16, 32, 64),
-        "grouped": (4, 8, 16, 32, 64),
-        "depthwise": (4, 8, 16, 32),
-        "dense": (4, 8, 16, 32),
-    }
+    tiles: ClassVar[Mapping[str, tuple[int, ...]]] = TILES
 
     def read(self, content: bytes, precision: Precision = "fp32") -> OnnxTemplate:
         """Take a file apart.
@@ -117,11 +111,11 @@ class OnnxTemplate:
             for argument, name in enumerate((*node.input, *node.output)):
                 if name and name not in self._slots:
                     order[name] = len(order)
-                    self._slots[name] = _appended(numbers, self._dimensions(name))
+                    self._slots[name] = appended(numbers, self._dimensions(name))
                     if name in self._content and argument != INDEX_LISTS.get(node.op_type):
-                        self._values[name] = _appended(numbers, self._whole(name))
+                        self._values[name] = appended(numbers, self._whole(name))
             for attribute, values in _attributes(node):
-                self._attributes.append((attribute, _appended(numbers, values)))
+                self._attributes.append((attribute, appended(numbers, values)))
             wiring.append((node.op_type, tuple(order.get(name, -1) for name in (*node.input, *node.output))))
         operators = tuple(map(self._operator, self._model.graph.node))
         return Structure(tuple(wiring), np.array(numbers, dtype=np.int64), operators)
@@ -200,12 +194,6 @@ def _unshare(graph: Any) -> None:
                 graph.initializer.add().CopyFrom(constants[name])
                 graph.initializer[-1].name = node.input[argument]
             used.add(name)
-
-
-def _appended(numbers: list[int], values: Sequence[int]) -> range:
-    start = len(numbers)
-    numbers.extend(int(value) for value in values)
-    return range(start, len(numbers))
 
 
 def _attributes(node: Any) -> Iterator[tuple[Any, list[int]]]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from deploy_prune.container.tflite_file import packed
 from deploy_prune.errors import InputError, MissingDependency
-from deploy_prune.skeletons import Kind, Operator, Structure
+from deploy_prune.skeletons import TILES, Kind, Operator, Structure, appended
 from deploy_prune.values import Precision
 
 KINDS: Mapping[str, Kind] = {
@@ -43,13 +43,7 @@ class TFLite:
     suffix: ClassVar[str] = ".tflite"
     exporter: ClassVar[str] = "tflite"
     runtime: ClassVar[str] = "litert"
-    tiles: ClassVar[Mapping[str, tuple[int, ...]]] = {
-        "pointwise": (4, 8, 16, 32, 64),
-        "convolution": (4, 8, 16, 32, 64),
-        "grouped": (4, 8, 16, 32, 64),
-        "depthwise": (4, 8, 16, 32),
-        "dense": (4, 8, 16, 32),
-    }
+    tiles: ClassVar[Mapping[str, tuple[int, ...]]] = TILES
 
     def read(self, content: bytes, precision: Precision = "fp32") -> TFLiteTemplate:
         """Take a file apart.
@@ -118,11 +112,11 @@ class TFLiteTemplate:
             for argument, place in enumerate(places):
                 if place >= 0 and place not in self._slots:
                     order[place] = len(order)
-                    self._slots[place] = _appended(numbers, self._graph.tensors[place].shape)
+                    self._slots[place] = appended(numbers, self._graph.tensors[place].shape)
                     if place in self._content and argument != INDEX_LISTS.get(name):
-                        self._values[place] = _appended(numbers, self._whole(place))
+                        self._values[place] = appended(numbers, self._whole(place))
             for owner, key, values in _options(operator.builtinOptions):
-                self._options.append((owner, key, _appended(numbers, values)))
+                self._options.append((owner, key, appended(numbers, values)))
             wiring.append((name, tuple(order.get(place, -1) for place in places)))
         operators = tuple(map(self._operator, self._graph.operators))
         return Structure(tuple(wiring), np.array(numbers, dtype=np.int64), operators)
@@ -216,12 +210,6 @@ def _without_unused(model: Any, schema: Any, operator: Any) -> Any:
     empty = schema.BufferT()
     slim.buffers = [buffer if number in read else empty for number, buffer in enumerate(model.buffers)]
     return slim
-
-
-def _appended(numbers: list[int], values: Sequence[int]) -> range:
-    start = len(numbers)
-    numbers.extend(int(value) for value in values)
-    return range(start, len(numbers))
 
 
 def _options(options: Any) -> Iterator[tuple[Any, str, list[int]]]:
