@@ -44,10 +44,10 @@ class Ladder:
 
     steps: np.ndarray
 
-    def nearest(self, width: np.ndarray) -> np.ndarray:
-        """The closest step, the larger one at a tie."""
+    def nearest(self) -> np.ndarray:
+        """The step closest to each width from 0 to the dense one, the larger at a tie."""
         middles = (self.steps[1:] + self.steps[:-1]) / 2
-        snapped: np.ndarray = self.steps[np.searchsorted(middles, width, side="right")]
+        snapped: np.ndarray = self.steps[np.searchsorted(middles, np.arange(self.steps[-1] + 1), side="right")]
         return snapped
 
 
@@ -179,13 +179,14 @@ def _said(value: float) -> str:
 
 def _rank_cut(ranked: _Ranked, ladders: list[Ladder], cost: CostModel, limit: float) -> np.ndarray:
     """The fewest removals that fit; the cheapest widths where not even all do, as a stepped cost may have it."""
+    tables = [each.nearest() for each in ladders]
     low, high = 0, ranked.owner.size
     while low < high:  # cost falls monotonically with removals, or nearly so: `high` fits, or is everything
         tried = np.unique(np.linspace(low, high - 1, AT_ONCE).astype(int))
-        fits = cost(np.stack([ranked.widths(removed, ladders) for removed in tried])) <= limit
+        fits = cost(ranked.widths(tried, tables)) <= limit
         first = int(np.argmax(fits)) if fits.any() else len(tried)
         low, high = (int(tried[first - 1]) + 1 if first else low), (int(tried[first]) if first < len(tried) else high)
-    widths = ranked.widths(low, ladders)
+    (widths,) = ranked.widths(np.array([low]), tables)
     return widths if cost(widths) <= limit else _least(cost, ladders)
 
 
@@ -221,10 +222,11 @@ class _Ranked:
             for each, worth, unit in zip(ladders, kept, unit_worth, strict=True)
         ]
 
-    def widths(self, removed: int, ladders: list[Ladder]) -> np.ndarray:
-        """Widths after the lowest `removed` units are gone, snapped to the ladders."""
-        asked = self.width - np.bincount(self.owner[:removed], minlength=self.width.size)
-        return np.array([each.nearest(width) for each, width in zip(ladders, asked, strict=True)])
+    def widths(self, removed: np.ndarray, nearest: Sequence[np.ndarray]) -> np.ndarray:
+        """Widths after the lowest `removed` units are gone, snapped to the ladders: (cuts, groups)."""
+        gone = np.stack([np.bincount(self.owner[:count], minlength=self.width.size) for count in removed])
+        asked = self.width - gone
+        return np.stack([table[asked[:, column]] for column, table in enumerate(nearest)], axis=1)
 
 
 def _refill(widths: np.ndarray, ladders: list[Ladder], ranked: _Ranked, target: tuple[CostModel, float]) -> np.ndarray:

@@ -7,9 +7,9 @@ them stand the bytes of activations and weights, rows that are not aligned, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 
@@ -46,8 +46,52 @@ class Sizes:
         return self._found[name]
 
 
-Column = Callable[[Sizes], np.ndarray]
-"""(plans, operators) of one quantity."""
+@dataclass(frozen=True)
+class RoundedUp:
+    """Channels rounded up to whole tiles, as a multiple of the channels."""
+
+    tile: int
+
+    def __call__(self, channels: np.ndarray) -> np.ndarray:
+        """At each number of channels."""
+        some = np.maximum(channels, 1)
+        found: np.ndarray = self.tile * np.ceil(some / self.tile) / some
+        return found
+
+
+@dataclass(frozen=True)
+class Where:
+    """1 where the channels are whole vectors (or where they are not), else 0."""
+
+    width: int
+    aligned: bool = True
+
+    def __call__(self, channels: np.ndarray) -> np.ndarray:
+        """At each number of channels."""
+        found: np.ndarray = ((channels % self.width == 0) == self.aligned).astype(np.float64)
+        return found
+
+
+@dataclass(frozen=True)
+class Product:
+    """A number times sizes of an operator, times functions of its channels."""
+
+    scale: float
+    sizes: tuple[str, ...] = ()
+    functions: tuple[tuple[str, RoundedUp | Where], ...] = ()
+
+    def __call__(self, sizes: Sizes) -> np.ndarray:
+        """(plans, operators)"""
+        found = np.full(sizes["written"].shape, self.scale)
+        for name in self.sizes:
+            found *= sizes[name]
+        for name, function in self.functions:
+            found *= function(sizes[name])
+        return found
+
+
+Column = tuple[Product, ...]
+"""A quantity: the sum of these."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,33 +120,21 @@ class Features:
     def __call__(self, widths: np.ndarray) -> np.ndarray:
         """Widths (plans, free groups) -> (plans, columns): each the sum over the operators of a kind."""
         numbers = self._numbers(widths)
-        sums = [column(sizes).sum(axis=1) for each, sizes in self._each(numbers) for column in each.columns.values()]
+        sums = [
+            sum(product(sizes).sum(axis=1) for product in column)
+            for each, sizes in self._each(numbers)
+            for column in each.columns.values()
+        ]
         return np.stack([*sums, np.ones(len(numbers))], axis=1)
 
-    def weighed(self, widths: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-        """Widths (plans, free groups) -> (plans,): the columns but the constant, times their coefficients."""
-        return self._sum(self._numbers(widths), coefficients)
-
-    def along(self, widths: np.ndarray, group: int, options: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-        """The same of one plan at other widths of a group: (options,)."""
-        moves = np.outer(options - widths[group], self._slopes[1 + group])
-        return self._sum(self._numbers(widths) + moves, coefficients)
-
-    def _sum(self, numbers: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-        total, place = np.zeros(len(numbers)), 0
-        for each, sizes in self._each(numbers):
-            for column in each.columns.values():
-                total += coefficients[place] * column(sizes).sum(axis=1)
-                place += 1
-        return total
-
     def by_operator(self, widths: np.ndarray, coefficients: np.ndarray, operators: int) -> np.ndarray:
-        """The same operator by operator: (plans, operators)."""
+        """The columns but the constant, times their coefficients, operator by operator: (plans, operators)."""
         numbers = self._numbers(widths)
         found, place = np.zeros((len(numbers), operators)), 0
         for each, sizes in self._each(numbers):
             for column in each.columns.values():
-                found[:, each.members] += coefficients[place] * column(sizes)
+                for product in column:
+                    found[:, each.members] += coefficients[place] * product(sizes)
                 place += 1
         return found
 
@@ -115,31 +147,17 @@ class Features:
         ]
         return replace(self, classes=tuple(each for each in chosen if each.columns))
 
-    def touched_by(self, group: int) -> tuple[Features, tuple[int, ...]]:
-        """The operators that a free group's width changes, and the places of their columns among all columns."""
-        chosen: list[Class] = []
-        kept: list[int] = []
-        place = 0
-        moves = np.concatenate([self.lines.rows[:, 1 + group] != 0, [False, False]])
-        for each in self.classes:
-            changes = np.any([moves[places].any(axis=1) for places in each.places.values()], axis=0)
-            if changes.any():
-                places = {name: table[changes] for name, table in each.places.items()}
-                chosen.append(replace(each, members=each.members[changes], places=places))
-                kept += range(place, place + len(each.columns))
-            place += len(each.columns)
-        return _compact(replace(self, classes=tuple(chosen))), tuple(kept)
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """(numbers and two constants, 1 + free groups): the lines of all numbers that places stand for."""
+        constants = np.zeros((2, self.lines.rows.shape[1]), dtype=np.int64)
+        constants[ONE, 0] = 1
+        return np.concatenate([self.lines.rows, constants])
 
     def _numbers(self, widths: np.ndarray) -> np.ndarray:
-        found: np.ndarray = self._slopes[0] + np.atleast_2d(widths) @ self._slopes[1:]
+        slopes = self.rows.T.astype(np.float64)  # numpy multiplies matrices of these fast
+        found: np.ndarray = slopes[0] + np.atleast_2d(widths) @ slopes[1:]
         return found
-
-    @cached_property
-    def _slopes(self) -> np.ndarray:
-        """(1 + free groups, numbers and two constants): floats, as numpy multiplies matrices of these fast."""
-        constants = np.zeros((2, self.lines.rows.shape[1]))
-        constants[ONE, 0] = 1
-        return np.concatenate([self.lines.rows, constants]).T.astype(np.float64)
 
     def _each(self, numbers: np.ndarray) -> Iterable[tuple[Class, Sizes]]:
         return ((each, Sizes(numbers, each.places)) for each in self.classes)
@@ -187,70 +205,42 @@ def _table(rows: Sequence[Sequence[int]]) -> np.ndarray:
     return np.array([[*row, *[ONE] * (longest - len(row))] for row in rows])
 
 
+READ: Column = (Product(MEGABYTES, ("read",)), Product(MEGABYTES, ("read too",)))
+WRITTEN: Column = (Product(MEGABYTES, ("written",)),)
+WEIGHTS: Column = (Product(MEGABYTES, ("weight",)),)
+WORK: Column = (Product(MEGA, ("positions", "weight")),)
+"""Multiply-adds: a weight is applied at every position."""
+ROWS: Column = (Product(MEGA, ("positions",)),)
+SCATTERED: Column = (Product(MEGA, ("positions", "out")),)
+"""A row of the input is begun anew for each channel of the output."""
+COUNT: Column = (Product(1.0),)
+
+
 def _columns(kind: Kind, tiles: Tiles) -> dict[str, Column]:
-    moved: dict[str, Column] = {"MB read": _read, "MB written": _written}
+    moved = {"MB read": READ, "MB written": WRITTEN}
     if kind not in WEIGHTED:
-        return {**moved, "count": _count}
-    columns = {f"MMACs in {tile}s": partial(_work, tile=tile) for tile in (1, *tiles[kind])}
+        return {**moved, "count": COUNT}
+    columns = {"MMACs in 1s": WORK}
+    columns |= {f"MMACs in {tile}s": _times(WORK, ("out", RoundedUp(tile))) for tile in tiles[kind]}
     for width in ALIGNMENTS:
+        aligned, scattered = Where(width), Where(width, aligned=False)
         columns |= {
-            f"rows written not in {width}s": partial(_only, _rows, "out", width),
-            f"rows read not in {width}s": partial(_only, _scattered, "in", width),
-            f"MMACs read not in {width}s": partial(_only, partial(_work, tile=1), "in", width),
-            f"MB read not in {width}s": partial(_only, _read, "in", width),
-            f"MB written not in {width}s": partial(_only, _written, "out", width),
-            f"MB handed over into {width}s": partial(_handed_over, "in", "made of", width),
-            f"MB handed over out of {width}s": partial(_handed_over, "made of", "in", width),
+            f"rows written not in {width}s": _times(ROWS, ("out", scattered)),
+            f"rows read not in {width}s": _times(SCATTERED, ("in", scattered)),
+            f"MMACs read not in {width}s": _times(WORK, ("in", scattered)),
+            f"MB read not in {width}s": _times(READ, ("in", scattered)),
+            f"MB written not in {width}s": _times(WRITTEN, ("out", scattered)),
+            # Bytes change their layout where one neighbour runs in blocks of channels and the other does not.
+            f"MB handed over into {width}s": _times(READ, ("in", aligned), ("made of", scattered)),
+            f"MB handed over out of {width}s": _times(READ, ("made of", aligned), ("in", scattered)),
         }
-    return {**columns, **moved, "MB of weights": _weights, "MB of weights not in 4s": partial(_only, _weights, "in", 4),
-            "count": _count}  # fmt: skip
+    unaligned = _times(WEIGHTS, ("in", Where(4, aligned=False)))
+    return {**columns, **moved, "MB of weights": WEIGHTS, "MB of weights not in 4s": unaligned, "count": COUNT}
 
 
-def _work(sizes: Sizes, *, tile: int) -> np.ndarray:
-    """Multiply-adds with the output's channels rounded up: a weight is applied at every position."""
-    outs = sizes["out"]
-    found: np.ndarray = MEGA * sizes["positions"] * sizes["weight"] * (tile * np.ceil(outs / tile) / outs)
-    return found
-
-
-def _rows(sizes: Sizes) -> np.ndarray:
-    found: np.ndarray = MEGA * sizes["positions"]
-    return found
-
-
-def _scattered(sizes: Sizes) -> np.ndarray:
-    """A row of the input is begun anew for each channel of the output."""
-    found: np.ndarray = MEGA * sizes["positions"] * sizes["out"]
-    return found
-
-
-def _only(column: Column, side: str, width: int, sizes: Sizes) -> np.ndarray:
-    """Where the channels on one side are not aligned."""
-    found: np.ndarray = column(sizes) * (sizes[side] % width != 0)
-    return found
-
-
-def _handed_over(aligned: str, other: str, width: int, sizes: Sizes) -> np.ndarray:
-    """Bytes that change their layout, as one of two neighbours runs in blocks of channels and the other does not."""
-    found: np.ndarray = _read(sizes) * (sizes[aligned] % width == 0) * (sizes[other] % width != 0)
-    return found
-
-
-def _read(sizes: Sizes) -> np.ndarray:
-    found: np.ndarray = MEGABYTES * (sizes["read"] + sizes["read too"])
-    return found
-
-
-def _written(sizes: Sizes) -> np.ndarray:
-    return MEGABYTES * sizes["written"]
-
-
-def _weights(sizes: Sizes) -> np.ndarray:
-    return MEGABYTES * sizes["weight"]
-
-
-def _count(sizes: Sizes) -> np.ndarray:
-    return np.ones_like(sizes["written"])
+def _times(column: Column, *functions: tuple[str, RoundedUp | Where]) -> Column:
+    """A quantity, counted as these functions of an operator's channels say."""
+    return tuple(replace(product, functions=functions) for product in column)
 
 
 def _compact(features: Features) -> Features:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from deploy_prune.errors import Inconclusive, NotProfiled, RecordError
 from deploy_prune.latency.features import Features
 from deploy_prune.latency.fitting import FEWEST, Fit, FitError, fitted
 from deploy_prune.latency.profile import Profile, features_of, of_networks
+from deploy_prune.latency.terms import Terms
 from deploy_prune.values import ChannelGraph, Target
 
 USUAL_BOUND = 0.06
@@ -37,19 +38,16 @@ class LatencyModel:
         return self.fit.error
 
     @cached_property
-    def _used(self) -> tuple[Features, np.ndarray, float]:
-        """The columns with a coefficient, their coefficients, and the constant."""
-        weights = self.fit.coefficients
-        used = weights[:-1] != 0
-        return self.features.only(used.tolist()), weights[:-1][used], float(weights[-1])
+    def terms(self) -> Terms:
+        """The ratio as a function of the widths."""
+        dense = np.array([group.width for group in self.profile.drawing.groups])
+        found = Terms.of(self.features, self.fit.coefficients[:-1], dense)
+        return replace(found, constant=found.constant + float(self.fit.coefficients[-1]))
 
     def ratio(self, widths: np.ndarray) -> np.ndarray:
         """Widths in units (..., groups) -> time / time of the dense network (...)."""
-        columns, weights, constant = self._used
         widths = np.asarray(widths)
-        flat = widths.reshape(-1, widths.shape[-1])
-        found: np.ndarray = (columns.weighed(flat, weights) + constant).reshape(widths.shape[:-1])
-        return found
+        return self.terms(widths.reshape(-1, widths.shape[-1])).reshape(widths.shape[:-1])
 
     def latency_ms(self, widths: np.ndarray) -> np.ndarray:
         """Widths in units (..., groups) -> milliseconds (...)."""
@@ -57,10 +55,9 @@ class LatencyModel:
 
     def by_operator_ms(self, widths: np.ndarray) -> np.ndarray:
         """Widths (plans, groups) -> (plans, operators): they sum to all but the constant."""
-        columns, weights, _ = self._used
         operators = len(self.profile.drawing.operators)
-        found: np.ndarray = columns.by_operator(widths, weights, operators) * self.profile.reference_ms
-        return found
+        ratios = self.features.by_operator(widths, self.fit.coefficients[:-1], operators)
+        return ratios * self.profile.reference_ms
 
 
 def modelled(profile: Profile, *, bound: float = USUAL_BOUND) -> LatencyModel:
@@ -116,26 +113,19 @@ class LatencyCost:
 
     def along(self, widths: np.ndarray, group: int, options: np.ndarray) -> np.ndarray:
         """Milliseconds at other widths of one group, less a constant of the plan: (options,)."""
-        part, weights = self._parts[group]
         plan = self.whole(np.asarray(widths))
-        found: np.ndarray = part.along(plan, self.columns[group], options, weights) * self.model.profile.reference_ms
-        return found
+        return self._parts[group].along(plan, self.columns[group], options) * self.model.profile.reference_ms
 
     @cached_property
     def neighbours(self) -> tuple[frozenset[int], ...]:
         """Per free group those whose widths decide with it over some operator's time, itself among them."""
         place = {column: group for group, column in enumerate(self.columns)}
-        found = []
-        for part, _ in self._parts:
-            touched = np.flatnonzero((part.lines.rows[:, 1:] != 0).any(axis=0))
-            found.append(frozenset(place[int(column)] for column in touched if int(column) in place))
-        return tuple(found)
+        return tuple(frozenset(place[column] for column in part.groups if column in place) for part in self._parts)
 
     @cached_property
-    def _parts(self) -> tuple[tuple[Features, np.ndarray], ...]:
-        columns, weights, _ = self.model._used
-        parts = (columns.touched_by(column) for column in self.columns)
-        return tuple((part, weights[list(kept)]) for part, kept in parts)
+    def _parts(self) -> tuple[Terms, ...]:
+        """What each group's width changes."""
+        return tuple(self.model.terms.touched_by(column) for column in self.columns)
 
     def whole(self, widths: np.ndarray) -> np.ndarray:
         """Widths of the graph's free groups (..., free groups) -> of the model's groups (..., groups)."""
