@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks.recording import write
 from benchmarks.subjects import RUNTIMES, STORE, SUBJECTS, Traced, cell, files, stored
 from deploy_prune import plugins
+from deploy_prune.errors import Inconclusive
 from deploy_prune.latency.fitting import FitError, error_of
 from deploy_prune.latency.model import LatencyModel
 from deploy_prune.latency.profiling import Place, profiled
@@ -44,7 +45,7 @@ def main() -> int:
     for name, place in TARGETS:
         if name in asked.only and not asked.table:
             found = cell(TABLE, key(name, place), lambda n=name, p=place: _cell(n, p))  # type: ignore[misc]
-            print(key(name, place), found["error"], f"{found['profile_s']:.0f} s", flush=True)
+            print(key(name, place), found.get("error") or found["reason"], flush=True)
     return _written()
 
 
@@ -77,6 +78,14 @@ def _plan(traced: Traced, share: float, multiple: int, draw: np.random.Generator
 
 
 def _cell(name: str, place: Place) -> dict[str, Any]:
+    """The figures, or the reason why there are none: a machine too noisy for this target."""
+    try:
+        return _figures(name, place)
+    except Inconclusive as error:
+        return {"reason": error.message}
+
+
+def _figures(name: str, place: Place) -> dict[str, Any]:
     traced = Traced.of(SUBJECTS[name])
     plans = draw_plans(traced)
     began = time.monotonic()
@@ -143,7 +152,7 @@ def _written() -> int:
     }
     packages = ("ai-edge-litert", "onnxruntime", "litert-torch", "torch")
     print(write(TABLE, "python -m benchmarks.prediction", {"limits": LIMITS, "cells": found}, packages))
-    return int(not all(_good(FitError(**row["error"])) for row in found.values()))
+    return int(not all("error" in row and _good(FitError(**row["error"])) for row in found.values()))
 
 
 def _good(error: FitError) -> bool:

@@ -174,8 +174,9 @@ def _prediction(record: dict[str, Any]) -> str:
     rows: list[Row] = [
         (*name.rsplit("-", 2), _error(row["error"]), _error(row["exported_error"]), _error(row["repeats"]),
          _error(row["macs_error"]), str(row["samples"]), f"{row['profile_s']:.0f}")
-        for name, row in record["cells"].items()
+        for name, row in record["cells"].items() if "error" in row
     ]  # fmt: skip
+    without = [f" {name}: {row['reason']}." for name, row in record["cells"].items() if "reason" in row]
     head = (
         "network",
         "runtime",
@@ -191,7 +192,7 @@ def _prediction(record: dict[str, Any]) -> str:
     note = (
         "40 plans of 0.3x to 1.0x of the MACs per row, drawn before anything was fitted, 12 of them really exported. "
         "A cell: mean relative error, 95th percentile, rank correlation. "
-        f"Limits of the model's: {limits['mean']:.0%}, {limits['p95']:.0%}, {limits['spearman']}."
+        f"Limits of the model's: {limits['mean']:.0%}, {limits['p95']:.0%}, {limits['spearman']}.{''.join(without)}"
     )
     return _titled(record, "Milliseconds predicted for plans never seen", _table(head, rows), note)
 
