@@ -5,7 +5,8 @@
 Per network and target: 40 plans between 0.3x and 1.0x of the MACs, drawn by a stored seed and written down before
 anything is fitted; the latency model from nothing (`deploy-prune profile`); then each plan timed twice, bracketed, in
 sessions of their own, 12 of them as really exported files and the rest as skeletons. "MACs" predicts the dense time
-times the share of MACs. Five minutes a cell on two idle cores; every cell is a file under `results/prediction/`.
+times the share of MACs. Five minutes a cell on two idle cores; every cell is a file under `results/prediction/`
+(also where the machine was too noisy, with the reason: delete it to try again).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ terms that differ in one factor alone are one term, whose table is their weighte
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -95,25 +96,27 @@ class Terms:
 
 def _collected(features: Features, coefficients: np.ndarray) -> tuple[float, dict[Factors, float]]:
     """What does not depend on widths, and the weight of each product that does."""
-    rows, constant = features.rows, 0.0
-    _, first, same = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    varies = (rows[:, 1:] != 0).any(axis=1)
-    found: dict[Factors, float] = defaultdict(float)
     columns = [(each, column) for each in features.classes for column in each.columns.values()]
+    _, first, alike = np.unique(features.rows, axis=0, return_index=True, return_inverse=True)
+    same = first[alike.ravel()]
+    found: dict[Factors, float] = defaultdict(float)
     for (each, column), coefficient in zip(columns, coefficients, strict=True):
-        for product in column if coefficient else ():
-            for member in range(len(each.members)):
-                weight, factors = coefficient * product.scale, []
-                for row, (power, functions) in _factors(each, product, member):
-                    if varies[row]:
-                        factors.append((int(first[same.ravel()[row]]), (power, functions)))
-                    else:
-                        weight *= float(_values(rows[row, :1], (power, functions))[0])
-                if factors:
-                    found[_gathered(factors)] += weight
-                else:
-                    constant += weight
-    return constant, found
+        for product, member in itertools.product(column if coefficient else (), range(len(each.members))):
+            weight, factors = _parted(features.rows, _factors(each, product, member))
+            gathered = _gathered([(int(same[row]), function) for row, function in factors])
+            found[gathered] += coefficient * product.scale * weight
+    return found.pop((), 0.0), found
+
+
+def _parted(rows: np.ndarray, factors: Iterable[tuple[int, Function]]) -> tuple[float, list[tuple[int, Function]]]:
+    """The product of the factors that no width changes, and the others."""
+    weight, others = 1.0, []
+    for row, function in factors:
+        if (rows[row, 1:] != 0).any():
+            others.append((row, function))
+        else:
+            weight *= float(_values(rows[row, :1], function)[0])
+    return weight, others
 
 
 def _factors(each: Class, product: Product, member: int) -> Iterable[tuple[int, Function]]:
