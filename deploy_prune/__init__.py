@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from deploy_prune.config import RunConfig
     from deploy_prune.diagnosis import diagnose as doctor
     from deploy_prune.explaining import explain
+    from deploy_prune.dropping import within_drop
     from deploy_prune.exporting import export
+    from deploy_prune.front import front as prune_front
     from deploy_prune.inspection import inspect
     from deploy_prune.latency.profiling import profile
     from deploy_prune.measure import bench
@@ -44,7 +46,9 @@ __all__ = [
     "plan",
     "profile",
     "prune",
+    "prune_front",
     "report",
+    "within_drop",
 ]
 
 _HOMES = {
@@ -65,7 +69,9 @@ _HOMES = {
     "plan": ("planning", "outlook"),
     "profile": ("latency.profiling", "profile"),
     "prune": ("pipeline", "prune"),
+    "prune_front": ("front", "front"),
     "report": ("reporting", "report"),
+    "within_drop": ("dropping", "within_drop"),
 }
 """Public name -> (module, its name there). No module may bear a public name: it would take its place once imported."""
 
