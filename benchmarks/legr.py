@@ -16,6 +16,7 @@ import argparse
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,9 @@ def _front(seed: int) -> dict[str, dict[str, Any]] | None:
 def _summary(fronts: dict[int, dict[str, dict[str, Any]]]) -> dict[str, Any]:
     if not fronts:
         return {}
-    means = {key: float(np.mean([found[key]["test"] for found in fronts.values()])) for key in next(iter(fronts.values()))}
+    means = {
+        key: float(np.mean([found[key]["test"] for found in fronts.values()])) for key in next(iter(fronts.values()))
+    }
     legr = [means[f"legr-{share}"] for share in FRONT]
     return {
         "seeds": sorted(fronts),
@@ -168,7 +171,7 @@ def _summary(fronts: dict[int, dict[str, dict[str, Any]]]) -> dict[str, Any]:
         "means": means,
         "against_uniform": [paired(found[f"uniform-{BUDGET}"], found[f"legr-{BUDGET}"]) for found in fronts.values()],
         "gates": {
-            "monotone within 0.5": all(one >= other - 0.005 for one, other in zip(legr, legr[1:], strict=False)),
+            "monotone within 0.5": all(one >= other - 0.005 for one, other in pairwise(legr)),
             "uniform + 0.3": means[f"legr-{BUDGET}"] >= means[f"uniform-{BUDGET}"] + 0.003,
         },
     }

@@ -99,6 +99,7 @@ class Bench:
 
     @property
     def data(self) -> Data:
+        """Of the subject."""
         return self.subject.data
 
 
@@ -124,7 +125,8 @@ def _table(name: str, data: Data, steps: int) -> dict[str, Any]:
         torch.save(subject.network.module, file)
         bench = Bench(subject, examiner(subject.network, subject.graph, data, exam), _candidates(subject), file)
         rows: dict[str, Callable[[], float]] = {
-            row: (lambda w=ways: _one_after_the_other(bench, w)) for row, ways in ROWS.items()  # type: ignore[misc]
+            row: (lambda w=ways: _one_after_the_other(bench, w))
+            for row, ways in ROWS.items()  # type: ignore[misc]
         }
         rows[PARALLEL] = lambda: _parallel(bench)
         seconds: dict[str, list[float]] = {row: [] for row in rows}
@@ -184,7 +186,9 @@ def _judge(bench: Bench, scores: Scores, ways: Ways) -> float:
         graph = trace(network)
     cost = plugins.build("costs", "macs").model(graph)
     limit = BUDGET * bench.subject.whole(cost)
-    keep = _one_by_one(graph, scores, cost, limit) if ways.removes_one_by_one else bench.subject.keep(scores, cost, limit)
+    keep = (
+        _one_by_one(graph, scores, cost, limit) if ways.removes_one_by_one else bench.subject.keep(scores, cost, limit)
+    )
     if not ways.loads_images:
         return fitness(replace(bench.prepared, network=network, graph=graph), keep).loss
     small = cut(network, graph, keep)

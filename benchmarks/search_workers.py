@@ -3,8 +3,8 @@
     python -m benchmarks.search_workers
 
 LeGR's search on ResNet-20 and MobileNetV2 (CIFAR-10, half the MACs), 48 candidates, 1,000 + 500 images; the three in
-turns, three times; ratios of a turn, their median. Gates: two workers find the identical result, in at most 0.65x of the
-time of one. Ten minutes on two idle cores.
+turns, three times; ratios of a turn, their median. Gates: two workers find the identical result, in at most 0.65x
+of the time of one. Ten minutes on two idle cores.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""CIFAR-10 networks with their checkpoints, and what all tables of accuracy share: cells, recipe, paired differences."""
+"""CIFAR-10 networks with their checkpoints, and what all tables of accuracy share: recipe, paired differences."""
 
 from __future__ import annotations
 

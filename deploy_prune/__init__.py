@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from deploy_prune.checkpoint import load
     from deploy_prune.config import RunConfig
     from deploy_prune.diagnosis import diagnose as doctor
-    from deploy_prune.explaining import explain
     from deploy_prune.dropping import within_drop
+    from deploy_prune.explaining import explain
     from deploy_prune.exporting import export
     from deploy_prune.front import front as prune_front
     from deploy_prune.inspection import inspect

@@ -129,5 +129,3 @@ def judged(module: nn.Module, batches: Sequence[Batch]) -> tuple[float, float]:
             hits += int((logits.argmax(dim=1) == batch.labels).sum())
             images += len(batch.labels)
     return loss / images, hits / images
-
-

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from deploy_prune import stages
 from deploy_prune.budgets import parse
@@ -72,7 +73,7 @@ def front(
 def ranked(
     config: RunConfig, budgets: Sequence[str], out: Path, *, hooks: Hooks | None = None, progress: Progress = quiet
 ) -> RunConfig:
-    """Train the dense network and score it at the tightest budget, once, in `out`; the configuration of runs that go on.
+    """Train the dense network and score it at the tightest budget, once; the configuration of runs that go on.
 
     Raises:
         DeployPruneError: see `errors`; what was finished stays.
@@ -86,7 +87,7 @@ def ranked(
                 preflight(Work(with_budget(config, budget), folder, hooks))
         folder.stage("dense", DenseResult, lambda: stages.dense(work))
         scores_of(work, work.network("dense"), work.graph, progress)
-    own = {"model_options": {}, "classes": None, "input_shape": None, "weights": None, "pretrain": None}
+    own: dict[str, Any] = {"model_options": {}, "classes": None, "input_shape": None, "weights": None, "pretrain": None}
     return RunConfig.model_validate({**dict(config), **own, "model": str(out / "dense"), "scores": out})
 
 
@@ -149,7 +150,7 @@ def _reference_ms(summary: RunSummary) -> float | None:
 
 
 def _smaller(base: RunConfig, out: Path, hooks: Hooks, summary: RunSummary, progress: Progress) -> list[FrontPoint]:
-    """The dense network on smaller images, trained there as the pruned ones are; sizes it does not take are left out."""
+    """The dense network on smaller images, trained there as the pruned ones are; not at sizes it does not take."""
     reference_ms = _reference_ms(summary)
     points = []
     for shape in smaller_shapes(base) if reference_ms and base.threads else ():
@@ -181,7 +182,9 @@ def draw(found: Front, out: Path) -> None:
     lines = []
     for kind in dict.fromkeys(point.kind for point in found.points):
         points = sorted((each for each in found.points if each.kind == kind), key=lambda each: each.macs)
-        times = [(each.latency_ms, each.latency_interval_ms) if in_ms else (each.ratio, each.interval) for each in points]
+        times = [
+            (each.latency_ms, each.latency_interval_ms) if in_ms else (each.ratio, each.interval) for each in points
+        ]
         if any(time is None or spread is None for time, spread in times):
             return  # not timed: there is no front to draw
         lines.append(
@@ -194,6 +197,8 @@ def draw(found: Front, out: Path) -> None:
             )
         )
     x_label = "ms" if in_ms else "time / dense"
-    plot = Plot(f"{found.model} on {found.data}, {found.method}", x_label, "top-1 on test, %", tuple(lines), from_zero=False)
+    plot = Plot(
+        f"{found.model} on {found.data}, {found.method}", x_label, "top-1 on test, %", tuple(lines), from_zero=False
+    )
     for name in (PNG, HTML):
         save(plot, out / name)

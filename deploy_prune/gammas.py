@@ -19,11 +19,12 @@ from torch.utils._pytree import tree_flatten
 from deploy_prune.graph.recorder import on_meta
 from deploy_prune.values import ChannelGraph, Group
 
-LINEAR = frozenset(
-    "add sub mul_scalar cat stack view reshape _unsafe_view permute transpose t flatten slice select split "
-    "split_with_sizes unsqueeze squeeze expand clone contiguous alias detach mean avg_pool2d _adaptive_avg_pool2d "
-    "adaptive_avg_pool2d constant_pad_nd pad index index_select unbind narrow roll pixel_shuffle copy_ add_ sum".split()
-)
+LINEAR = frozenset({
+    "add", "add_", "sub", "sum", "mean", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_avg_pool2d",
+    "cat", "stack", "split", "split_with_sizes", "unbind", "slice", "select", "narrow", "index", "index_select",
+    "view", "_unsafe_view", "reshape", "flatten", "permute", "transpose", "t", "expand", "squeeze", "unsqueeze",
+    "clone", "copy_", "contiguous", "alias", "detach", "constant_pad_nd", "pad", "roll", "pixel_shuffle",
+})  # fmt: skip
 """Operators (without overload) that scale with their operands."""
 
 
@@ -62,9 +63,7 @@ def gammas_of(module: nn.Module, group: Group) -> tuple[tuple[str, Tensor], ...]
 def trained_gammas(module: nn.Module, graph: ChannelGraph, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Free group -> its gammas among `names`; groups without are left out."""
     wanted = set(names)
-    found = {
-        group.name: tuple(name for name, _ in gammas_of(module, group) if name in wanted) for group in graph.free
-    }
+    found = {group.name: tuple(name for name, _ in gammas_of(module, group) if name in wanted) for group in graph.free}
     return {name: gammas for name, gammas in found.items() if gammas}
 
 

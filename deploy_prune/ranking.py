@@ -23,7 +23,9 @@ def save_scores(scores: Scores, path: Path) -> None:
     Raises:
         StorageError: the file system refused.
     """
-    tensors = {_SCORE + name: torch.from_numpy(np.array(values, np.float64)) for name, values in scores.by_group.items()}
+    tensors = {
+        _SCORE + name: torch.from_numpy(np.array(values, np.float64)) for name, values in scores.by_group.items()
+    }
     for name, tensor in (scores.weights or {}).items():
         tensors[_WEIGHT + name] = tensor.detach().cpu().contiguous().clone()
     write_atomic(path, lambda temporary: temporary.write_bytes(save(tensors)))

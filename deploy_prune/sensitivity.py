@@ -10,11 +10,13 @@ from deploy_prune.allocate import best_units
 from deploy_prune.errors import ConfigError
 from deploy_prune.fitness import Exam, Fitness, examiner, fitness
 from deploy_prune.magnitudes import filter_norms
-from deploy_prune.values import ChannelGraph, Data, Network, Progress, Scores, quiet
+from deploy_prune.soundness import settle
+from deploy_prune.values import Data, Network, Progress, Scores, quiet
 from deploy_prune.workers import Workers
 
 SHARES = (0.75, 0.5, 0.25, 0.125)
 AHEAD = 16
+USUAL = Exam()
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,11 @@ class Sensitivity:
 
 def sensitivity(
     network: Network,
-    graph: ChannelGraph,
     data: Data,
     workers: Workers,
     *,
     shares: Sequence[float] = SHARES,
-    exam: Exam = Exam(),
+    exam: Exam = USUAL,
     progress: Progress = quiet,
 ) -> Sensitivity:
     """Cut each free group alone to several widths, keeping the units with the largest filters, and judge.
@@ -68,6 +69,7 @@ def sensitivity(
     if not shares or any(not 0 < share < 1 for share in shares):
         raise ConfigError(f"shares {list(shares)} are not between 0 and 1", hint="write 0.75,0.5,0.25")
     began = time.monotonic()
+    graph = settle(network)
     asked = [(group.name, kept) for group in graph.free for kept in _widths(group.width, shares)]
     scores = Scores(filter_norms(network.module, graph, power=2))
     plans = _plans(asked, scores)

@@ -24,9 +24,13 @@ def network() -> Network:
 
 def test_every_group_is_cut_alone_and_the_rest_is_whole(network: Network) -> None:
     graph = trace(network)
-    found = sensitivity(network, graph, DATA, plugins.build("workers", "local", {"processes": 2}), exam=EXAM)
+    found = sensitivity(network, DATA, plugins.build("workers", "local", {"processes": 2}), exam=EXAM)
     assert [(curve.name, curve.width) for curve in found.curves] == [(group.name, group.width) for group in graph.free]
-    assert [[each.kept for each in curve.points] for curve in found.curves] == [[9, 6, 3, 2], [12, 8, 4, 2], [15, 10, 5, 2]]
+    assert [[each.kept for each in curve.points] for curve in found.curves] == [
+        [9, 6, 3, 2],
+        [12, 8, 4, 2],
+        [15, 10, 5, 2],
+    ]
     prepared = examiner(network, graph, DATA, EXAM)
     assert fitness(prepared, {}).top1 == found.top1
     norms = filter_norms(network.module, graph, power=2)
@@ -38,4 +42,4 @@ def test_every_group_is_cut_alone_and_the_rest_is_whole(network: Network) -> Non
 @pytest.mark.parametrize("shares", [(), (0.5, 1.0), (0.0,)])
 def test_shares_outside_of_0_to_1_are_refused(network: Network, shares: tuple[float, ...]) -> None:
     with pytest.raises(ConfigError, match="not between 0 and 1"):
-        sensitivity(network, trace(network), DATA, plugins.build("workers", "local"), shares=shares)
+        sensitivity(network, DATA, plugins.build("workers", "local"), shares=shares)

@@ -127,7 +127,9 @@ def prune(
     if plan is not None and (several or max_drop is not None):
         raise ConfigError("a plan is one network: it goes with neither several budgets nor --max-drop")
     if several and max_drop is not None:
-        raise ConfigError("several budgets and --max-drop contradict each other", hint="with --max-drop give the tightest")
+        raise ConfigError(
+            "several budgets and --max-drop contradict each other", hint="with --max-drop give the tightest"
+        )
     if several:
         assert budgets
         return run_front(config, overrides, budgets, out, controls=not no_controls, as_json=as_json)
@@ -148,7 +150,13 @@ def run(config: Path | None, overrides: dict[str, Any], out: Path, *, plan: Path
 
 
 def run_front(
-    config: Path | None, overrides: dict[str, Any], budgets: tuple[str, ...], out: Path, *, controls: bool, as_json: bool
+    config: Path | None,
+    overrides: dict[str, Any],
+    budgets: tuple[str, ...],
+    out: Path,
+    *,
+    controls: bool,
+    as_json: bool,
 ) -> int:
     """Prune to several budgets and show the front."""
     from deploy_prune.config import load_config

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from deploy_prune.sensitivity import Sensitivity
 
 Data = Annotated[str, typer.Option("--data", metavar="NAME[:PATH]", help="digits, imagefolder:DIR, ...")]
-Shares = Annotated[str, typer.Option("--shares", metavar="SHARE,...", help="Widths to try, as shares of the dense one.")]
+Shares = Annotated[
+    str, typer.Option("--shares", metavar="SHARE,...", help="Widths to try, as shares of the dense one.")
+]
 Images = Annotated[int, typer.Option("--images", min=1, help="Validation images to judge on.")]
 Drawing = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw it as .png or .html.")]
 
@@ -52,7 +54,6 @@ def sensitivity(
     from deploy_prune.plots import Line, Plot, check_suffix, save
     from deploy_prune.sensitivity import sensitivity as measured
     from deploy_prune.shipping import Order, open_network
-    from deploy_prune.soundness import settle
     from deploy_prune.work import workers_of
 
     if plot is not None:
@@ -66,9 +67,7 @@ def sensitivity(
     network = open_network(order)
     who = workers_of(RunConfig(model=model, workers=workers or "local"))
     with progress(as_json=as_json) as told:
-        found = measured(
-            network, settle(network), images_of, who, shares=asked, exam=Exam(images=images), progress=told
-        )
+        found = measured(network, images_of, who, shares=asked, exam=Exam(images=images), progress=told)
     if plot is not None:
         lines = tuple(
             Line(curve.name, *_line(curve.width, found.top1, [(each.kept, each.top1) for each in curve.points]))

@@ -60,7 +60,7 @@ class Legr:
             raise ConfigError(f"method 'legr' has no reduce {self.reduce!r}", hint="known: mean, sum")
         if self.lag < 1 or min(self.images, self.norm_images + 1, self.steps + 1, self.patience + 1) < 1:
             raise ConfigError("method 'legr': lag and images must be 1 or more, the other numbers not negative")
-        assert self.breeding
+        self.breeding()
 
     def score(self, study: Study) -> Scores:
         """The best ranking that the search finds.
@@ -83,7 +83,6 @@ class Legr:
             raise ConfigError(f"no candidate has a loss: every network of {study.network.address} gives NaN", hint=hint)
         return search.scores
 
-    @property
     def breeding(self) -> Breeding:
         """How candidates are bred."""
         return Breeding(self.candidates, self.population, self.tournament, self.mutation)
@@ -132,7 +131,7 @@ class _Search:
     def __init__(self, settings: Legr, study: Study, journal: Journal) -> None:
         self._settings, self._study, self._journal = settings, study, journal
         self._ranking = ranking_of(study.network, study.graph, settings.reduce)
-        self._evolution = Evolution(settings.breeding, self._ranking.deviation, study.seed)
+        self._evolution = Evolution(settings.breeding(), self._ranking.deviation, study.seed)
         self._begun: dict[int, tuple[Candidate, Keep]] = {}
         self._stopped = ""
 

@@ -85,7 +85,7 @@ class Slimming:
     def __post_init__(self) -> None:
         if self.travel < 0 or (self.penalty is not None and self.penalty < 0):
             raise ConfigError("method 'slimming': travel and penalty must be 0 or more")
-        assert self.recipe(0)
+        self.recipe(0)
 
     def recipe(self, seed: int) -> Recipe:
         """Of the sparse training."""
@@ -166,7 +166,7 @@ def _penalised(names: tuple[str, ...], penalty: float) -> Callable[[nn.Module, B
 
 
 def _scores(module: nn.Module, study: Study, chosen: Mapping[str, tuple[str, ...]]) -> dict[str, np.ndarray]:
-    """Not each norm by its own mean: that would erase the sparsity between layers, which a global threshold lives on."""
+    """Raw: each norm by its own mean would erase the sparsity between layers, which a global threshold lives on."""
     return {
         group.name: np.mean(
             [
@@ -204,8 +204,8 @@ class _Log:
         first, last = self._found.quantiles[0].spread, self._found.quantiles[-1].spread
         if last > CLEARLY * first:
             logger.warning(
-                "slimming: no channels have parted (q10/q50 of |gamma| was %.2f, is %.2f): this is pruning by batch norm "
-                "scale; more travel or more epochs make it sparse", first, last,
+                "slimming: no channels have parted (q10/q50 of |gamma| was %.2f, is %.2f): this is pruning by batch "
+                "norm scale; more travel or more epochs make it sparse", first, last,
             )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from deploy_prune.workers import in_order
 HAS_RAY = importlib.util.find_spec("ray") is not None
 RAY = pytest.param(
     "ray", {"processes": 2},
-    marks=[pytest.mark.slow, pytest.mark.ci, pytest.mark.skipif(not HAS_RAY, reason="the extra `ray` is not installed")],
+    marks=[pytest.mark.slow, pytest.mark.ci, pytest.mark.skipif(not HAS_RAY, reason="extra `ray` is not installed")],
 )  # fmt: skip
 WORKERS = [("local", {"processes": 1}), ("local", {"processes": 2}), RAY]
 
@@ -80,8 +80,7 @@ class TestWorkers:
                 seen_when_taken.append(len(back))
                 yield number
 
-        for result in built(name, options).map(add, 0, items(), ahead=3):
-            back.append(result)
+        back.extend(built(name, options).map(add, 0, items(), ahead=3))
         assert seen_when_taken == [0, 0, 0, 1, 2, 3, 4, 5]
 
     def test_what_a_task_raises_reaches_the_caller(self, name: str, options: dict[str, Any]) -> None:
@@ -133,7 +132,9 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
             list(plugins.build("workers", "local", {{"processes": 2}}).map(task, None, range(2), ahead=2))
         """)
     )
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as parent:
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as parent:
         deadline = time.monotonic() + 60
         while len(list(tmp_path.glob("pid-*"))) < 2 and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -34,7 +34,7 @@ def sparsity(folder: Path) -> Sparsity:
 
 
 class Residual(nn.Module):
-    """A stream of two producers; the norm of the second is followed by a non-linearity or (as a linear bottleneck) not."""
+    """A stream of two producers; a non-linearity follows the second's norm, or (as in a linear bottleneck) not."""
 
     def __init__(self, last: nn.Module) -> None:
         super().__init__()
@@ -63,9 +63,7 @@ def test_the_penalty_pushes_every_selected_gamma_by_lambda() -> None:
     network = stack()
     with torch.no_grad():
         network.module[0][1].weight[:3] = torch.tensor([-0.5, 0.0, 0.25])
-    without, pushed = (
-        score(study(network, stripes()), penalty=penalty, **settings).weights for penalty in (0.0, 0.01)
-    )
+    without, pushed = (score(study(network, stripes()), penalty=penalty, **settings).weights for penalty in (0.0, 0.01))
     assert without
     assert pushed
     for name in ("0.1.weight", "1.1.weight", "2.1.weight"):
