@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from deploy_prune.planning import outlook as plan
     from deploy_prune.reading import describe
     from deploy_prune.reporting import report
+    from deploy_prune.sensitivities import sensitivity
     from deploy_prune.train.recipe import Hooks, Recipe
     from deploy_prune.values import Data, Network
 
@@ -48,6 +49,7 @@ __all__ = [
     "prune",
     "prune_front",
     "report",
+    "sensitivity",
     "within_drop",
 ]
 
@@ -71,6 +73,7 @@ _HOMES = {
     "prune": ("pipeline", "prune"),
     "prune_front": ("front", "front"),
     "report": ("reporting", "report"),
+    "sensitivity": ("sensitivities", "sensitivity"),
     "within_drop": ("dropping", "within_drop"),
 }
 """Public name -> (module, its name there). No module may bear a public name: it would take its place once imported."""

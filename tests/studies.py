@@ -19,7 +19,7 @@ from deploy_prune.train import Recipe, fit
 from deploy_prune.values import Data, Network, Scores
 
 FAST: dict[str, dict[str, Any]] = {
-    "legr": {"candidates": 6, "population": 3, "tournament": 2, "images": 20, "norm_images": 20, "lag": 2},
+    "legr": {"candidates": 8, "population": 6, "tournament": 2, "images": 20, "norm_images": 20, "lag": 2},
     "slimming": {"epochs": 1, "batch_size": 16, "precision": "fp32"},
 }
 """Options with which a method that trains or searches takes a moment."""

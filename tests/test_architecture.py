@@ -22,7 +22,7 @@ KINDS = ("costs", "datasets", "exporters", "methods", "models", "readers", "runt
 STEPS = (
     "records", "results", "runfolder", "images", "cifar", "architectures", "networks", "data", "weights", "train",
     "graph", "extents", "magnitudes", "gammas", "counting", "budgets", "surgery", "soundness", "snapping", "allocate",
-    "compensation", "ranking", "fitness", "evolution", "searching", "sensitivity",
+    "compensation", "ranking", "fitness", "evolution", "searching", "sensitivities",
     "checkpoint", "hush", "mil", "container", "conditions", "workshop", "conversion", "interface", "facts", "folding",
     "parity", "delivery", "exporting",
     "statistics", "timing_worker", "timing_client", "delegation", "timeable", "bracketing", "measure", "layers",

@@ -22,7 +22,7 @@ from deploy_prune.cli.options import (
 from deploy_prune.cli.output import progress, show_json, show_table
 
 if TYPE_CHECKING:
-    from deploy_prune.sensitivity import Sensitivity
+    from deploy_prune.sensitivities import Sensitivity
 
 Data = Annotated[str, typer.Option("--data", metavar="NAME[:PATH]", help="digits, imagefolder:DIR, ...")]
 Shares = Annotated[
@@ -52,7 +52,7 @@ def sensitivity(
     from deploy_prune.data import read_data
     from deploy_prune.fitness import Exam
     from deploy_prune.plots import Line, Plot, check_suffix, save
-    from deploy_prune.sensitivity import sensitivity as measured
+    from deploy_prune.sensitivities import sensitivity as measured
     from deploy_prune.shipping import Order, open_network
     from deploy_prune.work import workers_of
 

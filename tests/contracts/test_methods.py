@@ -19,8 +19,8 @@ SCORERS = [name for name in plugins.names("methods") if isinstance(plugins.build
 NAMES = ["plain", "transposed", "depthwise_multiplier", "dense_block", "tied_convs", "layer_scale", "grouped_whole"]
 
 
-NORMS = ("slimming",)
-"""Methods that score batch norms, and so only networks that have some."""
+ONLY = {"slimming": ["stack"], "legr": ["stack", "plain", "dense_block"]}
+"""Networks with batch norms, which slimming scores; with several groups, or a search finds but one plan."""
 
 
 def study(name: str, seed: int = 0) -> Study:
@@ -41,7 +41,7 @@ def test_a_method_scores_or_selects(method: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "name"),
-    [(method, name) for method in SCORERS for name in (["stack"] if method in NORMS else NAMES)],
+    [(method, name) for method in SCORERS for name in ONLY.get(method, NAMES)],
 )
 def test_every_unit_of_every_free_group_has_a_finite_score(method: str, name: str) -> None:
     of = study(name)

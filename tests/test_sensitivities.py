@@ -10,7 +10,7 @@ from deploy_prune.errors import ConfigError
 from deploy_prune.fitness import Exam, examiner, fitness
 from deploy_prune.graph import trace
 from deploy_prune.magnitudes import filter_norms
-from deploy_prune.sensitivity import sensitivity
+from deploy_prune.sensitivities import sensitivity
 from deploy_prune.values import Network
 
 DATA = stripes()
