@@ -76,9 +76,7 @@ def test_what_makes_no_sense_is_refused(
     assert said in capsys.readouterr().err
 
 
-def test_sensitivity_shows_every_group(
-    settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sensitivity_shows_every_group(settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = settings.parent
     prune(config(folder), tmp_path / "run")
     arguments = ["--data", f"{folder}/data.py:read", "--images", "40", "--workers", "1", "--shares", "0.5,0.25"]
