@@ -37,7 +37,9 @@ def _legr(record: dict[str, Any]) -> str:
         rows = [(arm.replace("-", " at ") + "x", _each(tests, "{:.2%}"), f"{front['means'][arm]:.2%}")
                 for arm, tests in front["test"].items()]  # fmt: skip
         against = "; ".join(map(points, front["against_uniform"]))
-        text += f"\n\nThe front of one ranking, ResNet-20, 10,000 images x 3 epochs; LeGR against uniform widths at half the MACs: {against} points; gates: {_missed(front['gates'])}.\n\n"
+        title = "The front of one ranking, ResNet-20, 10,000 images x 3 epochs"
+        said = f"LeGR against uniform widths at half the MACs: {against} points; gates: {_missed(front['gates'])}"
+        text += f"\n\n{title}; {said}.\n\n"
         text += table(("widths by, MACs", "test per seed", "mean"), rows)
     note = "150 candidates, half the MACs, inner mode; no training but for the front."
     return titled(record, "LeGR's search on CIFAR-10 (JPEG)", text, note)
@@ -50,8 +52,8 @@ def _missed(gates: dict[str, bool]) -> str:
 
 def _slimming(record: dict[str, Any]) -> str:
     rows: list[Row] = [
-        (f"{row['travel']:g}", seed, f"{row['penalty']:.2e}", f"{row['q10_of_q50']:.2f}", _each(row["recalibrated"], "{:.1%}"),
-         _each(row["test"], "{:.2%}"))
+        (f"{row['travel']:g}", seed, f"{row['penalty']:.2e}", f"{row['q10_of_q50']:.2f}",
+         _each(row["recalibrated"], "{:.1%}"), _each(row["test"], "{:.2%}"))
         for row in record["rows"] for seed in [str(row["seed"])]
     ]  # fmt: skip
     head = ("D / median gamma", "seed", "lambda", "q10 / q50 of gamma", "val, norms anew, at 50 / 30 % MACs",
