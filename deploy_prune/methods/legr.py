@@ -23,7 +23,8 @@ from deploy_prune.evolution import Breeding, Candidate, Evolution, Genome
 from deploy_prune.fitness import Exam, Examiner, Fitness, examiner, fitness
 from deploy_prune.magnitudes import squared_norms
 from deploy_prune.methods import Study
-from deploy_prune.searching import Journal, Tried, digest
+from deploy_prune.results import Tried
+from deploy_prune.searching import Journal, digest
 from deploy_prune.train.state import fingerprint
 from deploy_prune.values import ChannelGraph, Network, Scores
 from deploy_prune.workers import Workers
