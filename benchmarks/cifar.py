@@ -21,27 +21,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.recording import RESULTS, SHARED, write
+from benchmarks.trained import DATA, RECIPE, SEEDS, Pruned, dense, images, judged, paired, recipe
 from deploy_prune import plugins
-from deploy_prune.allocate import Limits, allocate, best_units
-from deploy_prune.counting import recount
-from deploy_prune.data import read_data
-from deploy_prune.methods import Study
-from deploy_prune.networks import build_network
 from deploy_prune.records import write_atomic
-from deploy_prune.soundness import settle
 from deploy_prune.surgery import cut
-from deploy_prune.train import Recipe, evaluate, fit, paired_difference, recalibrate_norms
-from deploy_prune.values import Accuracy, Data, Network
-from deploy_prune.weights import load_weights
+from deploy_prune.train import evaluate, fit, recalibrate_norms
+from deploy_prune.values import Data, Network
 
-NETWORKS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "resnet56": ("resnet56", {}, "resnet56-cifar10.safetensors"),
-    "mobilenet_v2": ("torchvision:mobilenet_v2", {"stem_stride": 1}, "mobilenet_v2-cifar10.safetensors"),
-}
+NETWORKS = ("resnet56", "mobilenet_v2")
 ARMS = ("control", "uniform", "magnitude", "random")
-SEEDS = (0, 1, 2)
 BUDGET = 0.5
-RECIPE = Recipe(epochs=3, batch_size=128, lr=0.05, weight_decay=1e-4, images=10_000, precision="bf16")
 TOLERANCE = 0.001  # of the dense accuracies that come with the checkpoints
 
 
@@ -53,30 +42,21 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.table:
         return _written({name: _stored(f"{name}-dense") for name in NETWORKS})
-    if not SHARED.is_dir():
-        print("the CIFAR-10 images and checkpoints are not here", file=sys.stderr)
-        return 2
-    data = read_data(f"cifar10:{SHARED}")
-    networks = {name: _dense(*row) for name, row in NETWORKS.items()}
-    dense = {name: _cell(f"{name}-dense", lambda n=network: _judged(n, data, {})) for name, network in networks.items()}  # type: ignore[misc]
+    data = images()
+    cells = {name: _cell(f"{name}-dense", lambda n=name: judged(dense(n), data, {})) for name in NETWORKS}  # type: ignore[misc]
     for seed in SEEDS[:1] if asked.quick else SEEDS:
-        for name, network in networks.items():
+        for name in NETWORKS:
             for arm in ARMS:
                 key = f"{name}-{arm}-{seed}"
-                cell = _cell(key, lambda n=network, a=arm, s=seed: _arm(n, data, a, s))  # type: ignore[misc]
+                cell = _cell(key, lambda n=name, a=arm, s=seed: _arm(n, data, a, s))  # type: ignore[misc]
                 print(f"{key}: test {cell['test']:.4f} ({cell['seconds']:.0f} s)", flush=True)
-    return _written(dense)
+    return _written(cells)
 
 
-def _written(dense: dict[str, dict[str, Any]]) -> int:
-    result = _table(dense)
+def _written(cells: dict[str, dict[str, Any]]) -> int:
+    result = _table(cells)
     print(write("cifar", "python -m benchmarks.cifar", result, ("torch", "torchvision")))
     return 0 if all(row["reproduced"] for row in result["networks"].values()) else 1
-
-
-def _dense(address: str, options: dict[str, Any], weights: str) -> Network:
-    network = build_network(address, classes=10, input_shape=(3, 32, 32), options=options)
-    return load_weights(network, SHARED / weights)
 
 
 def _cell(key: str, compute: Any) -> dict[str, Any]:
@@ -93,21 +73,17 @@ def _stored(key: str) -> dict[str, Any]:
     return found
 
 
-def _arm(network: Network, data: Data, arm: str, seed: int) -> dict[str, Any]:
-    notes: dict[str, Any] = {}
-    if arm != "control":
-        network, notes = _pruned(network, data, arm, seed)
-    trained = fit(network, data, dataclasses.replace(RECIPE, seed=seed))
-    return _judged(trained, data, notes)
+def _arm(name: str, data: Data, arm: str, seed: int) -> dict[str, Any]:
+    network, notes = (dense(name), {}) if arm == "control" else _pruned(name, data, arm, seed)
+    return judged(fit(network, data, recipe(seed)), data, notes)
 
 
-def _pruned(network: Network, data: Data, arm: str, seed: int) -> tuple[Network, dict[str, Any]]:
-    graph = settle(network)
-    scores = plugins.build("methods", arm).score(Study(network, graph, data, seed))
-    cost = plugins.build("costs", "macs").model(graph)
-    whole = float(cost(np.array([group.width for group in graph.free])))
-    widths = allocate(graph, scores, cost, BUDGET * whole, Limits())
-    small = cut(network, graph, best_units(scores, widths))
+def _pruned(name: str, data: Data, arm: str, seed: int) -> tuple[Network, dict[str, Any]]:
+    subject = Pruned.of(name, data)
+    cost = subject.cost()
+    limit = BUDGET * subject.whole(cost)
+    scores = plugins.build("methods", arm).score(subject.study(cost, limit, seed=seed))
+    small = cut(subject.network, subject.graph, subject.keep(scores, cost, limit))
     again = recalibrate_norms(small, data, images=2048, seed=seed)
     return again, {
         "val_after_cut": evaluate(small, data.val, data).top1,
@@ -115,30 +91,10 @@ def _pruned(network: Network, data: Data, arm: str, seed: int) -> tuple[Network,
     }
 
 
-def _judged(network: Network, data: Data, notes: dict[str, Any]) -> dict[str, Any]:
-    test = evaluate(network, data.test, data)
-    count = recount(network)
-    return {
-        **notes,
-        "macs": count.macs,
-        "params": count.params,
-        "val": evaluate(network, data.val, data).top1,
-        "test": test.top1,
-        "test_interval": test.interval,
-        "hits": np.packbits(np.array(test.hits)).tobytes().hex(),
-        "images": test.images,
-    }
-
-
-def _accuracy(cell: dict[str, Any]) -> Accuracy:
-    bits = np.unpackbits(np.frombuffer(bytes.fromhex(cell["hits"]), dtype=np.uint8), count=cell["images"])
-    return Accuracy(cell["test"], tuple(cell["test_interval"]), cell["images"], 0.0, tuple(bool(bit) for bit in bits))
-
-
-def _table(dense: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _table(bases: dict[str, dict[str, Any]]) -> dict[str, Any]:
     published = json.loads((SHARED / "accuracy.json").read_text())
     rows = {}
-    for name, base in dense.items():
+    for name, base in bases.items():
         cells = {arm: _seeds(name, arm) for arm in ARMS}
         rows[name] = {
             "dense": base["test"],
@@ -147,8 +103,7 @@ def _table(dense: dict[str, dict[str, Any]]) -> dict[str, Any]:
             "macs": base["macs"],
             "arms": {arm: _summary(found, cells["control"], base) for arm, found in cells.items() if found},
         }
-    data = "CIFAR-10 (JPEG), 5,000 test images, each judged once per cell"
-    return {"data": data, "recipe": dataclasses.asdict(RECIPE), "networks": rows}
+    return {"data": DATA, "recipe": dataclasses.asdict(RECIPE), "networks": rows}
 
 
 def _seeds(name: str, arm: str) -> dict[int, dict[str, Any]]:
@@ -162,7 +117,6 @@ def _summary(cells: dict[int, dict[str, Any]], control: dict[int, Any], base: di
     def mean(key: str) -> float | None:
         return float(np.mean([cell[key] for cell in cells.values()])) if all(key in c for c in cells.values()) else None
 
-    pairs = [paired_difference(_accuracy(control[seed]), _accuracy(cell)) for seed, cell in cells.items()]
     return {
         "seeds": sorted(cells),
         "macs_kept": float(np.mean([cell["macs"] / base["macs"] for cell in cells.values()])),
@@ -171,7 +125,7 @@ def _summary(cells: dict[int, dict[str, Any]], control: dict[int, Any], base: di
         "val_recalibrated": mean("val_recalibrated"),
         "test": [cell["test"] for cell in cells.values()],
         "test_mean": mean("test"),
-        "against_control": [{"points": 100 * d, "interval": [100 * low, 100 * high]} for d, (low, high) in pairs],
+        "against_control": [paired(control[seed], cell) for seed, cell in cells.items()],
     }
 
 

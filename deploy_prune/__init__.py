@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from deploy_prune.checkpoint import load
     from deploy_prune.config import RunConfig
     from deploy_prune.diagnosis import diagnose as doctor
+    from deploy_prune.dropping import within_drop
     from deploy_prune.explaining import explain
     from deploy_prune.exporting import export
+    from deploy_prune.front import front as prune_front
     from deploy_prune.inspection import inspect
     from deploy_prune.latency.profiling import profile
     from deploy_prune.measure import bench
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from deploy_prune.planning import outlook as plan
     from deploy_prune.reading import describe
     from deploy_prune.reporting import report
+    from deploy_prune.sensitivities import sensitivity
     from deploy_prune.train.recipe import Hooks, Recipe
     from deploy_prune.values import Data, Network
 
@@ -44,7 +47,10 @@ __all__ = [
     "plan",
     "profile",
     "prune",
+    "prune_front",
     "report",
+    "sensitivity",
+    "within_drop",
 ]
 
 _HOMES = {
@@ -65,7 +71,10 @@ _HOMES = {
     "plan": ("planning", "outlook"),
     "profile": ("latency.profiling", "profile"),
     "prune": ("pipeline", "prune"),
+    "prune_front": ("front", "front"),
     "report": ("reporting", "report"),
+    "sensitivity": ("sensitivities", "sensitivity"),
+    "within_drop": ("dropping", "within_drop"),
 }
 """Public name -> (module, its name there). No module may bear a public name: it would take its place once imported."""
 

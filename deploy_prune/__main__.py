@@ -25,6 +25,7 @@ from deploy_prune.cli import (
     profile,
     prune,
     report,
+    sensitivity,
 )
 from deploy_prune.errors import INTERRUPTED, OUR_FAULT, DeployPruneError, MissingDependency, StorageError
 
@@ -34,6 +35,7 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "inspect": inspect.inspect,
     "profile": profile.profile,
     "plan": plan.plan,
+    "sensitivity": sensitivity.sensitivity,
     "prune": prune.prune,
     "finetune": finetune.finetune,
     "export": export.export,

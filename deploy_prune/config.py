@@ -48,6 +48,10 @@ class RunConfig(BaseModel):
     budget: str = "0.5x"
     method: str = "uniform"
     method_options: dict[str, Any] = Field(default_factory=dict)
+    scores: Path | None = None
+    """A run folder (or file) whose scores are taken instead of the method's: no new search."""
+    workers: str = "local"
+    """Who computes the candidates of a search: local (a process per core), 4 (so many), ray, ray:4."""
     multiple: int = Field(default=1, ge=1)
     floor: float = Field(default=0.1, ge=0, lt=1)
     """Share of its units that every group keeps at least."""
@@ -59,6 +63,8 @@ class RunConfig(BaseModel):
     """How the pruned network is trained. None: not at all."""
     recalibrate_images: int = Field(default=2048, ge=0)
     """Training images for estimating the batch norms' statistics anew after the cut; 0: not at all."""
+    compensate: bool = False
+    """After the cut, layers that read removed channels without padding get these channels' means as a bias."""
     hooks: HookAddresses = HookAddresses()
     targets: tuple[str, ...] = ("tflite", "onnx")
     threads: tuple[int, ...] = (1,)

@@ -1,28 +1,47 @@
-"""Norms of the filters that make each unit."""
+"""Sizes of the filters that make each unit."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from deploy_prune.values import ChannelGraph, Group
+
+Measure = Callable[[Tensor], Tensor]
+"""Filters as rows (filters, elements) -> a number each (filters,)."""
 
 
 def filter_norms(module: nn.Module, graph: ChannelGraph, *, power: int) -> dict[str, np.ndarray]:
     """Free group -> mean over its layers of ||filter||_power, shape (units,)."""
+    by_layer = filter_sizes(module, graph, partial(torch.linalg.vector_norm, ord=power, dim=1))
+    return {group: np.mean(list(sizes.values()), axis=0) for group, sizes in by_layer.items()}
+
+
+def squared_norms(module: nn.Module, graph: ChannelGraph) -> dict[str, dict[str, np.ndarray]]:
+    """Free group -> weight of each of its layers -> ||filter||_2^2 of every unit, shape (units,)."""
+    return filter_sizes(module, graph, lambda rows: rows.square().sum(dim=1))
+
+
+def filter_sizes(module: nn.Module, graph: ChannelGraph, measure: Measure) -> dict[str, dict[str, np.ndarray]]:
+    """Free group -> weight of each layer that makes it -> the measure of every unit, shape (units,).
+
+    A unit of several filters has their mean. A group that no layer makes (an embedding, a scale) has ones, under its
+    own name: nothing says which of its units matters more.
+    """
     made, tensors = graph.made, dict(module.named_parameters())
-    return {group.name: _norms(group, made, tensors, power) for group in graph.free}
+    return {group.name: _sizes(group, made, tensors, measure) for group in graph.free}
 
 
-def _norms(group: Group, made: frozenset[tuple[str, int]], tensors: dict[str, nn.Parameter], power: int) -> np.ndarray:
-    makers = [member for member in group.members if (member.parameter, member.axis) in made]
-    if not makers:  # made by no layer (an embedding, a scale): nothing says which matters more
-        return np.ones(group.width)
-    norms = []
-    for member in makers:
-        rows = tensors[member.parameter].detach().double().movedim(member.axis, 0).flatten(1)
-        each = torch.linalg.vector_norm(rows, ord=power, dim=1).numpy()
-        norms.append(each[member.indices].mean(axis=1))
-    mean: np.ndarray = np.mean(norms, axis=0)
-    return mean
+def _sizes(
+    group: Group, made: frozenset[tuple[str, int]], tensors: Mapping[str, nn.Parameter], measure: Measure
+) -> dict[str, np.ndarray]:
+    found = {}
+    for member in group.members:
+        if (member.parameter, member.axis) in made:
+            rows = tensors[member.parameter].detach().double().movedim(member.axis, 0).flatten(1)
+            found[member.parameter] = measure(rows).numpy()[member.indices].mean(axis=1)
+    return found or {group.name: np.ones(group.width)}

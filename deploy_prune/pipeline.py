@@ -12,6 +12,7 @@ from typing import Any
 from deploy_prune import checkpoint, plugins, reporting, stages
 from deploy_prune.config import RunConfig
 from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, RecordError, TargetMissed
+from deploy_prune.ranking import SCORES
 from deploy_prune.records import read_record, sha256, to_json, write_atomic, write_record
 from deploy_prune.results import (
     BenchResult,
@@ -30,6 +31,8 @@ from deploy_prune.work import Work, preflight, settled
 
 ROUNDS = "rounds.json"
 PLAN = "plan.json"
+NOT_ASKED = ("store", "workers")
+"""Of a configuration: where things are and who computes, which the result does not depend on."""
 
 DEMO = RunConfig(
     model="mobilenet_v2",
@@ -63,30 +66,64 @@ def prune(
     Raises:
         DeployPruneError: see `errors`; what was finished stays.
     """
-    out, config, hooks = Path(out), settled(config), _hooks(config, hooks)
-    with open_run(out, _asked(config, plan), progress=progress) as folder:
+    out, config, hooks = Path(out), settled(config), named_hooks(config, hooks)
+    with open_run(out, asked_of(config, plan), progress=progress) as folder:
         work = Work(config, folder, hooks, plan)
         if not (out / "dense.json").exists():
             preflight(work)
         return _go(work)
 
 
-def _go(work: Work) -> RunSummary:
+def tried(
+    config: RunConfig, out: Path | str, *, hooks: Hooks | None = None, progress: Progress = quiet
+) -> tuple[DenseResult, CutResult, TrainResult]:
+    """`prune` up to the fine-tuned network: the test split is not looked at, nothing is shipped.
+
+    `prune` with the same configuration and folder goes on from there.
+
+    Raises:
+        DeployPruneError: see `errors`; what was finished stays.
+    """
+    out, config, hooks = Path(out), settled(config), named_hooks(config, hooks)
+    with open_run(out, asked_of(config), progress=progress) as folder:
+        work = Work(config, folder, hooks)
+        if not (out / "dense.json").exists():
+            preflight(work)
+        network = _trained(work)
+    return network.dense, network.cut, network.trained[-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trained:
+    """A run up to its fine-tuned network."""
+
+    dense: DenseResult
+    plan: PlanResult
+    cut: CutResult
+    trained: tuple[TrainResult, ...]
+
+
+def _trained(work: Work) -> _Trained:
     folder, rounds = work.folder, _rounds(work)
     dense = folder.stage("dense", DenseResult, lambda: stages.dense(work))
     plan = folder.stage("planning", PlanResult, lambda: stages.plan(work))
     if not (folder.path / PLAN).exists():  # it is made to be edited
         write_record(folder.path / PLAN, plan.plan)
     cut = folder.stage("cut", CutResult, lambda: stages.shrink(work, plan))
-    trained = [
+    trained = tuple(
         folder.stage(f"trained-{number}", TrainResult, lambda n=number, r=recipe: stages.train(work, n, r))  # type: ignore[misc]
         for number, recipe in enumerate(rounds, start=1)
-    ]
-    last = len(rounds)
+    )
+    return _Trained(dense, plan, cut, trained)
+
+
+def _go(work: Work) -> RunSummary:
+    folder, found = work.folder, _trained(work)
+    last = len(found.trained)
     test = folder.stage(f"test-{last}", TestResult, lambda: stages.test(work, last))
     ship = folder.stage(f"shipped-{last}", ShipResult, lambda: stages.ship(work, last))
     bench = folder.stage(f"timed-{last}", BenchResult, lambda: stages.timed(work, last, ship))
-    summary = RunSummary(dense, plan, cut, trained[-1], test, ship, bench)
+    summary = RunSummary(found.dense, found.plan, found.cut, found.trained[-1], test, ship, bench)
     _publish(folder.path, summary)
     return summary
 
@@ -116,7 +153,7 @@ def finetune(
     recipe = config.finetune or RunConfig.model_fields["finetune"].default
     more = dataclasses.replace(recipe, epochs=epochs or recipe.epochs)
     with open_run(run, asked, progress=progress) as folder:
-        work = Work(config, folder, _hooks(config, hooks))
+        work = Work(config, folder, named_hooks(config, hooks))
         write_record(run / ROUNDS, _with(_rounds(work), more, run), tuple[Recipe | None, ...])
         return _go(work)
 
@@ -174,17 +211,18 @@ def _rounds(work: Work) -> tuple[Recipe | None, ...]:
     return found
 
 
-def _asked(config: RunConfig, plan: Path | None) -> dict[str, Any]:
+def asked_of(config: RunConfig, plan: Path | None = None) -> dict[str, Any]:
     """What decides the result: the configuration, and the files it names."""
     model = Path(config.model)
     pruned = checkpoint.final_network(model) / checkpoint.NETWORK if model.is_dir() else None
-    files = {"weights": config.weights, "plan": plan, "model": pruned}
+    ranked = config.scores / SCORES if config.scores and config.scores.is_dir() else config.scores
+    files = {"weights": config.weights, "plan": plan, "model": pruned, "scores": ranked}
     digests = {f"{key}_sha256": sha256(path) for key, path in files.items() if path is not None and path.is_file()}
-    settings = {key: value for key, value in to_json(config).items() if key != "store"}  # where, not what
+    settings = {key: value for key, value in to_json(config).items() if key not in NOT_ASKED}
     return {**settings, **digests}
 
 
-def _hooks(config: RunConfig, hooks: Hooks | None) -> Hooks:
+def named_hooks(config: RunConfig, hooks: Hooks | None) -> Hooks:
     """The caller's callables, or those that the configuration names."""
     if hooks is not None:
         return hooks

@@ -9,6 +9,7 @@ from typing import Any
 
 from deploy_prune.errors import ConfigError, MissingDependency
 from deploy_prune.records import write_atomic
+from deploy_prune.values import Interval
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 ROWS = 12
@@ -24,6 +25,9 @@ class Line:
     y: tuple[float, ...]
     steps: bool = False
     """Drawn as a staircase."""
+    x_spread: tuple[Interval, ...] = ()
+    """Interval of every x; empty: none are drawn."""
+    y_spread: tuple[Interval, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Plot:
     x_label: str
     y_label: str
     lines: tuple[Line, ...]
+    from_zero: bool = True
+    """Whether the vertical axis begins there."""
 
 
 def save(plot: Plot, path: Path) -> None:
@@ -44,10 +50,15 @@ def save(plot: Plot, path: Path) -> None:
         MissingDependency: what draws it is not installed.
         StorageError: the file system refuses.
     """
-    if path.suffix not in WRITERS:
-        raise ConfigError(f"{path} is neither .png nor .html", hint="choose one of these endings")
+    check_suffix(path)
     write = WRITERS[path.suffix]
     write_atomic(path, lambda temporary: write(plot, temporary))
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse what nothing here draws, before it is worked out. Raises ConfigError."""
+    if path.suffix not in WRITERS:
+        raise ConfigError(f"{path} is neither .png nor .html", hint="choose one of these endings")
 
 
 def _png(plot: Plot, path: Path) -> None:
@@ -60,9 +71,13 @@ def _png(plot: Plot, path: Path) -> None:
     axes = figure.add_subplot()
     for line in plot.lines:
         style = {"drawstyle": "steps-mid"} if line.steps else {"marker": ".", "linewidth": 0.8}
-        axes.plot(line.x, line.y, label=line.name, **style)
+        axes.errorbar(
+            line.x, line.y, label=line.name, capsize=2, elinewidth=0.6, **style,
+            xerr=_arms(line.x, line.x_spread), yerr=_arms(line.y, line.y_spread),
+        )  # fmt: skip
     axes.set(title=plot.title, xlabel=plot.x_label, ylabel=plot.y_label)
-    axes.set_ylim(bottom=0)
+    if plot.from_zero:
+        axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()
     canvas: Any = FigureCanvasAgg(figure)
@@ -77,10 +92,27 @@ def _html(plot: Plot, path: Path) -> None:
     figure = go.Figure()
     for line in plot.lines:
         shape = {"shape": "hvh"} if line.steps else {}
-        figure.add_scatter(x=line.x, y=line.y, name=line.name, mode="lines+markers", line=shape)
+        figure.add_scatter(
+            x=line.x, y=line.y, name=line.name, mode="lines+markers", line=shape,
+            error_x=_whiskers(line.x, line.x_spread), error_y=_whiskers(line.y, line.y_spread),
+        )  # fmt: skip
     figure.update_layout(title=plot.title, xaxis_title=plot.x_label, yaxis_title=plot.y_label)
-    figure.update_yaxes(rangemode="tozero")
+    if plot.from_zero:
+        figure.update_yaxes(rangemode="tozero")
     path.write_text(figure.to_html(include_plotlyjs=True, full_html=True), encoding="utf-8")
+
+
+def _arms(values: Sequence[float], spread: Sequence[Interval]) -> list[list[float]] | None:
+    """Below and above; None: no intervals."""
+    if not spread:
+        return None
+    low = [max(value - start, 0.0) for value, (start, _) in zip(values, spread, strict=True)]
+    return [low, [max(end - value, 0.0) for value, (_, end) in zip(values, spread, strict=True)]]
+
+
+def _whiskers(values: Sequence[float], spread: Sequence[Interval]) -> dict[str, Any] | None:
+    arms = _arms(values, spread)
+    return {"type": "data", "arrayminus": arms[0], "array": arms[1], "thickness": 0.8} if arms else None
 
 
 WRITERS: Mapping[str, Callable[[Plot, Path], None]] = {".png": _png, ".html": _html}

@@ -195,3 +195,60 @@ class RunSummary:
             return "not timed"
         slower = [item for item in self.speedups if item.ratio_interval is None or item.ratio_interval[1] >= 1]
         return "no speed-up" if slower else "faster"
+
+
+PointKind = Literal["dense", "pruned", "uniform", "smaller"]
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """One network of a front."""
+
+    kind: PointKind
+    budget: str
+    """Of a smaller input: its shape."""
+    run: str
+    """Folder below the front's."""
+    ratio: float | None
+    """Time / time of the dense network, on the first target; None: not timed."""
+    interval: Interval | None
+    latency_ms: float | None
+    latency_interval_ms: Interval | None
+    top1: float
+    """On test."""
+    top1_interval: Interval
+    val_top1: float
+    macs: int
+    params: int
+
+
+@dataclass(frozen=True)
+class Front:
+    """Accuracy against time."""
+
+    model: str
+    data: str
+    method: str
+    points: tuple[FrontPoint, ...]
+
+
+@dataclass(frozen=True)
+class DropTry:
+    """One budget that was tried on the way to the fastest network that loses little."""
+
+    budget: str
+    run: str
+    lost_points: float
+    """Of validation accuracy, after fine-tuning."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DropSearch:
+    """How the fastest network was found that loses at most so much."""
+
+    allowed_points: float
+    dense_val: float
+    tries: tuple[DropTry, ...]
+    found: str
+    """Its run folder; empty: every network lost more."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
+
+from torch import Tensor
 
 from deploy_prune import checkpoint, plugins
 from deploy_prune.budgets import parse
+from deploy_prune.compensation import compensated
 from deploy_prune.config import RunConfig
 from deploy_prune.costs import CostModel
 from deploy_prune.counting import recount
@@ -34,10 +39,13 @@ from deploy_prune.soundness import find
 from deploy_prune.surgery import cut
 from deploy_prune.timeable import times_here
 from deploy_prune.train import Recipe, evaluate, fit, paired_difference, recalibrate_norms
-from deploy_prune.values import ChannelGraph, Plan, Progress
+from deploy_prune.values import ChannelGraph, Network, Plan, Progress
 from deploy_prune.work import Keep, Work, cost_of, plan_by_hand, priced, start
 
 logger = logging.getLogger(__name__)
+
+SCORED = "scored"
+"""Checkpoint of the dense architecture with the weights of a method that trained while it scored."""
 
 
 def dense(work: Work) -> DenseResult:
@@ -89,10 +97,18 @@ def plan(work: Work) -> PlanResult:
     else:
         decision = decide(work, network, graph, _within("planning", work.progress))
         graph, keep, closing = decision.graph, decision.keep, decision.closing
+        if decision.weights:
+            checkpoint.save(_with_weights(network, decision.weights), work.folder.path / SCORED)
         made = _priced(work, keep)
     made = dataclasses.replace(made, network=network.address, keep=checkpoint.in_dense_numbers(network, keep))
     method = work.config.method if work.plan_file is None else "hand"
     return PlanResult(made, method, _rows(graph, keep), time.monotonic() - began, closing)
+
+
+def _with_weights(network: Network, weights: Mapping[str, Tensor]) -> Network:
+    module = copy.deepcopy(network.module)
+    module.load_state_dict({**module.state_dict(), **weights})
+    return dataclasses.replace(network, module=module)
 
 
 def _priced(work: Work, keep: Keep) -> Plan:
@@ -122,13 +138,15 @@ def shrink(work: Work, decided: PlanResult) -> CutResult:
     Raises:
         TraceError: the cut network is not what the trace of the dense one promised.
     """
-    network = work.network("dense")
+    network = work.network(SCORED if (work.folder.path / SCORED).exists() else "dense")
     graph, keep = trace(network), checkpoint.in_own_numbers(network, decided.plan.keep)
     small = cut(network, graph, keep)
     macs: CostModel = plugins.build("costs", "macs").model(graph)
     predicted = Prediction(dense=int(cost_of(macs, graph, {})), cut=int(cost_of(macs, graph, keep)))
     count = recount(small)
     hold(predicted, recount(network), count)
+    if work.config.compensate:
+        small = compensated(small, network, graph, keep, work.data, seed=work.config.seed)
     straight = evaluate(small, work.data.val, work.data, hooks=work.hooks)
     again = None
     if work.config.recalibrate_images:

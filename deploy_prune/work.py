@@ -28,6 +28,7 @@ from deploy_prune.surgery import check
 from deploy_prune.train import Hooks
 from deploy_prune.values import ChannelGraph, Data, Network, Plan, Progress
 from deploy_prune.weights import load_weights
+from deploy_prune.workers import Workers
 
 Keep = Mapping[str, tuple[int, ...]]
 
@@ -136,6 +137,7 @@ def preflight(work: Work) -> None:
     for target in config.targets:
         plugins.build("exporters", target).version()
     plugins.build("methods", config.method, config.method_options)
+    workers_of(config)
     if not Path(config.model).is_dir():
         plugins.load("models", split_address(config.model)[0])
     plugins.load("datasets", split_address(config.data)[0])
@@ -153,6 +155,21 @@ def preflight(work: Work) -> None:
 def place_of(config: RunConfig) -> Place:
     """What a budget in milliseconds is of."""
     return Place(config.runtime, config.device, next(iter(config.threads), 1))
+
+
+def workers_of(config: RunConfig) -> Workers:
+    """Who computes: `2` (processes of this machine), `ray`, `ray:4`.
+
+    Raises:
+        UnknownName: no such workers.
+        ConfigError: not a number of processes.
+    """
+    text = f"local:{config.workers}" if config.workers.isdigit() else config.workers
+    name, _, count = text.partition(":")
+    if count and not count.isdigit():
+        raise ConfigError(f"'{config.workers}' names no workers", hint="write 4, ray or ray:4")
+    built: Workers = plugins.build("workers", name, {"processes": int(count)} if count else {})
+    return built
 
 
 def cost_plugin(config: RunConfig) -> Cost:

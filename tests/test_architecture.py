@@ -16,12 +16,13 @@ import deploy_prune
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "deploy_prune"
 
-KINDS = ("costs", "datasets", "exporters", "methods", "models", "readers", "runtimes", "skeletons")
+KINDS = ("costs", "datasets", "exporters", "methods", "models", "readers", "runtimes", "skeletons", "workers")
 """Plural packages: `__init__` is the contract, every other file is a plugin."""
 
 STEPS = (
     "records", "results", "runfolder", "images", "cifar", "architectures", "networks", "data", "weights", "train",
-    "graph", "extents", "magnitudes", "counting", "budgets", "surgery", "soundness", "snapping", "allocate",
+    "graph", "extents", "magnitudes", "gammas", "counting", "budgets", "surgery", "soundness", "snapping", "allocate",
+    "compensation", "ranking", "fitness", "evolution", "searching", "sensitivities",
     "checkpoint", "hush", "mil", "container", "conditions", "workshop", "conversion", "interface", "facts", "folding",
     "parity", "delivery", "exporting",
     "statistics", "timing_worker", "timing_client", "delegation", "timeable", "bracketing", "measure", "layers",
@@ -30,8 +31,8 @@ STEPS = (
 """In order: a step imports only earlier ones (and modules of its own package)."""
 
 ABOVE = (
-    "config", "inspection", "reporting", "shipping", "work", "deciding", "stages", "pipeline", "cli", "__main__",
-    "__init__",
+    "config", "inspection", "reporting", "shipping", "work", "deciding", "stages", "pipeline", "smaller", "front",
+    "dropping", "cli", "__main__", "__init__",
 )  # fmt: skip
 """What composes the steps, in order."""
 

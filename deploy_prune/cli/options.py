@@ -32,6 +32,10 @@ StoreFile = Annotated[
     Path | None,
     typer.Option("--store", metavar="FILE", help="Of latency tables; usually in the user's cache folder."),
 ]
+Workers = Annotated[
+    str | None,
+    typer.Option("--workers", metavar="N|ray", help="Who computes candidates: so many processes, ray, ray:4."),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that `prune` wrote.")]
 
 
@@ -93,18 +97,27 @@ def image_shape(text: str | None) -> tuple[int, int, int] | None:
 
 
 def model_options(texts: list[str] | None) -> dict[str, Any]:
-    """`["width=0.5", "stem=cifar"]` -> `{"width": 0.5, "stem": "cifar"}`: TOML's scalars, bare words are texts.
+    """`["width=0.5", "stem=cifar"]` -> `{"width": 0.5, "stem": "cifar"}`.
 
     Raises:
         ConfigError: no `=`, nothing on one of its sides, or a key twice.
+    """
+    return key_values("--option", texts)
+
+
+def key_values(flag: str, texts: list[str] | None) -> dict[str, Any]:
+    """`["width=0.5", "stem=cifar"]` -> `{"width": 0.5, "stem": "cifar"}`: TOML's scalars, bare words are texts.
+
+    Raises:
+        ConfigError: no `=`, nothing on one of its sides, or a key twice; names the flag.
     """
     found: dict[str, Any] = {}
     for text in texts or ():
         key, _, value = (part.strip() for part in text.partition("="))
         if not key or not value:
-            raise ConfigError(f"--option '{text}' has no {'value' if key else 'key'}", hint="write --option stem=cifar")
+            raise ConfigError(f"{flag} '{text}' has no {'value' if key else 'key'}", hint=f"write {flag} stem=cifar")
         if key in found:
-            raise ConfigError(f"--option '{key}' is given twice", hint="give it once")
+            raise ConfigError(f"{flag} '{key}' is given twice", hint="give it once")
         found[key] = _scalar(value)
     return found
 

@@ -21,23 +21,42 @@ from deploy_prune.cli.options import (
     Targets,
     Threads,
     Weights,
+    Workers,
     image_shape,
     integers,
+    key_values,
     model_options,
     name_list,
 )
-from deploy_prune.cli.output import error_record, progress, show_json
+from deploy_prune.cli.output import error_record, progress, show_json, show_table
 from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, TargetMissed
 
 if TYPE_CHECKING:
-    from deploy_prune.results import RunSummary
+    from deploy_prune.config import RunConfig
+    from deploy_prune.results import DropSearch, Front, FrontPoint, RunSummary
 
 OptionalModel = Annotated[
     str | None, typer.Argument(metavar="MODEL|RUN", help="torchvision:NAME, file.py:factory, or a run folder.")
 ]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="run.toml; flags override it.")]
-Budget = Annotated[str | None, typer.Option("--budget", help="5ms, 0.5x, 150MMACs, params=1.2M, latency=0.5x.")]
-Method = Annotated[str | None, typer.Option("--method", help="magnitude, uniform, random.")]
+Budget = Annotated[
+    str | None,
+    typer.Option("--budget", help="5ms, 0.5x, 150MMACs, params=1.2M, latency=0.5x; several (8ms,6ms) make a front."),
+]
+Method = Annotated[str | None, typer.Option("--method", help="legr, slimming, magnitude, uniform, random.")]
+MethodOptions = Annotated[
+    list[str] | None,
+    typer.Option("--method-option", metavar="KEY=VALUE", help="Of the method, such as candidates=300; repeatable."),
+]
+ScoresFrom = Annotated[
+    Path | None, typer.Option("--scores", metavar="RUN", help="Cut by the ranking of another run, without a search.")
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option("--max-drop", metavar="POINTS", help="The fastest network that loses at most so many points."),
+]
+NoControls = Annotated[bool, typer.Option("--no-controls", help="A front without uniform widths and smaller images.")]
+Compensate = Annotated[bool, typer.Option("--compensate", help="Give removed channels' means to biases.")]
 Multiple = Annotated[int | None, typer.Option("--multiple", min=1, help="Widths are multiples of this.")]
 Scope = Annotated[str | None, typer.Option("--scope", help="full, or inner: keep the residual stream whole.")]
 NoFinetune = Annotated[bool, typer.Option("--no-finetune", help="Cut and ship; train elsewhere.")]
@@ -55,11 +74,17 @@ def prune(
     option: ModelOptions = None,
     budget: Budget = None,
     method: Method = None,
+    method_option: MethodOptions = None,
+    scores: ScoresFrom = None,
+    max_drop: MaxDrop = None,
+    no_controls: NoControls = False,
     multiple: Multiple = None,
     scope: Scope = None,
     epochs: Epochs = None,
     no_finetune: NoFinetune = False,
+    compensate: Compensate = False,
     plan: PlanFile = None,
+    workers: Workers = None,
     target: Targets = None,
     threads: Threads = None,
     runtime: Runtime | None = None,
@@ -73,6 +98,7 @@ def prune(
 
     Trains, scores, cuts, fine-tunes, exports, verifies, times and reports, and keeps every step in the run folder.
     """
+    budgets = name_list(budget)
     flags = {
         "model": model,
         "data": data,
@@ -80,8 +106,12 @@ def prune(
         "classes": classes,
         "input_shape": image_shape(input_shape),
         "model_options": model_options(option) or None,
-        "budget": budget,
+        "budget": budgets[0] if budgets else None,
         "method": method,
+        "method_options": key_values("--method-option", method_option) or None,
+        "scores": None if scores is None else str(scores),
+        "compensate": compensate or None,
+        "workers": workers,
         "multiple": multiple,
         "scope": scope,
         "targets": name_list(target),
@@ -92,7 +122,20 @@ def prune(
         "seed": seed,
     }
     overrides = {key: value for key, value in flags.items() if value is not None}
-    return run(config, overrides | _finetuning(epochs, no_finetune), out, plan=plan, as_json=as_json)
+    overrides |= _finetuning(epochs, no_finetune)
+    several = len(budgets or ()) > 1
+    if plan is not None and (several or max_drop is not None):
+        raise ConfigError("a plan is one network: it goes with neither several budgets nor --max-drop")
+    if several and max_drop is not None:
+        raise ConfigError(
+            "several budgets and --max-drop contradict each other", hint="with --max-drop give the tightest"
+        )
+    if several:
+        assert budgets
+        return run_front(config, overrides, budgets, out, controls=not no_controls, as_json=as_json)
+    if max_drop is not None:
+        return run_drop(config, overrides, max_drop, out, as_json=as_json)
+    return run(config, overrides, out, plan=plan, as_json=as_json)
 
 
 def run(config: Path | None, overrides: dict[str, Any], out: Path, *, plan: Path | None, as_json: bool) -> int:
@@ -104,6 +147,65 @@ def run(config: Path | None, overrides: dict[str, Any], out: Path, *, plan: Path
     with progress(as_json=as_json) as told:
         summary = prune_network(settings, out, plan=plan, progress=told)
     return show_run(out, summary, as_json=as_json)
+
+
+def run_front(
+    config: Path | None,
+    overrides: dict[str, Any],
+    budgets: tuple[str, ...],
+    out: Path,
+    *,
+    controls: bool,
+    as_json: bool,
+) -> int:
+    """Prune to several budgets and show the front."""
+    from deploy_prune.config import load_config
+    from deploy_prune.front import front
+
+    settings = load_config(config, overrides)
+    with progress(as_json=as_json) as told:
+        found = front(settings, budgets, out, controls=controls, progress=told)
+    if as_json:
+        show_json(run=str(out), front=found)
+    else:
+        show_front(found)
+    return 0
+
+
+def show_front(found: Front) -> None:
+    """A row per network, fastest last."""
+    columns = ("network", "budget", "ms [95 %]", "time / dense", "top-1 test [95 %]", "MACs", "run")
+    rows = sorted(found.points, key=lambda point: -(point.ratio or 0))
+    show_table(f"{found.model} on {found.data}, {found.method}", columns, [_point(row) for row in rows])
+
+
+def _point(row: FrontPoint) -> tuple[str, ...]:
+    time = "not timed"
+    if row.latency_ms is not None and row.latency_interval_ms is not None:
+        time = f"{row.latency_ms:.3f} [{row.latency_interval_ms[0]:.3f}, {row.latency_interval_ms[1]:.3f}]"
+    ratio = "-" if row.ratio is None else f"{row.ratio:.3f}x"
+    accuracy = f"{row.top1:.2%} [{row.top1_interval[0]:.1%}, {row.top1_interval[1]:.1%}]"
+    return row.kind, row.budget or "-", time, ratio, accuracy, f"{row.macs:,}", row.run
+
+
+def run_drop(config: Path | None, overrides: dict[str, Any], points: float, out: Path, *, as_json: bool) -> int:
+    """Find the fastest network that loses little, and show it."""
+    from deploy_prune.config import load_config
+    from deploy_prune.dropping import within_drop
+
+    settings: RunConfig = load_config(config, overrides)
+    with progress(as_json=as_json) as told:
+        search, summary = within_drop(settings, points, out, progress=told)
+    if not as_json:
+        show_drop(search)
+    return show_run(out / search.found, summary, as_json=as_json)
+
+
+def show_drop(search: DropSearch) -> None:
+    """Every budget that was tried."""
+    rows = [(row.budget, f"{row.lost_points:.2f}", f"{row.seconds:.0f}", row.run) for row in search.tries]
+    title = f"At most {search.allowed_points:g} points of {search.dense_val:.2%} on validation: {search.found}"
+    show_table(title, ("budget", "points lost", "training s", "run"), rows)
 
 
 def show_run(folder: Path, summary: RunSummary, *, as_json: bool) -> int:

@@ -6,20 +6,46 @@ compose. A method knows the study alone: it imports no stage of the pipeline.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from deploy_prune.values import ChannelGraph, Data, Network, Scores, Selection, Widths
+from deploy_prune.errors import ConfigError
+from deploy_prune.values import ChannelGraph, Data, Network, Progress, Scores, Selection, Widths, quiet
+from deploy_prune.workers import Workers
+
+Plan = Callable[[Scores], Mapping[str, tuple[int, ...]]]
+"""Scores -> the units that stay under the budget."""
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What a method works with."""
+    """What a method works with: what is pruned, and what the run offers to methods that take long."""
 
     network: Network
     graph: ChannelGraph
     data: Data | None
     seed: int
+    plan: Plan | None = None
+    """Under the tightest of the budgets. None: there is none."""
+    scope: str = "full"
+    """`inner`: groups that a residual add touches stay whole."""
+    workers: Workers | None = None
+    """Who computes candidates. None: this process."""
+    folder: Path | None = None
+    """Where a method leaves what it has found so far, to go on from there. None: nowhere."""
+    progress: Progress = quiet
+
+    def images(self, method: str) -> Data:
+        """The data, for a method that needs them.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        if self.data is None:
+            raise ConfigError(f"method '{method}' needs images, and there are none here", hint="give the data it uses")
+        return self.data
 
 
 @runtime_checkable
@@ -27,7 +53,7 @@ class Scorer(Protocol):
     """Answers how much every unit matters (and so, under a budget, how many stay)."""
 
     def score(self, study: Study) -> Scores:
-        """A number per unit of every free group, higher is more important."""
+        """A number per unit of every free group, higher is more important; a group without numbers stays whole."""
 
 
 @runtime_checkable

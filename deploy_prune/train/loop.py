@@ -108,6 +108,8 @@ def _train(run: _Run, checkpoint: Path | None) -> None:
                 save_state(checkpoint, standing, run.module, optimizer)
         for epoch in range(standing.epochs_done, run.recipe.epochs):
             _epoch(run, optimizer, standing.arithmetic, epoch)
+            if run.hooks.epoch is not None:
+                run.hooks.epoch(epoch + 1, run.module)
             if checkpoint is not None:
                 done = dataclasses.replace(standing, epochs_done=epoch + 1)
                 save_state(checkpoint, done, run.module, optimizer)

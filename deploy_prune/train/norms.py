@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from deploy_prune.data import check_fit
 from deploy_prune.train.batches import epoch_batches
+from deploy_prune.train.recipe import Batch
 from deploy_prune.values import Data, Network
 
 BATCH_SIZE = 128
@@ -29,7 +31,20 @@ def recalibrate_norms(network: Network, data: Data, *, images: int = 2048, seed:
         DataError: network and data do not belong together.
     """
     check_fit(network, data)
-    module = copy.deepcopy(network.module).eval()
+    batches = (batch.images for batch in norm_batches(data, images=images, seed=seed))
+    return dataclasses.replace(network, module=with_norms_of(network.module, batches))
+
+
+def norm_batches(data: Data, *, images: int, seed: int) -> Iterator[Batch]:
+    """Augmented training images to measure norms on, in batches of about equal size: each counts the same."""
+    chosen = np.random.default_rng(seed).permutation(len(data.train.labels))[:images]
+    batch_size = math.ceil(len(chosen) / max(1, round(len(chosen) / BATCH_SIZE)))
+    return epoch_batches(data, chosen, batch_size=batch_size, seed=seed)
+
+
+def with_norms_of(original: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
+    """A copy in eval mode whose batch norms hold the mean statistics of these batches."""
+    module = copy.deepcopy(original).eval()
     norms = [child for child in module.modules() if isinstance(child, _BatchNorm) and child.track_running_stats]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -37,17 +52,10 @@ def recalibrate_norms(network: Network, data: Data, *, images: int = 2048, seed:
         norm.momentum = None  # cumulative
         norm.train()
     if norms:
-        _pass_through(module, data, images=images, seed=seed)
+        device = next(module.parameters()).device
+        with torch.no_grad():
+            for images in batches:
+                module(images.to(device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    return dataclasses.replace(network, module=module.eval())
-
-
-def _pass_through(module: nn.Module, data: Data, *, images: int, seed: int) -> None:
-    device = next(module.parameters()).device
-    chosen = np.random.default_rng(seed).permutation(len(data.train.labels))[:images]
-    # Batches of about equal size, as each counts the same in the average.
-    batch_size = math.ceil(len(chosen) / max(1, round(len(chosen) / BATCH_SIZE)))
-    with torch.no_grad():
-        for batch in epoch_batches(data, chosen, batch_size=batch_size, seed=seed):
-            module(batch.images.to(device))
+    return module.eval()

@@ -89,3 +89,5 @@ class Hooks:
     """(module, batch, loss) -> the loss to step on: the forward pass and what belongs to it."""
     fit: Callable[[Network, Data, Recipe], nn.Module] | None = None
     """Replaces the whole training; gets a copy of the network that it may change, returns the trained module."""
+    epoch: Callable[[int, nn.Module], None] | None = None
+    """(epochs done, module): told after every epoch, again after an interruption; it must not change the module."""

@@ -1,0 +1,70 @@
+"""Two processes of one thread against one, and against one process of two threads: time, and whether they agree.
+
+    python -m benchmarks.search_workers
+
+LeGR's search on ResNet-20 and MobileNetV2 (CIFAR-10, half the MACs), 48 candidates, 1,000 + 500 images; the three in
+turns, three times; ratios of a turn, their median. Gates: two workers find the identical result, in at most 0.65x
+of the time of one. Ten minutes on two idle cores.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks.recording import write
+from benchmarks.trained import Pruned, images
+from deploy_prune import plugins
+from deploy_prune.values import Scores
+
+NETWORKS = ("resnet20", "mobilenet_v2")
+TURNS = 3
+ARMS = {
+    "one worker": {"processes": 1, "threads": 1},
+    "two workers": {"processes": 2, "threads": 1},
+    "one worker, two threads": {"processes": 1, "threads": 2},
+}
+SETTINGS = {"candidates": 48, "population": 16, "tournament": 4, "images": 1000, "norm_images": 500}
+LIMIT = 0.65
+
+
+def main() -> int:
+    """Measure, write, and fail where a gate does."""
+    data = images()
+    rows = {name: _row(Pruned.of(name, data)) for name in NETWORKS}
+    result = {"settings": SETTINGS, "turns": TURNS, "limit": LIMIT, "networks": rows}
+    print(write("search_workers", "python -m benchmarks.search_workers", result, ("torch", "loky")))
+    return int(not all(row["identical"] and row["two workers"]["ratio"] <= LIMIT for row in rows.values()))
+
+
+def _row(subject: Pruned) -> dict[str, Any]:
+    seconds: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    found: dict[str, Scores] = {}
+    cost = subject.cost()
+    for _ in range(TURNS):
+        for arm, options in ARMS.items():
+            workers = plugins.build("workers", "local", options)
+            study = subject.study(cost, 0.5 * subject.whole(cost), seed=0, workers=workers)
+            began = time.monotonic()
+            found[arm] = plugins.build("methods", "legr", SETTINGS).score(study)
+            seconds[arm].append(time.monotonic() - began)
+            print(arm, f"{seconds[arm][-1]:.1f} s", flush=True)
+    one, two = found["one worker"].by_group, found["two workers"].by_group
+    return {
+        "identical": all(np.array_equal(one[name], two[name]) for name in one),
+        **{
+            arm: {
+                "seconds": taken,
+                "ratio": median(each / base for each, base in zip(taken, seconds["one worker"], strict=True)),
+            }
+            for arm, taken in seconds.items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""CIFAR-10 networks with their checkpoints, and what all tables of accuracy share: recipe, paired differences."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from typing import Any
+
+import numpy as np
+
+from benchmarks.recording import SHARED
+from deploy_prune import plugins
+from deploy_prune.allocate import Limits, allocate, best_units
+from deploy_prune.costs import CostModel
+from deploy_prune.counting import recount
+from deploy_prune.data import read_data
+from deploy_prune.methods import Study
+from deploy_prune.networks import build_network
+from deploy_prune.soundness import settle
+from deploy_prune.train import Recipe, evaluate, paired_difference
+from deploy_prune.values import Accuracy, ChannelGraph, Data, Network, Scores
+from deploy_prune.weights import load_weights
+from deploy_prune.workers import Workers
+
+NETWORKS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "resnet20": ("resnet20", {}, "resnet20-cifar10.safetensors"),
+    "resnet56": ("resnet56", {}, "resnet56-cifar10.safetensors"),
+    "mobilenet_v2": ("torchvision:mobilenet_v2", {"stem_stride": 1}, "mobilenet_v2-cifar10.safetensors"),
+}
+SEEDS = (0, 1, 2)
+RECIPE = Recipe(epochs=3, batch_size=128, lr=0.05, weight_decay=1e-4, images=10_000, precision="bf16")
+"""`10k x 3`: a fixed, stratified 10,000 training images, three epochs."""
+DATA = "CIFAR-10 (JPEG), 5,000 test images, each judged once per cell"
+
+
+def images() -> Data:
+    """CIFAR-10; ends the script where it is not beside the repository."""
+    if not SHARED.is_dir():
+        print("the CIFAR-10 images and checkpoints are not here", file=sys.stderr)
+        sys.exit(2)
+    return read_data(f"cifar10:{SHARED}")
+
+
+def dense(name: str) -> Network:
+    """With its checkpoint's weights."""
+    address, options, weights = NETWORKS[name]
+    network = build_network(address, classes=10, input_shape=(3, 32, 32), options=options)
+    return load_weights(network, SHARED / weights)
+
+
+def recipe(seed: int, **changes: Any) -> Recipe:
+    """Of one seed."""
+    return dataclasses.replace(RECIPE, seed=seed, **changes)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pruned:
+    """A network with its graph, that methods score and a cost limits."""
+
+    network: Network
+    graph: ChannelGraph
+    data: Data
+    limits: Limits
+
+    @staticmethod
+    def of(name: str, data: Data, *, scope: str = "full") -> Pruned:
+        """Traced."""
+        network = dense(name)
+        return Pruned(network, settle(network), data, Limits(scope=scope))
+
+    def cost(self, name: str = "macs") -> CostModel:
+        """Of its widths."""
+        found: CostModel = plugins.build("costs", name).model(self.graph)
+        return found
+
+    def whole(self, cost: CostModel) -> float:
+        """Of the dense network."""
+        return float(cost(np.array([group.width for group in self.graph.free])))
+
+    def keep(self, scores: Scores, cost: CostModel, limit: float) -> dict[str, tuple[int, ...]]:
+        """The best-scored units under a limit."""
+        return dict(best_units(scores, allocate(self.graph, scores, cost, limit, self.limits)))
+
+    def study(self, cost: CostModel, limit: float, *, seed: int, workers: Workers | None = None, **rest: Any) -> Study:
+        """Under this limit."""
+        return Study(
+            self.network, self.graph, self.data, seed, plan=lambda scores: self.keep(scores, cost, limit),
+            scope=self.limits.scope, workers=workers, **rest,
+        )  # fmt: skip
+
+
+def judged(network: Network, data: Data, notes: dict[str, Any]) -> dict[str, Any]:
+    """A cell: accuracy on validation and test, image by image."""
+    test = evaluate(network, data.test, data)
+    count = recount(network)
+    return {
+        **notes,
+        "macs": count.macs,
+        "params": count.params,
+        "val": evaluate(network, data.val, data).top1,
+        "test": test.top1,
+        "test_interval": test.interval,
+        "hits": packed(test),
+        "images": test.images,
+    }
+
+
+def packed(found: Accuracy) -> str:
+    """Hits, image by image, as hex."""
+    return np.packbits(np.array(found.hits)).tobytes().hex()
+
+
+def accuracy(cell: dict[str, Any]) -> Accuracy:
+    """Of a cell, on test."""
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(cell["hits"]), dtype=np.uint8), count=cell["images"])
+    return Accuracy(cell["test"], tuple(cell["test_interval"]), cell["images"], 0.0, tuple(bool(bit) for bit in bits))
+
+
+def paired(base: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
+    """In points, on the same images."""
+    difference, (low, high) = paired_difference(accuracy(base), accuracy(cell))
+    return {"points": 100 * difference, "interval": [100 * low, 100 * high]}
+
+
+def seconds_told(key: str, cell: dict[str, Any]) -> None:
+    """A line of the log."""
+    print(f"{key}: {json.dumps({k: v for k, v in cell.items() if k != 'hits'}, default=str)[:240]}", flush=True)

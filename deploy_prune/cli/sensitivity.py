@@ -1,0 +1,98 @@
+"""`deploy-prune sensitivity`: how accuracy falls as one group alone is cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy_prune.cli.options import (
+    Classes,
+    InputShape,
+    Json,
+    Model,
+    ModelOptions,
+    Weights,
+    Workers,
+    image_shape,
+    model_options,
+    numbers,
+)
+from deploy_prune.cli.output import progress, show_json, show_table
+
+if TYPE_CHECKING:
+    from deploy_prune.sensitivities import Sensitivity
+
+Data = Annotated[str, typer.Option("--data", metavar="NAME[:PATH]", help="digits, imagefolder:DIR, ...")]
+Shares = Annotated[
+    str, typer.Option("--shares", metavar="SHARE,...", help="Widths to try, as shares of the dense one.")
+]
+Images = Annotated[int, typer.Option("--images", min=1, help="Validation images to judge on.")]
+Drawing = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw it as .png or .html.")]
+
+
+def sensitivity(
+    model: Model,
+    data: Data = "digits",
+    weights: Weights = None,
+    classes: Classes = None,
+    input_shape: InputShape = None,
+    option: ModelOptions = None,
+    shares: Shares = "0.75,0.5,0.25,0.125",
+    images: Images = 1000,
+    workers: Workers = None,
+    plot: Drawing = None,
+    as_json: Json = False,
+) -> None:
+    """Draw accuracy against the width of every group, each cut alone and not trained afterwards."""
+    shape, options, asked = image_shape(input_shape), model_options(option), numbers("--shares", shares)
+    assert asked
+    from deploy_prune.config import RunConfig
+    from deploy_prune.data import read_data
+    from deploy_prune.fitness import Exam
+    from deploy_prune.plots import Line, Plot, check_suffix, save
+    from deploy_prune.sensitivities import sensitivity as measured
+    from deploy_prune.shipping import Order, open_network
+    from deploy_prune.work import workers_of
+
+    if plot is not None:
+        check_suffix(plot)
+    images_of = read_data(data, size=shape[1:] if shape else None)
+    order = Order(
+        model, weights=weights, options=options,
+        classes=classes or (None if Path(model).is_dir() else len(images_of.classes)),
+        input_shape=shape or (None if Path(model).is_dir() else images_of.image_shape),
+    )  # fmt: skip
+    network = open_network(order)
+    who = workers_of(RunConfig(model=model, workers=workers or "local"))
+    with progress(as_json=as_json) as told:
+        found = measured(network, images_of, who, shares=asked, exam=Exam(images=images), progress=told)
+    if plot is not None:
+        lines = tuple(
+            Line(curve.name, *_line(curve.width, found.top1, [(each.kept, each.top1) for each in curve.points]))
+            for curve in found.curves
+        )
+        title = f"{found.address}: one group cut, not trained afterwards"
+        save(Plot(title, "share of the group's units kept", f"top-1 on {found.images} images, %", lines), plot)
+    if as_json:
+        show_json(sensitivity=found)
+    else:
+        show_sensitivity(found)
+
+
+def _line(width: int, dense: float, points: list[tuple[int, float]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    whole = [(width, dense), *points]
+    return tuple(kept / width for kept, _ in whole), tuple(100 * top1 for _, top1 in whole)
+
+
+def show_sensitivity(found: Sensitivity) -> None:
+    """A row per group, the most sensitive first."""
+    most = max((len(curve.points) for curve in found.curves), default=0)
+    rows = [
+        (curve.name, str(curve.width), *(f"{each.top1:.1%} at {each.kept}" for each in curve.points),
+         *[""] * (most - len(curve.points)))
+        for curve in sorted(found.curves, key=lambda curve: min((each.top1 for each in curve.points), default=1.0))
+    ]  # fmt: skip
+    title = f"{found.address}: top-1 {found.top1:.1%} on {found.images} images whole, and with one group cut"
+    show_table(title, ("group", "width", *[""] * most), rows)

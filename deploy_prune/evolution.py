@@ -1,0 +1,115 @@
+"""Ageing evolution over one scale and one shift per layer (LeGR, arXiv 1904.12368; the released code's procedure).
+
+Candidates are numbered; number i is bred from the results of numbers up to i - lag, which are admitted in their order,
+whoever computed them. All draws come from one generator, in the order of the numbers, so that the same results give
+the same search on any number of workers, and a search that is told its results again stands where it stood.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Origin = Literal["random", "identity", "bred"]
+
+
+@dataclass(frozen=True, eq=False)
+class Genome:
+    """An affine map per layer, (layers,) each: score = scale x size of the filter + shift."""
+
+    scale: np.ndarray
+    shift: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """What is to be judged."""
+
+    number: int
+    origin: Origin
+    parent: int | None
+    genome: Genome
+
+
+@dataclass(frozen=True)
+class Breeding:
+    """How the search goes."""
+
+    candidates: int = 150
+    """All of them, the first population included."""
+    population: int = 32
+    tournament: int = 8
+    """Members that are drawn, with replacement, to find a parent."""
+    mutation: float = 0.1
+    """Share of the layers that a child changes; one at the least."""
+
+    def __post_init__(self) -> None:
+        if min(self.population, self.tournament) < 1 or self.candidates < self.population:
+            raise ValueError("population and tournament must be 1 or more, candidates at least the population")
+        if not 0 < self.mutation <= 1:
+            raise ValueError("mutation must be above 0, and 1 at the most")
+
+
+COOLING = 1.25
+"""The step of scales falls to 1 - 1/1.25 of its first size at the last candidate; that of shifts stays."""
+
+
+class Evolution:
+    """A search that has admitted some results."""
+
+    def __init__(self, breeding: Breeding, deviation: np.ndarray, seed: int) -> None:
+        self._breeding = breeding
+        self._deviation = deviation
+        """Of the sizes of each layer's filters: the shifts' step."""
+        self._generator = np.random.default_rng(seed)
+        self._proposed = 0
+        self._living: deque[tuple[float, Candidate]] = deque(maxlen=breeding.population)
+        self.best: tuple[float, Candidate] | None = None
+
+    @property
+    def state(self) -> dict[str, object]:
+        """Of the generator."""
+        return dict(self._generator.bit_generator.state)
+
+    def propose(self) -> Candidate:
+        """The next candidate, bred from what was admitted so far."""
+        number = self._proposed
+        self._proposed += 1
+        last_of_first = self._breeding.population - 1
+        if number == last_of_first:
+            layers = len(self._deviation)
+            return Candidate(number, "identity", None, Genome(np.ones(layers), np.zeros(layers)))
+        if number < last_of_first or not self._living:  # a lag may be longer than the first population
+            return Candidate(number, "random", None, self._random())
+        parent = self._parent()
+        return Candidate(number, "bred", parent.number, self._child(parent.genome, number))
+
+    def admit(self, candidate: Candidate, loss: float) -> None:
+        """A result, in the order of the numbers; the oldest member makes room."""
+        self._living.append((loss, candidate))
+        if self.best is None or loss < self.best[0]:
+            self.best = loss, candidate
+
+    def _random(self) -> Genome:
+        layers = len(self._deviation)
+        scale = np.exp(self._generator.normal(0, 1, layers))
+        return Genome(scale, self._generator.normal(0, 1, layers) * self._deviation)
+
+    def _parent(self) -> Candidate:
+        drawn = self._generator.integers(0, len(self._living), self._breeding.tournament)
+        _, parent = min((self._living[place] for place in drawn), key=lambda member: member[0])
+        return parent
+
+    def _child(self, genome: Genome, number: int) -> Genome:
+        layers = len(self._deviation)
+        changed = max(1, math.floor(self._breeding.mutation * layers))
+        chosen = self._generator.choice(layers, changed, replace=False)
+        step = 1 - number / (COOLING * self._breeding.candidates)
+        scale, shift = genome.scale.copy(), genome.shift.copy()
+        scale[chosen] *= np.exp(self._generator.normal(0, step, changed))
+        shift[chosen] += self._generator.normal(0, 1, changed) * self._deviation[chosen]
+        return Genome(scale, shift)

@@ -1,0 +1,131 @@
+"""How good a candidate is, as fast as it can be found out: physically cut, its norms measured anew, tuned, judged.
+
+What all candidates share (weights, images as tensors) is prepared once; a candidate is its kept units alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deploy_prune.data import check_fit, normalise
+from deploy_prune.images import split_indices
+from deploy_prune.surgery import cut
+from deploy_prune.train import Batch, norm_batches, tuned, with_norms_of
+from deploy_prune.train.batches import epoch_batches
+from deploy_prune.values import ChannelGraph, Data, Network
+
+Keep = Mapping[str, Sequence[int]]
+
+BATCH_SIZE = 250
+POOL = 5_000
+"""Training images that steps go round in, at the most: they stay in memory."""
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What a candidate goes through."""
+
+    images: int = 1000
+    """Of validation, stratified, the same for all candidates."""
+    norm_images: int = 500
+    """Of training, that norms are measured on; 0: norms stay as they were in the dense network."""
+    steps: int = 0
+    """Of training before it is judged, the same batches for all candidates."""
+    lr: float = 0.01
+    batch_size: int = 128
+    """Of a step."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examiner:
+    """All that candidates share."""
+
+    network: Network
+    graph: ChannelGraph
+    lr: float
+    steps: int
+    judged_on: tuple[Batch, ...]
+    norms_on: tuple[Tensor, ...]
+    tuned_on: tuple[Batch, ...]
+
+
+@dataclass(frozen=True)
+class Fitness:
+    """What came of a candidate."""
+
+    loss: float
+    """Mean cross-entropy on the validation images; infinite where it is no number."""
+    top1: float
+    seconds: float
+
+
+def examiner(network: Network, graph: ChannelGraph, data: Data, exam: Exam, *, seed: int = 0) -> Examiner:
+    """Read and normalise once what every candidate needs.
+
+    Raises:
+        DataError: network and data do not belong together.
+    """
+    check_fit(network, data)
+    norms = norm_batches(data, images=exam.norm_images, seed=seed) if exam.norm_images else ()
+    return Examiner(
+        network,
+        graph,
+        exam.lr,
+        exam.steps,
+        judged_on=tuple(_judged_on(data, exam.images, seed)),
+        norms_on=tuple(batch.images for batch in norms),
+        tuned_on=tuple(_tuned_on(data, exam, seed)),
+    )
+
+
+def _judged_on(data: Data, images: int, seed: int) -> Iterator[Batch]:
+    labels, total = data.val.labels, len(data.val.labels)
+    chosen = split_indices(labels, (images / total,), seed=seed)[0] if images < total else np.arange(total)
+    for start in range(0, len(chosen), BATCH_SIZE):
+        part = chosen[start : start + BATCH_SIZE]
+        yield Batch(normalise(data.val.read(part), data.mean, data.std), torch.from_numpy(labels[part]))
+
+
+def _tuned_on(data: Data, exam: Exam, seed: int) -> Iterator[Batch]:
+    wanted = min(exam.steps * exam.batch_size, POOL, len(data.train.labels))
+    if wanted < 2:
+        return
+    chosen = np.random.default_rng(seed).permutation(len(data.train.labels))[:wanted]
+    yield from epoch_batches(data, chosen, batch_size=min(exam.batch_size, wanted), seed=seed)
+
+
+def fitness(prepared: Examiner, keep: Keep) -> Fitness:
+    """Of the network that keeps these units; the network itself is not touched, and nothing is drawn."""
+    began = time.monotonic()
+    module = cut(prepared.network, prepared.graph, keep).module
+    if prepared.steps:
+        batches = itertools.islice(itertools.cycle(prepared.tuned_on), prepared.steps)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            module = tuned(module, batches, lr=prepared.lr)
+    if prepared.norms_on:
+        module = with_norms_of(module, prepared.norms_on)
+    loss, top1 = judged(module, prepared.judged_on)
+    return Fitness(loss if math.isfinite(loss) else math.inf, top1, time.monotonic() - began)
+
+
+def judged(module: nn.Module, batches: Sequence[Batch]) -> tuple[float, float]:
+    """Mean cross-entropy and top-1 over all images of the batches, in eval mode."""
+    module.eval()
+    loss, hits, images = 0.0, 0, 0
+    with torch.inference_mode():
+        for batch in batches:
+            logits = module(batch.images)
+            loss += float(functional.cross_entropy(logits, batch.labels, reduction="sum"))
+            hits += int((logits.argmax(dim=1) == batch.labels).sum())
+            images += len(batch.labels)
+    return loss / images, hits / images

@@ -1,0 +1,120 @@
+"""The batch norms whose scales (gamma) say how much a unit matters, and those that another linear scale follows.
+
+Where nothing but linear operators lies between a norm and the next layer with weights (MobileNetV2's linear
+bottlenecks), the same function has many gammas: a small one says nothing, as the next weights may be large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from deploy_prune.graph.recorder import on_meta
+from deploy_prune.values import ChannelGraph, Group
+
+LINEAR = frozenset({
+    "add", "add_", "sub", "sum", "mean", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_avg_pool2d",
+    "cat", "stack", "split", "split_with_sizes", "unbind", "slice", "select", "narrow", "index", "index_select",
+    "view", "_unsafe_view", "reshape", "flatten", "permute", "transpose", "t", "expand", "squeeze", "unsqueeze",
+    "clone", "copy_", "contiguous", "alias", "detach", "constant_pad_nd", "pad", "roll", "pixel_shuffle",
+})  # fmt: skip
+"""Operators (without overload) that scale with their operands."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What norms and layers feed."""
+
+    linear: frozenset[str]
+    """Gammas that reach another layer's weights through linear operators alone."""
+    norm_after: Mapping[str, str]
+    """Weight of a layer -> gamma of the norm that alone it feeds directly."""
+
+
+def flow(module: nn.Module, input_shapes: Sequence[tuple[int, ...]]) -> Flow:
+    """Run the network once on meta tensors and see what each norm's output meets first."""
+    twin, named = on_meta(module)
+    gammas = {id(named[name]): name for name in _gammas(module) if name in named}
+    weights = {id(tensor): name for name, tensor in named.items() if id(tensor) not in gammas}
+    watch = _Watch(gammas, weights)
+    with torch.no_grad(), watch:
+        twin(*(torch.empty((1, *shape), device="meta") for shape in input_shapes))
+    alone = {weight: norms.pop() for weight, norms in watch.norms_after.items() if len(norms) == 1}
+    return Flow(frozenset(watch.linear), {weight: gamma for weight, gamma in alone.items() if gamma})
+
+
+def gammas_of(module: nn.Module, group: Group) -> tuple[tuple[str, Tensor], ...]:
+    """Of a group: each gamma among its members with its values per unit, (units, channels per unit)."""
+    names, parameters = set(_gammas(module)), dict(module.named_parameters())
+    return tuple(
+        (member.parameter, parameters[member.parameter].detach()[torch.from_numpy(member.indices)])
+        for member in group.members
+        if member.parameter in names and member.axis == 0
+    )
+
+
+def trained_gammas(module: nn.Module, graph: ChannelGraph, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Free group -> its gammas among `names`; groups without are left out."""
+    wanted = set(names)
+    found = {group.name: tuple(name for name, _ in gammas_of(module, group) if name in wanted) for group in graph.free}
+    return {name: gammas for name, gammas in found.items() if gammas}
+
+
+def _gammas(module: nn.Module) -> list[str]:
+    return [
+        f"{name}.weight" if name else "weight"
+        for name, child in module.named_modules()
+        if isinstance(child, _BatchNorm) and child.weight is not None
+    ]
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows what came out of norms and layers from operator to operator."""
+
+    def __init__(self, gammas: Mapping[int, str], weights: Mapping[int, str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._gammas, self._weights = gammas, weights
+        self._scaled_by: dict[int, frozenset[str]] = {}
+        """Tensor -> gammas whose scale it has."""
+        self._made_by: dict[int, str] = {}
+        """Tensor -> weight of the layer that it comes straight from."""
+        self._alive: list[Any] = []
+        self.linear: set[str] = set()
+        self.norms_after: dict[str, set[str]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operator, then note what its result is scaled by."""
+        del types
+        result = func(*args, **(kwargs or {}))
+        tensors = [item for item in tree_flatten((args, kwargs or {}))[0] if isinstance(item, Tensor)]
+        results = [item for item in tree_flatten(result)[0] if isinstance(item, Tensor)]
+        self._alive.append((tensors, results))
+        scaled = frozenset().union(*(self._scaled_by.get(id(tensor), frozenset()) for tensor in tensors))
+        gamma = next((self._gammas[id(tensor)] for tensor in tensors if id(tensor) in self._gammas), "")
+        weight = next((self._weights[id(tensor)] for tensor in tensors if id(tensor) in self._weights), "")
+        for tensor in tensors:
+            if id(tensor) in self._made_by and not (weight and id(tensor) in self._weights):
+                self.norms_after.setdefault(self._made_by[id(tensor)], set()).add(gamma)
+        name = func._schema.name.partition("::")[2]
+        if gamma:
+            scaled = frozenset([gamma])
+        elif weight and name not in LINEAR:
+            self.linear |= scaled
+            scaled = frozenset()
+        elif name not in LINEAR:
+            scaled = frozenset()
+        for tensor in results:
+            self._scaled_by[id(tensor)] = scaled
+            self._made_by.pop(id(tensor), None)
+            if weight and not gamma and name not in LINEAR:
+                self._made_by[id(tensor)] = weight
+        if weight and not gamma and name in LINEAR and results:  # a view of the weight, such as its transpose
+            self._weights = {**self._weights, **{id(each): weight for each in results}}
+        return result

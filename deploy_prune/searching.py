@@ -1,0 +1,112 @@
+"""A search's journal: every candidate with its fitness, on disk after each, from which a killed search goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from deploy_prune.errors import RecordError
+from deploy_prune.fitness import Fitness
+from deploy_prune.records import read_record, write_record
+
+SEARCH = "search.json"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One candidate."""
+
+    number: int
+    origin: str
+    """random, identity or bred."""
+    parent: int | None
+    loss: float | None
+    """Mean validation loss; None: no number."""
+    top1: float
+    widths: tuple[int, ...]
+    """Units kept, in the order of `Search.groups`."""
+    seconds: float
+    """Of judging it, in its worker."""
+    plan: str
+    """Digest of the kept units: candidates of one plan are judged once."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search so far."""
+
+    identity: str
+    """Digest of all that decides a fitness: weights, images, settings, seed."""
+    groups: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    tried: tuple[Tried, ...] = ()
+    best: int | None = None
+    scale: tuple[float, ...] = ()
+    """Of the best candidate, per layer."""
+    shift: tuple[float, ...] = ()
+    generator: dict[str, Any] = field(default_factory=dict)
+    """State of the one generator of all draws."""
+    wall_s: float = 0.0
+    """Of the last process that worked on it."""
+    ended: str = ""
+    """Why; empty: it has not."""
+
+
+class Journal:
+    """Of one search; in memory alone, where there is no folder."""
+
+    def __init__(self, path: Path | None, earlier: Search) -> None:
+        self._path = path
+        self._search = Search(earlier.identity)
+        self._written = len(earlier.tried)
+        self._known = {each.plan: _fitness(each) for each in earlier.tried}
+
+    @staticmethod
+    def of(folder: Path | None, identity: str) -> Journal:
+        """A new one, or the one that an interrupted search has left.
+
+        Raises:
+            RecordError: it is damaged, or of another search.
+        """
+        path = folder / SEARCH if folder else None
+        if path is None or not path.exists():
+            return Journal(path, Search(identity))
+        found = read_record(path, Search)
+        if found.identity != identity:
+            hint = "remove it to search from the start"
+            raise RecordError(f"{path} is of another search (other weights, images or settings)", hint=hint)
+        return Journal(path, found)
+
+    def known(self, plan: str) -> Fitness | None:
+        """What this plan was found to be, by this search or before it was interrupted."""
+        return self._known.get(plan)
+
+    def add(self, tried: Tried) -> None:
+        """One more result."""
+        self._search = replace(self._search, tried=(*self._search.tried, tried))
+        self._known.setdefault(tried.plan, _fitness(tried))
+
+    def last(self, count: int) -> Sequence[Tried]:
+        """The latest results."""
+        return self._search.tried[-count:]
+
+    def write(self, **standing: Any) -> None:
+        """Put the results on disk with where the search stands; what it only repeats is there already."""
+        self._search = replace(self._search, **standing)
+        if self._path and (len(self._search.tried) > self._written or self._search.ended):
+            write_record(self._path, self._search)
+
+
+def digest(keep: Mapping[str, Sequence[int]]) -> str:
+    """Of a plan."""
+    listed = [(name, list(map(int, units))) for name, units in sorted(keep.items())]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
+
+
+def _fitness(tried: Tried) -> Fitness:
+    return Fitness(math.inf if tried.loss is None else tried.loss, tried.top1, tried.seconds)

@@ -1,0 +1,230 @@
+"""LeGR: the score worked out by hand, what a search writes, and that its result depends on nothing but its settings."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from studies import stack, stripes, study, trained, with_folder
+
+from deploy_prune import plugins
+from deploy_prune.errors import BudgetError, ConfigError, RecordError
+from deploy_prune.fitness import Exam, examiner, fitness
+from deploy_prune.methods import Study
+from deploy_prune.records import read_record
+from deploy_prune.searching import SEARCH, Search
+from deploy_prune.values import Network
+
+SETTINGS: dict[str, Any] = {
+    "candidates": 14, "population": 5, "tournament": 2, "images": 60, "norm_images": 40, "lag": 3
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def knows_stripes() -> Network:
+    return trained(stack(), stripes())
+
+
+def scores(of: Study, **options: Any) -> dict[str, np.ndarray]:
+    return dict(plugins.build("methods", "legr", {**SETTINGS, **options}).score(of).by_group)
+
+
+def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def journal(folder: Path) -> Search:
+    return read_record(folder / SEARCH, Search)
+
+
+@dataclass(frozen=True)
+class Killed:
+    """Workers that are killed after so many results."""
+
+    after: int
+
+    def map(self, task: Any, shared: Any, items: Any, *, ahead: int) -> Iterator[Any]:
+        results = plugins.build("workers", "local", {"processes": 1}).map(task, shared, items, ahead=ahead)
+        for number, result in enumerate(results):
+            if number == self.after:
+                raise KeyboardInterrupt
+            yield result
+
+
+@dataclass
+class Counting:
+    """Workers that count what is really judged."""
+
+    judged: int = 0
+
+    def map(self, task: Any, shared: Any, items: Any, *, ahead: int) -> Iterator[Any]:
+        def counted(given: Any, item: Any) -> Any:
+            self.judged += item[1] is None
+            return task(given, item)
+
+        yield from plugins.build("workers", "local", {"processes": 1}).map(counted, shared, items, ahead=ahead)
+
+
+def test_a_score_is_scale_times_squared_norm_plus_shift(knows_stripes: Network, tmp_path: Path) -> None:
+    """Of the best candidate's pairs, as the journal has them."""
+    found = scores(study(knows_stripes, stripes(), folder=tmp_path))
+    search = journal(tmp_path)
+    weights = dict(knows_stripes.module.named_parameters())
+    for group, values in found.items():
+        (layer,) = [name for name in search.layers if name.startswith(group)]
+        place = search.layers.index(layer)
+        norms = weights[layer].detach().double().square().sum(dim=(1, 2, 3)).numpy()
+        assert values == pytest.approx(search.scale[place] * norms + search.shift[place])
+
+
+@pytest.mark.parametrize(("reduce", "divisor"), [("mean", 2), ("sum", 1)])
+def test_the_layers_of_a_group_are_reduced_as_asked(reduce: str, divisor: int) -> None:
+    from nets import NETS
+
+    network = NETS["residual"]()  # a and c make one group
+    of = study(network)
+    only_identity = {"candidates": 1, "population": 1, "tournament": 1, "lag": 1, "reduce": reduce}
+    found = scores(of, **only_identity)
+    squares = [
+        network.module.get_submodule(name).weight.detach().double().square().sum(dim=(1, 2, 3)) for name in ("a", "c")
+    ]
+    assert found["a"] == pytest.approx(((squares[0] + squares[1]) / divisor).numpy())
+
+
+def test_the_best_candidate_is_no_worse_than_the_identity(knows_stripes: Network, tmp_path: Path) -> None:
+    scores(study(knows_stripes, stripes(), folder=tmp_path))
+    search = journal(tmp_path)
+    losses = {each.number: each.loss for each in search.tried if each.loss is not None}
+    assert search.best == min(losses, key=lambda number: losses[number])
+    assert [each.origin for each in search.tried[:6]] == ["random"] * 4 + ["identity", "bred"]
+    assert len(search.tried) == 14
+    assert search.ended == "all candidates judged"
+
+
+def test_the_journal_says_what_was_judged(knows_stripes: Network, tmp_path: Path) -> None:
+    """The same plan, judged by hand, has the loss that the journal has."""
+    of = study(knows_stripes, stripes(), folder=tmp_path)
+    found = plugins.build("methods", "legr", SETTINGS).score(of)
+    search = journal(tmp_path)
+    assert search.best is not None
+    best = search.tried[search.best]
+    assert of.plan
+    keep = of.plan(found)
+    assert best.widths == tuple(len(keep[name]) for name in search.groups)
+    prepared = examiner(knows_stripes, of.graph, stripes(), Exam(images=60, norm_images=40), seed=0)
+    torch.set_num_threads(1)
+    assert fitness(prepared, keep).loss == best.loss
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_any_number_of_workers_finds_the_same(knows_stripes: Network, tmp_path: Path, processes: int) -> None:
+    alone = scores(study(knows_stripes, stripes(), folder=tmp_path / "alone"))
+    several = plugins.build("workers", "local", {"processes": processes})
+    together = scores(study(knows_stripes, stripes(), workers=several, folder=tmp_path / "together"))
+    assert same(alone, together)
+    one, other = journal(tmp_path / "alone"), journal(tmp_path / "together")
+    assert [each.loss for each in one.tried] == [each.loss for each in other.tried]
+    assert one.generator == other.generator
+
+
+@pytest.mark.parametrize("after", [0, 1, 7, 13])
+def test_a_killed_search_goes_on_to_the_same_result(knows_stripes: Network, tmp_path: Path, after: int) -> None:
+    undisturbed = scores(study(knows_stripes, stripes(), folder=tmp_path / "undisturbed"))
+    of = study(knows_stripes, stripes(), folder=tmp_path / "killed", workers=Killed(after))
+    with pytest.raises(KeyboardInterrupt):
+        scores(of)
+    count = Counting()
+    again = scores(study(knows_stripes, stripes(), folder=tmp_path / "killed", workers=count))
+    assert same(undisturbed, again)
+    one, other = journal(tmp_path / "undisturbed"), journal(tmp_path / "killed")
+    assert [(each.plan, each.loss) for each in one.tried] == [(each.plan, each.loss) for each in other.tried]
+    assert count.judged <= 14 - after
+
+
+def test_what_a_killed_search_knew_survives_a_second_kill(knows_stripes: Network, tmp_path: Path) -> None:
+    """While it repeats what it knows, it must not write a shorter journal."""
+    for after in (9, 2):
+        with pytest.raises(KeyboardInterrupt):
+            scores(study(knows_stripes, stripes(), folder=tmp_path, workers=Killed(after)))
+        assert len(journal(tmp_path).tried) == 9
+
+
+def test_a_plan_is_judged_once(knows_stripes: Network, tmp_path: Path) -> None:
+    """Under a budget of nearly everything many candidates are one plan."""
+    count = Counting()
+    of = study(knows_stripes, stripes(), budget=0.995, folder=tmp_path, workers=count)
+    scores(of, candidates=30, population=20, lag=1)
+    tried = journal(tmp_path).tried
+    assert count.judged == len({each.plan for each in tried}) < len(tried)
+
+
+def test_a_search_that_has_collapsed_says_so(knows_stripes: Network) -> None:
+    floor = study(knows_stripes, stripes())
+    constant = {group.name: tuple(range(2)) for group in floor.graph.free}
+    narrow = Study(floor.network, floor.graph, floor.data, 0, plan=lambda scores: constant)
+    with pytest.raises(BudgetError, match="the search has collapsed: the last 5 candidates are one and the same plan"):
+        scores(narrow)
+
+
+def test_patience_ends_a_search_early(knows_stripes: Network, tmp_path: Path) -> None:
+    scores(study(knows_stripes, stripes(), folder=tmp_path), candidates=60, patience=6)
+    search = journal(tmp_path)
+    assert search.best is not None
+    assert len(search.tried) == search.best + 7 < 60
+    assert search.ended == "no better candidate among the last 6"
+
+
+def test_steps_train_every_candidate_before_it_is_judged(knows_stripes: Network, tmp_path: Path) -> None:
+    plain, tuned = tmp_path / "plain", tmp_path / "tuned"
+    scores(study(knows_stripes, stripes(), folder=plain))
+    scores(study(knows_stripes, stripes(), folder=tuned), steps=8)
+    means = [np.mean([each.loss for each in journal(folder).tried[:5]]) for folder in (plain, tuned)]
+    assert means[1] < means[0]
+
+
+def test_a_journal_of_another_search_is_refused(knows_stripes: Network, tmp_path: Path) -> None:
+    of = study(knows_stripes, stripes(), folder=tmp_path)
+    scores(of)
+    with pytest.raises(RecordError, match="is of another search"):
+        scores(of, images=50)
+    with pytest.raises(RecordError, match="is of another search"):
+        scores(with_folder(study(stack(seed=1), stripes()), tmp_path))
+
+
+def test_a_damaged_journal_is_refused(knows_stripes: Network, tmp_path: Path) -> None:
+    (tmp_path / SEARCH).write_text(json.dumps({"schema": 1})[:-3])
+    with pytest.raises(RecordError, match="damaged"):
+        scores(study(knows_stripes, stripes(), folder=tmp_path))
+
+
+def test_a_candidate_whose_loss_is_no_number_is_recorded_and_never_best(tmp_path: Path) -> None:
+    network = stack()
+    with torch.no_grad():
+        network.module[5].bias[0] = math.nan
+    with pytest.raises(ConfigError, match="no candidate has a loss"):
+        scores(study(network, stripes(), folder=tmp_path))
+    assert {each.loss for each in journal(tmp_path).tried} == {None}
+
+
+@pytest.mark.parametrize(("wrong", "said"), [
+    ({"reduce": "max"}, "no reduce 'max'"), ({"lag": 0}, "lag and images must be 1 or more"),
+    ({"images": 0}, "lag and images must be 1 or more"), ({"candidates": 3}, "candidates at least the population"),
+])  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        plugins.build("methods", "legr", {**SETTINGS, **wrong})
+
+
+def test_without_images_or_a_budget_there_is_nothing_to_search() -> None:
+    of = study(stack())
+    with pytest.raises(ConfigError, match="needs images"):
+        scores(Study(of.network, of.graph, None, 0, plan=of.plan))
+    with pytest.raises(ConfigError, match="searches under a budget"):
+        scores(Study(of.network, of.graph, of.data, 0))

@@ -1,0 +1,76 @@
+"""A candidate's fitness is that of the really cut network, whatever was prepared for all of them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from studies import stack, stripes, trained
+
+from deploy_prune.errors import DataError
+from deploy_prune.fitness import Exam, examiner, fitness
+from deploy_prune.graph import trace
+from deploy_prune.surgery import cut
+from deploy_prune.train import evaluate, recalibrate_norms
+from deploy_prune.values import Network
+
+DATA = stripes()
+ALL = Exam(images=10_000, norm_images=150)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return trained(stack(), DATA)
+
+
+def keep(network: Network) -> dict[str, tuple[int, ...]]:
+    return {group.name: tuple(range(0, group.width, 2)) for group in trace(network).free}
+
+
+def test_it_is_what_the_slow_way_gives(network: Network) -> None:
+    """Cut, norms measured anew on the same images, the whole validation split."""
+    graph = trace(network)
+    small = recalibrate_norms(cut(network, graph, keep(network)), DATA, images=150, seed=3)
+    expected = evaluate(small, DATA.val, DATA)
+    found = fitness(examiner(network, graph, DATA, ALL, seed=3), keep(network))
+    assert found.top1 == expected.top1
+    assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+
+
+def test_part_of_validation_has_its_share_of_every_class(network: Network) -> None:
+    prepared = examiner(network, trace(network), DATA, Exam(images=40), seed=0)
+    labels = torch.cat([batch.labels for batch in prepared.judged_on])
+    assert len(labels) == pytest.approx(40, abs=2)
+    assert all(abs(int((labels == each).sum()) - 10) <= 1 for each in range(4))
+
+
+def test_steps_train_the_candidate_and_nothing_else(network: Network) -> None:
+    before = {name: value.clone() for name, value in network.module.state_dict().items()}
+    state = torch.get_rng_state()
+    graph = trace(network)
+    losses = [
+        fitness(examiner(network, graph, DATA, Exam(images=192, norm_images=64, steps=steps)), keep(network)).loss
+        for steps in (0, 5, 40)
+    ]
+    assert losses[0] > losses[1] > losses[2]
+    assert all(torch.equal(before[name], value) for name, value in network.module.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_the_same_candidate_has_the_same_fitness(network: Network) -> None:
+    prepared = examiner(network, trace(network), DATA, Exam(images=60, steps=3))
+    one, other = fitness(prepared, keep(network)), fitness(prepared, keep(network))
+    assert (one.loss, one.top1) == (other.loss, other.top1)
+
+
+def test_a_loss_that_is_no_number_is_infinite(network: Network) -> None:
+    broken = trained(network, DATA, epochs=1)
+    with torch.no_grad():
+        broken.module[5].bias[0] = math.nan
+    assert fitness(examiner(broken, trace(broken), DATA, ALL), {}).loss == math.inf
+
+
+def test_data_of_another_kind_are_refused(network: Network) -> None:
+    with pytest.raises(DataError):
+        examiner(network, trace(network), stripes(side=12), ALL)
