@@ -6,16 +6,16 @@ python -m benchmarks.readme
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import readme_methods
+from benchmarks.markdown import Row, percent, points, table, titled
 from benchmarks.recording import RESULTS, read
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
-
-Row = Sequence[str]
 
 
 def main() -> int:
@@ -37,12 +37,6 @@ def tables() -> str:
     return "\n\n".join(sections)
 
 
-def _titled(record: dict[str, Any], title: str, body: str, note: str = "") -> str:
-    machine = record["machine"]
-    source = f"`{record['command']}`, {machine['processor']}, {machine['cores']} cores."
-    return f"**{title}** ({source}{' ' + note if note else ''})\n\n{body}"
-
-
 def _demo(record: dict[str, Any]) -> str:
     low, high = record["points_interval"]
     rows: list[Row] = [
@@ -60,8 +54,8 @@ def _demo(record: dict[str, Any]) -> str:
         parity = item["parity"]
         rows.append((f"{item['format']} file", f"{item['status']}, max error {parity['max_error']:.1e}, "
                      f"same top-1 on {parity['agreement']:.0%} of {parity['images']} images"))  # fmt: skip
-    return _titled(
-        record, "The demo: a small MobileNetV2 on digits, 0.5x MACs in multiples of 16", _table(("", ""), rows)
+    return titled(
+        record, "The demo: a small MobileNetV2 on digits, 0.5x MACs in multiples of 16", table(("", ""), rows)
     )
 
 
@@ -71,7 +65,7 @@ def _cifar(record: dict[str, Any]) -> str:
         for arm, found in network["arms"].items():
             label = "dense, same extra epochs" if arm == "control" else arm
             rows.append((name, label, f"{found['macs_kept']:.3f}x", f"{found['params_kept']:.3f}x",
-                         _percent(found["val_after_cut"]), _percent(found["val_recalibrated"]),
+                         percent(found["val_after_cut"]), percent(found["val_recalibrated"]),
                          " / ".join(f"{test:.2%}" for test in found["test"]), _against(found, arm)))  # fmt: skip
     head = (
         "network",
@@ -86,19 +80,13 @@ def _cifar(record: dict[str, Any]) -> str:
     dense = ", ".join(f"{name} {row['dense']:.2%} (published {row['published']:.2%})"
                       for name, row in record["networks"].items())  # fmt: skip
     note = f"Dense before: {dense}. Fine-tuned alike: 10,000 images x 3 epochs. Intervals are 95 %, paired by image."
-    return _titled(record, "CIFAR-10 (JPEG) at half the MACs", _table(head, rows), note)
+    return titled(record, "CIFAR-10 (JPEG) at half the MACs", table(head, rows), note)
 
 
 def _against(found: dict[str, Any], arm: str) -> str:
     if arm == "control":
         return "-"
-    parts = (f"{item['points']:+.1f} [{item['interval'][0]:+.1f}, {item['interval'][1]:+.1f}]"
-             for item in found["against_control"])  # fmt: skip
-    return "; ".join(parts)
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
+    return "; ".join(map(points, found["against_control"]))
 
 
 def _families(record: dict[str, Any]) -> str:
@@ -120,7 +108,7 @@ def _families(record: dict[str, Any]) -> str:
         "trace + check, s",
     )
     note = "Random weights and channels; float32 is not held to a limit. Locked: of all but input and output channels."
-    return _titled(record, "Every CNN family of torchvision", _table(head, rows), note)
+    return titled(record, "Every CNN family of torchvision", table(head, rows), note)
 
 
 def _trace_speed(record: dict[str, Any]) -> str:
@@ -137,7 +125,7 @@ def _trace_speed(record: dict[str, Any]) -> str:
         f"Torch-Pruning {version}, s",
         "its time / ours",
     )
-    return _titled(record, "From network to channel groups", _table(head, rows))
+    return titled(record, "From network to channel groups", table(head, rows))
 
 
 def _formats(record: dict[str, Any]) -> str:
@@ -154,7 +142,7 @@ def _formats(record: dict[str, Any]) -> str:
         f"at a time. Random weights and norms; {' or '.join(map(str, images))} images and 8 random inputs."
     )
     head = ("network", "variant", "MACs", *names)
-    return _titled(record, "Eleven networks in four formats", _table(head, rows), note)
+    return titled(record, "Eleven networks in four formats", table(head, rows), note)
 
 
 def _file(told: dict[str, Any]) -> str:
@@ -167,7 +155,7 @@ def _export_speed(record: dict[str, Any]) -> str:
     runs = ", ".join(f"{run['seconds']:.1f}" for run in record["runs"])
     rows: list[Row] = [("whole command, median", f"{record['median_s']:.1f} s ({runs})")]
     title = "MobileNetV2 at 224 x 224, exported and verified in all four formats"
-    return _titled(record, title, _table(("", ""), rows), "200 images and 8 random inputs per format.")
+    return titled(record, title, table(("", ""), rows), "200 images and 8 random inputs per format.")
 
 
 def _prediction(record: dict[str, Any]) -> str:
@@ -194,7 +182,7 @@ def _prediction(record: dict[str, Any]) -> str:
         "A cell: mean relative error, 95th percentile, rank correlation. "
         f"Limits of the model's: {limits['mean']:.0%}, {limits['p95']:.0%}, {limits['spearman']}.{''.join(without)}"
     )
-    return _titled(record, "Milliseconds predicted for plans never seen", _table(head, rows), note)
+    return titled(record, "Milliseconds predicted for plans never seen", table(head, rows), note)
 
 
 def _error(error: dict[str, float]) -> str:
@@ -220,7 +208,7 @@ def _stairs(record: dict[str, Any]) -> str:
         "Times are relative to the stair-aware plan's. The last columns: what a stair-aware plan of the same predicted "
         "time keeps, relative to that plan, and how far its measured time is off."
     )
-    return _titled(record, "What stairs are worth", _table(head, rows), note)
+    return titled(record, "What stairs are worth", table(head, rows), note)
 
 
 def _mean(ratios: Sequence[float]) -> float:
@@ -262,7 +250,7 @@ def _shipped_budgets(record: dict[str, Any]) -> str:
     )
     low, high = record["promised"]
     note = f"{record['met']} of {len(rows)} budgets met: the file timed again takes {low} to {high} of it."
-    return _titled(record, "Budgets in milliseconds, shipped", _table(head, rows), note)
+    return titled(record, "Budgets in milliseconds, shipped", table(head, rows), note)
 
 
 def _again(row: dict[str, Any]) -> str:
@@ -272,16 +260,12 @@ def _again(row: dict[str, Any]) -> str:
 
 def _latency_speed(record: dict[str, Any]) -> str:
     rows: list[Row] = [(name, text) for name, text in record["figures"].items()]
-    return _titled(record, "MobileNetV2's latency model on LiteRT", _table(("", "median"), rows))
+    return titled(record, "MobileNetV2's latency model on LiteRT", table(("", "median"), rows))
 
 
 def _startup(record: dict[str, Any]) -> str:
     rows: list[Row] = [("deploy-prune --help", f"{record['help_s']:.2f} s")]
-    return _titled(record, "Start-up, whole process", _table(("", "median"), rows))
-
-
-def _table(head: Row, rows: Iterable[Row]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
+    return titled(record, "Start-up, whole process", table(("", "median"), rows))
 
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -292,6 +276,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "stairs": _stairs,
     "shipped_budgets": _shipped_budgets,
     "latency_speed": _latency_speed,
+    **readme_methods.SECTIONS,
     "cifar": _cifar,
     "families": _families,
     "trace_speed": _trace_speed,

@@ -22,8 +22,8 @@ from deploy_prune.values import ChannelGraph, Group, Scores, Widths
 
 AT_ONCE = 16
 """Plans that the search for the rank cut asks the cost of together."""
-BISECTIONS, NEARBY = 10, np.linspace(0.96, 1.04, 17)
-"""Search for a limit at which another cost is met, and where it goes on from there."""
+BISECTIONS, NEARBY, WIDER = 10, np.linspace(0.96, 1.04, 17), np.linspace(0.85, 1.15, 121)
+"""Search for a limit at which another cost is met, where it goes on from there, and where it does if that fails."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,10 @@ def at_equal(
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         low, high = (middle, high) if tried(middle) < target else (low, middle)
-    for share in NEARBY:  # the other cost does not climb evenly with the limit
-        if min(seen) > tolerance / 10:
-            tried(high * share)
+    for shares, enough in ((NEARBY, tolerance / 10), (WIDER, tolerance)):
+        for share in shares:  # the other cost does not climb evenly with the limit
+            if min(seen) > enough:
+                tried(high * share)
     found, widths = seen[min(seen)]
     if min(seen) > tolerance:
         raise BudgetError(

@@ -6,12 +6,12 @@ The test split is looked at for the network that is found, once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from deploy_prune.budgets import in_units, parse
+from deploy_prune.budgets import parse
 from deploy_prune.config import RunConfig
 from deploy_prune.errors import ConfigError, TargetMissed
 from deploy_prune.front import folder_name, ranked, with_budget
@@ -84,9 +84,8 @@ def within_drop(
     return search, prune(with_budget(base, budgets[level]), out / found, hooks=hooks, progress=progress)
 
 
-def _tightest_that(fits: object, levels: int) -> int | None:
+def _tightest_that(fits: Callable[[int], bool], levels: int) -> int | None:
     """Bisection over levels from the tightest (0) to the loosest, of which those that fit are the last ones."""
-    assert callable(fits)
     low, high = 0, levels
     while low < high:
         middle = (low + high) // 2
@@ -104,6 +103,5 @@ def _levels(base: RunConfig, out: Path) -> Sequence[str]:
     cost, limit = priced(work, work.graph)
     dense = cost_of(cost, work.graph, {})
     name = parse(base.budget).cost
-    assert limit == in_units(parse(base.budget), dense)
     shares = np.geomspace(limit / dense, max(LOOSEST, limit / dense), LEVELS)
     return tuple(dict.fromkeys(f"{name}={share:.4f}x" for share in shares))

@@ -15,8 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from deploy_prune.data import check_fit, normalise
+from deploy_prune.gammas import flow
 from deploy_prune.images import split_indices
 from deploy_prune.surgery import cut
 from deploy_prune.train import Batch, norm_batches, tuned, with_norms_of
@@ -26,6 +29,8 @@ from deploy_prune.values import ChannelGraph, Data, Network
 Keep = Mapping[str, Sequence[int]]
 
 BATCH_SIZE = 250
+LAYOUT = torch.channels_last
+"""Of images and weights in memory: without it every convolution reorders its input (fixed, as sums depend on it)."""
 POOL = 5_000
 """Training images that steps go round in, at the most: they stay in memory."""
 
@@ -56,6 +61,8 @@ class Examiner:
     judged_on: tuple[Batch, ...]
     norms_on: tuple[Tensor, ...]
     tuned_on: tuple[Batch, ...]
+    foldable: tuple[tuple[str, str], ...]
+    """Convolutions and the norms that can be folded into them, by their names."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +89,21 @@ def examiner(network: Network, graph: ChannelGraph, data: Data, exam: Exam, *, s
         exam.lr,
         exam.steps,
         judged_on=tuple(_judged_on(data, exam.images, seed)),
-        norms_on=tuple(batch.images for batch in norms),
-        tuned_on=tuple(_tuned_on(data, exam, seed)),
+        norms_on=tuple(_placed(batch).images for batch in norms),
+        tuned_on=tuple(map(_placed, _tuned_on(data, exam, seed))),
+        foldable=_foldable(network),
     )
+
+
+def _placed(batch: Batch) -> Batch:
+    return Batch(batch.images.contiguous(memory_format=LAYOUT), batch.labels)
+
+
+def _foldable(network: Network) -> tuple[tuple[str, str], ...]:
+    parts = dict(network.module.named_modules())
+    found = ((weight.removesuffix(".weight"), gamma.removesuffix(".weight"))
+             for weight, gamma in flow(network.module, network.input_shapes).foldable)  # fmt: skip
+    return tuple((layer, norm) for layer, norm in found if isinstance(parts.get(layer), nn.Conv2d))
 
 
 def _judged_on(data: Data, images: int, seed: int) -> Iterator[Batch]:
@@ -92,7 +111,7 @@ def _judged_on(data: Data, images: int, seed: int) -> Iterator[Batch]:
     chosen = split_indices(labels, (images / total,), seed=seed)[0] if images < total else np.arange(total)
     for start in range(0, len(chosen), BATCH_SIZE):
         part = chosen[start : start + BATCH_SIZE]
-        yield Batch(normalise(data.val.read(part), data.mean, data.std), torch.from_numpy(labels[part]))
+        yield _placed(Batch(normalise(data.val.read(part), data.mean, data.std), torch.from_numpy(labels[part])))
 
 
 def _tuned_on(data: Data, exam: Exam, seed: int) -> Iterator[Batch]:
@@ -106,7 +125,7 @@ def _tuned_on(data: Data, exam: Exam, seed: int) -> Iterator[Batch]:
 def fitness(prepared: Examiner, keep: Keep) -> Fitness:
     """Of the network that keeps these units; the network itself is not touched, and nothing is drawn."""
     began = time.monotonic()
-    module = cut(prepared.network, prepared.graph, keep).module
+    module = cut(prepared.network, prepared.graph, keep).module.to(memory_format=LAYOUT)
     if prepared.steps:
         batches = itertools.islice(itertools.cycle(prepared.tuned_on), prepared.steps)
         with torch.random.fork_rng(devices=[]):
@@ -114,8 +133,24 @@ def fitness(prepared: Examiner, keep: Keep) -> Fitness:
             module = tuned(module, batches, lr=prepared.lr)
     if prepared.norms_on:
         module = with_norms_of(module, prepared.norms_on)
-    loss, top1 = judged(module, prepared.judged_on)
+    loss, top1 = judged(_folded(module, prepared.foldable), prepared.judged_on)
     return Fitness(loss if math.isfinite(loss) else math.inf, top1, time.monotonic() - began)
+
+
+def _folded(module: nn.Module, foldable: Sequence[tuple[str, str]]) -> nn.Module:
+    """The module itself, with norms inside the convolutions before them: a third of the time is theirs."""
+    for layer, norm in foldable:
+        into, from_ = module.get_submodule(layer), module.get_submodule(norm)
+        assert isinstance(into, nn.Conv2d)
+        assert isinstance(from_, _BatchNorm)
+        if from_.running_mean is None or from_.running_var is None:
+            continue
+        into.weight, bias = fuse_conv_bn_weights(
+            into.weight, into.bias, from_.running_mean, from_.running_var, from_.eps, from_.weight, from_.bias
+        )
+        into.bias = bias
+        module.set_submodule(norm, nn.Identity())
+    return module
 
 
 def judged(module: nn.Module, batches: Sequence[Batch]) -> tuple[float, float]:

@@ -6,8 +6,9 @@ below `out`, as `prune` would make it, so that a killed front goes on with the n
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from deploy_prune import stages
 from deploy_prune.budgets import parse
 from deploy_prune.config import RunConfig
 from deploy_prune.deciding import scores_of
-from deploy_prune.errors import BudgetError
+from deploy_prune.errors import BudgetError, MissingDependency
 from deploy_prune.pipeline import asked_of, named_hooks, prune
 from deploy_prune.plots import Line, Plot, save
 from deploy_prune.records import write_record
@@ -23,8 +24,10 @@ from deploy_prune.results import DenseResult, Front, FrontPoint, PointKind, RunS
 from deploy_prune.runfolder import open_run
 from deploy_prune.smaller import SmallerRun, smaller_run, smaller_shapes
 from deploy_prune.train import Hooks
-from deploy_prune.values import Progress, quiet
+from deploy_prune.values import Measurement, Progress, quiet
 from deploy_prune.work import Work, preflight, settled
+
+logger = logging.getLogger(__name__)
 
 FRONT, PNG, HTML = "front.json", "front.png", "front.html"
 CONTROL = "uniform"
@@ -55,18 +58,26 @@ def front(
     """
     out, hooks = Path(out), named_hooks(config, hooks)
     base = ranked(config, budgets, out, hooks=hooks, progress=progress)
-    arms = [(base, "pruned")] + [(_control(base), "uniform")] * controls
+    arms: list[tuple[RunConfig, PointKind]] = [(base, "pruned")]
+    arms += [(_control(base), "uniform")] * controls
     points: list[FrontPoint] = []
+    reference_ms: float | None = None
     for budget in budgets:
         for arm, kind in arms:
             run = out / folder_name(budget, kind)
             summary = prune(with_budget(arm, budget), run, hooks=hooks, progress=progress)
-            points += _points(summary, kind, budget, run, first=not points)  # type: ignore[arg-type]
-    if controls:
-        points += _smaller(base, out, hooks, summary, progress)
+            if not points:  # all ratios are to the dense file, whose milliseconds are those of one session
+                reference_ms = _reference_ms(summary)
+                points.append(_dense_point(summary, run, reference_ms))
+            points.append(_point(summary, kind, budget, run, reference_ms))
+    if controls and reference_ms:
+        points += _smaller(base, out, hooks, reference_ms, progress)
     found = Front(config.model, config.data, config.method, tuple(points))
     write_record(out / FRONT, found)
-    draw(found, out)
+    try:
+        draw(found, out)
+    except MissingDependency as error:
+        logger.warning("the front is not drawn: %s; %s", error.message, error.hint)
     return found
 
 
@@ -121,18 +132,18 @@ def _control(base: RunConfig) -> RunConfig:
     return RunConfig.model_validate({**dict(base), "method": CONTROL, "method_options": {}, "scores": None})
 
 
-def _points(summary: RunSummary, kind: PointKind, budget: str, run: Path, *, first: bool) -> Iterator[FrontPoint]:
-    """A run's network, and before those of the first run the dense one."""
-    measured = summary.speedups[0] if summary.speedups else None
-    reference_ms = _reference_ms(summary)
-    if first:
-        spread = (reference_ms, reference_ms) if reference_ms else None
-        yield FrontPoint("dense", "", run.name, 1.0, (1.0, 1.0), reference_ms, spread, summary.test.dense.top1,
-                         summary.test.dense.interval, summary.dense.val.top1, summary.dense.count.macs,
-                         summary.dense.count.params)  # fmt: skip
-    ratio = measured.ratio if measured else None
-    interval = measured.ratio_interval if measured else None
-    yield FrontPoint(
+def _dense_point(summary: RunSummary, run: Path, reference_ms: float | None) -> FrontPoint:
+    spread = (reference_ms, reference_ms) if reference_ms else None
+    return FrontPoint(
+        "dense", "", run.name, 1.0, (1.0, 1.0), reference_ms, spread, summary.test.dense.top1,
+        summary.test.dense.interval, summary.dense.val.top1, summary.dense.count.macs, summary.dense.count.params,
+    )  # fmt: skip
+
+
+def _point(summary: RunSummary, kind: PointKind, budget: str, run: Path, reference_ms: float | None) -> FrontPoint:
+    measured = _measured(summary)
+    ratio, interval = (measured.ratio, measured.ratio_interval) if measured else (None, None)
+    return FrontPoint(
         kind, budget, run.name, ratio, interval,
         ratio * reference_ms if ratio and reference_ms else None,
         (interval[0] * reference_ms, interval[1] * reference_ms) if interval and reference_ms else None,
@@ -141,19 +152,28 @@ def _points(summary: RunSummary, kind: PointKind, budget: str, run: Path, *, fir
     )  # fmt: skip
 
 
+def _measured(summary: RunSummary) -> Measurement | None:
+    """Of the pruned file that the budget is of, or of the first that was timed."""
+    closing = summary.plan.closing
+    for item in summary.speedups if closing else ():
+        assert closing
+        if (item.target.runtime, item.target.threads) == (closing.target.runtime, closing.target.threads):
+            return item
+    return next(iter(summary.speedups), None)
+
+
 def _reference_ms(summary: RunSummary) -> float | None:
-    """What a ratio of 1 stands for: the target's reference, or what the dense file took in this session."""
+    """What a ratio of 1 stands for: the target's reference, or what the dense file took in this run's session."""
     if summary.plan.closing is not None:
         return summary.plan.closing.reference_ms
     dense = [item for item in summary.bench.measurements if item.ratio is None]
     return dense[0].median_ms if dense else None
 
 
-def _smaller(base: RunConfig, out: Path, hooks: Hooks, summary: RunSummary, progress: Progress) -> list[FrontPoint]:
+def _smaller(base: RunConfig, out: Path, hooks: Hooks, reference_ms: float, progress: Progress) -> list[FrontPoint]:
     """The dense network on smaller images, trained there as the pruned ones are; not at sizes it does not take."""
-    reference_ms = _reference_ms(summary)
     points = []
-    for shape in smaller_shapes(base) if reference_ms and base.threads else ():
+    for shape in smaller_shapes(base) if base.threads else ():
         name = "x".join(map(str, shape))
         with open_run(out / f"smaller-{name}", {**asked_of(base), "smaller": name}, progress=progress) as folder:
             found = folder.stage("smaller", SmallerRun, lambda s=shape, f=folder: smaller_run(base, s, f, hooks))  # type: ignore[misc]
@@ -162,8 +182,12 @@ def _smaller(base: RunConfig, out: Path, hooks: Hooks, summary: RunSummary, prog
     return points
 
 
-def _smaller_point(found: SmallerRun, name: str, reference_ms: float | None) -> FrontPoint:
-    assert found.count and found.val and found.test and found.ratio and found.interval and reference_ms
+def _smaller_point(found: SmallerRun, name: str, reference_ms: float) -> FrontPoint:
+    assert found.count
+    assert found.val
+    assert found.test
+    assert found.ratio
+    assert found.interval
     low, high = found.interval
     return FrontPoint(
         "smaller", name, f"smaller-{name}", found.ratio, found.interval, found.ratio * reference_ms,

@@ -6,6 +6,7 @@ bottlenecks), the same function has many gammas: a small one says nothing, as th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,13 @@ class Flow:
     """Gammas that reach another layer's weights through linear operators alone."""
     norm_after: Mapping[str, str]
     """Weight of a layer -> gamma of the norm that alone it feeds directly."""
+    once: frozenset[str]
+    """Gammas of norms that are called once."""
+
+    @property
+    def foldable(self) -> tuple[tuple[str, str], ...]:
+        """Layers (their weights) with the norm that is theirs alone (its gamma)."""
+        return tuple((weight, gamma) for weight, gamma in self.norm_after.items() if gamma in self.once)
 
 
 def flow(module: nn.Module, input_shapes: Sequence[tuple[int, ...]]) -> Flow:
@@ -47,7 +55,8 @@ def flow(module: nn.Module, input_shapes: Sequence[tuple[int, ...]]) -> Flow:
     with torch.no_grad(), watch:
         twin(*(torch.empty((1, *shape), device="meta") for shape in input_shapes))
     alone = {weight: norms.pop() for weight, norms in watch.norms_after.items() if len(norms) == 1}
-    return Flow(frozenset(watch.linear), {weight: gamma for weight, gamma in alone.items() if gamma})
+    once = frozenset(gamma for gamma, calls in watch.calls.items() if calls == 1)
+    return Flow(frozenset(watch.linear), {weight: gamma for weight, gamma in alone.items() if gamma}, once)
 
 
 def gammas_of(module: nn.Module, group: Group) -> tuple[tuple[str, Tensor], ...]:
@@ -88,6 +97,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive: list[Any] = []
         self.linear: set[str] = set()
         self.norms_after: dict[str, set[str]] = {}
+        self.calls: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operator, then note what its result is scaled by."""
@@ -104,6 +114,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.norms_after.setdefault(self._made_by[id(tensor)], set()).add(gamma)
         name = func._schema.name.partition("::")[2]
         if gamma:
+            self.calls[gamma] += 1
             scaled = frozenset([gamma])
         elif weight and name not in LINEAR:
             self.linear |= scaled

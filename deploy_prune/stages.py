@@ -101,8 +101,15 @@ def plan(work: Work) -> PlanResult:
             checkpoint.save(_with_weights(network, decision.weights), work.folder.path / SCORED)
         made = _priced(work, keep)
     made = dataclasses.replace(made, network=network.address, keep=checkpoint.in_dense_numbers(network, keep))
-    method = work.config.method if work.plan_file is None else "hand"
-    return PlanResult(made, method, _rows(graph, keep), time.monotonic() - began, closing)
+    return PlanResult(made, _decided_by(work), _rows(graph, keep), time.monotonic() - began, closing)
+
+
+def _decided_by(work: Work) -> str:
+    if work.plan_file is not None:
+        return "hand"
+    if work.config.scores is not None and "method" not in work.config.model_fields_set:
+        return f"scores of {work.config.scores}"
+    return work.config.method
 
 
 def _with_weights(network: Network, weights: Mapping[str, Tensor]) -> Network:
