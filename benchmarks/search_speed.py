@@ -68,7 +68,7 @@ ROWS: dict[str, Ways] = {
     "the pruner is made once": Ways(False, False, True, True, True),
     "allocation by bisection": Ways(False, False, False, True, True),
     "images are prepared once": Ways(False, False, False, False, True),
-    "channels last, norms folded": Ways(),
+    "channels last, norms folded, batches of 50": Ways(),
 }
 PARALLEL = "a worker per core"
 
@@ -219,11 +219,15 @@ def _counted(network: Network) -> int:
 
 
 def _plain(prepared: Examiner) -> Examiner:
+    """Channels first, and in batches as large as a step's."""
+
     def first(batch: Batch) -> Batch:
         return Batch(batch.images.contiguous(), batch.labels)
 
+    whole = first(Batch(*map(torch.cat, zip(*prepared.judged_on, strict=True))))
+    parts = zip(whole.images.split(128), whole.labels.split(128), strict=True)
     return replace(
-        prepared, judged_on=tuple(map(first, prepared.judged_on)), tuned_on=tuple(map(first, prepared.tuned_on)),
+        prepared, judged_on=tuple(itertools.starmap(Batch, parts)), tuned_on=tuple(map(first, prepared.tuned_on)),
         norms_on=tuple(images.contiguous() for images in prepared.norms_on),
     )  # fmt: skip
 
@@ -265,7 +269,7 @@ def _judged_from_disk(bench: Bench, small: Network) -> float:
     chosen = np.random.default_rng(0).permutation(total)[: EXAM.norm_images]
     module = with_norms_of(module, (batch.images for batch in _batches(data.train, chosen, augmented)))
     val = np.linspace(0, len(data.val.labels) - 1, EXAM.images).astype(int)
-    return judged(module, list(_batches(data.val, val, plain, size=250)))[0]
+    return judged(module, list(_batches(data.val, val, plain)))[0]
 
 
 def _batches(split: ImageSet, chosen: np.ndarray, transform: Any, *, size: int = 128) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from deploy_prune.errors import BudgetError
 from deploy_prune.snapping import Choice, cheapest, snapped
 from deploy_prune.values import ChannelGraph, Group, Scores, Widths
 
+BLOCKS = (8, 16)
+"""Multiples at whose widths kernels are usually fast: where the stair snap may begin, besides free widths."""
 AT_ONCE = 16
 """Plans that the search for the rank cut asks the cost of together."""
 BISECTIONS, NEARBY, WIDER = 10, np.linspace(0.96, 1.04, 17), np.linspace(0.85, 1.15, 121)
@@ -72,6 +74,7 @@ def allocate(graph: ChannelGraph, scores: Scores, cost: CostModel, limit: float,
     ranked = _Ranked.of(graph, scores)
     widths = _rank_cut(ranked, ladders, cost, limit)
     if isinstance(cost, Stepped):
+        widths = _best_start(widths, graph, ranked, (cost, limit), limits)
         widths = snapped(widths, ranked.choices(ladders, _unit_macs(graph, widths)), cost, limit)
     elif limits.multiple > 1:
         widths = _refill(widths, ladders, ranked, (cost, limit))
@@ -127,6 +130,40 @@ def at_equal(
             hint="choose another target, or a larger tolerance",
         )
     return widths
+
+
+def _best_start(
+    free: np.ndarray, graph: ChannelGraph, ranked: _Ranked, target: tuple[Stepped, float], limits: Limits
+) -> np.ndarray:
+    """Of the rank cuts at free widths and at coarser multiples, the one that keeps most.
+
+    Where a kernel falls off a cliff beside its stairs (depthwise layers in ONNX Runtime), the cut at free widths has
+    to go so deep to fit that no snap finds its way back.
+    """
+    cost, limit = target
+    found = [free]
+    for block in BLOCKS:
+        coarser = [ladder(group, replace(limits, multiple=math.lcm(limits.multiple, block))) for group in graph.free]
+        if cost(_floors(coarser)) <= limit:
+            found.append(_rank_cut(ranked, coarser, cost, limit))
+    fine = [ladder(group, limits) for group in graph.free]
+    worth = _Worth(ranked.choices(fine, _unit_macs(graph, _dense(graph))))
+    return max(found, key=worth)
+
+
+@dataclass(frozen=True, eq=False)
+class _Worth:
+    """The utility of whole plans."""
+
+    choices: Sequence[Choice]
+
+    def __call__(self, plan: np.ndarray) -> float:
+        return float(
+            sum(
+                each.utility[int(np.searchsorted(each.steps, width))]
+                for each, width in zip(self.choices, plan, strict=True)
+            )
+        )
 
 
 def _unit_macs(graph: ChannelGraph, widths: np.ndarray) -> np.ndarray:

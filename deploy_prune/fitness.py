@@ -28,7 +28,8 @@ from deploy_prune.values import ChannelGraph, Data, Network
 
 Keep = Mapping[str, Sequence[int]]
 
-BATCH_SIZE = 250
+BATCH_SIZE = 50
+"""Of judging: what it leaves behind stays in a core's cache (MobileNetV2 takes half the time that 250 would)."""
 LAYOUT = torch.channels_last
 """Of images and weights in memory: without it every convolution reorders its input (fixed, as sums depend on it)."""
 POOL = 5_000
