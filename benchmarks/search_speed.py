@@ -228,7 +228,7 @@ def _plain(prepared: Examiner) -> Examiner:
     parts = zip(whole.images.split(128), whole.labels.split(128), strict=True)
     return replace(
         prepared, judged_on=tuple(itertools.starmap(Batch, parts)), tuned_on=tuple(map(first, prepared.tuned_on)),
-        norms_on=tuple(images.contiguous() for images in prepared.norms_on),
+        norms_on=torch.cat(prepared.norms_on).contiguous().split(128),
     )  # fmt: skip
 
 

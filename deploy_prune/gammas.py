@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from deploy_prune.graph import meta
 from deploy_prune.graph.recorder import on_meta
 from deploy_prune.values import ChannelGraph, Group
 
@@ -89,7 +90,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, gammas: Mapping[int, str], weights: Mapping[int, str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._gammas, self._weights = gammas, weights
+        self._gammas, self._weights = gammas, dict(weights)
         self._scaled_by: dict[int, frozenset[str]] = {}
         """Tensor -> gammas whose scale it has."""
         self._made_by: dict[int, str] = {}
@@ -102,30 +103,33 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operator, then note what its result is scaled by."""
         del types
-        result = func(*args, **(kwargs or {}))
+        result = meta.run(func, args, kwargs or {})
         tensors = [item for item in tree_flatten((args, kwargs or {}))[0] if isinstance(item, Tensor)]
         results = [item for item in tree_flatten(result)[0] if isinstance(item, Tensor)]
         self._alive.append((tensors, results))
-        scaled = frozenset().union(*(self._scaled_by.get(id(tensor), frozenset()) for tensor in tensors))
-        gamma = next((self._gammas[id(tensor)] for tensor in tensors if id(tensor) in self._gammas), "")
-        weight = next((self._weights[id(tensor)] for tensor in tensors if id(tensor) in self._weights), "")
-        for tensor in tensors:
-            if id(tensor) in self._made_by and not (weight and id(tensor) in self._weights):
-                self.norms_after.setdefault(self._made_by[id(tensor)], set()).add(gamma)
-        name = func._schema.name.partition("::")[2]
+        self._note(func._schema.name.partition("::")[2], tensors, results)
+        return result
+
+    def _note(self, operator: str, tensors: Sequence[Tensor], results: Sequence[Tensor]) -> None:
+        gamma, weight = _first(tensors, self._gammas), _first(tensors, self._weights)
+        for maker in {self._made_by[id(tensor)] for tensor in tensors if id(tensor) in self._made_by}:
+            self.norms_after.setdefault(maker, set()).add(gamma)
+        scaled = frozenset[str]().union(*(self._scaled_by.get(id(tensor), ()) for tensor in tensors))
+        is_layer = bool(weight) and not gamma and operator not in LINEAR
         if gamma:
             self.calls[gamma] += 1
             scaled = frozenset([gamma])
-        elif weight and name not in LINEAR:
-            self.linear |= scaled
+        elif operator not in LINEAR:
+            self.linear |= scaled if is_layer else frozenset()
             scaled = frozenset()
-        elif name not in LINEAR:
-            scaled = frozenset()
-        for tensor in results:
-            self._scaled_by[id(tensor)] = scaled
-            self._made_by.pop(id(tensor), None)
-            if weight and not gamma and name not in LINEAR:
-                self._made_by[id(tensor)] = weight
-        if weight and not gamma and name in LINEAR and results:  # a view of the weight, such as its transpose
-            self._weights = {**self._weights, **{id(each): weight for each in results}}
-        return result
+        for result in results:
+            self._scaled_by[id(result)] = scaled
+            self._made_by.pop(id(result), None)
+            if is_layer:
+                self._made_by[id(result)] = weight
+            elif weight and len(tensors) == 1:  # a view of it, such as its transpose
+                self._weights[id(result)] = weight
+
+
+def _first(tensors: Sequence[Tensor], names: Mapping[int, str]) -> str:
+    return next((names[id(tensor)] for tensor in tensors if id(tensor) in names), "")

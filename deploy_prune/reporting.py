@@ -8,7 +8,7 @@ from pathlib import Path
 from deploy_prune import statistics
 from deploy_prune.measure import formats_of_networks
 from deploy_prune.records import read_record
-from deploy_prune.results import Count, RunSummary
+from deploy_prune.results import SEARCH, Count, RunSummary, Search
 from deploy_prune.runfolder import asked_for
 from deploy_prune.values import Accuracy, Interval, Measurement, Shipment
 
@@ -37,6 +37,7 @@ def report(run: Path | str) -> str:
         _outcome(summary),
         _budget(summary),
         _milliseconds(summary),
+        _search(run),
         "## Network",
         _network(summary),
         "## Files",
@@ -107,6 +108,24 @@ def _milliseconds(summary: RunSummary) -> str:
         f"Milliseconds on {target.device}, {target.runtime} {target.runtime_version}, {target.threads} threads "
         f"(the dense network stands for {closing.reference_ms:.3f} ms there). {said}: {closing.limit_ms:.4g} ms."
         f"\n\n{table}"
+    )
+
+
+def _search(run: Path) -> str:
+    """What a search came to; empty: the method does not search."""
+    if not (run / SEARCH).exists():
+        return ""
+    search = read_record(run / SEARCH, Search)
+    if search.best is None:
+        return ""
+    losses = {kind: [each.loss for each in search.tried if each.origin == kind and each.loss is not None]
+              for kind in ("random", "identity")}  # fmt: skip
+    rivals = ", ".join(f"best {kind} {min(found):.4f}" for kind, found in losses.items() if found)
+    best = search.tried[search.best]
+    plans = len({each.plan for each in search.tried})
+    return (
+        f"Search: {len(search.tried)} candidates, {plans} plans, {search.ended}. Best validation loss {best.loss:.4f} "
+        f"(candidate {best.number}, {best.origin}); {rivals}. Every candidate: `{SEARCH}`."
     )
 
 

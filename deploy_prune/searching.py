@@ -6,55 +6,14 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from deploy_prune.errors import RecordError
 from deploy_prune.fitness import Fitness
 from deploy_prune.records import read_record, write_record
-
-SEARCH = "search.json"
-
-
-@dataclass(frozen=True)
-class Tried:
-    """One candidate."""
-
-    number: int
-    origin: str
-    """random, identity or bred."""
-    parent: int | None
-    loss: float | None
-    """Mean validation loss; None: no number."""
-    top1: float
-    widths: tuple[int, ...]
-    """Units kept, in the order of `Search.groups`."""
-    seconds: float
-    """Of judging it, in its worker."""
-    plan: str
-    """Digest of the kept units: candidates of one plan are judged once."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """A search so far."""
-
-    identity: str
-    """Digest of all that decides a fitness: weights, images, settings, seed."""
-    groups: tuple[str, ...] = ()
-    layers: tuple[str, ...] = ()
-    tried: tuple[Tried, ...] = ()
-    best: int | None = None
-    scale: tuple[float, ...] = ()
-    """Of the best candidate, per layer."""
-    shift: tuple[float, ...] = ()
-    generator: dict[str, Any] = field(default_factory=dict)
-    """State of the one generator of all draws."""
-    wall_s: float = 0.0
-    """Of the last process that worked on it."""
-    ended: str = ""
-    """Why; empty: it has not."""
+from deploy_prune.results import SEARCH, Search, Tried
 
 
 class Journal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -9,10 +10,10 @@ import torch
 from studies import stack, stripes, trained
 
 from deploy_prune.errors import DataError
-from deploy_prune.fitness import Exam, examiner, fitness
+from deploy_prune.fitness import BATCH_SIZE, Exam, examiner, fitness
 from deploy_prune.graph import trace
 from deploy_prune.surgery import cut
-from deploy_prune.train import evaluate, recalibrate_norms
+from deploy_prune.train import evaluate, norm_batches, with_norms_of
 from deploy_prune.values import Network
 
 DATA = stripes()
@@ -31,7 +32,9 @@ def keep(network: Network) -> dict[str, tuple[int, ...]]:
 def test_it_is_what_the_slow_way_gives(network: Network) -> None:
     """Cut, norms measured anew on the same images, the whole validation split."""
     graph = trace(network)
-    small = recalibrate_norms(cut(network, graph, keep(network)), DATA, images=150, seed=3)
+    cut_down = cut(network, graph, keep(network))
+    norms = (batch.images for batch in norm_batches(DATA, images=150, seed=3, about=BATCH_SIZE))
+    small = dataclasses.replace(cut_down, module=with_norms_of(cut_down.module, norms))
     expected = evaluate(small, DATA.val, DATA)
     found = fitness(examiner(network, graph, DATA, ALL, seed=3), keep(network))
     assert found.top1 == expected.top1

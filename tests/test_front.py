@@ -148,3 +148,12 @@ def test_bisection_finds_the_first_that_fits(first: int) -> None:
 def test_a_drop_of_nothing_is_refused(sources: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="leaves no network"):
         within_drop(settings(sources), 0.0, tmp_path / "drop")
+
+
+def test_the_report_tells_of_the_search(sources: Path, tmp_path: Path) -> None:
+    from deploy_prune.pipeline import prune
+
+    prune(settings(sources, budget="0.5x"), tmp_path / "run")
+    report = (tmp_path / "run/report.md").read_text()
+    assert "Search: 6 candidates" in report
+    assert "best identity" in report

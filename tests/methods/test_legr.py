@@ -19,7 +19,7 @@ from deploy_prune.errors import BudgetError, ConfigError, RecordError
 from deploy_prune.fitness import Exam, examiner, fitness
 from deploy_prune.methods import Study
 from deploy_prune.records import read_record
-from deploy_prune.searching import SEARCH, Search
+from deploy_prune.results import SEARCH, Search
 from deploy_prune.values import Network
 
 SETTINGS: dict[str, Any] = {

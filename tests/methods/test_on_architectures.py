@@ -26,8 +26,7 @@ CASES = [
     pytest.param(method, name, scope, cost, marks=[pytest.mark.slow, *[pytest.mark.ci] * (name == "mobilenet_v2")])
     for method in ("legr", "slimming")
     for name in NETWORKS
-    for scope in ("full", "inner")
-    for cost in ("macs", "params")
+    for scope, cost in (("full", "macs"), ("inner", "params"))
 ]
 LINEAR_STREAMS = {"mobilenet_v2", "efficientnet_lite0"}
 """Networks whose residual streams slimming has no say in."""
