@@ -141,6 +141,9 @@ def _options(onnxruntime: Any, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = FATAL
+    if threads > 1:
+        # Threads that wait for the next inference by spinning would take the cores from whatever is timed in turn.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
 
 
