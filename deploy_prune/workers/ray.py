@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from deploy_prune.errors import MissingDependency, Unavailable
 from deploy_prune.workers import Item, Result, Shared, Task, in_order
+from deploy_prune.workshop.parcels import packed, unpacked
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,10 @@ class Ray:
         ray = _package()
         with self._connected(ray):
             remote = ray.remote(num_cpus=self.threads, max_retries=0)(_computed)
-            handed = ray.put((task, shared, self.threads))
-            yield from in_order(items, ahead, partial(remote.remote, handed), partial(_ended, ray))
+            handed = ray.put(packed((task, shared)))
+            name = uuid.uuid4().hex
+            begin = partial(remote.remote, handed, name, self.threads)
+            yield from in_order(items, ahead, begin, partial(_ended, ray))
 
     @contextmanager
     def _connected(self, ray: Any) -> Iterator[None]:
@@ -44,11 +50,14 @@ class Ray:
         if ray.is_initialized():
             yield
             return
-        cores = {} if self.address else {"num_cpus": (self.processes or os.cpu_count() or 1) * self.threads}
-        ray.init(
-            address=self.address or None, include_dashboard=None if self.address else False,
-            log_to_driver=False, logging_level="ERROR", **cores,
-        )  # fmt: skip
+        cores: dict[str, Any] = (
+            {} if self.address else {"num_cpus": (self.processes or os.cpu_count() or 1) * self.threads}
+        )
+        with _importing_as_we_do():
+            ray.init(
+                address=self.address or None, include_dashboard=None if self.address else False,
+                log_to_driver=False, logging_level="ERROR", **cores,
+            )  # fmt: skip
         try:
             yield
         finally:
@@ -63,11 +72,32 @@ def _package() -> Any:
     return ray
 
 
-def _computed(handed: tuple[Task[Any, Any, Any], Any, int], item: Any) -> Any:
+@contextmanager
+def _importing_as_we_do() -> Iterator[None]:
+    """Processes that are started in the block find what we find: they inherit this variable."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+_received: dict[str, tuple[Task[Any, Any, Any], Any]] = {}
+"""Of a worker's process: what the tasks of one search share, unpacked once."""
+
+
+def _computed(handed: bytes, name: str, threads: int, item: Any) -> Any:
     import torch
 
-    task, shared, threads = handed
+    if name not in _received:
+        _received.clear()
+        _received[name] = unpacked(handed)
     torch.set_num_threads(threads)
+    task, shared = _received[name]
     return task(shared, item)
 
 

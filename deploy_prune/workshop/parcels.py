@@ -41,6 +41,27 @@ def dump(path: Path, value: Any) -> None:
     unfinished.replace(path)
 
 
+def packed(value: Any) -> bytes:
+    """A pickle that carries along what a new process could not import.
+
+    Raises:
+        Unsendable: it cannot be pickled.
+    """
+    import cloudpickle
+
+    try:
+        with _whole(_not_importable()):
+            found: bytes = cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    except (TypeError, AttributeError, RuntimeError, pickle.PicklingError) as error:
+        raise Unsendable(f"{type(error).__name__}: {error}") from error
+    return found
+
+
+def unpacked(content: bytes) -> Any:
+    """What `packed` of our own process made."""
+    return pickle.loads(content)  # noqa: S301 - our own process wrote it
+
+
 def load(path: Path) -> Any:
     """What `dump` of this or the other process wrote, in a folder that only we can write to."""
     with path.open("rb") as file:
