@@ -21,10 +21,8 @@ from deploy_prune.errors import ConfigError, Unavailable
 from deploy_prune.workers import in_order
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
-RAY = pytest.param(
-    "ray", {"processes": 2},
-    marks=[pytest.mark.slow, pytest.mark.ci, pytest.mark.skipif(not HAS_RAY, reason="extra `ray` is not installed")],
-)  # fmt: skip
+WITHOUT_RAY = pytest.mark.skipif(not HAS_RAY, reason="extra `ray` is not installed")
+RAY = pytest.param("ray", {"processes": 2}, marks=[pytest.mark.slow, WITHOUT_RAY])
 WORKERS = [("local", {"processes": 1}), ("local", {"processes": 2}), RAY]
 
 
@@ -97,6 +95,19 @@ class TestWorkers:
         shared = torch.randn(4, 8, 20, 20)
         here = list(built("local", {"processes": 1}).map(convolve, shared, range(4), ahead=4))
         assert list(built(name, options).map(convolve, shared, range(4), ahead=4)) == here
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@WITHOUT_RAY
+def test_ray_is_started_and_ended_and_computes_the_same() -> None:
+    import ray
+
+    torch.manual_seed(7)
+    shared = torch.randn(4, 8, 20, 20)
+    here = list(built("local", {"processes": 1}).map(convolve, shared, range(4), ahead=4))
+    assert list(built("ray", {"processes": 2}).map(convolve, shared, range(4), ahead=4)) == here
+    assert not ray.is_initialized()
 
 
 def test_no_items_are_no_results() -> None:
