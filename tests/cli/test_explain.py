@@ -29,7 +29,8 @@ def test_a_file_that_is_faster_is_exit_code_0_and_ends_in_the_sentence(
     small, large = small_and_large
     assert __main__.run(["explain", str(large), str(small)]) == 0
     said = capsys.readouterr()
-    assert f"{large} -> {small}" in said.out and "onnxruntime's profiler" in said.out
+    assert f"{large}->{small}" in "".join(said.out.split())  # long paths are wrapped
+    assert "onnxruntime's profiler" in said.out
     assert "x as fast: " in said.out.strip().splitlines()[-1]
     assert "error" not in said.err
 
