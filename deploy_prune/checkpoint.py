@@ -57,6 +57,9 @@ def save(network: Network, folder: Path) -> None:
     save_weights(network.module, folder / WEIGHTS)
     if network.masks:
         save_tensors(network.masks, folder / MASKS)
+    else:
+        with storage_errors(folder / MASKS):
+            (folder / MASKS).unlink(missing_ok=True)
     channels, height, width = network.input_shape
     described = Description(
         address=network.address,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.fx import Node
 
+from deploy_prune.data import check_fit
 from deploy_prune.greedy import Growth, Reader, Units, grown
 from deploy_prune.heads import Head, HeadRecipe, head_weight, jointly_trained, modules_at, new_heads, trained_heads
 from deploy_prune.methods import Study
@@ -27,13 +28,16 @@ logger = logging.getLogger(__name__)
 
 CHOSEN = "chosen"
 HEAD = "head {}"
+USUAL_HEADS = 3
+"""Of a ResNet-56 in the paper: one per five to ten layers suffices."""
 
 
 @dataclass(frozen=True)
 class Stage:
     """On what a selection goes on."""
 
-    heads: int
+    heads: int | None
+    """None: three, or as many as there are places."""
     recipe: HeadRecipe
     images: int
     """Of training; what does not fill a batch is left out."""
@@ -68,11 +72,13 @@ def prepared(study: Study, stage: Stage, notebook: Notebook) -> Scene:
     Raises:
         TraceError: torch.export cannot follow the network.
         ConfigError: no classifier, too few blocks or images, or a training that diverges.
+        DataError: network and data do not belong together.
     """
     assert study.data is not None
     network, recipe = study.network, stage.recipe
-    batches = selection_set(study.data, stage.images, stage.batch_size, seed=study.seed)
+    check_fit(network, study.data)
     flat, blocks, ends = _placed(study, network, stage)
+    batches = selection_set(study.data, stage.images, stage.batch_size, seed=study.seed)
     heads = new_heads(ends, network.classes, seed=study.seed)
     if recipe.joint_epochs and heads:
         names = modules_at(flat, ends, network, batches[0].images)
@@ -92,7 +98,8 @@ def _placed(study: Study, network: Network, stage: Stage) -> tuple[Flat, tuple[i
     """The network's operators, the numbers of the blocks that have a head, and those blocks' ends."""
     flat = flattened(network, [layer.weight for layer in study.graph.layers], batch=stage.batch_size)
     ends = block_ends(flat)
-    blocks = head_blocks(len(ends), stage.heads)
+    heads = max(1, min(USUAL_HEADS, len(ends) - 1)) if stage.heads is None else stage.heads
+    blocks = head_blocks(len(ends), heads)
     return flat, blocks, [ends[block - 1] for block in blocks]
 
 
@@ -143,9 +150,9 @@ def selected(scene: Scene, tasks: Sequence[Task], notebook: Notebook, *, progres
         if found is None:
             found = _selected(scene, task, tensors)
             notebook.add(task.name, found)
-        chosen[task.name] = found.pop(CHOSEN)
-        tensors |= found
-        changed |= found
+        chosen[task.name] = found.pop(CHOSEN).cpu()
+        changed |= {name: value.to(tensors[name].device) for name, value in found.items()}
+        tensors |= changed
         left_s = (time.monotonic() - began) / (number + 1) * (len(ordered) - number - 1)
         progress("selecting", number + 1, len(ordered), f"{task.name}, about {left_s:.0f} s left")
     return Done(chosen, scene.state(changed))

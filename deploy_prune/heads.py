@@ -60,9 +60,9 @@ class Head(nn.Module):
 class HeadRecipe:
     """How heads are trained."""
 
-    epochs: int = 4
+    epochs: int = 3
     """On the frozen trunk."""
-    images: int = 5_000
+    images: int = 3_000
     """Of training, augmented."""
     lr: float = 0.1
     joint_epochs: int = 0
@@ -74,7 +74,7 @@ def new_heads(ends: Sequence[Node], classes: int, *, seed: int) -> tuple[Head, .
     """Untrained ones for the ends of some blocks."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return tuple(Head(end.meta["val"].shape[1], classes) for end in ends)
+        return tuple(Head(end.meta["val"].shape[1], classes).to(end.meta["val"].device) for end in ends)
 
 
 def trained_heads(
@@ -83,33 +83,31 @@ def trained_heads(
     """Copies that were trained on the features of a network that stays as it is; in eval mode.
 
     Raises:
-        ConfigError: the loss became NaN.
+        ConfigError: too few images, or a loss that became NaN.
     """
     found = tuple(copy.deepcopy(head).train() for head in heads)
+    total = recipe.epochs * _steps(data, recipe, flat.batch) if found else 0
+    if found and recipe.epochs and not total:
+        message = f"heads are trained on {recipe.images} images, fewer than a batch of {flat.batch}"
+        raise ConfigError(message, hint="more head_images, or a smaller batch_size")
     trunk = flat.part(tuple(ends), (flat.image,))
-    batches = list(range(recipe.epochs * _steps(data, recipe, flat.batch)))
-    optimizer = torch.optim.SGD(
-        [each for head in found for each in head.parameters()], lr=recipe.lr, momentum=0.9, weight_decay=1e-4,
-        nesterov=True,
-    ) if found and batches else None  # fmt: skip
-    if optimizer is None:
-        return tuple(head.eval().requires_grad_(False) for head in found)
-    for step, batch in zip(batches, _images(data, recipe, flat.batch, seed), strict=False):
-        optimizer.param_groups[0]["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / len(batches)))
+    optimizers = [torch.optim.SGD(head.parameters(), momentum=0.9, weight_decay=1e-4, nesterov=True) for head in found]
+    for step, batch in zip(range(total), _images(data, recipe, flat.batch, seed), strict=False):
+        labels = batch.labels.to(found[0].mean.device)
         with torch.no_grad():
-            features = trunk((batch.images,), flat.tensors)
-        losses = [
-            functional.cross_entropy(head(each), batch.labels) for head, each in zip(found, features, strict=True)
-        ]
-        loss = torch.stack(losses).sum()  # heads share nothing: each takes a step on its own loss
-        if not math.isfinite(float(loss.detach())):
-            raise ConfigError(
-                "the loss of the heads became NaN", hint="do the dense weights hold NaN? is head_lr high?"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+            features = trunk((batch.images.to(labels.device),), flat.tensors)
+        for head, optimizer, each in zip(found, optimizers, features, strict=True):
+            optimizer.param_groups[0]["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / total))
+            _step(optimizer, functional.cross_entropy(head(each), labels))
     return tuple(head.eval().requires_grad_(False) for head in found)
+
+
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    if not math.isfinite(float(loss.detach())):
+        raise ConfigError("the loss of a head became NaN", hint="do the dense network's weights hold NaN?")
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
 
 
 def _steps(data: Data, recipe: HeadRecipe, batch: int) -> int:
@@ -208,6 +206,7 @@ def modules_at(flat: Flat, ends: Sequence[Node], network: Network, images: Tenso
     """
     outputs: dict[str, list[Tensor]] = {}
     module = copy.deepcopy(network.module).eval()
+    images = images.to(next(module.parameters()).device)
 
     def note(name: str, output: object) -> None:
         # A copy: what comes next may change it in place.

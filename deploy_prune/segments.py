@@ -155,8 +155,7 @@ class Flat:
         reached = [goal for goal in goals if goal in moved]
         if not calls or not reached:
             return None
-        still = [node for node in self.moving if node not in moved]
-        return Path(weight, self.part((*calls, reached[0]), still), self.places[calls[0]])
+        return Path(weight, self.part((*calls, reached[0]), self.moving - moved), self.places[calls[0]])
 
 
 def block_ends(flat: Flat) -> tuple[Node, ...]:
@@ -181,8 +180,8 @@ def head_blocks(blocks: int, heads: int) -> tuple[int, ...]:
         ConfigError: there are too few blocks.
     """
     if heads and blocks < 2:
-        message = f"{heads} heads cannot be placed: the network has {blocks or 'no'} block{'s' * (blocks != 1)}"
-        raise ConfigError(message, hint="heads=0 selects by the network's own loss alone")
+        message = f"no head can be placed: the network has {blocks or 'no'} block{'s' * (blocks != 1)}"
+        raise ConfigError(message, hint="--method-option heads=0 selects by the network's own loss alone")
     if heads >= max(blocks, 1):
         message = f"{heads} heads cannot be placed between {blocks} blocks"
         raise ConfigError(message, hint=f"at most {blocks - 1}: --method-option heads={blocks - 1}")

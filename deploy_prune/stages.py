@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
+from collections import Counter
 from pathlib import Path
 
 from deploy_prune import checkpoint, plugins
@@ -152,7 +153,7 @@ def shrink(work: Work, decided: PlanResult) -> CutResult:
 
 def masked_macs(network: Network) -> int:
     """Multiply-adds with weights that are masked: saved in theory alone."""
-    positions = {layer.weight: 0 for layer in trace(network).layers}
+    positions: Counter[str] = Counter()
     for layer in trace(network).layers:
         positions[layer.weight] += layer.positions
     return sum(positions[name] * int((~mask).sum()) for name, mask in network.masks.items())

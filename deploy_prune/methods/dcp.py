@@ -31,10 +31,10 @@ STATE = "dcp.safetensors"
 class Dcp:
     """How heads are trained and channels selected; the defaults suit CIFAR-10."""
 
-    heads: int = 3
-    """Placed evenly by blocks; 0: the network's own loss alone."""
-    head_epochs: int = 4
-    head_images: int = 5_000
+    heads: int | None = None
+    """Placed evenly by blocks; 0: the network's own loss alone; None: three, or fewer where there are few blocks."""
+    head_epochs: int = 3
+    head_images: int = 3_000
     """Of training."""
     finetune_epochs: int = 0
     """Of network and heads together, before heads are trained alone."""
@@ -44,7 +44,7 @@ class Dcp:
     batch_size: int = 128
     balance: float = 1.0
     """Lambda: the weight of the discrimination loss; 0: reconstruction alone."""
-    score: Literal["paper", "code"] = "paper"
+    norm: Literal["paper", "code"] = "paper"
     """Of a channel: the Frobenius norm of its gradient, or the sum of its kernels' norms."""
     steps: int = 8
     """ceil(channels / steps) enter at once, and as many passes are trained for a whole group."""
@@ -57,12 +57,14 @@ class Dcp:
     """Share of its units that a group keeps where it stops by itself."""
 
     def __post_init__(self) -> None:
-        if self.score not in ("paper", "code"):
-            raise ConfigError(f"method 'dcp' has no score {self.score!r}", hint="known: paper, code")
-        if min(self.heads, self.head_epochs, self.finetune_epochs, self.balance) < 0:
+        if self.norm not in ("paper", "code"):
+            raise ConfigError(f"method 'dcp' has no norm {self.norm!r}", hint="known: paper, code")
+        if min(self.heads or 0, self.head_epochs, self.finetune_epochs, self.balance) < 0:
             raise ConfigError("method 'dcp': heads, epochs and balance must be 0 or more")
         if min(self.images, self.steps, self.patience) < 1 or self.batch_size < 2 or self.lr <= 0:
             raise ConfigError("method 'dcp': images, steps and patience must be 1 or more, batch_size 2, lr above 0")
+        if self.heads == 0 and self.finetune_epochs:
+            raise ConfigError("method 'dcp': finetune_epochs trains the network with its heads, and there are none")
         if self.epsilon is not None and self.epsilon < 0:
             raise ConfigError("method 'dcp': epsilon must be 0 or more")
 
@@ -104,7 +106,7 @@ class Dcp:
     def _rule(self) -> ChannelRule:
         stop = None if self.epsilon is None else StartRelative(self.epsilon, self.patience)
         growth = Growth(0, 1, stop, balance=self.balance, lr=self.lr)
-        return ChannelRule(growth, self.steps, self.score, self.floor)
+        return ChannelRule(growth, self.steps, self.norm, self.floor)
 
 
 plugin = Dcp

@@ -51,9 +51,9 @@ class Dkp:
     patience: int = 3
     steps: int = 64
     """ceil(kernels / steps) enter at once."""
-    heads: int = 3
-    head_epochs: int = 4
-    head_images: int = 5_000
+    heads: int | None = None
+    head_epochs: int = 3
+    head_images: int = 3_000
     images: int = 1024
     batch_size: int = 128
     balance: float = 1.0
@@ -66,7 +66,7 @@ class Dkp:
             raise ConfigError(f"method 'dkp' has no stop {self.stop!r}", hint="known: relative, dcp")
         if min(self.filters, self.patience, self.steps, self.images) < 1 or self.batch_size < 2 or self.lr <= 0:
             raise ConfigError("method 'dkp': filters, steps, images: 1 or more; batch_size 2 or more; lr above 0")
-        if min(self.heads, self.head_epochs, self.balance) < 0 or (self.epsilon or 0) < 0:
+        if min(self.heads or 0, self.head_epochs, self.balance) < 0 or (self.epsilon or 0) < 0:
             raise ConfigError("method 'dkp': heads, head_epochs, balance and epsilon must be 0 or more")
 
     def select(self, study: Study, widths: Widths) -> Selection:
