@@ -1,5 +1,7 @@
 """A pruned network on disk: `plan.json` + `weights.safetensors` + `network.json`, replayed on the dense architecture.
 
+Where single kernels were removed, `masks.safetensors` beside them says which.
+
 No pickle, no module layout: what is stored is the address that builds the dense network, which units are left of it
 (in the dense network's numbers) and the tensors. So a checkpoint survives new versions of torch.
 """
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from deploy_prune.errors import PlanError, RecordError
 from deploy_prune.graph import trace
@@ -21,9 +24,9 @@ from deploy_prune.networks import build_network
 from deploy_prune.records import read_record, sha256, storage_errors, write_record
 from deploy_prune.surgery import cut
 from deploy_prune.values import ChannelGraph, Network, Plan
-from deploy_prune.weights import load_weights, save_weights
+from deploy_prune.weights import load_weights, read_tensors, save_tensors, save_weights
 
-NETWORK, PLAN, WEIGHTS = "network.json", "plan.json", "weights.safetensors"
+NETWORK, PLAN, WEIGHTS, MASKS = "network.json", "plan.json", "weights.safetensors", "masks.safetensors"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Description:
     classes: int
     input_shape: tuple[int, int, int]
     weights_sha256: str
+    masks_sha256: str = ""
+    """Empty: no kernels were removed."""
 
 
 def save(network: Network, folder: Path) -> None:
@@ -50,6 +55,11 @@ def save(network: Network, folder: Path) -> None:
         with storage_errors(folder / PLAN):
             (folder / PLAN).unlink(missing_ok=True)
     save_weights(network.module, folder / WEIGHTS)
+    if network.masks:
+        save_tensors(network.masks, folder / MASKS)
+    else:
+        with storage_errors(folder / MASKS):
+            (folder / MASKS).unlink(missing_ok=True)
     channels, height, width = network.input_shape
     described = Description(
         address=network.address,
@@ -57,6 +67,7 @@ def save(network: Network, folder: Path) -> None:
         classes=network.classes,
         input_shape=(channels, height, width),
         weights_sha256=sha256(folder / WEIGHTS),
+        masks_sha256=sha256(folder / MASKS) if network.masks else "",
     )
     write_record(folder / NETWORK, described)  # last: a folder with a description is whole
 
@@ -82,7 +93,19 @@ def load(folder: Path | str) -> Network:
         except PlanError as error:
             hint = f"has the code of {described.address} changed since?"
             raise PlanError(f"{folder / PLAN} does not fit any more: {error.message}", hint=hint) from error
-    return load_weights(network, weights)
+    return dataclasses.replace(load_weights(network, weights), masks=_masks(folder / MASKS, described, network))
+
+
+def _masks(path: Path, described: Description, network: Network) -> Mapping[str, Tensor]:
+    if not described.masks_sha256:
+        return {}
+    if not path.is_file() or sha256(path) != described.masks_sha256:
+        raise RecordError(f"{path} is missing or not the file that was saved", hint="restore it, or run again")
+    masks, shapes = read_tensors(path), {name: each.shape for name, each in network.module.named_parameters()}
+    for name, mask in masks.items():
+        if mask.shape != shapes.get(name):
+            raise RecordError(f"{path} masks '{name}', which {network.address} does not have so", hint="run again")
+    return masks
 
 
 def description(folder: Path) -> Description:

@@ -50,6 +50,11 @@ class RunConfig(BaseModel):
     method_options: dict[str, Any] = Field(default_factory=dict)
     scores: Path | None = None
     """A run folder (or file) whose scores are taken instead of the method's: no new search."""
+    widths: str = "uniform"
+    """Who decides how many units a method keeps that only selects which (dcp, dkp): a method that scores, or the run
+    folder (or file) of one."""
+    widths_options: dict[str, Any] = Field(default_factory=dict)
+    """Of that method."""
     workers: str = "local"
     """Who computes the candidates of a search: local (a process per core), 4 (so many), ray, ray:4."""
     multiple: int = Field(default=1, ge=1)

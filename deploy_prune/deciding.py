@@ -1,29 +1,36 @@
-"""What a run's network keeps: scored once, allocated under the budget, proven sound; in milliseconds, timed as well."""
+"""What a run's network keeps: scored once, allocated under the budget, proven sound; in milliseconds, timed as well.
+
+How many units stay is decided first, on the real file where the budget is in milliseconds, as times depend on widths
+alone. A method that selects which ones does so once, at those widths.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from torch import Tensor
 
-from deploy_prune import plugins
 from deploy_prune.allocate import allocate, best_units
 from deploy_prune.budgets import parse
 from deploy_prune.closing import Chosen, closed
-from deploy_prune.errors import ConfigError
+from deploy_prune.config import RunConfig
+from deploy_prune.errors import PlanError
 from deploy_prune.latency.model import LatencyCost
 from deploy_prune.latency.profiling import LOCAL
 from deploy_prune.latency.store import opened
 from deploy_prune.methods import Scorer, Selector, Study
 from deploy_prune.ranking import SCORES, read_scores, save_scores
-from deploy_prune.results import Closing
+from deploy_prune.results import Closing, WidthsResult
 from deploy_prune.soundness import find, lock
 from deploy_prune.values import ChannelGraph, Network, Progress, Scores
-from deploy_prune.work import Keep, Work, priced, workers_of
+from deploy_prune.work import Keep, Work, deciders, priced, widths_file, workers_of
 
 UNSCORED = "the method gives it no score"
+WIDTHS = "widths"
+"""Record of the widths that a method selects at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +42,11 @@ class Decision:
     keep: Keep
     closing: Closing | None = None
     weights: Mapping[str, Tensor] | None = None
-    """Of a method that trains while it scores: of these the kept units are taken."""
+    """Of a method that trains while it decides: of these the kept units are taken."""
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    """Weight -> kernels that stay, in the dense network's shapes."""
+    method: str = ""
+    """As results call it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +55,6 @@ class _Scored:
 
     work: Work
     study: Study
-    method: Scorer
     scores: Scores
 
 
@@ -52,42 +62,81 @@ def decide(work: Work, network: Network, graph: ChannelGraph, progress: Progress
     """Score, allocate, select, and prove on meta tensors that the cut is sound before anything is trained.
 
     Raises:
-        ConfigError: the method does not decide widths.
         BudgetError: no plan can meet the budget.
+        PlanError: the units that a method selects make a cut that is not sound.
     """
-    scored = _scored(work, network, graph, progress)
+    scorer, selector = deciders(work.config)
+    if selector is None:
+        decision, scores = _best_scored(work, scorer, network, graph, progress)
+        return dataclasses.replace(decision, weights=scores.weights, method=_scored_by(work.config))
+
+    def widths() -> WidthsResult:
+        return _widths(graph, _best_scored(work, scorer, network, graph, progress)[0])
+
+    decided = work.folder.stage(WIDTHS, WidthsResult, widths)  # kept: timed again, they might differ
+    return _selected(work, selector, _study(work, network, lock(graph, decided.locked), progress), decided)
+
+
+def _scored_by(config: RunConfig) -> str:
+    if config.scores is not None and "method" not in config.model_fields_set:
+        return f"scores of {config.scores}"
+    return config.method
+
+
+def _widths(graph: ChannelGraph, decision: Decision) -> WidthsResult:
+    free = {group.name for group in graph.free}
+    locked = {group.name: group.locked for group in decision.graph.groups if group.locked and group.name in free}
+    widths = {group.name: len(decision.keep.get(group.name, range(group.width))) for group in decision.graph.free}
+    return WidthsResult(widths, locked, decision.closing)
+
+
+def _selected(work: Work, selector: Selector, study: Study, decided: WidthsResult) -> Decision:
+    config = work.config
+    found = selector.select(study, decided.widths)
+    if broken := find(study.network, study.graph, found.keep):
+        name, reason = next(iter(broken.items()))
+        message = f"the units that '{config.method}' selects break group '{name}': {reason}"
+        raise PlanError(message, hint="choose another method, or leave that group whole by a plan of your own")
+    decider = config.scores or widths_file(config) or f"'{config.widths}'"
+    return Decision(
+        study.graph, found.keep, decided.closing, found.weights, found.masks,
+        method=f"{found.method or config.method} at widths of {decider}",
+    )  # fmt: skip
+
+
+def _best_scored(
+    work: Work, scorer: Scorer | Path, network: Network, graph: ChannelGraph, progress: Progress
+) -> tuple[Decision, Scores]:
+    """The units with the highest scores under the budget."""
+    scored = _scored(work, scorer, network, graph, progress)
     _, limit = priced(work, scored.study.graph)
     if parse(work.config.budget).cost == "latency" and work.config.device == LOCAL:
-        decision = _closed(scored, limit, progress)
-    else:
-        decision = Decision(*_sound(scored, limit))
-    return dataclasses.replace(decision, weights=scored.scores.weights)
+        return _closed(scored, limit, progress), scored.scores
+    return Decision(*_sound(scored, limit)), scored.scores
 
 
 def scores_of(work: Work, network: Network, graph: ChannelGraph, progress: Progress) -> Scores:
-    """By the method, or as another run left them; written to the run folder, so that they are found only once.
+    """By what decides widths, or as another run left them; written to the run folder: they are found only once.
 
     Raises:
-        ConfigError: the method does not decide widths.
         RecordError: the other run's scores are of another network.
     """
-    return _scored(work, network, graph, progress).scores
+    return _scored(work, deciders(work.config)[0], network, graph, progress).scores
 
 
-def _scored(work: Work, network: Network, graph: ChannelGraph, progress: Progress) -> _Scored:
-    method = plugins.build("methods", work.config.method, work.config.method_options)
-    if not isinstance(method, Scorer):
-        raise ConfigError(f"method '{work.config.method}' does not decide widths")
+def _scored(work: Work, scorer: Scorer | Path, network: Network, graph: ChannelGraph, progress: Progress) -> _Scored:
     study = _study(work, network, graph, progress)
     own = work.folder.path / SCORES
-    if own.exists() or work.config.scores is None:
-        scores = read_scores(own, graph) if own.exists() else method.score(study)
+    if own.exists():
+        scores = read_scores(own, graph)
+    elif isinstance(scorer, Path):
+        scores = read_scores(scorer, graph)
     else:
-        scores = read_scores(work.config.scores, graph)
+        scores = scorer.score(study)
     if not own.exists():
         save_scores(scores, own)
     unscored = {group.name: UNSCORED for group in graph.free if group.name not in scores.by_group}
-    return _Scored(work, dataclasses.replace(study, graph=lock(graph, unscored)), method, scores)
+    return _Scored(work, dataclasses.replace(study, graph=lock(graph, unscored)), scores)
 
 
 def _study(work: Work, network: Network, graph: ChannelGraph, progress: Progress) -> Study:
@@ -133,7 +182,4 @@ def _sound(scored: _Scored, limit: float) -> tuple[ChannelGraph, Keep]:
 
 def _chosen(scored: _Scored, graph: ChannelGraph, limit: float) -> Keep:
     cost, _ = priced(scored.work, graph)
-    widths = allocate(graph, scored.scores, cost, limit, scored.work.limits)
-    if isinstance(scored.method, Selector):
-        return scored.method.select(scored.study, widths).keep
-    return best_units(scored.scores, widths)
+    return best_units(scored.scores, allocate(graph, scored.scores, cost, limit, scored.work.limits))

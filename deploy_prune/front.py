@@ -129,7 +129,14 @@ def tightest(budgets: Sequence[str]) -> str:
 
 
 def _control(base: RunConfig) -> RunConfig:
-    return RunConfig.model_validate({**dict(base), "method": CONTROL, "method_options": {}, "scores": None})
+    own: dict[str, Any] = {
+        "method": CONTROL,
+        "method_options": {},
+        "scores": None,
+        "widths": "uniform",
+        "widths_options": {},
+    }
+    return RunConfig.model_validate({**dict(base), **own})
 
 
 def _dense_point(summary: RunSummary, run: Path, reference_ms: float | None) -> FrontPoint:

@@ -27,7 +27,7 @@ from deploy_prune.results import (
 from deploy_prune.runfolder import asked_for, open_run
 from deploy_prune.train import Hooks, Recipe
 from deploy_prune.values import Progress, quiet
-from deploy_prune.work import Work, preflight, settled
+from deploy_prune.work import Work, preflight, settled, widths_file
 
 ROUNDS = "rounds.json"
 PLAN = "plan.json"
@@ -216,7 +216,7 @@ def asked_of(config: RunConfig, plan: Path | None = None) -> dict[str, Any]:
     model = Path(config.model)
     pruned = checkpoint.final_network(model) / checkpoint.NETWORK if model.is_dir() else None
     ranked = config.scores / SCORES if config.scores and config.scores.is_dir() else config.scores
-    files = {"weights": config.weights, "plan": plan, "model": pruned, "scores": ranked}
+    files = {"weights": config.weights, "plan": plan, "model": pruned, "scores": ranked, "widths": widths_file(config)}
     digests = {f"{key}_sha256": sha256(path) for key, path in files.items() if path is not None and path.is_file()}
     settings = {key: value for key, value in to_json(config).items() if key not in NOT_ASKED}
     return {**settings, **digests}

@@ -142,6 +142,7 @@ def _network(summary: RunSummary) -> str:
     again = cut.val_recalibrated
     rows = [
         ("MACs (fvcore counts a multiply-add as 1)", *_pair(dense.count, cut.count, "macs")),
+        *_kernels(summary),
         ("fvcore total with norms", *_pair(dense.count, cut.count, "fvcore_total")),
         ("parameters", *_pair(dense.count, cut.count, "params")),
         ("validation, after the cut", _top1(dense.val), _top1(cut.val), ""),
@@ -151,6 +152,15 @@ def _network(summary: RunSummary) -> str:
     ]
     table = _table(("", "dense", "pruned", "change"), rows)
     return f"{table}\n\nDense weights: {dense.weights}. Intervals are 95 %; the change on test is paired by image."
+
+
+def _kernels(summary: RunSummary) -> list[tuple[str, str, str, str]]:
+    """A row where single kernels were removed."""
+    left, dense = summary.cut.kernel_macs, summary.dense.count.macs
+    if left is None:
+        return []
+    label = "theoretical MACs without removed kernels (no runtime here skips them: not in any time)"
+    return [(label, f"{dense:,}", f"{left:,}", f"{left / dense:.3f}x")]
 
 
 def _training(epochs: int) -> str:

@@ -82,6 +82,17 @@ class Closing:
 
 
 @dataclass(frozen=True)
+class WidthsResult:
+    """How many units are kept, before a method that selects which of them says so."""
+
+    widths: dict[str, int]
+    """Of the groups that may be cut."""
+    locked: dict[str, str]
+    """Groups that may not, for reasons that were found while the widths were decided."""
+    closing: Closing | None = None
+
+
+@dataclass(frozen=True)
 class PlanResult:
     """What is removed."""
 
@@ -104,6 +115,8 @@ class CutResult:
     """Straight after the cut."""
     val_recalibrated: Accuracy | None
     """After the batch norms' statistics were estimated anew."""
+    kernel_macs: int | None = None
+    """Without the multiply-adds of removed kernels, which no runtime here skips; None: no kernels were removed."""
 
 
 @dataclass(frozen=True)

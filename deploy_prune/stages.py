@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import logging
 import time
-from collections.abc import Mapping
+from collections import Counter
 from pathlib import Path
-
-from torch import Tensor
 
 from deploy_prune import checkpoint, plugins
 from deploy_prune.budgets import parse
@@ -40,12 +37,13 @@ from deploy_prune.surgery import cut
 from deploy_prune.timeable import times_here
 from deploy_prune.train import Recipe, evaluate, fit, paired_difference, recalibrate_norms
 from deploy_prune.values import ChannelGraph, Network, Plan, Progress
+from deploy_prune.weights import with_weights
 from deploy_prune.work import Keep, Work, cost_of, plan_by_hand, priced, start
 
 logger = logging.getLogger(__name__)
 
 SCORED = "scored"
-"""Checkpoint of the dense architecture with the weights of a method that trained while it scored."""
+"""Checkpoint of the dense architecture with the weights of a method that trained while it decided."""
 
 
 def dense(work: Work) -> DenseResult:
@@ -93,29 +91,18 @@ def plan(work: Work) -> PlanResult:
         if broken := find(network, graph, keep):
             name, reason = next(iter(broken.items()))
             raise PlanError(f"the plan breaks group '{name}': {reason}", hint="leave that group whole")
-        made = _priced_by_hand(work.plan_file, graph, keep)
+        made, method = _priced_by_hand(work.plan_file, graph, keep), "hand"
     else:
         decision = decide(work, network, graph, _within("planning", work.progress))
         graph, keep, closing = decision.graph, decision.keep, decision.closing
+        method = decision.method
         if decision.weights:
-            checkpoint.save(_with_weights(network, decision.weights), work.folder.path / SCORED)
+            decided = with_weights(network, decision.weights)
+            masks = {**network.masks, **decision.masks}
+            checkpoint.save(dataclasses.replace(decided, masks=masks), work.folder.path / SCORED)
         made = _priced(work, keep)
     made = dataclasses.replace(made, network=network.address, keep=checkpoint.in_dense_numbers(network, keep))
-    return PlanResult(made, _decided_by(work), _rows(graph, keep), time.monotonic() - began, closing)
-
-
-def _decided_by(work: Work) -> str:
-    if work.plan_file is not None:
-        return "hand"
-    if work.config.scores is not None and "method" not in work.config.model_fields_set:
-        return f"scores of {work.config.scores}"
-    return work.config.method
-
-
-def _with_weights(network: Network, weights: Mapping[str, Tensor]) -> Network:
-    module = copy.deepcopy(network.module)
-    module.load_state_dict({**module.state_dict(), **weights})
-    return dataclasses.replace(network, module=module)
+    return PlanResult(made, method, _rows(graph, keep), time.monotonic() - began, closing)
 
 
 def _priced(work: Work, keep: Keep) -> Plan:
@@ -160,7 +147,16 @@ def shrink(work: Work, decided: PlanResult) -> CutResult:
         small = recalibrate_norms(small, work.data, images=work.config.recalibrate_images, seed=work.config.seed)
         again = evaluate(small, work.data.val, work.data, hooks=work.hooks)
     checkpoint.save(small, work.folder.path / "cut")
-    return CutResult(count, predicted.cut, straight, again)
+    kernels = count.macs - masked_macs(small) if small.masks else None
+    return CutResult(count, predicted.cut, straight, again, kernels)
+
+
+def masked_macs(network: Network) -> int:
+    """Multiply-adds with weights that are masked: saved in theory alone."""
+    positions: Counter[str] = Counter()
+    for layer in trace(network).layers:
+        positions[layer.weight] += layer.positions
+    return sum(positions[name] * int((~mask).sum()) for name, mask in network.masks.items())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,7 +44,20 @@ def cut(network: Network, graph: ChannelGraph, keep: Keep) -> Network:
             _resize_convolution(part, original, whole=by_tensor.get(id(original.weight), False))
         else:
             _resize(part, original)
-    return dataclasses.replace(network, module=module, kept=_composed(network.kept, kept), whole_groups=whole)
+    masks = {name: _sliced(mask, kept.get(name, {})) for name, mask in network.masks.items()}
+    return dataclasses.replace(
+        network, module=module, kept=_composed(network.kept, kept), whole_groups=whole, masks=masks
+    )
+
+
+def uncut(small: Tensor, kept: Mapping[int, np.ndarray], dense: Tensor) -> Tensor:
+    """A tensor of a cut network in its place in a copy of the dense one; `kept` is its row of `kept_indices`."""
+    axes = [torch.from_numpy(kept.get(axis, np.arange(size))) for axis, size in enumerate(dense.shape)]
+    found = dense.detach().clone()
+    if axes:
+        found[torch.meshgrid(*axes, indexing="ij")] = small.detach().to(dense.dtype)
+        return found
+    return found.copy_(small)
 
 
 def check(graph: ChannelGraph, keep: Keep) -> None:

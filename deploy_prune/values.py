@@ -47,6 +47,8 @@ class Network:
     """What earlier cuts left of the dense architecture: parameter -> axis -> dense indices, for axes that lost some."""
     whole_groups: Mapping[str, bool] = field(default_factory=dict)
     """How earlier cuts took grouped convolutions apart (weight -> `Layer.whole_groups`); later ones do the same."""
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    """Weight -> where it may be other than 0 (bool, its shape): kernels that were removed from a dense tensor."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -216,7 +218,11 @@ class Selection:
 
     keep: Mapping[str, tuple[int, ...]]
     masks: Mapping[str, Tensor] = field(default_factory=dict)
+    """Weight -> where a kernel stays: bool, in the dense network's shape."""
     weights: Mapping[str, Tensor] | None = None
+    """New weights in the dense network's shapes; 0 wherever a removed unit is read."""
+    method: str = ""
+    """What results call the method; empty: its name."""
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,16 @@ def load_weights(network: Network, path: Path) -> Network:
     """
     weights = _unwrapped(read_tensors(path), path)
     _check(network, weights, path)
+    return with_weights(network, weights)
+
+
+def with_weights(network: Network, weights: Mapping[str, Tensor]) -> Network:
+    """A copy of a network with some of its weights replaced; a tensor of several names goes by the first."""
     module = copy.deepcopy(network.module)
-    module.load_state_dict({**module.state_dict(), **weights})
+    merged, first = {**module.state_dict(), **weights}, dict[int, str]()
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        merged[name] = merged[first.setdefault(id(parameter), name)]
+    module.load_state_dict(merged)
     return dataclasses.replace(network, module=module)
 
 
@@ -46,8 +54,17 @@ def save_weights(module: nn.Module, path: Path) -> None:
     Raises:
         StorageError: the file system refused.
     """
+    save_tensors(module.state_dict(), path)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors by name as safetensors, atomically.
+
+    Raises:
+        StorageError: the file system refused.
+    """
     # Clones: safetensors refuses tensors that share memory, as tied weights do.
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     # Not `save_file`: its errors do not tell a full disk from anything else.
     write_atomic(path, lambda temporary: temporary.write_bytes(save(tensors)))
 

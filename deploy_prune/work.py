@@ -19,7 +19,9 @@ from deploy_prune.data import check_fit, form_of, read_data, splits_of
 from deploy_prune.errors import ConfigError, DataError, PlanError
 from deploy_prune.latency.profiling import LOCAL, Place, format_of, profiled
 from deploy_prune.latency.store import opened
+from deploy_prune.methods import Scorer, Selector
 from deploy_prune.networks import build_network, split_address
+from deploy_prune.ranking import SCORES
 from deploy_prune.records import read_record, write_record
 from deploy_prune.results import SplitRecord
 from deploy_prune.runfolder import FORM, RUN, SPLITS, RunFolder, asked_for
@@ -136,7 +138,7 @@ def preflight(work: Work) -> None:
     cost_plugin(config)
     for target in config.targets:
         plugins.build("exporters", target).version()
-    plugins.build("methods", config.method, config.method_options)
+    deciders(config)
     workers_of(config)
     if not Path(config.model).is_dir():
         plugins.load("models", split_address(config.model)[0])
@@ -170,6 +172,38 @@ def workers_of(config: RunConfig) -> Workers:
         raise ConfigError(f"'{config.workers}' names no workers", hint="write 4, ray or ray:4")
     built: Workers = plugins.build("workers", name, {"processes": int(count)} if count else {})
     return built
+
+
+def deciders(config: RunConfig) -> tuple[Scorer | Path, Selector | None]:
+    """What decides how many units every group keeps, and what selects which; None: the best-scored ones.
+
+    Raises:
+        UnknownName: no such method.
+        ConfigError: a method that scores has widths from elsewhere, or widths come from one that does not score.
+    """
+    method = plugins.build("methods", config.method, config.method_options)
+    selector = method if isinstance(method, Selector) else None
+    if isinstance(method, Scorer):
+        if config.widths != RunConfig.model_fields["widths"].default or config.widths_options:
+            hint = "--widths is for methods that only select: dcp, dkp"
+            raise ConfigError(f"method '{config.method}' decides widths by itself", hint=hint)
+        return config.scores or method, selector
+    if config.scores is not None:
+        return config.scores, selector
+    if widths_file(config) is not None:
+        return Path(config.widths), selector
+    scorer = plugins.build("methods", config.widths, config.widths_options)
+    if not isinstance(scorer, Scorer):
+        raise ConfigError(f"method '{config.widths}' does not decide widths", hint="try --widths uniform")
+    return scorer, selector
+
+
+def widths_file(config: RunConfig) -> Path | None:
+    """The scores that decide widths, where `widths` names a run folder or a file; None: it names a method."""
+    path = Path(config.widths)
+    if config.widths in plugins.names("methods") or not path.exists():
+        return None
+    return path / SCORES if path.is_dir() else path
 
 
 def cost_plugin(config: RunConfig) -> Cost:

@@ -23,6 +23,7 @@ STEPS = (
     "records", "results", "runfolder", "images", "cifar", "architectures", "networks", "data", "weights", "train",
     "graph", "extents", "magnitudes", "gammas", "counting", "budgets", "surgery", "soundness", "snapping", "allocate",
     "compensation", "ranking", "fitness", "evolution", "searching", "sensitivities",
+    "segments", "pieces", "heads", "greedy", "notebook", "discrimination", "picking",
     "checkpoint", "hush", "mil", "container", "conditions", "workshop", "conversion", "interface", "facts", "folding",
     "parity", "delivery", "exporting",
     "statistics", "timing_worker", "timing_client", "delegation", "timeable", "bracketing", "measure", "layers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -170,3 +171,38 @@ def test_plans_translate_between_dense_and_own_unit_numbers() -> None:
     assert checkpoint.in_own_numbers(network, {"conv1": (1, 5)}) == own
     with pytest.raises(PlanError, match="lost unit 2"):
         checkpoint.in_own_numbers(network, {"conv1": (1, 2)})
+
+
+def with_masks() -> Network:
+    network = once()
+    weight = network.module.get_parameter("layer2.1.conv2.weight")
+    mask = torch.rand(weight.shape[:2], generator=torch.Generator().manual_seed(0))[..., None, None] > 0.5
+    return dataclasses.replace(network, masks={"layer2.1.conv2.weight": mask.expand(weight.shape)})
+
+
+def test_kernel_masks_survive_the_disk_and_a_second_cut(tmp_path: Path) -> None:
+    network = with_masks()
+    checkpoint.save(network, tmp_path)
+    loaded = checkpoint.load(tmp_path)
+    (name,) = loaded.masks
+    assert torch.equal(loaded.masks[name], network.masks[name])
+    graph = trace(loaded)
+    again = cut(loaded, graph, halves(graph))
+    assert again.masks[name].shape == again.module.get_parameter(name).shape
+    assert torch.equal(again.masks[name], cut(network, graph, halves(graph)).masks[name])
+
+
+def test_a_network_without_masks_leaves_none_behind(tmp_path: Path) -> None:
+    checkpoint.save(with_masks(), tmp_path)
+    checkpoint.save(once(), tmp_path)
+    assert not checkpoint.load(tmp_path).masks
+
+
+def test_lost_or_changed_masks_are_refused(tmp_path: Path) -> None:
+    checkpoint.save(with_masks(), tmp_path)
+    (tmp_path / checkpoint.MASKS).write_bytes((tmp_path / checkpoint.MASKS).read_bytes()[:-1])
+    with pytest.raises(RecordError, match="missing or not the file that was saved"):
+        checkpoint.load(tmp_path)
+    (tmp_path / checkpoint.MASKS).unlink()
+    with pytest.raises(RecordError, match="missing or not the file that was saved"):
+        checkpoint.load(tmp_path)

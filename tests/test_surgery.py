@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,7 @@ from deploy_prune.counting import recount
 from deploy_prune.errors import PlanError
 from deploy_prune.graph import trace
 from deploy_prune.soundness import find, settle
-from deploy_prune.surgery import cut
+from deploy_prune.surgery import cut, uncut
 from deploy_prune.values import Network
 
 SEEDS = st.integers(0, 10_000)
@@ -179,3 +181,22 @@ def test_a_second_cut_takes_a_grouped_convolution_apart_as_the_first_did(
     twice = cut(once, now, {"a": (0,)})
     assert units_left(dense, twice)["a"] == first[:1]
     assert law_error(network, dense, units_left(dense, twice), small=twice) < 1e-5
+
+
+def test_a_cut_tensor_goes_back_to_its_place() -> None:
+    """Rows 0 and 2 and columns 1 and 2 of a 3x3."""
+    dense = torch.zeros(3, 3)
+    found = uncut(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), {0: np.array([0, 2]), 1: np.array([1, 2])}, dense)
+    assert found.tolist() == [[0, 1, 2], [0, 0, 0], [0, 3, 4]]
+    assert dense.abs().max() == 0
+    assert uncut(torch.tensor([5.0, 6.0, 7.0]), {}, torch.zeros(3)).tolist() == [5, 6, 7]
+    assert float(uncut(torch.tensor(2.0), {}, torch.tensor(1.0))) == 2
+
+
+def test_kernel_masks_are_cut_with_their_weights() -> None:
+    network = NETS["plain"]()
+    mask = torch.arange(8 * 6).reshape(8, 6, 1, 1).expand(8, 6, 3, 3) % 2 == 0
+    masked = dataclasses.replace(network, masks={"b.weight": mask})
+    small = cut(masked, trace(network), {"a": (1, 4), "b": (0, 2, 7)})
+    assert torch.equal(small.masks["b.weight"], mask[[0, 2, 7]][:, [1, 4]])
+    assert torch.equal(masked.masks["b.weight"], mask)

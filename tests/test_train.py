@@ -184,6 +184,23 @@ def test_the_callers_fit_replaces_ours_and_works_on_a_copy():
         fit(network, stripes(), RECIPE, hooks=Hooks(fit=lambda network, data, recipe: None))
 
 
+def test_removed_kernels_stay_at_zero_whoever_trains():
+    def own_fit(network, data, recipe):
+        with torch.no_grad():
+            network.module[0].weight.fill_(1.0)
+        return network.module
+
+    mask = torch.zeros(8, 3, 3, 3, dtype=torch.bool)
+    mask[::2] = True
+    network = dataclasses.replace(tiny(), masks={"0.weight": mask})
+    for hooks in (Hooks(), Hooks(fit=own_fit)):
+        trained = fit(network, stripes(), RECIPE, hooks=hooks)
+        assert trained.module[0].weight[~mask].abs().max() == 0
+        assert trained.module[0].weight[mask].abs().min() > 0
+        assert trained.masks is network.masks
+    assert network.module[0].weight[~mask].abs().max() > 0
+
+
 def test_a_network_of_other_classes_is_refused_before_training():
     with pytest.raises(DataError, match="has 3 classes, stripes has 2"):
         fit(tiny(classes=3), stripes(), RECIPE)

@@ -43,13 +43,19 @@ Budget = Annotated[
     str | None,
     typer.Option("--budget", help="5ms, 0.5x, 150MMACs, params=1.2M, latency=0.5x; several (8ms,6ms) make a front."),
 ]
-Method = Annotated[str | None, typer.Option("--method", help="legr, slimming, magnitude, uniform, random.")]
+Method = Annotated[str | None, typer.Option("--method", help="legr, slimming, dcp, dkp, magnitude, uniform, random.")]
 MethodOptions = Annotated[
     list[str] | None,
     typer.Option("--method-option", metavar="KEY=VALUE", help="Of the method, such as candidates=300; repeatable."),
 ]
 ScoresFrom = Annotated[
     Path | None, typer.Option("--scores", metavar="RUN", help="Cut by the ranking of another run, without a search.")
+]
+WidthsFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--widths", metavar="METHOD|RUN", help="Who decides how many units dcp and dkp keep: legr, a run, ..."
+    ),
 ]
 MaxDrop = Annotated[
     float | None,
@@ -76,6 +82,7 @@ def prune(
     method: Method = None,
     method_option: MethodOptions = None,
     scores: ScoresFrom = None,
+    widths: WidthsFrom = None,
     max_drop: MaxDrop = None,
     no_controls: NoControls = False,
     multiple: Multiple = None,
@@ -110,6 +117,7 @@ def prune(
         "method": method,
         "method_options": key_values("--method-option", method_option) or None,
         "scores": None if scores is None else str(scores),
+        "widths": widths,
         "compensate": compensate or None,
         "workers": workers,
         "multiple": multiple,

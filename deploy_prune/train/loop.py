@@ -57,7 +57,16 @@ def fit(
         trained = hooks.fit(copied, data, recipe)
     if not isinstance(trained, nn.Module):
         raise ConfigError(f"your fit returned a {type(trained).__name__}", hint="return the trained nn.Module")
-    return dataclasses.replace(network, module=trained.eval())
+    return masked(dataclasses.replace(network, module=trained.eval()))
+
+
+def masked(network: Network) -> Network:
+    """The network itself, its removed kernels back at 0: momentum and decay move them, gradients or not."""
+    with torch.no_grad():
+        for name, mask in network.masks.items():
+            weight = network.module.get_parameter(name)
+            weight.mul_(mask.to(weight.device))
+    return network
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,6 +154,7 @@ def _epoch(run: _Run, optimizer: torch.optim.Optimizer, arithmetic: Arithmetic, 
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        masked(run.network)
         run.progress("training", done + 1, total, f"epoch {epoch + 1}/{recipe.epochs}, loss {value:.3f}")
 
 

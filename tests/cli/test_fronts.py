@@ -68,6 +68,9 @@ def test_the_fastest_network_within_a_drop(settings: Path, tmp_path: Path, capsy
     (["--method", "legr", "--method-option", "candidates=3"], "candidates at least the population"),
     (["--method", "legr", "--method-option", "generations=3"], "unknown option of legr"),
     (["--scores", "nowhere"], "holds no scores"),
+    (["--method", "dcp", "--widths", "magnitud"], "did you mean 'magnitude'"),
+    (["--method", "legr", "--widths", "magnitude"], "decides widths by itself"),
+    (["--method", "dcp"], "the network has 1 block"),
 ])  # fmt: skip
 def test_what_makes_no_sense_is_refused(
     settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
@@ -111,3 +114,14 @@ def test_a_front_that_is_killed_goes_on_to_the_same_networks(settings: Path, tmp
         for file in ("plan.json", "round-1/weights.safetensors"):
             assert (killed / run_name / file).read_bytes() == (undisturbed / run_name / file).read_bytes()
     assert (killed / "scores.safetensors").read_bytes() == (undisturbed / "scores.safetensors").read_bytes()
+
+
+def test_a_method_selects_at_the_widths_of_another(
+    settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dcp = [part for option in ("heads=0", "images=64", "batch_size=32") for part in ("--method-option", option)]
+    arguments = ["prune", "--config", str(settings), "--method", "dcp", *dcp, "--budget", "0.6x"]
+    assert run(*arguments, "--widths", "magnitude", "--out", str(tmp_path / "run")) == 0
+    assert "by dcp at widths of 'magnitude'" in capsys.readouterr().out
+    assert run(*arguments, "--widths", str(tmp_path / "run"), "--out", str(tmp_path / "again"), "--json") == 0
+    assert told(capsys)["summary"]["plan"]["method"].startswith("dcp at widths of ")

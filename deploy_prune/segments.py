@@ -1,0 +1,263 @@
+"""Any network as a flat list of operators: where it falls into blocks, and any part of it run by itself.
+
+torch.export writes the operators down, in evaluation mode and at a fixed batch. Where a single tensor is alive the
+network can be cut in two; the last such place before the next layer with weights ends a *block* (a residual block ends
+behind its addition, a plain network has a block per layer). DCP's heads sit at the ends of blocks (arXiv 1810.11809).
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Interpreter, Node
+from torch.fx.node import map_arg
+
+from deploy_prune.errors import ConfigError, TraceError
+from deploy_prune.values import Network
+
+Tensors = Mapping[str, Tensor]
+"""Parameter, buffer or constant -> its value."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some operators in order, which compute some tensors from given ones."""
+
+    nodes: tuple[Node, ...]
+    given: tuple[Node, ...]
+    """The activations that it reads."""
+    wanted: tuple[Node, ...]
+    constants: Mapping[Node, str]
+
+    def __call__(self, given: Sequence[Tensor], tensors: Tensors) -> tuple[Tensor, ...]:
+        """What is wanted, computed with these weights; each tensor is let go of after its last use."""
+        values: dict[Node, Any] = dict(zip(self.given, given, strict=True))
+        values |= {node: tensors[name] for node, name in self.constants.items()}
+        for node, done in zip(self.nodes, self._last_uses, strict=True):
+            values[node] = _called(node, values)
+            for each in done:
+                del values[each]
+        return tuple(values[node] for node in self.wanted)
+
+    @cached_property
+    def _last_uses(self) -> tuple[tuple[Node, ...], ...]:
+        """Per operator: the activations that nobody reads after it."""
+        last: dict[Node, int] = {}
+        for place, node in enumerate(self.nodes):
+            last |= dict.fromkeys([node, *node.all_input_nodes], place)
+        done: list[list[Node]] = [[] for _ in self.nodes]
+        for node, place in last.items():
+            if node not in self.wanted and node not in self.constants:
+                done[place].append(node)
+        return tuple(map(tuple, done))
+
+
+def _called(node: Node, values: Mapping[Node, Any]) -> Any:
+    assert callable(node.target)
+    return node.target(*map_arg(node.args, values.__getitem__), **map_arg(node.kwargs, values.__getitem__))
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """From one layer's weight to a goal: all that changes when the weight does."""
+
+    weight: str
+    part: Part
+    """Wants what the layer gives out (at each of its calls), then the goal."""
+    first: int
+    """Place of the first call among the operators."""
+
+    @property
+    def goal(self) -> Node:
+        """Where it ends."""
+        return self.part.wanted[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Flat:
+    """A network's operators, in order."""
+
+    image: Node
+    nodes: tuple[Node, ...]
+    output: Node
+    constants: Mapping[Node, str]
+    tensors: Tensors
+    """As the network has them."""
+    layers: tuple[Node, ...]
+    """Operators that apply a layer's weight, in order."""
+    batch: int
+
+    @cached_property
+    def places(self) -> Mapping[Node, int]:
+        """Of every operator; the image's is -1."""
+        return {self.image: -1} | {node: place for place, node in enumerate(self.nodes)}
+
+    @cached_property
+    def moving(self) -> frozenset[Node]:
+        """What depends on the image."""
+        return self.after([self.image])
+
+    @cached_property
+    def cuts(self) -> tuple[Node, ...]:
+        """Tensors through which all that follows depends on the image, in order; the image is the first."""
+        last = {self.output: len(self.nodes)}
+        for place, node in reversed(list(enumerate(self.nodes))):
+            for read in node.all_input_nodes:
+                last.setdefault(read, place)
+        found, alive = [self.image], {self.image}
+        for place, node in enumerate(self.nodes):
+            alive = {each for each in (*alive, *[node] * (node in self.moving)) if last.get(each, -1) > place}
+            if len(alive) == 1 and isinstance(next(iter(alive)).meta.get("val"), Tensor):
+                found.append(next(iter(alive)))
+        return tuple(dict.fromkeys(found))
+
+    def after(self, nodes: Iterable[Node]) -> frozenset[Node]:
+        """These, and all that depends on them."""
+        found = set(nodes)
+        for node in self.nodes:
+            if any(each in found for each in node.all_input_nodes):
+                found.add(node)
+        return frozenset(found)
+
+    def part(self, wanted: Sequence[Node], given: Collection[Node]) -> Part:
+        """What computes some tensors from given ones."""
+        needed: set[Node] = set()
+        open_ = list(wanted)
+        while open_:
+            node = open_.pop()
+            if node not in needed and node not in given:
+                needed.add(node)
+                open_ += node.all_input_nodes
+        read = {each for node in needed for each in node.all_input_nodes} | set(wanted)
+        return Part(
+            nodes=tuple(node for node in self.nodes if node in needed),
+            given=tuple(sorted((node for node in given if node in read), key=lambda node: self.places[node])),
+            wanted=tuple(wanted),
+            constants={node: name for node, name in self.constants.items() if node in needed},
+        )
+
+    def path(self, weight: str, goals: Sequence[Node]) -> Path | None:
+        """From a weight to the first of the goals that depends on it; None: the network does not use it."""
+        moved = self.after(node for node, name in self.constants.items() if name == weight)
+        calls = [
+            node
+            for node in self.nodes
+            if node in self.moving and any(each in moved and each not in self.moving for each in node.all_input_nodes)
+        ]
+        reached = [goal for goal in goals if goal in moved]
+        if not calls or not reached:
+            return None
+        return Path(weight, self.part((*calls, reached[0]), self.moving - moved), self.places[calls[0]])
+
+
+def block_ends(flat: Flat) -> tuple[Node, ...]:
+    """The tensor at the end of each block, in order; the classifier behind the last one is no block.
+
+    A first segment with a single layer is the stem, and no block either.
+    """
+    layers = [flat.places[node] for node in flat.layers]
+    ends: dict[int, Node] = {}
+    for node in flat.cuts:
+        passed = sum(place <= flat.places[node] for place in layers)
+        if 0 < passed < len(layers):
+            ends[passed] = node  # the last one before the next layer
+    ends.pop(1, None)
+    return tuple(ends.values())
+
+
+def head_blocks(blocks: int, heads: int) -> tuple[int, ...]:
+    """After which blocks (counted from 1) so many heads sit: evenly, none after the last block.
+
+    Raises:
+        ConfigError: there are too few blocks.
+    """
+    if heads and blocks < 2:
+        message = f"no head can be placed: the network has {blocks or 'no'} block{'s' * (blocks != 1)}"
+        raise ConfigError(message, hint="--method-option heads=0 selects by the network's own loss alone")
+    if heads >= max(blocks, 1):
+        message = f"{heads} heads cannot be placed between {blocks} blocks"
+        raise ConfigError(message, hint=f"at most {blocks - 1}: --method-option heads={blocks - 1}")
+    step = blocks // (heads + 1) + 1
+    return tuple(dict.fromkeys(min(step * number, blocks - 1) for number in range(1, heads + 1)))
+
+
+def flattened(network: Network, weights: Collection[str], *, batch: int) -> Flat:
+    """Write a classifier's operators down.
+
+    Args:
+        network: is not touched.
+        weights: of its layers.
+        batch: images per call, from then on.
+
+    Raises:
+        TraceError: torch.export cannot follow the forward pass.
+        ConfigError: it does not give (batch, classes).
+    """
+    names = _canonical(network)
+    image = next(network.module.parameters()).new_zeros((batch, *network.input_shape))
+    program = _exported(network, image)
+    held = Interpreter(program)
+    constants, tensors = {}, {}
+    for node in program.graph.find_nodes(op="get_attr"):
+        value = held.fetch_attr(str(node.target))
+        constants[node] = names.get(str(node.target), str(node.target))
+        tensors[constants[node]] = value.detach() if isinstance(value, Tensor) else value
+    nodes = tuple(node for node in program.graph.nodes if node.op == "call_function")
+    (output,) = program.graph.find_nodes(op="output")
+    found = Flat(
+        image=next(iter(program.graph.find_nodes(op="placeholder"))),
+        nodes=nodes,
+        output=_logits(network, output, batch),
+        constants=constants,
+        tensors=tensors,
+        layers=(),
+        batch=batch,
+    )
+    return _with_layers(found, frozenset(weights))
+
+
+def _canonical(network: Network) -> dict[str, str]:
+    """Every name of a tensor -> its first one, by which the channel graph knows it."""
+    first: dict[int, str] = {}
+    parameters = network.module.named_parameters(remove_duplicate=False)
+    buffers = network.module.named_buffers(remove_duplicate=False)
+    return {name: first.setdefault(id(tensor), name) for name, tensor in (*parameters, *buffers)}
+
+
+def _exported(network: Network, image: Tensor) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch's own deprecated calls
+            exported = torch.export.export(copy.deepcopy(network.module).eval(), (image,))
+            # Without decompositions this only replaces what is done in place: cached tensors stay as they are.
+            return exported.run_decompositions({}).module(check_guards=False)
+    except Exception as error:  # a user's forward can fail in any way
+        text = str(error).strip().split("\n")[0]
+        message = f"torch.export cannot follow {network.address}: {type(error).__name__}: {text}"
+        raise TraceError(message, hint="the methods dcp and dkp need it; others do not") from error
+
+
+def _logits(network: Network, output: Node, batch: int) -> Node:
+    results = [node for node in output.all_input_nodes if node.op == "call_function"]
+    shapes = [tuple(node.meta["val"].shape) for node in results if isinstance(node.meta.get("val"), Tensor)]
+    if shapes != [(batch, network.classes)]:
+        found = " and ".join("x".join(map(str, shape)) for shape in shapes) or "no tensor"
+        message = f"{network.address} is no classifier: it answers {batch} images with {found}"
+        raise ConfigError(message, hint=f"a discrimination loss needs ({batch}, {network.classes}) logits")
+    return results[0]
+
+
+def _with_layers(flat: Flat, weights: frozenset[str]) -> Flat:
+    still = flat.after(node for node, name in flat.constants.items() if name in weights) - flat.moving
+    layers = tuple(
+        node for node in flat.nodes if node in flat.moving and any(each in still for each in node.all_input_nodes)
+    )
+    return dataclasses.replace(flat, layers=layers)
