@@ -26,9 +26,9 @@ from benchmarks.recording import write
 from benchmarks.subjects import cell, stored
 from benchmarks.trained import DATA, SEEDS, Pruned, images, judged, paired, recipe, seconds_told
 from deploy_prune import plugins
+from deploy_prune.findings import SEARCH, Search
 from deploy_prune.ranking import read_scores, save_scores
 from deploy_prune.records import read_record
-from deploy_prune.results import SEARCH, Search
 from deploy_prune.surgery import cut
 from deploy_prune.train import evaluate, fit, recalibrate_norms
 from deploy_prune.values import Data, Scores

@@ -14,10 +14,11 @@ import numpy as np
 from deploy_prune.budgets import parse
 from deploy_prune.config import RunConfig
 from deploy_prune.errors import ConfigError, TargetMissed
+from deploy_prune.findings import DropSearch, DropTry
 from deploy_prune.front import folder_name, ranked, with_budget
 from deploy_prune.pipeline import prune, tried
 from deploy_prune.records import write_record
-from deploy_prune.results import DropSearch, DropTry, RunSummary
+from deploy_prune.results import RunSummary
 from deploy_prune.runfolder import RunFolder
 from deploy_prune.train import Hooks
 from deploy_prune.values import Progress, quiet

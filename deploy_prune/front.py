@@ -17,10 +17,11 @@ from deploy_prune.budgets import parse
 from deploy_prune.config import RunConfig
 from deploy_prune.deciding import scores_of
 from deploy_prune.errors import BudgetError, MissingDependency
+from deploy_prune.findings import Front, FrontPoint, PointKind
 from deploy_prune.pipeline import asked_of, named_hooks, prune
 from deploy_prune.plots import Line, Plot, save
 from deploy_prune.records import write_record
-from deploy_prune.results import DenseResult, Front, FrontPoint, PointKind, RunSummary
+from deploy_prune.results import DenseResult, RunSummary
 from deploy_prune.runfolder import open_run
 from deploy_prune.smaller import SmallerRun, smaller_run, smaller_shapes
 from deploy_prune.train import Hooks

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from deploy_prune import statistics
+from deploy_prune.findings import SEARCH, Search
 from deploy_prune.measure import formats_of_networks
 from deploy_prune.records import read_record
-from deploy_prune.results import SEARCH, Count, RunSummary, Search
+from deploy_prune.results import Count, RunSummary
 from deploy_prune.runfolder import asked_for
 from deploy_prune.values import Accuracy, Interval, Measurement, Shipment
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from deploy_prune.values import Accuracy, Interval, Measurement, Plan, Shipment, Target
 
@@ -208,103 +208,3 @@ class RunSummary:
             return "not timed"
         slower = [item for item in self.speedups if item.ratio_interval is None or item.ratio_interval[1] >= 1]
         return "no speed-up" if slower else "faster"
-
-
-PointKind = Literal["dense", "pruned", "uniform", "smaller"]
-
-
-@dataclass(frozen=True)
-class FrontPoint:
-    """One network of a front."""
-
-    kind: PointKind
-    budget: str
-    """Of a smaller input: its shape."""
-    run: str
-    """Folder below the front's."""
-    ratio: float | None
-    """Time / time of the dense network, on the first target; None: not timed."""
-    interval: Interval | None
-    latency_ms: float | None
-    latency_interval_ms: Interval | None
-    top1: float
-    """On test."""
-    top1_interval: Interval
-    val_top1: float
-    macs: int
-    params: int
-
-
-@dataclass(frozen=True)
-class Front:
-    """Accuracy against time."""
-
-    model: str
-    data: str
-    method: str
-    points: tuple[FrontPoint, ...]
-
-
-@dataclass(frozen=True)
-class DropTry:
-    """One budget that was tried on the way to the fastest network that loses little."""
-
-    budget: str
-    run: str
-    lost_points: float
-    """Of validation accuracy, after fine-tuning."""
-    seconds: float
-
-
-@dataclass(frozen=True)
-class DropSearch:
-    """How the fastest network was found that loses at most so much."""
-
-    allowed_points: float
-    dense_val: float
-    tries: tuple[DropTry, ...]
-    found: str
-    """Its run folder; empty: every network lost more."""
-
-
-SEARCH = "search.json"
-
-
-@dataclass(frozen=True)
-class Tried:
-    """One candidate."""
-
-    number: int
-    origin: str
-    """random, identity or bred."""
-    parent: int | None
-    loss: float | None
-    """Mean validation loss; None: no number."""
-    top1: float
-    widths: tuple[int, ...]
-    """Units kept, in the order of `Search.groups`."""
-    seconds: float
-    """Of judging it, in its worker."""
-    plan: str
-    """Digest of the kept units: candidates of one plan are judged once."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """A search so far."""
-
-    identity: str
-    """Digest of all that decides a fitness: weights, images, settings, seed."""
-    groups: tuple[str, ...] = ()
-    layers: tuple[str, ...] = ()
-    tried: tuple[Tried, ...] = ()
-    best: int | None = None
-    scale: tuple[float, ...] = ()
-    """Of the best candidate, per layer."""
-    shift: tuple[float, ...] = ()
-    generator: dict[str, Any] = field(default_factory=dict)
-    """State of the one generator of all draws."""
-    wall_s: float = 0.0
-    """Of the last process that worked on it."""
-    ended: str = ""
-    """Why; empty: it has not."""

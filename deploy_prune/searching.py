@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from deploy_prune.errors import RecordError
+from deploy_prune.findings import SEARCH, Search, Tried
 from deploy_prune.fitness import Fitness
 from deploy_prune.records import read_record, write_record
-from deploy_prune.results import SEARCH, Search, Tried
 
 
 class Journal:

@@ -20,8 +20,8 @@ KINDS = ("costs", "datasets", "exporters", "methods", "models", "readers", "runt
 """Plural packages: `__init__` is the contract, every other file is a plugin."""
 
 STEPS = (
-    "records", "results", "runfolder", "images", "cifar", "architectures", "networks", "data", "weights", "train",
-    "graph", "extents", "magnitudes", "gammas", "counting", "budgets", "surgery", "soundness", "snapping", "allocate",
+    "records", "results", "findings", "runfolder", "images", "cifar", "architectures", "networks", "data", "weights",
+    "train", "graph", "extents", "magnitudes", "gammas", "counting", "budgets", "surgery", "soundness", "snapping", "allocate",
     "compensation", "ranking", "fitness", "evolution", "searching", "sensitivities",
     "segments", "pieces", "heads", "greedy", "notebook", "discrimination", "picking",
     "checkpoint", "hush", "mil", "container", "conditions", "workshop", "conversion", "interface", "facts", "folding",
@@ -41,7 +41,7 @@ LAYERS = ("errors", "values", "contracts", "plugins", *STEPS, "plugin files", *A
 """Lowest first; a module imports only layers below its own."""
 
 WITHOUT_TORCH = (
-    "errors", "values", "plugins", "records", "results", "runfolder", "hush", "mil", "container",
+    "errors", "values", "plugins", "records", "results", "findings", "runfolder", "hush", "mil", "container",
     "statistics", "conditions", "timing_worker", "timing_client", "timeable", "delegation",
     "bracketing", "measure", "layers", "causes", "explaining", "reading", "readers", "runtimes", "skeletons",
     "reporting", "diagnosis", "cli", "__main__", "__init__",

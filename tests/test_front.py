@@ -13,10 +13,10 @@ from deploy_prune import dropping, stages
 from deploy_prune.config import RunConfig
 from deploy_prune.dropping import DROP, within_drop
 from deploy_prune.errors import BudgetError, ConfigError, TargetMissed
+from deploy_prune.findings import DropSearch, Front
 from deploy_prune.front import FRONT, folder_name, front, tightest
 from deploy_prune.methods.legr import Legr
 from deploy_prune.records import read_record
-from deploy_prune.results import DropSearch, Front
 
 LEGR: dict[str, Any] = {
     "method": "legr", "workers": "1",

@@ -33,7 +33,8 @@ from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, TargetMiss
 
 if TYPE_CHECKING:
     from deploy_prune.config import RunConfig
-    from deploy_prune.results import DropSearch, Front, FrontPoint, RunSummary
+    from deploy_prune.findings import DropSearch, Front, FrontPoint
+    from deploy_prune.results import RunSummary
 
 OptionalModel = Annotated[
     str | None, typer.Argument(metavar="MODEL|RUN", help="torchvision:NAME, file.py:factory, or a run folder.")

@@ -20,10 +20,10 @@ import numpy as np
 from deploy_prune import plugins
 from deploy_prune.errors import BudgetError, ConfigError
 from deploy_prune.evolution import Breeding, Candidate, Evolution, Genome
+from deploy_prune.findings import Tried
 from deploy_prune.fitness import Exam, Examiner, Fitness, examiner, fitness
 from deploy_prune.magnitudes import squared_norms
 from deploy_prune.methods import Study
-from deploy_prune.results import Tried
 from deploy_prune.searching import Journal, digest
 from deploy_prune.train.state import fingerprint
 from deploy_prune.values import ChannelGraph, Network, Scores

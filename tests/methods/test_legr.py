@@ -16,10 +16,10 @@ from studies import stack, stripes, study, trained, with_folder
 
 from deploy_prune import plugins
 from deploy_prune.errors import BudgetError, ConfigError, RecordError
+from deploy_prune.findings import SEARCH, Search
 from deploy_prune.fitness import Exam, examiner, fitness
 from deploy_prune.methods import Study
 from deploy_prune.records import read_record
-from deploy_prune.results import SEARCH, Search
 from deploy_prune.values import Network
 
 SETTINGS: dict[str, Any] = {
