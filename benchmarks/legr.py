@@ -98,6 +98,13 @@ def _search(subject: Pruned, name: str, seed: int) -> dict[str, Any]:
     }
 
 
+def _found(subject: Pruned, seed: int) -> Scores:
+    """Of the search of this seed, which is made again where its ranking was not kept."""
+    if not _ranking(FRONT_OF, seed).exists():
+        _search(subject, FRONT_OF, seed)
+    return read_scores(_ranking(FRONT_OF, seed), subject.graph)
+
+
 def _ranking(name: str, seed: int) -> Path:
     return SCORES / f"{name}-{seed}.safetensors"
 
@@ -122,7 +129,7 @@ def _recalibrated(subject: Pruned, scores: Scores, seed: int) -> float:
 
 
 def _tuned(subject: Pruned, arm: str, share: float, seed: int) -> dict[str, Any]:
-    scores = read_scores(_ranking(FRONT_OF, seed), subject.graph) if arm == "legr" else _uniform(subject)
+    scores = _found(subject, seed) if arm == "legr" else _uniform(subject)
     cost = subject.cost()
     small = cut(subject.network, subject.graph, subject.keep(scores, cost, share * subject.whole(cost)))
     again = recalibrate_norms(small, subject.data, seed=seed)
