@@ -22,7 +22,9 @@ from deploy_prune.workers import in_order
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 WITHOUT_RAY = pytest.mark.skipif(not HAS_RAY, reason="extra `ray` is not installed")
-RAY = pytest.param("ray", {"processes": 2}, marks=[pytest.mark.slow, WITHOUT_RAY])
+# Ray's start forks; JAX, which a converter that another test used has loaded, warns of that.
+FORKS = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+RAY = pytest.param("ray", {"processes": 2}, marks=[pytest.mark.slow, WITHOUT_RAY, FORKS])
 WORKERS = [("local", {"processes": 1}), ("local", {"processes": 2}), RAY]
 
 
@@ -100,6 +102,7 @@ class TestWorkers:
 @pytest.mark.slow
 @pytest.mark.ci
 @WITHOUT_RAY
+@FORKS
 def test_ray_is_started_and_ended_and_computes_the_same() -> None:
     import ray
 
