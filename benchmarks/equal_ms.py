@@ -41,6 +41,7 @@ from deploy_prune.ranking import read_scores, save_scores
 from deploy_prune.surgery import cut
 from deploy_prune.train import evaluate, fit, recalibrate_norms
 from deploy_prune.values import Data, Network, Scores
+from deploy_prune.weights import with_weights
 
 TABLE = "equal_ms"
 NETWORKS = ("resnet20", "mobilenet_v2")
@@ -323,18 +324,11 @@ def _trained(subject: Subject, arm: str, plan: dict[str, Any], seed: int) -> dic
         small = Network(pruned.network.address, module, pruned.network.input_shapes, pruned.network.classes)
     else:
         keep = {name: tuple(units) for name, units in plan["keep"].items()}
-        small = cut(_with_weights(pruned.network, _scores(subject, arm, seed)), pruned.graph, keep)
+        weights = _scores(subject, arm, seed).weights or {}
+        small = cut(with_weights(pruned.network, weights), pruned.graph, keep)
     again = recalibrate_norms(small, pruned.data, seed=seed)
     notes = {"recalibrated_val": evaluate(again, pruned.data.val, pruned.data).top1, "ratio": plan["ratio"]}
     return judged(fit(again, pruned.data, recipe(seed)), pruned.data, notes)
-
-
-def _with_weights(network: Network, scores: Scores) -> Network:
-    if scores.weights is None:
-        return network
-    module = copy.deepcopy(network.module)
-    module.load_state_dict({**module.state_dict(), **scores.weights})
-    return Network(network.address, module, network.input_shapes, network.classes, network.options)
 
 
 def _written() -> int:

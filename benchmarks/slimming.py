@@ -12,7 +12,6 @@ cores: a sparse training that was killed goes on with its next epoch.
 from __future__ import annotations
 
 import argparse
-import copy
 import dataclasses
 import sys
 from itertools import pairwise
@@ -27,6 +26,7 @@ from deploy_prune.records import read_record
 from deploy_prune.surgery import cut
 from deploy_prune.train import evaluate, fit, recalibrate_norms
 from deploy_prune.values import Data
+from deploy_prune.weights import with_weights
 
 TABLE = "slimming"
 NETWORK = "resnet20"
@@ -63,9 +63,7 @@ def _cell(data: Data, travel: float, seed: int) -> dict[str, Any]:
     study = dataclasses.replace(subject.study(cost, 0.0, seed=seed), folder=folder)
     scores = Slimming(travel=travel, epochs=EPOCHS, precision="bf16").score(study)
     sparsity = read_record(folder / LOG, Sparsity)
-    module = copy.deepcopy(subject.network.module)
-    module.load_state_dict({**module.state_dict(), **(scores.weights or {})})
-    trained = dataclasses.replace(subject.network, module=module)
+    trained = with_weights(subject.network, scores.weights or {})
     found: dict[str, Any] = {
         "travel": travel,
         "seed": seed,

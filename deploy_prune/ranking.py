@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save
 
 from deploy_prune.errors import RecordError, WeightsError
-from deploy_prune.records import write_atomic
 from deploy_prune.values import ChannelGraph, Scores
-from deploy_prune.weights import read_tensors
+from deploy_prune.weights import read_tensors, save_tensors
 
 SCORES = "scores.safetensors"
 _SCORE, _WEIGHT = "score.", "weight."
@@ -27,8 +25,8 @@ def save_scores(scores: Scores, path: Path) -> None:
         _SCORE + name: torch.from_numpy(np.array(values, np.float64)) for name, values in scores.by_group.items()
     }
     for name, tensor in (scores.weights or {}).items():
-        tensors[_WEIGHT + name] = tensor.detach().cpu().contiguous().clone()
-    write_atomic(path, lambda temporary: temporary.write_bytes(save(tensors)))
+        tensors[_WEIGHT + name] = tensor
+    save_tensors(tensors, path)
 
 
 def read_scores(path: Path, graph: ChannelGraph) -> Scores:

@@ -21,14 +21,10 @@ def send(folder: Path, shared: Any, items: Sequence[Any]) -> None:
     Raises:
         Unsendable: one of them cannot be pickled.
     """
-    try:
-        with _whole(_not_importable()):
-            dump(folder / "shared", shared)
-            for number, item in enumerate(items):
-                dump(folder / f"{number}.item", item)
-    # whatever a class's own pickling raises
-    except (TypeError, AttributeError, RuntimeError, pickle.PicklingError) as error:
-        raise Unsendable(f"{type(error).__name__}: {error}") from error
+    with _sendable():
+        dump(folder / "shared", shared)
+        for number, item in enumerate(items):
+            dump(folder / f"{number}.item", item)
 
 
 def dump(path: Path, value: Any) -> None:
@@ -49,12 +45,20 @@ def packed(value: Any) -> bytes:
     """
     import cloudpickle
 
+    with _sendable():
+        found: bytes = cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    return found
+
+
+@contextmanager
+def _sendable() -> Iterator[None]:
+    """What is pickled in the block carries along what a new process could not import. Raises Unsendable."""
     try:
         with _whole(_not_importable()):
-            found: bytes = cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+            yield
+    # whatever a class's own pickling raises
     except (TypeError, AttributeError, RuntimeError, pickle.PicklingError) as error:
         raise Unsendable(f"{type(error).__name__}: {error}") from error
-    return found
 
 
 def unpacked(content: bytes) -> Any:
