@@ -9,7 +9,7 @@ cut is only where the stair snap (`snapping`) begins.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,7 +74,9 @@ def allocate(graph: ChannelGraph, scores: Scores, cost: CostModel, limit: float,
     ranked = _Ranked.of(graph, scores)
     widths = _rank_cut(ranked, ladders, cost, limit)
     if isinstance(cost, Stepped):
-        widths = _best_start(widths, graph, ranked, (cost, limit), limits)
+        starts = [widths, *_coarser_cuts(graph, ranked, (cost, limit), limits)]
+        whole = ranked.choices(ladders, _unit_macs(graph, _dense(graph)))
+        widths = max(starts, key=lambda start: _worth(whole, start))
         widths = snapped(widths, ranked.choices(ladders, _unit_macs(graph, widths)), cost, limit)
     elif limits.multiple > 1:
         widths = _refill(widths, ladders, ranked, (cost, limit))
@@ -132,38 +134,25 @@ def at_equal(
     return widths
 
 
-def _best_start(
-    free: np.ndarray, graph: ChannelGraph, ranked: _Ranked, target: tuple[Stepped, float], limits: Limits
-) -> np.ndarray:
-    """Of the rank cuts at free widths and at coarser multiples, the one that keeps most.
+def _coarser_cuts(
+    graph: ChannelGraph, ranked: _Ranked, target: tuple[Stepped, float], limits: Limits
+) -> Iterator[np.ndarray]:
+    """Rank cuts at multiples, for the snap to begin at where they keep more than the one at free widths.
 
     Where a kernel falls off a cliff beside its stairs (depthwise layers in ONNX Runtime), the cut at free widths has
     to go so deep to fit that no snap finds its way back.
     """
     cost, limit = target
-    found = [free]
     for block in BLOCKS:
         coarser = [ladder(group, replace(limits, multiple=math.lcm(limits.multiple, block))) for group in graph.free]
         if cost(_floors(coarser)) <= limit:
-            found.append(_rank_cut(ranked, coarser, cost, limit))
-    fine = [ladder(group, limits) for group in graph.free]
-    worth = _Worth(ranked.choices(fine, _unit_macs(graph, _dense(graph))))
-    return max(found, key=worth)
+            yield _rank_cut(ranked, coarser, cost, limit)
 
 
-@dataclass(frozen=True, eq=False)
-class _Worth:
-    """The utility of whole plans."""
-
-    choices: Sequence[Choice]
-
-    def __call__(self, plan: np.ndarray) -> float:
-        return float(
-            sum(
-                each.utility[int(np.searchsorted(each.steps, width))]
-                for each, width in zip(self.choices, plan, strict=True)
-            )
-        )
+def _worth(choices: Sequence[Choice], plan: np.ndarray) -> float:
+    """The utility of a whole plan."""
+    pairs = zip(choices, plan, strict=True)
+    return float(sum(each.utility[int(np.searchsorted(each.steps, width))] for each, width in pairs))
 
 
 def _unit_macs(graph: ChannelGraph, widths: np.ndarray) -> np.ndarray:

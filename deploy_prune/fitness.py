@@ -29,7 +29,7 @@ from deploy_prune.values import ChannelGraph, Data, Network
 Keep = Mapping[str, Sequence[int]]
 
 BATCH_SIZE = 50
-"""Of judging and of norms: what it leaves behind stays in a core's cache (250 take MobileNetV2 twice the time)."""
+"""Of judging and of norms: what it leaves behind stays in a core's cache."""
 LAYOUT = torch.channels_last
 """Of images and weights in memory: without it every convolution reorders its input (fixed, as sums depend on it)."""
 POOL = 5_000
@@ -139,7 +139,7 @@ def fitness(prepared: Examiner, keep: Keep) -> Fitness:
 
 
 def _folded(module: nn.Module, foldable: Sequence[tuple[str, str]]) -> nn.Module:
-    """The module itself, with norms inside the convolutions before them: a third of the time is theirs."""
+    """The module itself, with norms inside the convolutions before them: activations are read once less."""
     for layer, norm in foldable:
         into, from_ = module.get_submodule(layer), module.get_submodule(norm)
         assert isinstance(into, nn.Conv2d)
