@@ -61,12 +61,13 @@ COOLING = 1.25
 class Evolution:
     """A search that has admitted some results."""
 
-    def __init__(self, breeding: Breeding, deviation: np.ndarray, seed: int) -> None:
+    def __init__(self, breeding: Breeding, deviation: np.ndarray, seed: int, centre: np.ndarray | None = None) -> None:
         self._breeding = breeding
-        self._deviation = deviation
-        """Of the sizes of each layer's filters: the shifts' step."""
+        self._centre = np.ones(len(deviation)) if centre is None else centre
+        """The scales that random ones are drawn around."""
+        self._step = deviation * self._centre
+        """Of shifts: the deviation of the sizes of each layer's filters, as large as scores see it."""
         self._generator = np.random.default_rng(seed)
-        self._proposed = 0
         self._living: deque[tuple[float, Candidate]] = deque(maxlen=breeding.population)
         self.best: tuple[float, Candidate] | None = None
 
@@ -75,13 +76,11 @@ class Evolution:
         """Of the generator."""
         return dict(self._generator.bit_generator.state)
 
-    def propose(self) -> Candidate:
-        """The next candidate, bred from what was admitted so far."""
-        number = self._proposed
-        self._proposed += 1
+    def propose(self, number: int) -> Candidate:
+        """A candidate of this number, bred from what was admitted so far; asked again, another one."""
         last_of_first = self._breeding.population - 1
         if number == last_of_first:
-            layers = len(self._deviation)
+            layers = len(self._step)
             return Candidate(number, "identity", None, Genome(np.ones(layers), np.zeros(layers)))
         if number < last_of_first or not self._living:  # a lag may be longer than the first population
             return Candidate(number, "random", None, self._random())
@@ -95,9 +94,9 @@ class Evolution:
             self.best = loss, candidate
 
     def _random(self) -> Genome:
-        layers = len(self._deviation)
-        scale = np.exp(self._generator.normal(0, 1, layers))
-        return Genome(scale, self._generator.normal(0, 1, layers) * self._deviation)
+        layers = len(self._step)
+        scale = self._centre * np.exp(self._generator.normal(0, 1, layers))
+        return Genome(scale, self._generator.normal(0, 1, layers) * self._step)
 
     def _parent(self) -> Candidate:
         drawn = self._generator.integers(0, len(self._living), self._breeding.tournament)
@@ -105,11 +104,11 @@ class Evolution:
         return parent
 
     def _child(self, genome: Genome, number: int) -> Genome:
-        layers = len(self._deviation)
+        layers = len(self._step)
         changed = max(1, math.floor(self._breeding.mutation * layers))
         chosen = self._generator.choice(layers, changed, replace=False)
         step = 1 - number / (COOLING * self._breeding.candidates)
         scale, shift = genome.scale.copy(), genome.shift.copy()
         scale[chosen] *= np.exp(self._generator.normal(0, step, changed))
-        shift[chosen] += self._generator.normal(0, 1, changed) * self._deviation[chosen]
+        shift[chosen] += self._generator.normal(0, 1, changed) * self._step[chosen]
         return Genome(scale, shift)

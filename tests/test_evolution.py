@@ -24,8 +24,8 @@ def loss_of(candidate: Candidate) -> float:
 def search(breeding: Breeding, *, seed: int = 0, lag: int = 1) -> tuple[Evolution, list[Candidate]]:
     """Candidates in their order, each proposed when all but the last `lag` - 1 before it have been admitted."""
     evolution, begun, found = Evolution(breeding, DEVIATION, seed), [], []
-    for _ in range(breeding.candidates):
-        begun.append(evolution.propose())
+    for number in range(breeding.candidates):
+        begun.append(evolution.propose(number))
         found.append(begun[-1])
         if len(begun) == lag:
             evolution.admit(begun[0], loss_of(begun.pop(0)))
@@ -46,6 +46,23 @@ def test_random_candidates_all_differ() -> None:
     """A port of the method reseeds before every proposal: all of its first population is one candidate."""
     _, found = search(SMALL)
     assert len({tuple(each.genome.scale) for each in found[:7]}) == 7
+
+
+def test_random_scales_lie_around_the_centre_and_shifts_are_as_large_as_scores() -> None:
+    """Median over many draws; the identity is what it is."""
+    many, centre = Breeding(candidates=2001, population=2001, tournament=1), np.array([1.0, 10.0, 0.1, 3.0])
+    evolution = Evolution(many, DEVIATION, 0, centre)
+    drawn = [evolution.propose(number).genome for number in range(2000)]
+    assert np.median([genome.scale for genome in drawn], axis=0) == pytest.approx(centre, rel=0.1)
+    assert np.std([genome.shift for genome in drawn], axis=0) == pytest.approx(DEVIATION * centre, rel=0.1)
+    assert evolution.propose(2000).genome.scale.tolist() == [1.0] * 4
+
+
+def test_asked_again_the_same_number_is_another_candidate() -> None:
+    evolution = Evolution(SMALL, DEVIATION, 0)
+    one, other = evolution.propose(0), evolution.propose(0)
+    assert one.number == other.number == 0
+    assert not np.array_equal(one.genome.scale, other.genome.scale)
 
 
 def test_a_child_changes_one_layer_at_least() -> None:
@@ -77,15 +94,15 @@ def test_parents_are_among_the_youngest_that_were_admitted() -> None:
 def test_the_best_ever_is_remembered_though_it_has_left() -> None:
     evolution = Evolution(Breeding(candidates=30, population=2, tournament=1), DEVIATION, 0)
     for number in range(30):
-        evolution.admit(evolution.propose(), 0.1 if number == 3 else 1.0)
+        evolution.admit(evolution.propose(number), 0.1 if number == 3 else 1.0)
     assert evolution.best is not None
     assert (evolution.best[0], evolution.best[1].number) == (0.1, 3)
 
 
 def test_a_loss_that_is_no_number_never_wins() -> None:
     evolution = Evolution(SMALL, DEVIATION, 0)
-    evolution.admit(evolution.propose(), math.inf)
-    evolution.admit(evolution.propose(), 2.0)
+    evolution.admit(evolution.propose(0), math.inf)
+    evolution.admit(evolution.propose(1), 2.0)
     assert evolution.best is not None
     assert evolution.best[1].number == 1
 

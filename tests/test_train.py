@@ -228,6 +228,23 @@ def test_the_learning_rate_is_half_a_cosine(monkeypatch):
     assert rates == pytest.approx([0.2, 0.1 + 0.1 * 0.5**0.5, 0.1, 0.1 - 0.1 * 0.5**0.5])
 
 
+def test_depthwise_convolutions_stay_in_fp32_under_bf16():
+    """A module's and a plain call's; all that comes out is bf16, and other convolutions are untouched."""
+    generator = torch.Generator().manual_seed(0)
+    images, weight = (torch.randn(*shape, generator=generator) for shape in ((2, 6, 8, 8), (6, 1, 3, 3)))
+    depthwise = torch.nn.Conv2d(6, 6, 3, groups=6, bias=False)
+    depthwise.weight.data.copy_(weight)
+    plain = torch.nn.functional.conv2d(images, weight, groups=6)
+    with Arithmetic(bf16=True, channels_last=False).autocast(torch.device("cpu")):
+        found = [depthwise(images), torch.nn.functional.conv2d(images, weight=weight, groups=6)]
+        whole = torch.nn.functional.conv2d(images, weight.repeat(1, 6, 1, 1))
+    assert all(torch.equal(each, plain.bfloat16()) for each in found)
+    assert whole.dtype == torch.bfloat16
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(whole, torch.nn.functional.conv2d(images, weight.repeat(1, 6, 1, 1)))
+        assert not torch.equal(depthwise(images), plain.bfloat16())
+
+
 def test_the_fastest_arithmetic_is_taken():
     # Per choice: warm-up and three steps, each (start, end). The second choice is the quickest.
     lengths = [9, 4, 4, 4, 9, 2, 3, 3, 100, 4, 3, 3, 3]

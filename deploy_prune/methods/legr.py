@@ -4,7 +4,8 @@ A unit scores scale_l x ||filter||_2^2 + shift_l, one pair per layer l; the pair
 fitness is the loss on validation images of the network that is really cut under the tightest budget. Where we differ
 from the released code: the score of a unit that several layers make is their mean (there: the sum); norms are
 measured anew before a candidate is judged; images come from validation; candidates are physically small; milliseconds
-can be the budget; a plan that was judged before is not judged again.
+can be the budget; random scales are drawn around those that make all layers' mean sizes equal (there: around 1); a
+candidate whose plan was proposed before is drawn again, as one layer's map often changes no plan.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from deploy_prune.workers import Workers
 Sizes = Mapping[str, Mapping[str, np.ndarray]]
 """Group -> layer -> squared norm of every unit's filter."""
 Keep = Mapping[str, tuple[int, ...]]
+DRAWS = 20
+"""At the most, to find a candidate whose plan is new."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,25 @@ class Ranking:
         return tuple(dict.fromkeys(layer for found in self.sizes.values() for layer in found))
 
     @property
-    def deviation(self) -> np.ndarray:
-        """Standard deviation of the sizes of each layer's filters."""
+    def sizes_by_layer(self) -> list[np.ndarray]:
+        """Of all filters of each layer."""
         of_layer: dict[str, list[np.ndarray]] = {layer: [] for layer in self.layers}
         for found in self.sizes.values():
             for layer, sizes in found.items():
                 of_layer[layer].append(sizes)
-        return np.array([float(np.concatenate(parts).std()) for parts in of_layer.values()])
+        return [np.concatenate(parts) for parts in of_layer.values()]
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of the sizes of each layer's filters."""
+        return np.array([float(sizes.std()) for sizes in self.sizes_by_layer])
+
+    @property
+    def centre(self) -> np.ndarray:
+        """The scales that make all layers' mean sizes one and the same."""
+        means = np.array([float(sizes.mean()) for sizes in self.sizes_by_layer])
+        found: np.ndarray = means.mean() / np.maximum(means, 1e-12)
+        return found
 
     def scores(self, genome: Genome) -> Scores:
         """Of every unit."""
@@ -132,8 +147,9 @@ class _Search:
     def __init__(self, settings: Legr, study: Study, journal: Journal) -> None:
         self._settings, self._study, self._journal = settings, study, journal
         self._ranking = ranking_of(study.network, study.graph, settings.reduce)
-        self._evolution = Evolution(settings.breeding(), self._ranking.deviation, study.seed)
+        self._evolution = Evolution(settings.breeding(), self._ranking.deviation, study.seed, self._ranking.centre)
         self._begun: dict[int, tuple[Candidate, Keep]] = {}
+        self._proposed: set[str] = set()
         self._stopped = ""
 
     @property
@@ -161,12 +177,20 @@ class _Search:
                 break
 
     def _items(self) -> Iterator[tuple[Keep, Fitness | None]]:
-        assert self._study.plan
         for number in range(self._settings.candidates):
-            candidate = self._evolution.propose()
-            keep = self._study.plan(self._ranking.scores(candidate.genome))
+            candidate, keep = self._new(number)
             self._begun[number] = candidate, keep
+            self._proposed.add(digest(keep))
             yield keep, self._journal.known(digest(keep))
+
+    def _new(self, number: int) -> tuple[Candidate, Keep]:
+        assert self._study.plan
+        for _ in range(DRAWS):
+            candidate = self._evolution.propose(number)
+            keep = self._study.plan(self._ranking.scores(candidate.genome))
+            if candidate.origin == "identity" or digest(keep) not in self._proposed:
+                break
+        return candidate, keep
 
     def _admit(self, number: int, found: Fitness) -> None:
         candidate, keep = self._begun.pop(number)

@@ -1,7 +1,8 @@
 """Which arithmetic and memory format trains a network fastest on this machine: measured, not assumed.
 
 On CPUs bf16 autocast wins where the processor has the instructions, and loses badly where it has not; the better
-memory format depends on the network (depthwise convolutions prefer channels last).
+memory format depends on the network (depthwise convolutions prefer channels last). Depthwise convolutions stay in
+fp32: the backward pass of a bf16 one takes several times as long there.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from deploy_prune.train.recipe import Batch
 
@@ -36,11 +39,36 @@ class Arithmetic:
 
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:
         """The context of the forward pass."""
+        if self.bf16 and device.type == "cpu":
+            return _bf16_on_cpu()
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
     @property
     def _format(self) -> torch.memory_format:
         return torch.channels_last if self.channels_last else torch.contiguous_format
+
+
+class _DepthwiseInFp32(TorchFunctionMode):
+    """Within autocast: every convolution, a module's or a plain call's, goes through `_convolved`."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        del types
+        return (_convolved if func is torch.conv2d else func)(*args, **(kwargs or {}))
+
+
+def _convolved(input: Tensor, weight: Tensor, *rest: Any, **named: Any) -> Tensor:  # noqa: A002, conv2d's own name
+    if weight.shape[1] > 1:
+        return torch.conv2d(input, weight, *rest, **named)
+    with torch.autocast("cpu", enabled=False):
+        return torch.conv2d(input.float(), weight, *rest, **named).bfloat16()
+
+
+@contextmanager
+def _bf16_on_cpu() -> Iterator[None]:
+    with torch.autocast("cpu", dtype=torch.bfloat16), _DepthwiseInFp32():
+        yield
 
 
 # One choice each for the precisions asked for by name, so that such a training is the same on every machine.

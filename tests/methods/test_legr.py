@@ -19,6 +19,7 @@ from deploy_prune.errors import BudgetError, ConfigError, RecordError
 from deploy_prune.findings import SEARCH, Search
 from deploy_prune.fitness import Exam, examiner, fitness
 from deploy_prune.methods import Study
+from deploy_prune.methods.legr import ranking_of
 from deploy_prune.records import read_record
 from deploy_prune.values import Network
 
@@ -163,6 +164,20 @@ def test_a_plan_is_judged_once(knows_stripes: Network, tmp_path: Path) -> None:
     scores(of, candidates=30, population=20, lag=1)
     tried = journal(tmp_path).tried
     assert count.judged == len({each.plan for each in tried}) < len(tried)
+
+
+def test_a_plan_that_was_proposed_before_is_drawn_again(knows_stripes: Network, tmp_path: Path) -> None:
+    """All but those that stay one after twenty draws; with one draw a good part of them tells nothing new."""
+    scores(study(knows_stripes, stripes(), folder=tmp_path), candidates=40)
+    tried = journal(tmp_path).tried
+    assert len({each.plan for each in tried}) >= 38
+
+
+def test_random_scales_are_drawn_around_layers_of_equal_sizes(knows_stripes: Network, tmp_path: Path) -> None:
+    of = study(knows_stripes, stripes(), folder=tmp_path)
+    sizes = ranking_of(knows_stripes, of.graph)
+    means = [float(each.mean()) for each in sizes.sizes_by_layer]
+    assert sizes.centre * means == pytest.approx([np.mean(means)] * len(means))
 
 
 def test_a_search_that_has_collapsed_says_so(knows_stripes: Network) -> None:
