@@ -1,6 +1,6 @@
 """LeGR's orderings (E3) and its front (E4) on CIFAR-10: the search must beat random draws, and uniform widths.
 
-    python -m benchmarks.legr [--quick | --table]
+    python -m benchmarks.legr [--quick | --seeds SEED ... | --table]
 
 E3: 150 candidates (population 32, tournament 8, lag 8), fitness on 1,000 validation images after norms were measured
 on 500 training images, half the MACs, inner mode. Best loss < best random loss < identity's; accuracy on test with
@@ -12,7 +12,6 @@ Every cell is a file under `results/legr/`. Half an hour on two idle cores.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ import numpy as np
 
 from benchmarks.recording import write
 from benchmarks.subjects import cell, stored
-from benchmarks.trained import DATA, SEEDS, Pruned, images, judged, paired, recipe, seconds_told
+from benchmarks.trained import DATA, SEEDS, Pruned, asked, images, judged, paired, recipe, seconds_told
 from deploy_prune import plugins
 from deploy_prune.findings import SEARCH, Search
 from deploy_prune.ranking import read_scores, save_scores
@@ -44,13 +43,10 @@ SCORES = Path("build") / "benchmarks" / "legr"
 
 def main() -> int:
     """Fill in the missing cells, then write the table; exits 1 where a gate fails."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one seed")
-    parser.add_argument("--table", action="store_true", help="search nothing, write the table of the cells there are")
-    asked = parser.parse_args()
-    if not asked.table:
+    todo = asked(__doc__)
+    if not todo.table_only:
         data = images()
-        for seed in SEEDS[:1] if asked.quick else SEEDS:
+        for seed in todo.seeds:
             for name in NETWORKS:
                 _fill(name, data, seed)
     return _written()
@@ -98,7 +94,7 @@ def _search(subject: Pruned, name: str, seed: int) -> dict[str, Any]:
     }
 
 
-def _found(subject: Pruned, seed: int) -> Scores:
+def found_by(subject: Pruned, seed: int) -> Scores:
     """Of the search of this seed, which is made again where its ranking was not kept."""
     if not _ranking(FRONT_OF, seed).exists():
         _search(subject, FRONT_OF, seed)
@@ -129,7 +125,7 @@ def _recalibrated(subject: Pruned, scores: Scores, seed: int) -> float:
 
 
 def _tuned(subject: Pruned, arm: str, share: float, seed: int) -> dict[str, Any]:
-    scores = _found(subject, seed) if arm == "legr" else _uniform(subject)
+    scores = found_by(subject, seed) if arm == "legr" else _uniform(subject)
     cost = subject.cost()
     small = cut(subject.network, subject.graph, subject.keep(scores, cost, share * subject.whole(cost)))
     again = recalibrate_norms(small, subject.data, seed=seed)

@@ -1,6 +1,6 @@
 """Network Slimming's travel rule (E2): more travel, more sparsity, and better networks right after the cut.
 
-    python -m benchmarks.slimming [--quick | --table]
+    python -m benchmarks.slimming [--quick | --seeds SEED ... | --table]
 
 ResNet-20 on CIFAR-10, 10 sparse epochs on all 45,000 images, D of 0, 1 and 2 medians of |gamma|, then cut to 50 and
 30 % of the MACs, norms measured anew, 10k x 3. Gates, 3 of 3 seeds: q10 / q50 of |gamma| falls with D and ends clearly
@@ -11,7 +11,6 @@ cores: a sparse training that was killed goes on with its next epoch.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 from itertools import pairwise
@@ -20,7 +19,7 @@ from typing import Any
 
 from benchmarks.recording import write
 from benchmarks.subjects import cell, stored
-from benchmarks.trained import DATA, SEEDS, Pruned, images, judged, recipe, seconds_told
+from benchmarks.trained import DATA, SEEDS, Pruned, asked, images, judged, recipe, seconds_told
 from deploy_prune.methods.slimming import LOG, Slimming, Sparsity
 from deploy_prune.records import read_record
 from deploy_prune.surgery import cut
@@ -39,13 +38,10 @@ FOLDER = Path("build") / "benchmarks" / "slimming"
 
 def main() -> int:
     """Fill in the missing cells, then write the table; exits 1 where a gate fails."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one seed")
-    parser.add_argument("--table", action="store_true", help="train nothing, write the table of the cells there are")
-    asked = parser.parse_args()
-    if not asked.table:
+    todo = asked(__doc__)
+    if not todo.table_only:
         data = images()
-        for seed in SEEDS[:1] if asked.quick else SEEDS:
+        for seed in todo.seeds:
             for travel in TRAVELS:
                 key = _key(travel, seed)
                 seconds_told(key, cell(TABLE, key, lambda t=travel, s=seed: _cell(data, t, s)))  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import sys
@@ -32,6 +33,24 @@ SEEDS = (0, 1, 2)
 RECIPE = Recipe(epochs=3, batch_size=128, lr=0.05, weight_decay=1e-4, images=10_000, precision="bf16")
 """`10k x 3`: a fixed, stratified 10,000 training images, three epochs."""
 DATA = "CIFAR-10 (JPEG), 5,000 test images, each judged once per cell"
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a script of a table is to do."""
+
+    seeds: tuple[int, ...]
+    table_only: bool
+
+
+def asked(description: str | None) -> Asked:
+    """By the command line; two scripts with other seeds may run at once, a core each."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="the first seed alone")
+    parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS), choices=SEEDS, metavar="SEED")
+    parser.add_argument("--table", action="store_true", help="work nothing out, write the table of the cells there are")
+    found = parser.parse_args()
+    return Asked(SEEDS[:1] if found.quick else tuple(found.seeds), found.table)
 
 
 def images() -> Data:
