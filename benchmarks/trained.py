@@ -41,16 +41,18 @@ class Asked:
 
     seeds: tuple[int, ...]
     table_only: bool
+    rest: argparse.Namespace
+    """What a script asks for beyond that."""
 
 
-def asked(description: str | None) -> Asked:
+def asked(description: str | None, *more: argparse.ArgumentParser) -> Asked:
     """By the command line; two scripts with other seeds may run at once, a core each."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = argparse.ArgumentParser(description=description, parents=more)
     parser.add_argument("--quick", action="store_true", help="the first seed alone")
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS), choices=SEEDS, metavar="SEED")
     parser.add_argument("--table", action="store_true", help="work nothing out, write the table of the cells there are")
     found = parser.parse_args()
-    return Asked(SEEDS[:1] if found.quick else tuple(found.seeds), found.table)
+    return Asked(SEEDS[:1] if found.quick else tuple(found.seeds), found.table, found)
 
 
 def images() -> Data:

@@ -1,0 +1,116 @@
+"""Plans that are aimed at a share of the dense network's *measured* LiteRT ms: by the model, then by the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.subjects import STORE, files
+from benchmarks.trained import Pruned
+from deploy_prune import plugins
+from deploy_prune.costs import CostModel
+from deploy_prune.errors import BudgetError, DeployPruneError
+from deploy_prune.latency.model import LatencyCost
+from deploy_prune.latency.profiling import Place, profiled
+from deploy_prune.latency.store import opened
+from deploy_prune.latency.timing import Timer, timer
+from deploy_prune.soundness import lock
+from deploy_prune.values import Data, Scores
+
+PLACE = Place("litert")
+WITHIN, ATTEMPTS = 0.03, 6
+OPENINGS = 6
+Keep = Mapping[str, tuple[int, ...]]
+Proposal = Callable[[float], tuple[Any, np.ndarray]]
+"""A limit -> what to cut by, and the widths of the free groups."""
+
+
+@dataclass(frozen=True, eq=False)
+class Aim:
+    """A network with its latency model, and what times files of its widths."""
+
+    name: str
+    pruned: Pruned
+    latency: LatencyCost
+    timed: Callable[[np.ndarray], float]
+    """Widths of the free groups -> measured time / time of the dense network."""
+
+    @property
+    def dense_ms(self) -> float:
+        """What a ratio of 1 stands for."""
+        return float(self.latency.model.profile.reference_ms)
+
+    @property
+    def dense(self) -> np.ndarray:
+        """Widths of the free groups."""
+        return np.array([group.width for group in self.pruned.graph.free])
+
+    def limit_for(self, ratio: float, at: Proposal, whole: float) -> float:
+        """The limit at which the model predicts this ratio."""
+        low, high = 0.0, whole * (1 - 1e-9)
+        for _ in range(14):
+            middle = (low + high) / 2
+            try:
+                _, widths = at(middle)
+            except DeployPruneError:
+                low = middle
+                continue
+            predicted = float(self.latency(widths)) / self.dense_ms
+            low, high = (middle, high) if predicted < ratio else (low, middle)
+        return high
+
+    def hit(self, share: float, at: Proposal, whole: float) -> tuple[Any, np.ndarray, float]:
+        """What to cut by, widths and measured ratio of the plan whose file takes the share of the time.
+
+        Raises:
+            BudgetError: no plan comes within 3 %.
+        """
+        tried: list[tuple[Any, np.ndarray, float]] = []
+        aim = share
+        while len(tried) < ATTEMPTS and not any(_off(each, share) <= WITHIN / 2 for each in tried):
+            found, widths = at(self.limit_for(aim, at, whole))
+            tried.append((found, widths, self.timed(widths)))
+            aim *= share / tried[-1][2]
+        best = min(tried, key=lambda each: _off(each, share))
+        if _off(best, share) > WITHIN:
+            raise BudgetError(f"no plan takes {share}x: the closest takes {best[2]:.3f}x")
+        return best
+
+    def by_scores(self, scores: Scores, *, in_ms: bool) -> tuple[Proposal, float]:
+        """Plans of these scores by their milliseconds or MACs; groups without a score stay whole."""
+        unscored = {group.name: "not scored" for group in self.pruned.graph.free if group.name not in scores.by_group}
+        graph = lock(self.pruned.graph, unscored) if unscored else self.pruned.graph
+        part = Pruned(self.pruned.network, graph, self.pruned.data, self.pruned.limits)
+        cost: CostModel = LatencyCost.of(self.latency.model, graph) if in_ms else part.cost()
+
+        def at(limit: float) -> tuple[Keep, np.ndarray]:
+            keep = part.keep(scores, cost, limit)
+            return keep, np.array([len(keep.get(group.name, range(group.width))) for group in self.pruned.graph.free])
+
+        return at, part.whole(cost)
+
+
+def _off(tried: tuple[Any, np.ndarray, float], share: float) -> float:
+    return abs(tried[2] / share - 1)
+
+
+@contextmanager
+def aim(name: str, data: Data) -> Iterator[Aim]:
+    """At a network of the tables; its profile is made where the benchmarks' store has none."""
+    pruned = Pruned.of(name, data)
+    with opened(STORE) as store:
+        model = profiled(pruned.network, pruned.graph, PLACE, store)
+    latency, drawing = LatencyCost.of(model, pruned.graph), model.profile.drawing
+    format_ = plugins.build("skeletons", drawing.format)
+    (dense_file,) = files([pruned.network], PLACE)
+    with timer(dense_file, format_.suffix, model.target, openings=OPENINGS) as timed:
+        yield Aim(name, pruned, latency, _of_widths(timed, format_.read(dense_file), latency))
+
+
+def _of_widths(timed: Timer, template: Any, latency: LatencyCost) -> Callable[[np.ndarray], float]:
+    lines = np.array(latency.model.profile.drawing.lines)
+    return lambda widths: timed(template.resized(lines[:, 0] + lines[:, 1:] @ latency.whole(widths))).ratio
