@@ -52,15 +52,20 @@ STAGES = ("scores", "plans", "trainings")
 
 def main() -> int:
     """Fill in the missing cells, then write the table."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
-    parser.add_argument("--until", choices=STAGES, default=STAGES[-1], metavar="STAGE", help=", ".join(STAGES))
-    todo = asked(__doc__, parser)
+    todo = asked(__doc__, parser())
     if not todo.table_only:
         data = images()
         for name in todo.rest.networks:
             _fill(name, data, todo.seeds, STAGES[: STAGES.index(todo.rest.until) + 1])
     return _written()
+
+
+def parser() -> argparse.ArgumentParser:
+    """What tables at equal milliseconds ask for beyond seeds."""
+    found = argparse.ArgumentParser(add_help=False)
+    found.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
+    found.add_argument("--until", choices=STAGES, default=STAGES[-1], metavar="STAGE", help=", ".join(STAGES))
+    return found
 
 
 def _fill(name: str, data: Data, seeds: tuple[int, ...], stages: tuple[str, ...]) -> None:

@@ -29,3 +29,14 @@ def points(found: dict[str, Any]) -> str:
     """A paired difference with its interval."""
     low, high = found["interval"]
     return f"{found['points']:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def each(values: Iterable[float], form: str) -> str:
+    """One figure per seed, or per network."""
+    return " / ".join(form.format(value) for value in values)
+
+
+def missed(gates: dict[str, bool]) -> str:
+    """Which limits were not kept."""
+    failed = [name for name, passed in gates.items() if not passed]
+    return f"**missed: {'; '.join(failed)}**" if failed else "all kept"

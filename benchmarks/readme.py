@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import readme_methods
+from benchmarks import readme_methods, readme_selections
 from benchmarks.markdown import Row, percent, points, table, titled
 from benchmarks.recording import RESULTS, read
 
@@ -277,6 +277,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "shipped_budgets": _shipped_budgets,
     "latency_speed": _latency_speed,
     **readme_methods.SECTIONS,
+    **readme_selections.SECTIONS,
     "cifar": _cifar,
     "families": _families,
     "trace_speed": _trace_speed,

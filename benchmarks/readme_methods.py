@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.markdown import Row, points, table, titled
+from benchmarks.markdown import Row, each, missed, points, table, titled
 
 
 def _equal_ms(record: dict[str, Any]) -> str:
@@ -15,8 +15,8 @@ def _equal_ms(record: dict[str, Any]) -> str:
             if "reason" in found:
                 rows.append((name, arm, found["reason"], "", "", ""))
                 continue
-            rows.append((name, arm, _each(found["ratio"], "{:.3f}"), _each(found["recalibrated_val"], "{:.1%}"),
-                         _each(found["test"], "{:.2%}"), "; ".join(map(points, found["against_first"]))))  # fmt: skip
+            rows.append((name, arm, each(found["ratio"], "{:.3f}"), each(found["recalibrated_val"], "{:.1%}"),
+                         each(found["test"], "{:.2%}"), "; ".join(map(points, found["against_first"]))))  # fmt: skip
     head = ("network, budget", "plan by", "measured time / dense", "val, norms anew", "test per seed",
             "points to LeGR in ms")  # fmt: skip
     note = "LiteRT, one thread. Trained alike: 10,000 images x 3 epochs. Intervals are 95 %, paired by image."
@@ -27,38 +27,33 @@ def _legr(record: dict[str, Any]) -> str:
     rows: list[Row] = [
         (name, seed, f"{row['best_loss']:.3f}", f"{row['best_random_loss']:.3f}", f"{row['identity_loss']:.3f}",
          f"{row['legr']:.1%}", f"{row['uniform']:.1%}", f"{row['identity']:.1%}", f"{row['seconds']:.0f}",
-         _missed(row["gates"]))
+         missed(row["gates"]))
         for name, seeds in record["orderings"].items() for seed, row in seeds.items()
     ]  # fmt: skip
     head = ("network", "seed", "best loss", "best random", "identity", "LeGR: test, norms anew", "uniform", "identity",
             "seconds", "gates")  # fmt: skip
     text = table(head, rows)
     if front := record["front"]:
-        rows = [(arm.replace("-", " at ") + "x", _each(tests, "{:.2%}"), f"{front['means'][arm]:.2%}")
+        rows = [(arm.replace("-", " at ") + "x", each(tests, "{:.2%}"), f"{front['means'][arm]:.2%}")
                 for arm, tests in front["test"].items()]  # fmt: skip
         against = "; ".join(map(points, front["against_uniform"]))
         title = "The front of one ranking, ResNet-20, 10,000 images x 3 epochs"
-        said = f"LeGR against uniform widths at half the MACs: {against} points; gates: {_missed(front['gates'])}"
+        said = f"LeGR against uniform widths at half the MACs: {against} points; gates: {missed(front['gates'])}"
         text += f"\n\n{title}; {said}.\n\n"
         text += table(("widths by, MACs", "test per seed", "mean"), rows)
     note = "150 candidates, half the MACs, inner mode; no training but for the front."
     return titled(record, "LeGR's search on CIFAR-10 (JPEG)", text, note)
 
 
-def _missed(gates: dict[str, bool]) -> str:
-    failed = [name for name, passed in gates.items() if not passed]
-    return f"**missed: {'; '.join(failed)}**" if failed else "all kept"
-
-
 def _slimming(record: dict[str, Any]) -> str:
     rows: list[Row] = [
         (f"{row['travel']:g}", seed, f"{row['penalty']:.2e}", f"{row['q10_of_q50']:.2f}",
-         _each(row["recalibrated"], "{:.1%}"), _each(row["test"], "{:.2%}"))
+         each(row["recalibrated"], "{:.1%}"), each(row["test"], "{:.2%}"))
         for row in record["rows"] for seed in [str(row["seed"])]
     ]  # fmt: skip
     head = ("D / median gamma", "seed", "lambda", "q10 / q50 of gamma", "val, norms anew, at 50 / 30 % MACs",
             "test, trained, at 50 / 30 %")  # fmt: skip
-    note = f"ResNet-20, 10 sparse epochs. Gates: {_missed(record['gates'])}."
+    note = f"ResNet-20, 10 sparse epochs. Gates: {missed(record['gates'])}."
     return titled(record, "Network Slimming: travel and sparsity (CIFAR-10, JPEG)", table(head, rows), note)
 
 
@@ -80,14 +75,10 @@ def _search_workers(record: dict[str, Any]) -> str:
     rows: list[Row] = []
     for name, row in record["networks"].items():
         arms = [arm for arm in row if arm != "identical"]
-        rows += [(name, arm, f"{row[arm]['ratio']:.2f}x", _each(row[arm]["seconds"], "{:.1f}")) for arm in arms]
+        rows += [(name, arm, f"{row[arm]['ratio']:.2f}x", each(row[arm]["seconds"], "{:.1f}")) for arm in arms]
         rows.append((name, "two workers find the same as one", "yes" if row["identical"] else "**no**", ""))
     note = f"Limit for two workers: {record['limit']}x."
     return titled(record, "Workers of a search", table(("network", "", "time / one worker", "seconds"), rows), note)
-
-
-def _each(values: list[float], form: str) -> str:
-    return " / ".join(form.format(value) for value in values)
 
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {

@@ -1,0 +1,87 @@
+"""The README's tables of selection by discrimination: DCP, DKP, and DCP at the widths of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.markdown import Row, each, missed, points, table, titled
+
+
+def _dcp(record: dict[str, Any]) -> str:
+    rows: list[Row] = [
+        (arm, each(row["channels_kept"], "{:.0%}"), each(row["theoretical_macs_kept"], "{:.2f}"),
+         each(row["cut"], "{:.1%}"), each(row["recalibrated"], "{:.1%}"), each(row["seconds"], "{:.0f}"))
+        for arm, row in record["rows"].items()
+    ]  # fmt: skip
+    head = ("chosen by", "channels kept", "theoretical MACs", "test, right after the cut", "norms anew", "seconds")
+    text = table(head, rows)
+    gates = {f"seed {seed}, {name}": kept for seed, found in record["gates"].items() for name, kept in found.items()}
+    if final := record["final"]:
+        gates |= final["gates"]
+        rows = [
+            (arm, rate, each(tests, "{:.2%}"), f"{final['means'][arm][rate]:.2%}",
+             "; ".join(map(points, final["against_lot"].get(arm, {}).get(rate, []))))
+            for arm, by_rate in final["test"].items() for rate, tests in by_rate.items()
+        ]  # fmt: skip
+        head = ("trained 10,000 images x 3", "learning rate", "test per seed", "mean", "points to the lot")
+        text += "\n\n" + table(head, rows)
+    note = f"ResNet-20, inner mode; a figure per seed. Gates: {missed(gates)}."
+    return titled(record, "DCP and DKP: which channels, which kernels (CIFAR-10, JPEG)", text, note)
+
+
+def _composition(record: dict[str, Any]) -> str:
+    rows: list[Row] = [
+        (name, arm, each(row["ratio"], "{:.3f}"), each(row["cut"], "{:.1%}"), each(row["recalibrated"], "{:.1%}"),
+         *(f"{each(of['test'], '{:.1%}')} ({'; '.join(map(points, of['against_alone']))})"
+           for of in row["trained"].values()))
+        for name, arms in record["tables"].items() for arm, row in arms.items()
+    ]  # fmt: skip
+    head = ("network", "arm", "measured time / dense", "test, right after the cut", "norms anew",
+            "trained at 0.01 (points to LeGR alone)", "trained at 0.05")  # fmt: skip
+    note = "LiteRT, one thread, 0.5x of the dense network's time; 10,000 images x 3 epochs; a figure per seed."
+    return titled(record, "LeGR's widths, DCP's channels (CIFAR-10, JPEG)", table(head, rows), note)
+
+
+def _kernels(record: dict[str, Any]) -> str:
+    rows: list[Row] = [
+        (f"{float(sparsity):.0%}", arm, f"{row['theoretical_macs_kept']:.3f}", f"{row['macs_kept']:.3f}",
+         f"{row['cut']:.1%}", f"{row['recalibrated']:.1%}", f"{row['test']:.2%}",
+         points(row["against_channels"]) if row["against_channels"] else "", f"{row['seconds']:.0f}")
+        for sparsity, arms in record["rows"].items() for arm, row in arms.items()
+    ]  # fmt: skip
+    head = ("pointwise sparsity", "by", "theoretical MACs", "MACs of the dense kernels", "test, right after the cut",
+            "norms anew", "trained", "points to channels", "seconds")  # fmt: skip
+    note = "MobileNetV2 at 32 x 32, one seed; masks save nothing unless a runtime skips them."
+    return titled(record, "Kernels or channels at equal theoretical MACs (CIFAR-10, JPEG)", table(head, rows), note)
+
+
+def _speedups(record: dict[str, Any]) -> str:
+    rows: list[Row] = []
+    for name, row in record["rows"].items():
+        low, high = row["ratio_interval"]
+        rows.append((name, f"{row['macs_kept']:.3f}", f"{row['ratio']:.3f} [{low:.3f}, {high:.3f}]",
+                     f"{1 / row['ratio']:.2f}x", missed(row["gates"])))  # fmt: skip
+    head = ("network", "MACs kept", "measured time / dense", "as fast", "gates")
+    note = f"LiteRT, one thread. At most half the MACs must be {record['least']} x as many times as fast at least."
+    return titled(record, "What pruned files of ResNet-20 save (CIFAR-10)", table(head, rows), note)
+
+
+def _selection_speed(record: dict[str, Any]) -> str:
+    rows: list[Row] = [
+        ("seconds, heads included", f"{record['seconds']:.0f} (limit {record['limit_s']})"),
+        ("groups, channels that stay", f"{record['groups']}, {record['channels']}"),
+        ("test, right after the cut", f"{record['cut']:.1%}"),
+        ("norms anew", f"{record['recalibrated']:.1%}"),
+    ]
+    note = f"Half of every inner group, {record['images']} images, {record['threads']} threads."
+    return titled(record, "DCP's selection on ResNet-56 (CIFAR-10, JPEG)", table(("", ""), rows), note)
+
+
+SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "dcp": _dcp,
+    "composition": _composition,
+    "kernels": _kernels,
+    "speedups": _speedups,
+    "selection_speed": _selection_speed,
+}
