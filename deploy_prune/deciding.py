@@ -155,6 +155,8 @@ def _study(work: Work, network: Network, graph: ChannelGraph, progress: Progress
         workers=workers_of(work.config),
         folder=work.folder.path,
         progress=progress,
+        loss=work.hooks.loss,
+        step=work.hooks.step,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.values import ChannelGraph, Data, Network, Progress, Scores, Selection, Widths, quiet
@@ -36,6 +36,10 @@ class Study:
     folder: Path | None = None
     """Where a method leaves what it has found so far, to go on from there. None: nowhere."""
     progress: Progress = quiet
+    loss: Callable[..., Any] | None = None
+    """The user's own, (logits, labels) -> scalar, for methods that train the network before they score it."""
+    step: Callable[..., Any] | None = None
+    """The user's own, (module, batch, loss) -> scalar."""
 
     def images(self, method: str) -> Data:
         """The data, for a method that needs them.

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from deploy_prune.methods import Study
 from deploy_prune.records import read_record, write_record
 from deploy_prune.train import Hooks, Recipe, fit
 from deploy_prune.train.batches import batches_in, training_part
-from deploy_prune.train.recipe import Batch, Loss
+from deploy_prune.train.recipe import Batch, Loss, Step, plain_step
 from deploy_prune.values import Data, Scores
 
 logger = logging.getLogger(__name__)
@@ -107,8 +107,9 @@ class Slimming:
         logger.info("slimming: lambda %.3g, travel %.3g", sparsity.penalty, sparsity.travel)
         log = _Log(study.folder, sparsity, names)
         log.note(0, study.network.module)
+        step = _penalised(study.step or plain_step, names, sparsity.penalty)
         trained = fit(
-            study.network, data, recipe, hooks=Hooks(step=_penalised(names, sparsity.penalty), epoch=log.note),
+            study.network, data, recipe, hooks=Hooks(loss=study.loss, step=step, epoch=log.note),
             checkpoint=study.folder / STATE if study.folder else None, progress=study.progress,
         )  # fmt: skip
         log.judge()
@@ -154,13 +155,13 @@ def _values(module: nn.Module, names: tuple[str, ...]) -> Tensor:
     return torch.cat([parameters[name].detach().abs().float() for name in names])
 
 
-def _penalised(names: tuple[str, ...], penalty: float) -> Callable[[nn.Module, Batch, Loss], Tensor]:
+def _penalised(plain: Step, names: tuple[str, ...], penalty: float) -> Step:
     """A step whose loss has lambda x sum of |gamma|: its gradient is the paper's lambda x sign(gamma), 0 at 0."""
 
     def step(module: nn.Module, batch: Batch, loss: Loss) -> Tensor:
         parameters = dict(module.named_parameters())
         sparse = torch.stack([parameters[name].abs().sum() for name in names]).sum()
-        return loss(module(batch.images), batch.labels) + penalty * sparse
+        return plain(module, batch, loss) + penalty * sparse
 
     return step
 

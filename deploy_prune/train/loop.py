@@ -18,7 +18,7 @@ from deploy_prune.data import check_fit
 from deploy_prune.errors import ConfigError
 from deploy_prune.train.batches import batches_in, epoch_batches, training_part
 from deploy_prune.train.precision import Arithmetic, fastest
-from deploy_prune.train.recipe import Batch, Hooks, Loss, Recipe
+from deploy_prune.train.recipe import Batch, Hooks, Loss, Recipe, plain_step
 from deploy_prune.train.state import Standing, fingerprint, load_state, save_state
 from deploy_prune.values import Data, Network, Progress, quiet
 
@@ -134,7 +134,7 @@ def _begin(run: _Run, identity: str) -> Standing:
 
 def _epoch(run: _Run, optimizer: torch.optim.Optimizer, arithmetic: Arithmetic, epoch: int) -> None:
     recipe, total = run.recipe, run.recipe.epochs * run.steps
-    step = run.hooks.step or _step
+    step = run.hooks.step or plain_step
     torch.manual_seed(run.epoch_seed(epoch))
     run.module.train()
     batches = epoch_batches(run.data, run.part, batch_size=recipe.batch_size, seed=run.epoch_seed(epoch))
@@ -156,10 +156,6 @@ def _epoch(run: _Run, optimizer: torch.optim.Optimizer, arithmetic: Arithmetic, 
         optimizer.step()
         masked(run.network)
         run.progress("training", done + 1, total, f"epoch {epoch + 1}/{recipe.epochs}, loss {value:.3f}")
-
-
-def _step(module: nn.Module, batch: Batch, loss: Loss) -> Tensor:
-    return loss(module(batch.images), batch.labels)
 
 
 def _objective(run: _Run, batch: Batch) -> Loss:

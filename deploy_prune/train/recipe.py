@@ -75,6 +75,15 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits, labels) -> scalar."""
 
 
+Step = Callable[[nn.Module, Batch, Loss], Tensor]
+"""(module, batch, loss) -> the loss to step on."""
+
+
+def plain_step(module: nn.Module, batch: Batch, loss: Loss) -> Tensor:
+    """Ours: the loss of the module's answers."""
+    return loss(module(batch.images), batch.labels)
+
+
 @dataclass(frozen=True)
 class Hooks:
     """What the caller brings to a training: a teacher, and callables in place of ours (None: ours)."""
@@ -85,7 +94,7 @@ class Hooks:
     """(logits, labels) -> scalar; distillation, where asked for, is still added."""
     metric: Callable[[Tensor, Tensor], Tensor] | None = None
     """(logits, labels) -> one number per image, for example whether the label is among the first five."""
-    step: Callable[[nn.Module, Batch, Loss], Tensor] | None = None
+    step: Step | None = None
     """(module, batch, loss) -> the loss to step on: the forward pass and what belongs to it."""
     fit: Callable[[Network, Data, Recipe], nn.Module] | None = None
     """Replaces the whole training; gets a copy of the network that it may change, returns the trained module."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from pathlib import Path
@@ -86,6 +87,26 @@ def test_lambda_follows_from_the_travel(tmp_path: Path) -> None:
 def test_a_penalty_that_is_given_is_taken(tmp_path: Path) -> None:
     score(study(stack(), stripes(), folder=tmp_path), penalty=3e-3)
     assert sparsity(tmp_path).penalty == 3e-3
+
+
+def test_the_users_own_loss_and_step_are_trained_with() -> None:
+    """And the penalty still comes on top."""
+    called = []
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        called.append("loss")
+        return nn.functional.cross_entropy(logits, labels)
+
+    def step(module: nn.Module, batch: Any, loss: Any) -> torch.Tensor:
+        called.append("step")
+        found: torch.Tensor = loss(module(batch.images), batch.labels)
+        return found
+
+    plain = study(stack(), stripes())
+    own = dataclasses.replace(plain, loss=loss, step=step)
+    one, other = score(plain), score(own)
+    assert called[:2] == ["step", "loss"]
+    assert all(np.array_equal(one.by_group[name], other.by_group[name]) for name in one.by_group)
 
 
 def test_more_travel_leaves_smaller_gammas(tmp_path: Path) -> None:
