@@ -33,7 +33,7 @@ from deploy_prune.errors import DeployPruneError
 from deploy_prune.methods.slimming import Slimming
 from deploy_prune.ranking import read_scores, save_scores
 from deploy_prune.surgery import cut
-from deploy_prune.train import evaluate, fit, recalibrate_norms
+from deploy_prune.train import Recipe, evaluate, fit, recalibrate_norms
 from deploy_prune.values import Data, Network, Scores
 from deploy_prune.weights import with_weights
 
@@ -80,7 +80,7 @@ def _fill(name: str, data: Data, seeds: tuple[int, ...], stages: tuple[str, ...]
                     print(name, share, arm, seed, told.get("ratio") or told["reason"], flush=True)
         for share in SHARES if "plans" in stages else ():
             for arm in CONFIGURATIONS:
-                _plan_of_torch_pruning(at, arm, share)
+                plan_of_theirs(at, arm, share)
         for seed in seeds if "trainings" in stages else ():
             for share in SHARES:
                 _train(at, share, seed)
@@ -99,7 +99,8 @@ def plan(at: Aim, arm: str, share: float, seed: int) -> dict[str, Any]:
     )
 
 
-def _plan_of_torch_pruning(at: Aim, arm: str, share: float) -> dict[str, Any]:
+def plan_of_theirs(at: Aim, arm: str, share: float) -> dict[str, Any]:
+    """Of a configuration of Torch-Pruning: `channels_kept`, `widths`, measured `ratio`; or the `reason`."""
     key = f"plan-{key_of(at.name, share, arm, SEEDS[0])}"
     return cell(TABLE, key, lambda: _or_reason(lambda: _theirs(at, arm, share)))
 
@@ -169,32 +170,33 @@ def _tightest_macs(at: Aim) -> float:
 def _train(at: Aim, share: float, seed: int) -> None:
     for arm in OURS:
         _cell(at, arm, share, seed, plan(at, arm, share, seed))
-    theirs = CONFIGURATIONS if seed == SEEDS[0] else filter(None, [_best_of_theirs(at.name, share)])
+    theirs = CONFIGURATIONS if seed == SEEDS[0] else filter(None, [best_of_theirs(at.name, share)])
     for arm in theirs:
-        _cell(at, arm, share, seed, _plan_of_torch_pruning(at, arm, share))
+        _cell(at, arm, share, seed, plan_of_theirs(at, arm, share))
 
 
 def _cell(at: Aim, arm: str, share: float, seed: int, planned: dict[str, Any]) -> None:
     if "reason" not in planned:
         key = key_of(at.name, share, arm, seed)
-        seconds_told(key, cell(TABLE, key, lambda: _trained(at, arm, planned, seed)))
+        seconds_told(key, cell(TABLE, key, lambda: trained(at, arm, planned, recipe(seed))))
 
 
-def _trained(at: Aim, arm: str, planned: dict[str, Any], seed: int) -> dict[str, Any]:
+def trained(at: Aim, arm: str, planned: dict[str, Any], by: Recipe) -> dict[str, Any]:
+    """A plan's network, cut, norms measured anew, trained and judged."""
     network, data = at.pruned.network, at.pruned.data
     if arm in CONFIGURATIONS:
         module = cut_by(network, arm, 1 - planned["channels_kept"])
         small = Network(network.address, module, network.input_shapes, network.classes)
     else:
         keep = {name: tuple(units) for name, units in planned["keep"].items()}
-        small = cut(with_weights(network, scores(at, arm, seed).weights or {}), at.pruned.graph, keep)
-    again = recalibrate_norms(small, data, seed=seed)
+        small = cut(with_weights(network, scores(at, arm, by.seed).weights or {}), at.pruned.graph, keep)
+    again = recalibrate_norms(small, data, seed=by.seed)
     notes = {"recalibrated_val": evaluate(again, data.val, data).top1, "ratio": planned["ratio"]}
-    return judged(fit(again, data, recipe(seed)), data, notes)
+    return judged(fit(again, data, by), data, notes)
 
 
-def _best_of_theirs(name: str, share: float) -> str | None:
-    """On validation, with the first seed."""
+def best_of_theirs(name: str, share: float) -> str | None:
+    """Of Torch-Pruning's configurations, on validation, with the first seed."""
     found = {arm: stored(TABLE, key_of(name, share, arm, SEEDS[0])) for arm in CONFIGURATIONS}
     known = {arm: row["val"] for arm, row in found.items() if row}
     return max(known, key=lambda arm: known[arm]) if known else None
@@ -208,7 +210,7 @@ def _written() -> int:
 
 
 def _table(name: str, share: float) -> dict[str, Any]:
-    best = _best_of_theirs(name, share)
+    best = best_of_theirs(name, share)
     rows: dict[str, Any] = {}
     base = {seed: stored(TABLE, key_of(name, share, IN_MS, seed)) for seed in SEEDS}
     for arm in (*OURS, *([best] if best else [])):

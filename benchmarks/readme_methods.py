@@ -23,6 +23,18 @@ def _equal_ms(record: dict[str, Any]) -> str:
     return titled(record, "CIFAR-10 (JPEG) at equal measured milliseconds", table(head, rows), note)
 
 
+def _headline(record: dict[str, Any]) -> str:
+    rows: list[Row] = [
+        (name, arm, *(("", found["reason"], "") if "reason" in found else
+                      (f"{found['ratio']:.3f}", f"{found['test']:.2%}",
+                       points(found["against_first"]) if found["against_first"] else "")))
+        for name, arms in record["tables"].items() for arm, found in arms.items()
+    ]  # fmt: skip
+    head = ("network", "plan by", "measured time / dense", "test", "points to LeGR in ms")
+    note = f"LiteRT, one thread, {record['share']}x; {record['images']:,} images x {record['epochs']} epochs, one seed."
+    return titled(record, "The same, trained longer (CIFAR-10, JPEG)", table(head, rows), note)
+
+
 def _legr(record: dict[str, Any]) -> str:
     rows: list[Row] = [
         (name, seed, f"{row['best_loss']:.3f}", f"{row['best_random_loss']:.3f}", f"{row['identity_loss']:.3f}",
@@ -83,6 +95,7 @@ def _search_workers(record: dict[str, Any]) -> str:
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "equal_ms": _equal_ms,
+    "headline": _headline,
     "legr": _legr,
     "slimming": _slimming,
     "search_speed": _search_speed,
