@@ -95,7 +95,7 @@ def trained_heads(
     for step, batch in zip(range(total), _images(data, recipe, flat.batch, seed), strict=False):
         labels = batch.labels.to(found[0].mean.device)
         with torch.no_grad():
-            features = trunk((batch.images.to(labels.device),), flat.tensors)
+            features = trunk((flat.images(batch.images),), flat.tensors)
         for head, optimizer, each in zip(found, optimizers, features, strict=True):
             optimizer.param_groups[0]["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / total))
             _step(optimizer, functional.cross_entropy(head(each), labels))

@@ -97,7 +97,7 @@ class Desk:
 
     def __init__(self, flat: Flat, batches: Sequence[Batch], reference: Tensors) -> None:
         device = next(iter(reference.values())).device
-        images = [batch.images.to(device) for batch in batches]
+        images = [flat.images(batch.images) for batch in batches]
         self.flat, self._reference = flat, reference
         self._labels = [batch.labels.to(device) for batch in batches]
         self._pruned, self._dense = Trunk(flat, images), Trunk(flat, images)
