@@ -4,7 +4,7 @@
 
 ResNet-20 and MobileNetV2 (32 x 32) on CIFAR-10 at 0.5x of the dense network's measured LiteRT ms, one thread. Widths
 are those of `benchmarks.equal_ms`: LeGR's, searched in milliseconds, or uniform ones, both aimed until their files
-take the budget within 3 %. At LeGR's widths: LeGR's own choice, magnitude's (l2), and DCP's; at uniform widths:
+take the budget within 4 %. At LeGR's widths: LeGR's own choice, magnitude's (l2), and DCP's; at uniform widths:
 DCP's. Accuracy on test right after the cut, with norms measured anew, and after 10k x 3 at learning rates 0.01 and
 0.05; paired differences to LeGR alone. Every cell is a file under `results/composition/`. Three quarters of an hour
 on two idle cores, once the plans are there.

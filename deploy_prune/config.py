@@ -51,8 +51,8 @@ class RunConfig(BaseModel):
     scores: Path | None = None
     """A run folder (or file) whose scores are taken instead of the method's: no new search."""
     widths: str = "uniform"
-    """Who decides how many units a method keeps that only selects which (dcp, dkp): a method that scores, or the run
-    folder (or file) of one."""
+    """Who decides how many units a method keeps that only selects which (dcp, dkp): a method that scores, the run
+    folder (or file) of one, or both (`legr:RUN`)."""
     widths_options: dict[str, Any] = Field(default_factory=dict)
     """Of that method."""
     workers: str = "local"

@@ -190,8 +190,8 @@ def deciders(config: RunConfig) -> tuple[Scorer | Path, Selector | None]:
         return config.scores or method, selector
     if config.scores is not None:
         return config.scores, selector
-    if widths_file(config) is not None:
-        return Path(config.widths), selector
+    if (ranked := widths_file(config)) is not None:
+        return ranked, selector
     scorer = plugins.build("methods", config.widths, config.widths_options)
     if not isinstance(scorer, Scorer):
         raise ConfigError(f"method '{config.widths}' does not decide widths", hint="try --widths uniform")
@@ -199,10 +199,23 @@ def deciders(config: RunConfig) -> tuple[Scorer | Path, Selector | None]:
 
 
 def widths_file(config: RunConfig) -> Path | None:
-    """The scores that decide widths, where `widths` names a run folder or a file; None: it names a method."""
-    path = Path(config.widths)
-    if config.widths in plugins.names("methods") or not path.exists():
+    """The scores that decide widths, where `widths` names a run folder or a file; None: it names a method.
+
+    Raises:
+        ConfigError: `legr:RUN`, and that run's widths are not by `legr`.
+    """
+    if config.widths in plugins.names("methods"):
         return None
+    method, _, named = config.widths.partition(":")
+    known = method in plugins.names("methods")
+    path = Path(named if known else config.widths)
+    if not path.exists():
+        return None
+    if known and path.is_dir():
+        made = asked_for(path)
+        if method not in (made.get("method"), made.get("widths")):
+            message = f"the widths of {path} are by '{made.get('method')}', not by '{method}'"
+            raise ConfigError(message, hint=f"--widths {path} takes them as they are")
     return path / SCORES if path.is_dir() else path
 
 

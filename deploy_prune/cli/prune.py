@@ -55,8 +55,16 @@ ScoresFrom = Annotated[
 WidthsFrom = Annotated[
     str | None,
     typer.Option(
-        "--widths", metavar="METHOD|RUN", help="Who decides how many units dcp and dkp keep: legr, a run, ..."
+        "--widths", metavar="METHOD|RUN", help="Who decides how many units dcp and dkp keep: legr, a run, legr:RUN."
     ),
+]
+WidthsOptions = Annotated[
+    list[str] | None, typer.Option("--widths-option", metavar="KEY=VALUE", help="Of the method that decides widths.")
+]
+Heads = Annotated[int | None, typer.Option("--heads", min=0, help="Small classifiers that dcp and dkp place evenly.")]
+Epsilon = Annotated[
+    float | None,
+    typer.Option("--epsilon", help="dcp and dkp stop where the loss changes less; widths are upper bounds."),
 ]
 MaxDrop = Annotated[
     float | None,
@@ -84,6 +92,9 @@ def prune(
     method_option: MethodOptions = None,
     scores: ScoresFrom = None,
     widths: WidthsFrom = None,
+    widths_option: WidthsOptions = None,
+    heads: Heads = None,
+    epsilon: Epsilon = None,
     max_drop: MaxDrop = None,
     no_controls: NoControls = False,
     multiple: Multiple = None,
@@ -116,9 +127,10 @@ def prune(
         "model_options": model_options(option) or None,
         "budget": budgets[0] if budgets else None,
         "method": method,
-        "method_options": key_values("--method-option", method_option) or None,
+        "method_options": _method_options(method_option, heads=heads, epsilon=epsilon) or None,
         "scores": None if scores is None else str(scores),
         "widths": widths,
+        "widths_options": key_values("--widths-option", widths_option) or None,
         "compensate": compensate or None,
         "workers": workers,
         "multiple": multiple,
@@ -133,18 +145,25 @@ def prune(
     overrides = {key: value for key, value in flags.items() if value is not None}
     overrides |= _finetuning(epochs, no_finetune)
     several = len(budgets or ()) > 1
-    if plan is not None and (several or max_drop is not None):
-        raise ConfigError("a plan is one network: it goes with neither several budgets nor --max-drop")
-    if several and max_drop is not None:
-        raise ConfigError(
-            "several budgets and --max-drop contradict each other", hint="with --max-drop give the tightest"
-        )
+    _hold_together(plan=plan, several=several, max_drop=max_drop)
     if several:
         assert budgets
         return run_front(config, overrides, budgets, out, controls=not no_controls, as_json=as_json)
     if max_drop is not None:
         return run_drop(config, overrides, max_drop, out, as_json=as_json)
     return run(config, overrides, out, plan=plan, as_json=as_json)
+
+
+def _hold_together(*, plan: Path | None, several: bool, max_drop: float | None) -> None:
+    if plan is not None and (several or max_drop is not None):
+        raise ConfigError("a plan is one network: it goes with neither several budgets nor --max-drop")
+    if several and max_drop is not None:
+        message = "several budgets and --max-drop contradict each other"
+        raise ConfigError(message, hint="with --max-drop give the tightest")
+
+
+def _method_options(given: list[str] | None, **own_flags: float | None) -> dict[str, Any]:
+    return {**key_values("--method-option", given), **{key: x for key, x in own_flags.items() if x is not None}}
 
 
 def run(config: Path | None, overrides: dict[str, Any], out: Path, *, plan: Path | None, as_json: bool) -> int:

@@ -16,6 +16,9 @@ from tinyrun import config, toml, written
 
 from deploy_prune import __main__
 from deploy_prune.pipeline import prune
+from deploy_prune.records import read_record
+from deploy_prune.results import WidthsResult
+from deploy_prune.runfolder import asked_for
 
 LEGR = ["--method", "legr", *(
     part for option in ("candidates=6", "population=3", "tournament=2", "images=40", "norm_images=40", "lag=2")
@@ -119,9 +122,30 @@ def test_a_front_that_is_killed_goes_on_to_the_same_networks(settings: Path, tmp
 def test_a_method_selects_at_the_widths_of_another(
     settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dcp = [part for option in ("heads=0", "images=64", "batch_size=32") for part in ("--method-option", option)]
-    arguments = ["prune", "--config", str(settings), "--method", "dcp", *dcp, "--budget", "0.6x"]
+    dcp = [part for option in ("images=64", "batch_size=32") for part in ("--method-option", option)]
+    arguments = ["prune", "--config", str(settings), "--method", "dcp", *dcp, "--heads", "0", "--budget", "0.6x"]
     assert run(*arguments, "--widths", "magnitude", "--out", str(tmp_path / "run")) == 0
     assert "by dcp at widths of 'magnitude'" in capsys.readouterr().out
-    assert run(*arguments, "--widths", str(tmp_path / "run"), "--out", str(tmp_path / "again"), "--json") == 0
-    assert told(capsys)["summary"]["plan"]["method"].startswith("dcp at widths of ")
+    for widths in (str(tmp_path / "run"), f"magnitude:{tmp_path / 'run'}"):
+        again = tmp_path / f"again-{len(widths)}"
+        assert run(*arguments, "--widths", widths, "--out", str(again), "--json") == 0
+        assert told(capsys)["summary"]["plan"]["method"].startswith("dcp at widths of ")
+        assert read_record(again / "widths.json", WidthsResult) == read_record(
+            tmp_path / "run" / "widths.json", WidthsResult
+        )
+    assert run(*arguments, "--widths", f"legr:{tmp_path / 'run'}", "--out", str(tmp_path / "wrong")) == 2
+    assert "not by 'legr'" in capsys.readouterr().err
+
+
+def test_heads_epsilon_and_the_options_of_who_decides_widths_are_flags(
+    settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["prune", "--config", str(settings), "--method", "dcp", "--heads", "0", "--epsilon", "0.5"]
+    arguments += [part for option in ("images=64", "batch_size=32") for part in ("--method-option", option)]
+    arguments += ["--budget", "0.6x", "--widths", "magnitude"]
+    assert run(*arguments, "--widths-option", "norm=l1", "--out", str(tmp_path / "run")) == 0
+    asked = asked_for(tmp_path / "run")
+    assert asked["method_options"] == {"images": 64, "batch_size": 32, "heads": 0, "epsilon": 0.5}
+    assert asked["widths_options"] == {"norm": "l1"}
+    assert run(*arguments, "--widths-option", "norm=l3", "--out", str(tmp_path / "wrong")) == 2
+    assert "l3" in capsys.readouterr().err
