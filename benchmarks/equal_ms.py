@@ -7,9 +7,10 @@ Every plan is aimed until the file of its widths, timed bracketed, takes the bud
 norms are measured anew, and it is trained 10k x 3. All arms of a seed see the same images; differences are paired on
 the same 5,000 test images. LeGR is searched once per network, cost and seed, at 0.35x, and cut at both budgets.
 Slimming trains 10 sparse epochs on the same 10,000 images first. Torch-Pruning 1.6.1 is run in eight configurations
-(group norm and BN scale, global and local, free and rounded to 16); the one that is best on *validation* with the first
-seed is its arm. Stages: `scores` (searches, sparse trainings), `plans` (times files: wants a quiet machine), then the
-trainings. Every plan and every training is a file under `results/equal_ms/`. An hour and a half on two idle cores.
+(group norm and BN scale, global and local, free and rounded to 16); the one that is best on *validation* with the
+first seed is its arm (extra `benchmarks`). Stages: `scores` (searches, sparse trainings), `plans` (times files: wants
+a quiet machine), then the trainings. Every plan and every training is a file under `results/equal_ms/`. An hour and a
+half on two idle cores.
 """
 
 from __future__ import annotations
