@@ -4,10 +4,10 @@
 
 ResNet-20 and MobileNetV2 (32 x 32) on CIFAR-10 at 0.5x of the dense network's measured LiteRT ms, one thread. Widths
 are those of `benchmarks.equal_ms`: LeGR's, searched in milliseconds, or uniform ones, both aimed until their files
-take the budget within 4 %. At LeGR's widths: LeGR's own choice, magnitude's (l2), and DCP's; at uniform widths:
-DCP's. Accuracy on test right after the cut, with norms measured anew, and after 10k x 3 at learning rates 0.01 and
-0.05; paired differences to LeGR alone. Every cell is a file under `results/composition/`. Three quarters of an hour
-on two idle cores, once the plans are there.
+take the budget within 4 %. At LeGR's widths: LeGR's own choice, magnitude's (l2), and DCP's, with the weights it
+trained and with the dense ones; at uniform widths: DCP's. Accuracy on test right after the cut, with norms measured
+anew, and after 10k x 3 at learning rates 0.01 and 0.05; paired differences to LeGR alone. Every cell is a file under
+`results/composition/`. Three quarters of an hour on two idle cores, once the plans are there.
 """
 
 from __future__ import annotations
@@ -52,10 +52,16 @@ def _by_dcp(study: Study, widths: dict[str, int], planned: dict[str, Any]) -> Se
     return Dcp().select(study, widths)
 
 
+def _chosen_alone(study: Study, widths: dict[str, int], planned: dict[str, Any]) -> Selection:
+    """Tells DCP's choice from its training."""
+    return Selection(_by_dcp(study, widths, planned).keep)
+
+
 ALONE = "LeGR alone"
 ARMS: dict[str, tuple[str, Choose]] = {
     ALONE: (IN_MS, _as_planned),
     "LeGR's widths, DCP's choice": (IN_MS, _by_dcp),
+    "LeGR's widths, DCP's choice, the dense weights": (IN_MS, _chosen_alone),
     "LeGR's widths, magnitude's choice": (IN_MS, _largest),
     "uniform widths, DCP's choice": ("uniform", _by_dcp),
 }
