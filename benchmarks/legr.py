@@ -36,7 +36,7 @@ TABLE = "legr"
 NETWORKS = ("resnet20", "resnet56")
 FRONT_OF = "resnet20"
 BUDGET, FRONT = 0.5, (0.7, 0.6, 0.5, 0.4)
-SETTINGS = {"candidates": 150, "population": 32, "tournament": 8, "images": 1000, "norm_images": 500}
+SETTINGS = {"candidates": 150, "population": 32, "tournament": 8, "images": 1000, "norm_images": 500, "steps": 0}
 SCORES = Path("build") / "benchmarks" / "legr"
 """Rankings of the searches, which E4 goes on with."""
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-Origin = Literal["random", "identity", "bred"]
+Origin = Literal["random", "standardised", "identity", "bred"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +62,26 @@ COOLING = 1.25
 class Evolution:
     """A search that has admitted some results."""
 
-    def __init__(self, breeding: Breeding, deviation: np.ndarray, seed: int, centre: np.ndarray | None = None) -> None:
+    def __init__(
+        self, breeding: Breeding, deviation: np.ndarray, seed: int, centre: np.ndarray | None = None,
+        known: Sequence[tuple[Origin, Genome]] = (),
+    ) -> None:  # fmt: skip
+        """Begin.
+
+        Args:
+            breeding: how.
+            deviation: of the sizes of each layer's filters.
+            seed: of all draws.
+            centre: the scales that random ones are drawn around; None: 1.
+            known: what the first population has beside random candidates and, last, the identity.
+        """
+        layers = len(deviation)
         self._breeding = breeding
-        self._centre = np.ones(len(deviation)) if centre is None else centre
-        """The scales that random ones are drawn around."""
+        self._centre = np.ones(layers) if centre is None else centre
         self._step = deviation * self._centre
-        """Of shifts: the deviation of the sizes of each layer's filters, as large as scores see it."""
+        """Of shifts: as large as scores see the deviation."""
+        every: list[tuple[Origin, Genome]] = [*known, ("identity", Genome(np.ones(layers), np.zeros(layers)))]
+        self._known = dict(enumerate(every, breeding.population - len(every)))
         self._generator = np.random.default_rng(seed)
         self._living: deque[tuple[float, Candidate]] = deque(maxlen=breeding.population)
         self.best: tuple[float, Candidate] | None = None
@@ -78,11 +93,10 @@ class Evolution:
 
     def propose(self, number: int) -> Candidate:
         """A candidate of this number, bred from what was admitted so far; asked again, another one."""
-        last_of_first = self._breeding.population - 1
-        if number == last_of_first:
-            layers = len(self._step)
-            return Candidate(number, "identity", None, Genome(np.ones(layers), np.zeros(layers)))
-        if number < last_of_first or not self._living:  # a lag may be longer than the first population
+        if number in self._known:
+            origin, genome = self._known[number]
+            return Candidate(number, origin, None, genome)
+        if number < self._breeding.population or not self._living:  # a lag may be longer than the first population
             return Candidate(number, "random", None, self._random())
         parent = self._parent()
         return Candidate(number, "bred", parent.number, self._child(parent.genome, number))

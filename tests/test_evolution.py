@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_prune.evolution import Breeding, Candidate, Evolution
+from deploy_prune.evolution import Breeding, Candidate, Evolution, Genome
 
 SMALL = Breeding(candidates=40, population=8, tournament=3, mutation=0.1)
 DEVIATION = np.array([1.0, 2.0, 0.5, 4.0])
@@ -40,6 +40,14 @@ def test_the_first_population_is_random_and_ends_with_the_identity() -> None:
     identity = found[7].genome
     assert identity.scale.tolist() == [1.0] * 4
     assert identity.shift.tolist() == [0.0] * 4
+
+
+def test_what_is_known_comes_before_the_identity() -> None:
+    given = Genome(np.full(4, 2.0), np.full(4, -1.0))
+    evolution = Evolution(SMALL, DEVIATION, 0, known=[("standardised", given)])
+    origins = [evolution.propose(number).origin for number in range(8)]
+    assert origins == ["random"] * 6 + ["standardised", "identity"]
+    assert evolution.propose(6).genome is given
 
 
 def test_random_candidates_all_differ() -> None:

@@ -4,16 +4,18 @@ A unit scores scale_l x ||filter||_2^2 + shift_l, one pair per layer l; the pair
 fitness is the loss on validation images of the network that is really cut under the tightest budget. Where we differ
 from the released code: the score of a unit that several layers make is their mean (there: the sum); norms are
 measured anew before a candidate is judged; images come from validation; candidates are physically small; milliseconds
-can be the budget; random scales are drawn around those that make all layers' mean sizes equal (there: around 1); a
-candidate whose plan was proposed before is drawn again, as one layer's map often changes no plan.
+can be the budget; the first population also has a candidate that treats all layers alike; random scales are drawn
+around those that make all layers' mean sizes equal (there: around 1); a candidate whose plan was proposed before is
+drawn again, as one layer's map often changes no plan.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -30,9 +32,13 @@ from deploy_prune.train.state import fingerprint
 from deploy_prune.values import ChannelGraph, Network, Scores
 from deploy_prune.workers import Workers
 
+logger = logging.getLogger(__name__)
+
 Sizes = Mapping[str, Mapping[str, np.ndarray]]
 """Group -> layer -> squared norm of every unit's filter."""
 Keep = Mapping[str, tuple[int, ...]]
+BLIND_STEPS, SIGHT = 50, 1 / 3
+"""Where a network right after the cut has less than this share of the dense one's accuracy, losses tell nothing."""
 DRAWS = 20
 """At the most, to find a candidate whose plan is new."""
 
@@ -51,9 +57,9 @@ class Legr:
     """Of validation, that a candidate is judged on."""
     norm_images: int = 500
     """Of training, to measure norms on; 0 as the released code, which rewards norms that fit by chance."""
-    steps: int = 0
-    """Of training before a candidate is judged."""
-    lr: float = 0.01
+    steps: int | None = None
+    """Of training before a candidate is judged; None: 0 where a network still sees right after the cut, else 50."""
+    lr: float = 0.05
     lag: int = 8
     """A candidate is bred from results that are so many candidates old: as many workers have something to do."""
     patience: int = 0
@@ -62,7 +68,7 @@ class Legr:
     def __post_init__(self) -> None:
         if self.reduce not in ("mean", "sum"):
             raise ConfigError(f"method 'legr' has no reduce {self.reduce!r}", hint="known: mean, sum")
-        if self.lag < 1 or min(self.images, self.norm_images + 1, self.steps + 1, self.patience + 1) < 1:
+        if self.lag < 1 or min(self.images, self.norm_images + 1, (self.steps or 0) + 1, self.patience + 1) < 1:
             raise ConfigError("method 'legr': lag and images must be 1 or more, the other numbers not negative")
         self.breeding()
 
@@ -76,10 +82,12 @@ class Legr:
         data = study.images("legr")
         if study.plan is None:
             raise ConfigError("method 'legr' searches under a budget, and there is none", hint="give a budget")
-        exam = Exam(self.images, self.norm_images, self.steps, self.lr)
-        described = (study.network.address, exam, data.name, study.seed, self)
+        described = (study.network.address, data.name, study.seed, self)
         journal = Journal.of(study.folder, fingerprint(study.network.module, *described))
+        exam = Exam(self.images, self.norm_images, self.steps or 0, self.lr)
         prepared = examiner(study.network, study.graph, data, exam, seed=study.seed)
+        if self.steps is None and _is_blind(study, prepared, ranking_of(study.network, study.graph, self.reduce)):
+            prepared = examiner(study.network, study.graph, data, replace(exam, steps=BLIND_STEPS), seed=study.seed)
         search = _Search(self, study, journal)
         search.run(study.workers or plugins.build("workers", "local", {"processes": 1}), prepared)
         if not math.isfinite(search.loss):
@@ -125,6 +133,14 @@ class Ranking:
         found: np.ndarray = means.mean() / np.maximum(means, 1e-12)
         return found
 
+    @property
+    def standardised(self) -> Genome:
+        """All layers' scores have one mean and one deviation: every layer loses about the same share."""
+        means = np.array([float(sizes.mean()) for sizes in self.sizes_by_layer])
+        deviation = np.maximum(self.deviation, 1e-12)
+        scale = float(np.mean(deviation * self.centre)) / deviation
+        return Genome(scale, -scale * means)
+
     def scores(self, genome: Genome) -> Scores:
         """Of every unit."""
         place = {layer: number for number, layer in enumerate(self.layers)}
@@ -147,7 +163,10 @@ class _Search:
     def __init__(self, settings: Legr, study: Study, journal: Journal) -> None:
         self._settings, self._study, self._journal = settings, study, journal
         self._ranking = ranking_of(study.network, study.graph, settings.reduce)
-        self._evolution = Evolution(settings.breeding(), self._ranking.deviation, study.seed, self._ranking.centre)
+        ranking = self._ranking
+        self._evolution = Evolution(
+            settings.breeding(), ranking.deviation, study.seed, ranking.centre, [("standardised", ranking.standardised)]
+        )
         self._begun: dict[int, tuple[Candidate, Keep]] = {}
         self._proposed: set[str] = set()
         self._stopped = ""
@@ -188,7 +207,7 @@ class _Search:
         for _ in range(DRAWS):
             candidate = self._evolution.propose(number)
             keep = self._study.plan(self._ranking.scores(candidate.genome))
-            if candidate.origin == "identity" or digest(keep) not in self._proposed:
+            if candidate.origin in ("identity", "standardised") or digest(keep) not in self._proposed:
                 break
         return candidate, keep
 
@@ -234,6 +253,20 @@ class _Search:
             )
         stale = patience and number - best[1].number >= patience
         return f"no better candidate among the last {patience}" if stale else ""
+
+
+def _is_blind(study: Study, prepared: Examiner, ranking: Ranking) -> bool:
+    """Whether candidates would be near chance right after the cut, so that their losses order nothing."""
+    assert study.plan
+    whole = {group.name: tuple(range(group.width)) for group in study.graph.free}
+    dense, cut = (fitness(prepared, keep).top1 for keep in (whole, study.plan(ranking.scores(ranking.standardised))))
+    if cut >= SIGHT * dense:
+        return False
+    logger.warning(
+        "legr: right after a cut to this budget %.0f %% are right (dense: %.0f %%): every candidate is trained for %d "
+        "steps before it is judged", 100 * cut, 100 * dense, BLIND_STEPS,
+    )  # fmt: skip
+    return True
 
 
 def _judge(prepared: Examiner, item: tuple[Keep, Fitness | None]) -> Fitness:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from deploy_prune import plugins
 from deploy_prune.errors import BudgetError, ConfigError, RecordError
 from deploy_prune.findings import SEARCH, Search
 from deploy_prune.fitness import Exam, examiner, fitness
-from deploy_prune.methods import Study
+from deploy_prune.methods import Study, legr
 from deploy_prune.methods.legr import ranking_of
 from deploy_prune.records import read_record
 from deploy_prune.values import Network
@@ -39,6 +40,10 @@ def scores(of: Study, **options: Any) -> dict[str, np.ndarray]:
 
 def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
     return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def with_workers(of: Study, workers: Any) -> Study:
+    return dataclasses.replace(of, workers=workers)
 
 
 def journal(folder: Path) -> Search:
@@ -104,7 +109,7 @@ def test_the_best_candidate_is_no_worse_than_the_identity(knows_stripes: Network
     search = journal(tmp_path)
     losses = {each.number: each.loss for each in search.tried if each.loss is not None}
     assert search.best == min(losses, key=lambda number: losses[number])
-    assert [each.origin for each in search.tried[:6]] == ["random"] * 4 + ["identity", "bred"]
+    assert [each.origin for each in search.tried[:6]] == ["random"] * 3 + ["standardised", "identity", "bred"]
     assert len(search.tried) == 14
     assert search.ended == "all candidates judged"
 
@@ -178,6 +183,41 @@ def test_random_scales_are_drawn_around_layers_of_equal_sizes(knows_stripes: Net
     sizes = ranking_of(knows_stripes, of.graph)
     means = [float(each.mean()) for each in sizes.sizes_by_layer]
     assert sizes.centre * means == pytest.approx([np.mean(means)] * len(means))
+
+
+def test_the_standardised_candidate_treats_all_layers_alike(knows_stripes: Network) -> None:
+    of = study(knows_stripes, stripes())
+    ranking = ranking_of(knows_stripes, of.graph)
+    scores = ranking.scores(ranking.standardised).by_group.values()
+    deviations = [float(values.std()) for values in scores]
+    assert [float(values.mean()) for values in scores] == pytest.approx([0.0] * len(scores), abs=1e-9)
+    assert deviations == pytest.approx([deviations[0]] * len(deviations))
+
+
+def judged_after(of: Study, monkeypatch: pytest.MonkeyPatch, **options: Any) -> set[int]:
+    """How many steps candidates were trained for."""
+    found = set()
+
+    class Noting(Counting):
+        def map(self, task: Any, shared: Any, items: Any, *, ahead: int) -> Iterator[Any]:
+            found.add(shared.steps)
+            yield from super().map(task, shared, items, ahead=ahead)
+
+    monkeypatch.setattr(legr, "BLIND_STEPS", 3)
+    scores(with_workers(of, Noting()), **options)
+    return found
+
+
+def test_candidates_are_trained_first_where_a_cut_leaves_nothing_to_see(
+    knows_stripes: Network, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Near chance the loss tells how sure a network is, not how good."""
+    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch) == {0}
+    assert not caplog.records
+    monkeypatch.setattr(legr, "SIGHT", 2.0)  # of the dense network's accuracy: no cut has that
+    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch) == {3}
+    assert "every candidate is trained for 3 steps" in caplog.text
+    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch, steps=0) == {0}
 
 
 def test_a_search_that_has_collapsed_says_so(knows_stripes: Network) -> None:
