@@ -86,9 +86,9 @@ class Legr:
         journal = Journal.of(study.folder, fingerprint(study.network.module, *described))
         exam = Exam(self.images, self.norm_images, self.steps or 0, self.lr)
         prepared = examiner(study.network, study.graph, data, exam, seed=study.seed)
-        if self.steps is None and _is_blind(study, prepared, ranking_of(study.network, study.graph, self.reduce)):
-            prepared = examiner(study.network, study.graph, data, replace(exam, steps=BLIND_STEPS), seed=study.seed)
         search = _Search(self, study, journal)
+        if self.steps is None and search.is_blind(prepared):
+            prepared = examiner(study.network, study.graph, data, replace(exam, steps=BLIND_STEPS), seed=study.seed)
         search.run(study.workers or plugins.build("workers", "local", {"processes": 1}), prepared)
         if not math.isfinite(search.loss):
             hint = "do the dense network's weights hold NaN? a lower lr keeps steps from diverging"
@@ -183,6 +183,20 @@ class _Search:
         assert self._evolution.best
         return self._ranking.scores(self._evolution.best[1].genome)
 
+    def is_blind(self, prepared: Examiner) -> bool:
+        """Whether candidates would be near chance right after the cut, so that their losses order nothing."""
+        assert self._study.plan
+        whole = {group.name: tuple(range(group.width)) for group in self._study.graph.free}
+        alike = self._study.plan(self._ranking.scores(self._ranking.standardised))
+        dense, cut = (fitness(prepared, keep).top1 for keep in (whole, alike))
+        if cut >= SIGHT * dense:
+            return False
+        logger.warning(
+            "legr: right after a cut to this budget %.0f %% are right (dense: %.0f %%): every candidate is trained for "
+            "%d steps before it is judged", 100 * cut, 100 * dense, BLIND_STEPS,
+        )  # fmt: skip
+        return True
+
     def run(self, workers: Workers, prepared: Examiner) -> None:
         began, total = time.monotonic(), self._settings.candidates
         results = workers.map(_judge, prepared, self._items(), ahead=self._settings.lag)
@@ -253,20 +267,6 @@ class _Search:
             )
         stale = patience and number - best[1].number >= patience
         return f"no better candidate among the last {patience}" if stale else ""
-
-
-def _is_blind(study: Study, prepared: Examiner, ranking: Ranking) -> bool:
-    """Whether candidates would be near chance right after the cut, so that their losses order nothing."""
-    assert study.plan
-    whole = {group.name: tuple(range(group.width)) for group in study.graph.free}
-    dense, cut = (fitness(prepared, keep).top1 for keep in (whole, study.plan(ranking.scores(ranking.standardised))))
-    if cut >= SIGHT * dense:
-        return False
-    logger.warning(
-        "legr: right after a cut to this budget %.0f %% are right (dense: %.0f %%): every candidate is trained for %d "
-        "steps before it is judged", 100 * cut, 100 * dense, BLIND_STEPS,
-    )  # fmt: skip
-    return True
 
 
 def _judge(prepared: Examiner, item: tuple[Keep, Fitness | None]) -> Fitness:
