@@ -45,7 +45,7 @@ from deploy_prune.values import Data, ImageSet, Network, Scores
 NETWORKS = ("resnet56", "mobilenet_v2")
 STEPS = (0, 20)
 BUDGET = 0.5
-EXAM = Exam(images=1000, norm_images=500)
+EXAM = Exam(images=1000, norm_images=500, batch_size=128)
 CANDIDATES, TURNS = 6, 3
 GATES = {0: 5.0, 20: 2.0}
 THREADS = 2
@@ -151,9 +151,9 @@ def _table(name: str, data: Data, steps: int) -> dict[str, Any]:
 
 def _candidates(subject: Pruned) -> list[Scores]:
     ranking = ranking_of(subject.network, subject.graph)
-    drawn, layers = np.random.default_rng(0), len(ranking.layers)
+    drawn, groups = np.random.default_rng(0), len(ranking.sizes)
     return [
-        ranking.scores(Genome(np.exp(drawn.normal(0, 1, layers)), drawn.normal(0, 1, layers) * ranking.deviation))
+        ranking.scores(Genome(np.exp(drawn.normal(0, 1, groups)), drawn.normal(0, 1, groups) * ranking.deviation))
         for _ in range(CANDIDATES)
     ]
 
@@ -235,7 +235,8 @@ def _plain(prepared: Examiner) -> Examiner:
 def _judged_from_memory(prepared: Examiner, small: Network) -> float:
     module = small.module
     if prepared.steps:
-        module = tuned(module, itertools.islice(itertools.cycle(prepared.tuned_on), prepared.steps), lr=prepared.lr)
+        batches = itertools.islice(itertools.cycle(prepared.tuned_on), prepared.steps)
+        module = tuned(module, batches, steps=prepared.steps, lr=prepared.lr)
     return judged(with_norms_of(module, prepared.norms_on), prepared.judged_on)[0]
 
 
@@ -265,7 +266,7 @@ def _judged_from_disk(bench: Bench, small: Network) -> float:
     total = len(data.train.labels)
     if prepared.steps:
         chosen = np.random.default_rng(0).permutation(total)[: prepared.steps * 128]
-        module = tuned(module, _batches(data.train, chosen, augmented), lr=prepared.lr)
+        module = tuned(module, _batches(data.train, chosen, augmented), steps=prepared.steps, lr=prepared.lr)
     chosen = np.random.default_rng(0).permutation(total)[: EXAM.norm_images]
     module = with_norms_of(module, (batch.images for batch in _batches(data.train, chosen, augmented)))
     val = np.linspace(0, len(data.val.labels) - 1, EXAM.images).astype(int)

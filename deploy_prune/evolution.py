@@ -1,4 +1,4 @@
-"""Ageing evolution over one scale and one shift per layer (LeGR, arXiv 1904.12368; the released code's procedure).
+"""Ageing evolution over one scale and one shift per group (LeGR, arXiv 1904.12368; the released code's procedure).
 
 Candidates are numbered; number i is bred from the results of numbers up to i - lag, which are admitted in their order,
 whoever computed them. All draws come from one generator, in the order of the numbers, so that the same results give
@@ -20,7 +20,7 @@ Origin = Literal["random", "standardised", "identity", "bred"]
 
 @dataclass(frozen=True, eq=False)
 class Genome:
-    """An affine map per layer, (layers,) each: score = scale x size of the filter + shift."""
+    """An affine map per group, (groups,) each: score = scale x size of the filter + shift."""
 
     scale: np.ndarray
     shift: np.ndarray
@@ -46,7 +46,7 @@ class Breeding:
     tournament: int = 8
     """Members that are drawn, with replacement, to find a parent."""
     mutation: float = 0.1
-    """Share of the layers that a child changes; one at the least."""
+    """Share of the groups that a child changes; one at the least."""
 
     def __post_init__(self) -> None:
         if min(self.population, self.tournament) < 1 or self.candidates < self.population:
@@ -70,17 +70,17 @@ class Evolution:
 
         Args:
             breeding: how.
-            deviation: of the sizes of each layer's filters.
+            deviation: of the sizes of each group's units.
             seed: of all draws.
             centre: the scales that random ones are drawn around; None: 1.
             known: what the first population has beside random candidates and, last, the identity.
         """
-        layers = len(deviation)
+        groups = len(deviation)
         self._breeding = breeding
-        self._centre = np.ones(layers) if centre is None else centre
+        self._centre = np.ones(groups) if centre is None else centre
         self._step = deviation * self._centre
         """Of shifts: as large as scores see the deviation."""
-        every: list[tuple[Origin, Genome]] = [*known, ("identity", Genome(np.ones(layers), np.zeros(layers)))]
+        every: list[tuple[Origin, Genome]] = [*known, ("identity", Genome(np.ones(groups), np.zeros(groups)))]
         self._known = dict(enumerate(every, breeding.population - len(every)))
         self._generator = np.random.default_rng(seed)
         self._living: deque[tuple[float, Candidate]] = deque(maxlen=breeding.population)
@@ -108,9 +108,9 @@ class Evolution:
             self.best = loss, candidate
 
     def _random(self) -> Genome:
-        layers = len(self._step)
-        scale = self._centre * np.exp(self._generator.normal(0, 1, layers))
-        return Genome(scale, self._generator.normal(0, 1, layers) * self._step)
+        groups = len(self._step)
+        scale = self._centre * np.exp(self._generator.normal(0, 1, groups))
+        return Genome(scale, self._generator.normal(0, 1, groups) * self._step)
 
     def _parent(self) -> Candidate:
         drawn = self._generator.integers(0, len(self._living), self._breeding.tournament)
@@ -118,9 +118,9 @@ class Evolution:
         return parent
 
     def _child(self, genome: Genome, number: int) -> Genome:
-        layers = len(self._step)
-        changed = max(1, math.floor(self._breeding.mutation * layers))
-        chosen = self._generator.choice(layers, changed, replace=False)
+        groups = len(self._step)
+        changed = max(1, math.floor(self._breeding.mutation * groups))
+        chosen = self._generator.choice(groups, changed, replace=False)
         step = 1 - number / (COOLING * self._breeding.candidates)
         scale, shift = genome.scale.copy(), genome.shift.copy()
         scale[chosen] *= np.exp(self._generator.normal(0, step, changed))

@@ -93,11 +93,10 @@ class Search:
     identity: str
     """Digest of all that decides a fitness: weights, images, settings, seed."""
     groups: tuple[str, ...] = ()
-    layers: tuple[str, ...] = ()
     tried: tuple[Tried, ...] = ()
     best: int | None = None
     scale: tuple[float, ...] = ()
-    """Of the best candidate, per layer."""
+    """Of the best candidate, per group."""
     shift: tuple[float, ...] = ()
     generator: dict[str, Any] = field(default_factory=dict)
     """State of the one generator of all draws."""

@@ -47,7 +47,7 @@ class Exam:
     steps: int = 0
     """Of training before it is judged, the same batches for all candidates."""
     lr: float = 0.01
-    batch_size: int = 128
+    batch_size: int = 64
     """Of a step."""
 
 
@@ -131,7 +131,7 @@ def fitness(prepared: Examiner, keep: Keep) -> Fitness:
         batches = itertools.islice(itertools.cycle(prepared.tuned_on), prepared.steps)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            module = tuned(module, batches, lr=prepared.lr)
+            module = tuned(module, batches, steps=prepared.steps, lr=prepared.lr)
     if prepared.norms_on:
         module = with_norms_of(module, prepared.norms_on)
     loss, top1 = judged(_folded(module, prepared.foldable), prepared.judged_on)

@@ -1,12 +1,13 @@
 """LeGR: a ranking of all units that is learnt once, for any number of budgets (Chin et al., arXiv 1904.12368).
 
-A unit scores scale_l x ||filter||_2^2 + shift_l, one pair per layer l; the pairs are found by ageing evolution, whose
+A unit scores scale_g x ||filter||_2^2 + shift_g, one pair per group g; the pairs are found by ageing evolution, whose
 fitness is the loss on validation images of the network that is really cut under the tightest budget. Where we differ
-from the released code: the score of a unit that several layers make is their mean (there: the sum); norms are
-measured anew before a candidate is judged; images come from validation; candidates are physically small; milliseconds
-can be the budget; the first population also has a candidate that treats all layers alike; random scales are drawn
-around those that make all layers' mean sizes equal (there: around 1); a candidate whose plan was proposed before is
-drawn again, as one layer's map often changes no plan.
+from the released code: several layers that make one group share a pair, and the size of their unit is the mean of its
+filters' (there: a pair per layer, and the sum), so that a search decides how many units stay and norms decide which;
+norms are measured anew before a candidate is judged; images come from validation; candidates are physically small;
+milliseconds can be the budget; the first population also has a candidate that treats all groups alike; random scales
+are drawn around those that make all groups' mean sizes equal (there: around 1); the rate of steps falls to 0; a
+candidate whose plan was proposed before is drawn again, as one group's map often changes no plan.
 """
 
 from __future__ import annotations
@@ -34,10 +35,8 @@ from deploy_prune.workers import Workers
 
 logger = logging.getLogger(__name__)
 
-Sizes = Mapping[str, Mapping[str, np.ndarray]]
-"""Group -> layer -> squared norm of every unit's filter."""
 Keep = Mapping[str, tuple[int, ...]]
-BLIND_STEPS, SIGHT = 50, 1 / 3
+BLIND_STEPS, SIGHT = 100, 1 / 3
 """Where a network right after the cut has less than this share of the dense one's accuracy, losses tell nothing."""
 DRAWS = 20
 """At the most, to find a candidate whose plan is new."""
@@ -58,7 +57,7 @@ class Legr:
     norm_images: int = 500
     """Of training, to measure norms on; 0 as the released code, which rewards norms that fit by chance."""
     steps: int | None = None
-    """Of training before a candidate is judged; None: 0 where a network still sees right after the cut, else 50."""
+    """Of training before a candidate is judged; None: 0 where a network still sees right after the cut, else 100."""
     lr: float = 0.05
     lag: int = 8
     """A candidate is bred from results that are so many candidates old: as many workers have something to do."""
@@ -102,59 +101,45 @@ class Legr:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """A genome's scores."""
+    """The scores of any genome."""
 
-    sizes: Sizes
-    reduce: str
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """In the order of a genome."""
-        return tuple(dict.fromkeys(layer for found in self.sizes.values() for layer in found))
+    sizes: Mapping[str, np.ndarray]
+    """Group -> size of every unit; a genome has the groups in this order."""
 
     @property
-    def sizes_by_layer(self) -> list[np.ndarray]:
-        """Of all filters of each layer."""
-        of_layer: dict[str, list[np.ndarray]] = {layer: [] for layer in self.layers}
-        for found in self.sizes.values():
-            for layer, sizes in found.items():
-                of_layer[layer].append(sizes)
-        return [np.concatenate(parts) for parts in of_layer.values()]
+    def means(self) -> np.ndarray:
+        """Of each group's sizes."""
+        return np.array([float(sizes.mean()) for sizes in self.sizes.values()])
 
     @property
     def deviation(self) -> np.ndarray:
-        """Standard deviation of the sizes of each layer's filters."""
-        return np.array([float(sizes.std()) for sizes in self.sizes_by_layer])
+        """Standard deviation of each group's sizes."""
+        return np.array([float(sizes.std()) for sizes in self.sizes.values()])
 
     @property
     def centre(self) -> np.ndarray:
-        """The scales that make all layers' mean sizes one and the same."""
-        means = np.array([float(sizes.mean()) for sizes in self.sizes_by_layer])
-        found: np.ndarray = means.mean() / np.maximum(means, 1e-12)
+        """The scales that make all groups' mean sizes one and the same."""
+        found: np.ndarray = self.means.mean() / np.maximum(self.means, 1e-12)
         return found
 
     @property
     def standardised(self) -> Genome:
-        """All layers' scores have one mean and one deviation: every layer loses about the same share."""
-        means = np.array([float(sizes.mean()) for sizes in self.sizes_by_layer])
+        """All groups' scores have one mean and one deviation: every group loses about the same share."""
         deviation = np.maximum(self.deviation, 1e-12)
         scale = float(np.mean(deviation * self.centre)) / deviation
-        return Genome(scale, -scale * means)
+        return Genome(scale, -scale * self.means)
 
     def scores(self, genome: Genome) -> Scores:
         """Of every unit."""
-        place = {layer: number for number, layer in enumerate(self.layers)}
-        reduce = np.mean if self.reduce == "mean" else np.sum
-        by_group = {}
-        for group, found in self.sizes.items():
-            parts = [genome.scale[place[layer]] * sizes + genome.shift[place[layer]] for layer, sizes in found.items()]
-            by_group[group] = reduce(parts, axis=0)
-        return Scores(by_group)
+        pairs = zip(self.sizes.items(), genome.scale, genome.shift, strict=True)
+        return Scores({group: scale * sizes + shift for (group, sizes), scale, shift in pairs})
 
 
 def ranking_of(network: Network, graph: ChannelGraph, reduce: str = "mean") -> Ranking:
     """Of a network as it is."""
-    return Ranking(squared_norms(network.module, graph), reduce)
+    by_layer = squared_norms(network.module, graph)
+    over = np.mean if reduce == "mean" else np.sum
+    return Ranking({group: over(list(sizes.values()), axis=0) for group, sizes in by_layer.items()})
 
 
 class _Search:
@@ -239,7 +224,6 @@ class _Search:
         best = self._evolution.best[1]
         return {
             "groups": tuple(group.name for group in self._study.graph.free),
-            "layers": self._ranking.layers,
             "best": best.number,
             "scale": tuple(best.genome.scale.tolist()),
             "shift": tuple(best.genome.shift.tolist()),

@@ -17,6 +17,7 @@ from studies import stack, stripes, study, trained, with_folder
 
 from deploy_prune import plugins
 from deploy_prune.errors import BudgetError, ConfigError, RecordError
+from deploy_prune.evolution import Genome
 from deploy_prune.findings import SEARCH, Search
 from deploy_prune.fitness import Exam, examiner, fitness
 from deploy_prune.methods import Study, legr
@@ -84,9 +85,8 @@ def test_a_score_is_scale_times_squared_norm_plus_shift(knows_stripes: Network, 
     search = journal(tmp_path)
     weights = dict(knows_stripes.module.named_parameters())
     for group, values in found.items():
-        (layer,) = [name for name in search.layers if name.startswith(group)]
-        place = search.layers.index(layer)
-        norms = weights[layer].detach().double().square().sum(dim=(1, 2, 3)).numpy()
+        place = search.groups.index(group)
+        norms = weights[f"{group}.weight"].detach().double().square().sum(dim=(1, 2, 3)).numpy()
         assert values == pytest.approx(search.scale[place] * norms + search.shift[place])
 
 
@@ -102,6 +102,19 @@ def test_the_layers_of_a_group_are_reduced_as_asked(reduce: str, divisor: int) -
         network.module.get_submodule(name).weight.detach().double().square().sum(dim=(1, 2, 3)) for name in ("a", "c")
     ]
     assert found["a"] == pytest.approx(((squares[0] + squares[1]) / divisor).numpy())
+
+
+def test_no_candidate_changes_the_order_within_a_group() -> None:
+    """Also not where several layers make a group: the search decides how many units stay, their norms which."""
+    from nets import NETS
+
+    of = study(NETS["residual"]())
+    ranking = ranking_of(of.network, of.graph)
+    drawn = np.random.default_rng(0)
+    for _ in range(5):
+        genome = Genome(np.exp(drawn.normal(0, 1, len(ranking.sizes))), drawn.normal(0, 1, len(ranking.sizes)))
+        for group, values in ranking.scores(genome).by_group.items():
+            assert np.argsort(values).tolist() == np.argsort(ranking.sizes[group]).tolist()
 
 
 def test_the_best_candidate_is_no_worse_than_the_identity(knows_stripes: Network, tmp_path: Path) -> None:
@@ -178,14 +191,13 @@ def test_a_plan_that_was_proposed_before_is_drawn_again(knows_stripes: Network, 
     assert len({each.plan for each in tried}) >= 38
 
 
-def test_random_scales_are_drawn_around_layers_of_equal_sizes(knows_stripes: Network, tmp_path: Path) -> None:
+def test_random_scales_are_drawn_around_groups_of_equal_sizes(knows_stripes: Network, tmp_path: Path) -> None:
     of = study(knows_stripes, stripes(), folder=tmp_path)
     sizes = ranking_of(knows_stripes, of.graph)
-    means = [float(each.mean()) for each in sizes.sizes_by_layer]
-    assert sizes.centre * means == pytest.approx([np.mean(means)] * len(means))
+    assert sizes.centre * sizes.means == pytest.approx([np.mean(sizes.means)] * len(sizes.means))
 
 
-def test_the_standardised_candidate_treats_all_layers_alike(knows_stripes: Network) -> None:
+def test_the_standardised_candidate_treats_all_groups_alike(knows_stripes: Network) -> None:
     of = study(knows_stripes, stripes())
     ranking = ranking_of(knows_stripes, of.graph)
     scores = ranking.scores(ranking.standardised).by_group.values()
