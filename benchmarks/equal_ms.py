@@ -1,23 +1,25 @@
 """Accuracy at equal *measured* LiteRT ms: LeGR in ms and in MACs, uniform, magnitude, slimming, Torch-Pruning.
 
-    python -m benchmarks.equal_ms [--quick | --seeds SEED ... | --table] [--networks NAME ...] [--until STAGE]
+    python -m benchmarks.equal_ms [--quick | --seeds SEED ... | --table] [--networks NAME ...] [--shares SHARE ...]
+                                  [--until STAGE]
 
 ResNet-20 and MobileNetV2 (32 x 32) on CIFAR-10, at 0.5x and 0.35x of the dense network's time on LiteRT, one thread.
 Every plan is aimed until the file of its widths, timed bracketed, takes the budget within 4 %; then it is cut, its
 norms are measured anew, and it is trained 10k x 3. All arms of a seed see the same images; differences are paired on
-the same 5,000 test images. LeGR is searched once per network, cost and seed, at 0.35x, and cut at both budgets.
+the same 5,000 test images. LeGR is searched per network, cost, budget and seed, as a user with one budget does.
 Slimming trains 10 sparse epochs on the same 10,000 images first. Torch-Pruning 1.6.1 is run in eight configurations
 (group norm and BN scale, global and local, free and rounded to 16); the one that is best on *validation* with the
 first seed is its arm (extra `benchmarks`). Stages: `scores` (searches, sparse trainings), `plans` (times files: wants
-a quiet machine), then the trainings. Every plan and every training is a file under `results/equal_ms/`. An hour and a
-half on two idle cores.
+a quiet machine), then the trainings. Every plan and every training is a file under `results/equal_ms/`. Two hours on
+two idle cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from benchmarks.aimed import WITHIN, Aim, aim
 from benchmarks.recording import write
 from benchmarks.rivals import CONFIGURATIONS, cut_by, widths_of
 from benchmarks.subjects import cell, stored
-from benchmarks.trained import DATA, RECIPE, SEEDS, Pruned, asked, images, judged, paired, recipe, seconds_told
+from benchmarks.trained import DATA, RECIPE, SEEDS, Asked, Pruned, asked, images, judged, paired, recipe, seconds_told
 from deploy_prune import plugins
 from deploy_prune.allocate import Limits
 from deploy_prune.errors import DeployPruneError
@@ -45,7 +47,7 @@ IN_MS = "legr in ms"
 DRAWN = (IN_MS, "legr in MACs", "slimming")
 """What a seed decides over; the plans of the others are one for all seeds."""
 OURS = (*DRAWN[:2], "uniform", "magnitude", "slimming")
-LEGR = {"candidates": 150, "population": 32, "tournament": 8, "images": 1000, "norm_images": 500}
+LEGR = {"candidates": 100, "population": 32, "tournament": 8, "images": 1000, "norm_images": 500}
 SPARSE: dict[str, Any] = {"epochs": 10, "images": RECIPE.images, "precision": "bf16"}
 SCORES = Path("build") / "benchmarks" / "equal_ms"
 STAGES = ("scores", "plans", "trainings")
@@ -57,7 +59,7 @@ def main() -> int:
     if not todo.table_only:
         data = images()
         for name in todo.rest.networks:
-            _fill(name, data, todo.seeds, STAGES[: STAGES.index(todo.rest.until) + 1])
+            _fill(name, data, todo)
     return _written()
 
 
@@ -65,26 +67,23 @@ def parser() -> argparse.ArgumentParser:
     """What tables at equal milliseconds ask for beyond seeds."""
     found = argparse.ArgumentParser(add_help=False)
     found.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
+    found.add_argument("--shares", nargs="*", type=float, default=list(SHARES), choices=SHARES, metavar="SHARE")
     found.add_argument("--until", choices=STAGES, default=STAGES[-1], metavar="STAGE", help=", ".join(STAGES))
     return found
 
 
-def _fill(name: str, data: Data, seeds: tuple[int, ...], stages: tuple[str, ...]) -> None:
+def _fill(name: str, data: Data, todo: Asked) -> None:
+    stages, cells = STAGES[: STAGES.index(todo.rest.until) + 1], list(itertools.product(todo.rest.shares, todo.seeds))
     with aim(name, data) as at:
-        for seed in seeds:
-            for arm in OURS:
-                scores(at, arm, seed)
-        for seed in seeds if "plans" in stages else ():
-            for share in SHARES:
-                for arm in OURS:
-                    told = plan(at, arm, share, seed)
-                    print(name, share, arm, seed, told.get("ratio") or told["reason"], flush=True)
-        for share in SHARES if "plans" in stages else ():
-            for arm in CONFIGURATIONS:
-                plan_of_theirs(at, arm, share)
-        for seed in seeds if "trainings" in stages else ():
-            for share in SHARES:
-                _train(at, share, seed)
+        for (share, seed), arm in itertools.product(cells, OURS):
+            scores(at, arm, share, seed)
+        for (share, seed), arm in itertools.product(cells if "plans" in stages else (), OURS):
+            told = plan(at, arm, share, seed)
+            print(name, share, arm, seed, told.get("ratio") or told["reason"], flush=True)
+        for share, arm in itertools.product(todo.rest.shares if "plans" in stages else (), CONFIGURATIONS):
+            plan_of_theirs(at, arm, share)
+        for share, seed in cells if "trainings" in stages else ():
+            _train(at, share, seed)
 
 
 def key_of(name: str, share: float, arm: str, seed: int) -> str:
@@ -114,7 +113,7 @@ def _or_reason(made: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _ours(at: Aim, arm: str, share: float, seed: int) -> dict[str, Any]:
-    proposal, whole = at.by_scores(scores(at, arm, seed), in_ms=arm == IN_MS)
+    proposal, whole = at.by_scores(scores(at, arm, share, seed), in_ms=arm == IN_MS)
     keep, widths, ratio = at.hit(share, proposal, whole)
     return {**_row(at, widths, ratio), "keep": {name: list(units) for name, units in keep.items()}}
 
@@ -135,18 +134,19 @@ def _row(at: Aim, widths: np.ndarray, ratio: float) -> dict[str, Any]:
 # --- scores ----------------------------------------------------------------------------------------------------
 
 
-def scores(at: Aim, arm: str, seed: int) -> Scores:
-    """LeGR's and slimming's are kept: one search, one sparse training, both budgets."""
-    path = SCORES / f"{at.name}-{arm.replace(' ', '_')}-{seed}.safetensors"
+def scores(at: Aim, arm: str, share: float, seed: int) -> Scores:
+    """Kept: a search serves one budget, a sparse training all of them."""
+    key = f"{key_of(at.name, share, arm, seed)}" if arm.startswith("legr") else f"{at.name}-{arm}-{seed}"
+    path = SCORES / f"{key}.safetensors"
     if not path.exists():
-        save_scores(_scored(at, arm, seed), path)
+        save_scores(_scored(at, arm, share, seed), path)
     return read_scores(path, at.pruned.graph)
 
 
-def _scored(at: Aim, arm: str, seed: int) -> Scores:
+def _scored(at: Aim, arm: str, share: float, seed: int) -> Scores:
     pruned, cost = at.pruned, at.pruned.cost()
     if arm.startswith("legr"):
-        of, limit = (at.latency, min(SHARES) * at.dense_ms) if arm == IN_MS else (cost, _tightest_macs(at))
+        of, limit = (at.latency, share * at.dense_ms) if arm == IN_MS else (cost, _macs_at(at, share))
         study = pruned.study(of, limit, seed=seed, workers=plugins.build("workers", "local"))
         found: Scores = plugins.build("methods", "legr", LEGR).score(study)
         return found
@@ -159,10 +159,10 @@ def _scored(at: Aim, arm: str, seed: int) -> Scores:
     return scored
 
 
-def _tightest_macs(at: Aim) -> float:
-    """MACs at which uniform widths take the tightest budget, by the model: what a search in MACs aims at."""
-    proposal, whole = at.by_scores(scores(at, "uniform", SEEDS[0]), in_ms=False)
-    return at.limit_for(min(SHARES), proposal, whole)
+def _macs_at(at: Aim, share: float) -> float:
+    """MACs at which uniform widths take the budget, by the model: what a search in MACs aims at."""
+    proposal, whole = at.by_scores(scores(at, "uniform", share, SEEDS[0]), in_ms=False)
+    return at.limit_for(share, proposal, whole)
 
 
 # --- trainings and the table -----------------------------------------------------------------------------------
@@ -190,10 +190,15 @@ def trained(at: Aim, arm: str, planned: dict[str, Any], by: Recipe) -> dict[str,
         small = Network(network.address, module, network.input_shapes, network.classes)
     else:
         keep = {name: tuple(units) for name, units in planned["keep"].items()}
-        small = cut(with_weights(network, scores(at, arm, by.seed).weights or {}), at.pruned.graph, keep)
+        small = cut(with_weights(network, _weights(at, arm, by.seed)), at.pruned.graph, keep)
     again = recalibrate_norms(small, data, seed=by.seed)
     notes = {"recalibrated_val": evaluate(again, data.val, data).top1, "ratio": planned["ratio"]}
     return judged(fit(again, data, by), data, notes)
+
+
+def _weights(at: Aim, arm: str, seed: int) -> Mapping[str, Any]:
+    """Slimming's; the others leave them as they were."""
+    return (scores(at, arm, SHARES[0], seed).weights or {}) if arm == "slimming" else {}
 
 
 def best_of_theirs(name: str, share: float) -> str | None:
