@@ -52,7 +52,7 @@ class Legr:
     tournament: int = 8
     mutation: float = 0.1
     reduce: Literal["mean", "sum"] = "mean"
-    """Over the layers that make a unit; `sum` as the released code, which spares long residual chains."""
+    """Over the layers that make a unit; by `sum`, as in the released code, the identity spares long residual chains."""
     images: int = 1000
     """Of validation, that a candidate is judged on."""
     norm_images: int = 500
