@@ -153,7 +153,7 @@ def _candidates(subject: Pruned) -> list[Scores]:
     ranking = ranking_of(subject.network, subject.graph)
     drawn, groups = np.random.default_rng(0), len(ranking.sizes)
     return [
-        ranking.scores(Genome(np.exp(drawn.normal(0, 1, groups)), drawn.normal(0, 1, groups)))
+        ranking.scores(Genome(np.exp(drawn.normal(0, 1, groups)), drawn.normal(0, 1, groups) * ranking.deviation))
         for _ in range(CANDIDATES)
     ]
 

@@ -1,7 +1,5 @@
 """Ageing evolution over one scale and one shift per group (LeGR, arXiv 1904.12368; the released code's procedure).
 
-What is scaled and shifted is standardised (mean 0, deviation 1), so that one step means the same in every group.
-
 Candidates are numbered; number i is bred from the results of numbers up to i - lag, which are admitted in their order,
 whoever computed them. All draws come from one generator, in the order of the numbers, so that the same results give
 the same search on any number of workers, and a search that is told its results again stands where it stood.
@@ -22,7 +20,7 @@ Origin = Literal["random", "standardised", "identity", "bred"]
 
 @dataclass(frozen=True, eq=False)
 class Genome:
-    """An affine map per group, (groups,) each: score = scale x standardised size + shift."""
+    """An affine map per group, (groups,) each: score = scale x size of the filter + shift."""
 
     scale: np.ndarray
     shift: np.ndarray
@@ -64,17 +62,26 @@ COOLING = 1.25
 class Evolution:
     """A search that has admitted some results."""
 
-    def __init__(self, breeding: Breeding, groups: int, seed: int, known: Sequence[tuple[Origin, Genome]] = ()) -> None:
+    def __init__(
+        self, breeding: Breeding, deviation: np.ndarray, seed: int, centre: np.ndarray | None = None,
+        known: Sequence[tuple[Origin, Genome]] = (),
+    ) -> None:  # fmt: skip
         """Begin.
 
         Args:
             breeding: how.
-            groups: how many.
+            deviation: of the sizes of each group's units.
             seed: of all draws.
-            known: what the first population ends with, after its random candidates.
+            centre: the scales that random ones are drawn around; None: 1.
+            known: what the first population has beside random candidates and, last, the identity.
         """
-        self._breeding, self._groups = breeding, groups
-        self._known = dict(enumerate(known, breeding.population - len(known)))
+        groups = len(deviation)
+        self._breeding = breeding
+        self._centre = np.ones(groups) if centre is None else centre
+        self._step = deviation * self._centre
+        """Of shifts: as large as scores see the deviation."""
+        every: list[tuple[Origin, Genome]] = [*known, ("identity", Genome(np.ones(groups), np.zeros(groups)))]
+        self._known = dict(enumerate(every, breeding.population - len(every)))
         self._generator = np.random.default_rng(seed)
         self._living: deque[tuple[float, Candidate]] = deque(maxlen=breeding.population)
         self.best: tuple[float, Candidate] | None = None
@@ -101,8 +108,9 @@ class Evolution:
             self.best = loss, candidate
 
     def _random(self) -> Genome:
-        scale = np.exp(self._generator.normal(0, 1, self._groups))
-        return Genome(scale, self._generator.normal(0, 1, self._groups))
+        groups = len(self._step)
+        scale = self._centre * np.exp(self._generator.normal(0, 1, groups))
+        return Genome(scale, self._generator.normal(0, 1, groups) * self._step)
 
     def _parent(self) -> Candidate:
         drawn = self._generator.integers(0, len(self._living), self._breeding.tournament)
@@ -110,10 +118,11 @@ class Evolution:
         return parent
 
     def _child(self, genome: Genome, number: int) -> Genome:
-        changed = max(1, math.floor(self._breeding.mutation * self._groups))
-        chosen = self._generator.choice(self._groups, changed, replace=False)
+        groups = len(self._step)
+        changed = max(1, math.floor(self._breeding.mutation * groups))
+        chosen = self._generator.choice(groups, changed, replace=False)
         step = 1 - number / (COOLING * self._breeding.candidates)
         scale, shift = genome.scale.copy(), genome.shift.copy()
         scale[chosen] *= np.exp(self._generator.normal(0, step, changed))
-        shift[chosen] += self._generator.normal(0, 1, changed)
+        shift[chosen] += self._generator.normal(0, 1, changed) * self._step[chosen]
         return Genome(scale, shift)

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from deploy_prune.evolution import Breeding, Candidate, Evolution, Genome
 
 SMALL = Breeding(candidates=40, population=8, tournament=3, mutation=0.1)
-GROUPS = 4
-IDENTITY = Genome(np.array([1.0, 2.0, 0.5, 4.0]), np.array([3.0, 1.0, 2.0, 9.0]))
+DEVIATION = np.array([1.0, 2.0, 0.5, 4.0])
 
 
 def loss_of(candidate: Candidate) -> float:
@@ -24,7 +23,7 @@ def loss_of(candidate: Candidate) -> float:
 
 def search(breeding: Breeding, *, seed: int = 0, lag: int = 1) -> tuple[Evolution, list[Candidate]]:
     """Candidates in their order, each proposed when all but the last `lag` - 1 before it have been admitted."""
-    evolution, begun, found = Evolution(breeding, GROUPS, seed, [("identity", IDENTITY)]), [], []
+    evolution, begun, found = Evolution(breeding, DEVIATION, seed), [], []
     for number in range(breeding.candidates):
         begun.append(evolution.propose(number))
         found.append(begun[-1])
@@ -35,10 +34,20 @@ def search(breeding: Breeding, *, seed: int = 0, lag: int = 1) -> tuple[Evolutio
     return evolution, found
 
 
-def test_the_first_population_is_random_and_ends_with_what_is_known() -> None:
+def test_the_first_population_is_random_and_ends_with_the_identity() -> None:
     _, found = search(SMALL)
     assert [each.origin for each in found[:9]] == ["random"] * 7 + ["identity", "bred"]
-    assert found[7].genome is IDENTITY
+    identity = found[7].genome
+    assert identity.scale.tolist() == [1.0] * 4
+    assert identity.shift.tolist() == [0.0] * 4
+
+
+def test_what_is_known_comes_before_the_identity() -> None:
+    given = Genome(np.full(4, 2.0), np.full(4, -1.0))
+    evolution = Evolution(SMALL, DEVIATION, 0, known=[("standardised", given)])
+    origins = [evolution.propose(number).origin for number in range(8)]
+    assert origins == ["random"] * 6 + ["standardised", "identity"]
+    assert evolution.propose(6).genome is given
 
 
 def test_random_candidates_all_differ() -> None:
@@ -47,24 +56,25 @@ def test_random_candidates_all_differ() -> None:
     assert len({tuple(each.genome.scale) for each in found[:7]}) == 7
 
 
-def test_random_maps_lie_around_the_one_that_treats_all_groups_alike() -> None:
-    """Scales exp(N(0, 1)), shifts N(0, 1): moments over many draws."""
-    evolution = Evolution(Breeding(candidates=2000, population=2000, tournament=1), GROUPS, 0)
+def test_random_scales_lie_around_the_centre_and_shifts_are_as_large_as_scores() -> None:
+    """Median over many draws; the identity is what it is."""
+    many, centre = Breeding(candidates=2001, population=2001, tournament=1), np.array([1.0, 10.0, 0.1, 3.0])
+    evolution = Evolution(many, DEVIATION, 0, centre)
     drawn = [evolution.propose(number).genome for number in range(2000)]
-    for found in (np.log([genome.scale for genome in drawn]), np.array([genome.shift for genome in drawn])):
-        assert found.mean(axis=0) == pytest.approx([0.0] * GROUPS, abs=0.1)
-        assert found.std(axis=0) == pytest.approx([1.0] * GROUPS, rel=0.1)
+    assert np.median([genome.scale for genome in drawn], axis=0) == pytest.approx(centre, rel=0.1)
+    assert np.std([genome.shift for genome in drawn], axis=0) == pytest.approx(DEVIATION * centre, rel=0.1)
+    assert evolution.propose(2000).genome.scale.tolist() == [1.0] * 4
 
 
 def test_asked_again_the_same_number_is_another_candidate() -> None:
-    evolution = Evolution(SMALL, GROUPS, 0)
+    evolution = Evolution(SMALL, DEVIATION, 0)
     one, other = evolution.propose(0), evolution.propose(0)
     assert one.number == other.number == 0
     assert not np.array_equal(one.genome.scale, other.genome.scale)
 
 
-def test_a_child_changes_one_group_at_least() -> None:
-    """A tenth of four groups is none, and then nothing would ever be found."""
+def test_a_child_changes_one_layer_at_least() -> None:
+    """A tenth of four layers is none, and then nothing would ever be found."""
     _, found = search(SMALL)
     for child in found[8:]:
         parent = found[child.parent].genome if child.parent is not None else None
@@ -73,7 +83,7 @@ def test_a_child_changes_one_group_at_least() -> None:
         assert changed.sum() == 1
 
 
-def test_more_groups_change_where_the_share_says_so() -> None:
+def test_more_layers_change_where_the_share_says_so() -> None:
     _, found = search(Breeding(candidates=30, population=8, tournament=3, mutation=0.5))
     child = found[20]
     assert child.parent is not None
@@ -90,7 +100,7 @@ def test_parents_are_among_the_youngest_that_were_admitted() -> None:
 
 
 def test_the_best_ever_is_remembered_though_it_has_left() -> None:
-    evolution = Evolution(Breeding(candidates=30, population=2, tournament=1), GROUPS, 0)
+    evolution = Evolution(Breeding(candidates=30, population=2, tournament=1), DEVIATION, 0)
     for number in range(30):
         evolution.admit(evolution.propose(number), 0.1 if number == 3 else 1.0)
     assert evolution.best is not None
@@ -98,7 +108,7 @@ def test_the_best_ever_is_remembered_though_it_has_left() -> None:
 
 
 def test_a_loss_that_is_no_number_never_wins() -> None:
-    evolution = Evolution(SMALL, GROUPS, 0)
+    evolution = Evolution(SMALL, DEVIATION, 0)
     evolution.admit(evolution.propose(0), math.inf)
     evolution.admit(evolution.propose(1), 2.0)
     assert evolution.best is not None

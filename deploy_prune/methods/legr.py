@@ -5,10 +5,9 @@ fitness is the loss on validation images of the network that is really cut under
 from the released code: several layers that make one group share a pair, and the size of their unit is the mean of its
 filters' (there: a pair per layer, and the sum), so that a search decides how many units stay and norms decide which;
 norms are measured anew before a candidate is judged; images come from validation; candidates are physically small;
-milliseconds can be the budget; what is drawn are maps of standardised sizes (there: of the sizes, whose means differ so
-much between layers that most draws cut whole layers down and leave others whole), and the first population also has the
-candidate that treats all groups alike; the rate of steps falls to 0; a candidate whose plan was proposed before is
-drawn again, as one group's map often changes no plan.
+milliseconds can be the budget; the first population also has a candidate that treats all groups alike; random scales
+are drawn around those that make all groups' mean sizes equal (there: around 1); the rate of steps falls to 0; a
+candidate whose plan was proposed before is drawn again, as one group's map often changes no plan.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.errors import BudgetError, ConfigError
-from deploy_prune.evolution import Breeding, Candidate, Evolution, Genome, Origin
+from deploy_prune.evolution import Breeding, Candidate, Evolution, Genome
 from deploy_prune.findings import Tried
 from deploy_prune.fitness import Exam, Examiner, Fitness, examiner, fitness
 from deploy_prune.magnitudes import squared_norms
@@ -52,7 +51,7 @@ class Legr:
     tournament: int = 8
     mutation: float = 0.1
     reduce: Literal["mean", "sum"] = "mean"
-    """Over the layers that make a unit; by `sum`, as in the released code, the identity spares long residual chains."""
+    """Over the layers that make a unit; `sum` as the released code, which spares long residual chains."""
     images: int = 1000
     """Of validation, that a candidate is judged on."""
     norm_images: int = 500
@@ -108,32 +107,32 @@ class Ranking:
     """Group -> size of every unit; a genome has the groups in this order."""
 
     @property
-    def standardised(self) -> Genome:
-        """All groups' scores have one mean and one deviation: every group loses about the same share."""
-        return Genome(np.ones(len(self.sizes)), np.zeros(len(self.sizes)))
+    def means(self) -> np.ndarray:
+        """Of each group's sizes."""
+        return np.array([float(sizes.mean()) for sizes in self.sizes.values()])
 
     @property
-    def identity(self) -> Genome:
-        """The sizes themselves."""
-        mean, deviation = self._moments
-        return Genome(deviation, mean)
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of each group's sizes."""
+        return np.array([float(sizes.std()) for sizes in self.sizes.values()])
 
-    def pairs(self, genome: Genome) -> tuple[np.ndarray, np.ndarray]:
-        """Scale and shift of each group as the paper writes them: of the sizes themselves."""
-        mean, deviation = self._moments
-        scale = genome.scale / deviation
-        return scale, genome.shift - scale * mean
+    @property
+    def centre(self) -> np.ndarray:
+        """The scales that make all groups' mean sizes one and the same."""
+        found: np.ndarray = self.means.mean() / np.maximum(self.means, 1e-12)
+        return found
+
+    @property
+    def standardised(self) -> Genome:
+        """All groups' scores have one mean and one deviation: every group loses about the same share."""
+        deviation = np.maximum(self.deviation, 1e-12)
+        scale = float(np.mean(deviation * self.centre)) / deviation
+        return Genome(scale, -scale * self.means)
 
     def scores(self, genome: Genome) -> Scores:
         """Of every unit."""
-        pairs = zip(self.sizes.items(), *self.pairs(genome), strict=True)
+        pairs = zip(self.sizes.items(), genome.scale, genome.shift, strict=True)
         return Scores({group: scale * sizes + shift for (group, sizes), scale, shift in pairs})
-
-    @property
-    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of each group's sizes; the deviation of equals is 1."""
-        mean, deviation = np.array([(sizes.mean(), sizes.std()) for sizes in self.sizes.values()]).T
-        return mean, np.where(deviation > 1e-9 * np.abs(mean), deviation, 1.0)
 
 
 def ranking_of(network: Network, graph: ChannelGraph, reduce: str = "mean") -> Ranking:
@@ -149,10 +148,10 @@ class _Search:
     def __init__(self, settings: Legr, study: Study, journal: Journal) -> None:
         self._settings, self._study, self._journal = settings, study, journal
         self._ranking = ranking_of(study.network, study.graph, settings.reduce)
-        known: list[tuple[Origin, Genome]] = [
-            ("standardised", self._ranking.standardised), ("identity", self._ranking.identity)
-        ]  # fmt: skip
-        self._evolution = Evolution(settings.breeding(), len(self._ranking.sizes), study.seed, known)
+        ranking = self._ranking
+        self._evolution = Evolution(
+            settings.breeding(), ranking.deviation, study.seed, ranking.centre, [("standardised", ranking.standardised)]
+        )
         self._begun: dict[int, tuple[Candidate, Keep]] = {}
         self._proposed: set[str] = set()
         self._stopped = ""
@@ -223,12 +222,11 @@ class _Search:
     def _standing(self) -> dict[str, Any]:
         assert self._evolution.best
         best = self._evolution.best[1]
-        scale, shift = self._ranking.pairs(best.genome)
         return {
             "groups": tuple(group.name for group in self._study.graph.free),
             "best": best.number,
-            "scale": tuple(scale.tolist()),
-            "shift": tuple(shift.tolist()),
+            "scale": tuple(best.genome.scale.tolist()),
+            "shift": tuple(best.genome.shift.tolist()),
             "generator": self._evolution.state,
         }
 
