@@ -32,7 +32,7 @@ from benchmarks.subjects import cell, stored
 from benchmarks.trained import DATA, RECIPE, SEEDS, Asked, Pruned, asked, images, judged, paired, recipe, seconds_told
 from deploy_prune import plugins
 from deploy_prune.allocate import Limits
-from deploy_prune.errors import DeployPruneError
+from deploy_prune.errors import BudgetError, DeployPruneError
 from deploy_prune.methods.slimming import Slimming
 from deploy_prune.ranking import read_scores, save_scores
 from deploy_prune.surgery import cut
@@ -50,6 +50,8 @@ OURS = (*DRAWN[:2], "uniform", "magnitude", "slimming")
 LEGR = {"candidates": 100, "population": 32, "tournament": 8, "images": 1000, "norm_images": 500}
 SPARSE: dict[str, Any] = {"epochs": 10, "images": RECIPE.images, "precision": "bf16"}
 SCORES = Path("build") / "benchmarks" / "equal_ms"
+LEAST_KEPT = 0.1
+"""Share of channels that Torch-Pruning is asked to keep, at the least."""
 STAGES = ("scores", "plans", "trainings")
 
 
@@ -120,6 +122,8 @@ def _ours(at: Aim, arm: str, share: float, seed: int) -> dict[str, Any]:
 
 def _theirs(at: Aim, arm: str, share: float) -> dict[str, Any]:
     def proposal(kept: float) -> tuple[float, np.ndarray]:
+        if kept < LEAST_KEPT:
+            raise BudgetError("below that it leaves ever more layers as they are, and files become slower again")
         return kept, widths_of(cut_by(at.pruned.network, arm, 1 - kept), at.pruned.graph)
 
     kept, widths, ratio = at.hit(share, proposal, 1.0)
