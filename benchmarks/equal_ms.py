@@ -140,7 +140,7 @@ def _row(at: Aim, widths: np.ndarray, ratio: float) -> dict[str, Any]:
 
 def scores(at: Aim, arm: str, share: float, seed: int) -> Scores:
     """Kept: a search serves one budget, a sparse training all of them."""
-    key = f"{key_of(at.name, share, arm, seed)}" if arm.startswith("legr") else f"{at.name}-{arm}-{seed}"
+    key = key_of(at.name, share, arm, seed) if arm.startswith("legr") else f"{at.name}-{arm}-{seed}"
     path = SCORES / f"{key}.safetensors"
     if not path.exists():
         save_scores(_scored(at, arm, share, seed), path)
@@ -234,7 +234,9 @@ def _table(name: str, share: float) -> dict[str, Any]:
         rows[arm] = {
             "seeds": sorted(cells),
             **{of: [found[of] for found in cells.values()] for of in ("ratio", "recalibrated_val", "val", "test")},
-            "against_first": [paired(first, found) for seed, found in cells.items() if (first := base[seed])],
+            "against_first": [
+                paired(first, found) for seed, found in cells.items() if arm != IN_MS and (first := base[seed])
+            ],
         }
     return rows
 
