@@ -18,7 +18,6 @@ from deploy_prune.latency.model import LatencyCost
 from deploy_prune.latency.profiling import Place, profiled
 from deploy_prune.latency.store import opened
 from deploy_prune.latency.timing import Timer, timer
-from deploy_prune.soundness import lock
 from deploy_prune.values import Data, Scores
 
 PLACE = Place("litert")
@@ -82,10 +81,8 @@ class Aim:
 
     def by_scores(self, scores: Scores, *, in_ms: bool) -> tuple[Proposal, float]:
         """Plans of these scores by their milliseconds or MACs; groups without a score stay whole."""
-        unscored = {group.name: "not scored" for group in self.pruned.graph.free if group.name not in scores.by_group}
-        graph = lock(self.pruned.graph, unscored) if unscored else self.pruned.graph
-        part = Pruned(self.pruned.network, graph, self.pruned.data, self.pruned.limits)
-        cost: CostModel = LatencyCost.of(self.latency.model, graph) if in_ms else part.cost()
+        part = self.pruned.of_scored(scores)
+        cost: CostModel = LatencyCost.of(self.latency.model, part.graph) if in_ms else part.cost()
 
         def at(limit: float) -> tuple[Keep, np.ndarray]:
             keep = part.keep(scores, cost, limit)

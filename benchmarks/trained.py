@@ -18,7 +18,7 @@ from deploy_prune.counting import recount
 from deploy_prune.data import read_data
 from deploy_prune.methods import Study
 from deploy_prune.networks import build_network
-from deploy_prune.soundness import settle
+from deploy_prune.soundness import lock, settle
 from deploy_prune.train import Recipe, evaluate, paired_difference
 from deploy_prune.values import Accuracy, ChannelGraph, Data, Network, Scores
 from deploy_prune.weights import load_weights
@@ -98,6 +98,11 @@ class Pruned:
     def whole(self, cost: CostModel) -> float:
         """Of the dense network."""
         return float(cost(np.array([group.width for group in self.graph.free])))
+
+    def of_scored(self, scores: Scores) -> Pruned:
+        """The same, groups without a score locked, as a run does it."""
+        unscored = {group.name: "not scored" for group in self.graph.free if group.name not in scores.by_group}
+        return dataclasses.replace(self, graph=lock(self.graph, unscored)) if unscored else self
 
     def keep(self, scores: Scores, cost: CostModel, limit: float) -> dict[str, tuple[int, ...]]:
         """The best-scored units under a limit."""

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-Origin = Literal["random", "standardised", "identity", "bred"]
+Origin = Literal["random", "uniform", "identity", "bred"]
 
 
 @dataclass(frozen=True, eq=False)

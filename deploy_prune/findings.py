@@ -73,7 +73,7 @@ class Tried:
 
     number: int
     origin: str
-    """random, identity or bred."""
+    """random, uniform, identity or bred."""
     parent: int | None
     loss: float | None
     """Mean validation loss; None: no number."""
@@ -94,6 +94,8 @@ class Search:
     """Digest of all that decides a fitness: weights, images, settings, seed."""
     groups: tuple[str, ...] = ()
     tried: tuple[Tried, ...] = ()
+    finals: tuple[Tried, ...] = ()
+    """Of them those that were trained for longer, and what came of that."""
     best: int | None = None
     scale: tuple[float, ...] = ()
     """Of the best candidate, per group."""

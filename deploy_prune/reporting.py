@@ -124,9 +124,10 @@ def _search(run: Path) -> str:
     rivals = ", ".join(f"best {kind} {min(found):.4f}" for kind, found in losses.items() if found)
     best = search.tried[search.best]
     plans = len({each.plan for each in search.tried})
+    by = f"Best of {len(search.finals)} that were trained for longer" if search.finals else "Best"
     return (
-        f"Search: {len(search.tried)} candidates, {plans} plans, {search.ended}. Best validation loss {best.loss:.4f} "
-        f"(candidate {best.number}, {best.origin}); {rivals}. Every candidate: `{SEARCH}`."
+        f"Search: {len(search.tried)} candidates, {plans} plans, {search.ended}. {by}: candidate {best.number} "
+        f"({best.origin}), validation loss {best.loss:.4f}; {rivals}. Every candidate: `{SEARCH}`."
     )
 
 

@@ -22,8 +22,9 @@ class Journal:
     def __init__(self, path: Path | None, earlier: Search) -> None:
         self._path = path
         self._search = Search(earlier.identity)
-        self._written = len(earlier.tried)
-        self._known = {each.plan: _fitness(each) for each in earlier.tried}
+        self._written = len(earlier.tried), len(earlier.finals)
+        self._known = {(each.plan, final): _fitness(each)
+                       for final, found in enumerate((earlier.tried, earlier.finals)) for each in found}  # fmt: skip
 
     @staticmethod
     def of(folder: Path | None, identity: str) -> Journal:
@@ -41,14 +42,17 @@ class Journal:
             raise RecordError(f"{path} is of another search (other weights, images or settings)", hint=hint)
         return Journal(path, found)
 
-    def known(self, plan: str) -> Fitness | None:
+    def known(self, plan: str, *, final: bool = False) -> Fitness | None:
         """What this plan was found to be, by this search or before it was interrupted."""
-        return self._known.get(plan)
+        return self._known.get((plan, final))
 
-    def add(self, tried: Tried) -> None:
+    def add(self, tried: Tried, *, final: bool = False) -> None:
         """One more result."""
-        self._search = replace(self._search, tried=(*self._search.tried, tried))
-        self._known.setdefault(tried.plan, _fitness(tried))
+        before = self._search
+        self._search = (
+            replace(before, finals=(*before.finals, tried)) if final else replace(before, tried=(*before.tried, tried))
+        )
+        self._known.setdefault((tried.plan, final), _fitness(tried))
 
     def last(self, count: int) -> Sequence[Tried]:
         """The latest results."""
@@ -57,7 +61,7 @@ class Journal:
     def write(self, **standing: Any) -> None:
         """Put the results on disk with where the search stands; what it only repeats is there already."""
         self._search = replace(self._search, **standing)
-        if self._path and (len(self._search.tried) > self._written or self._search.ended):
+        if self._path and (len(self._search.tried), len(self._search.finals)) >= self._written:
             write_record(self._path, self._search)
 
 

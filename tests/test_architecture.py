@@ -22,7 +22,7 @@ KINDS = ("costs", "datasets", "exporters", "methods", "models", "readers", "runt
 STEPS = (
     "records", "results", "findings", "runfolder", "images", "cifar", "architectures", "networks", "data", "weights",
     "train", "graph", "extents", "magnitudes", "gammas", "counting", "budgets", "surgery", "soundness", "snapping",
-    "allocate", "compensation", "ranking", "fitness", "evolution", "searching", "sensitivities",
+    "allocate", "compensation", "ranking", "fitness", "evolution", "affine", "searching", "sensitivities",
     "segments", "pieces", "heads", "greedy", "notebook", "discrimination", "picking",
     "checkpoint", "hush", "mil", "container", "conditions", "workshop", "conversion", "interface", "facts", "folding",
     "parity", "delivery", "exporting",

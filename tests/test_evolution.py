@@ -44,9 +44,9 @@ def test_the_first_population_is_random_and_ends_with_the_identity() -> None:
 
 def test_what_is_known_comes_before_the_identity() -> None:
     given = Genome(np.full(4, 2.0), np.full(4, -1.0))
-    evolution = Evolution(SMALL, DEVIATION, 0, known=[("standardised", given)])
+    evolution = Evolution(SMALL, DEVIATION, 0, known=[("uniform", given)])
     origins = [evolution.propose(number).origin for number in range(8)]
-    assert origins == ["random"] * 6 + ["standardised", "identity"]
+    assert origins == ["random"] * 6 + ["uniform", "identity"]
     assert evolution.propose(6).genome is given
 
 

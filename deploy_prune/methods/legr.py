@@ -5,8 +5,9 @@ fitness is the loss on validation images of the network that is really cut under
 from the released code: several layers that make one group share a pair, and the size of their unit is the mean of its
 filters' (there: a pair per layer, and the sum), so that a search decides how many units stay and norms decide which;
 norms are measured anew before a candidate is judged; images come from validation; candidates are physically small;
-milliseconds can be the budget; the first population also has a candidate that treats all groups alike; random scales
-are drawn around those that make all groups' mean sizes equal (there: around 1); the rate of steps falls to 0; a
+milliseconds can be the budget; the first population also has uniform widths, so that a search begins no worse than
+they are; random scales are drawn around those that make all groups' mean sizes equal (there: around 1); the rate of
+steps falls to 0; where candidates are trained before they are judged, the best of them go on to longer trainings; a
 candidate whose plan was proposed before is drawn again, as one group's map often changes no plan.
 """
 
@@ -19,25 +20,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-
 from deploy_prune import plugins
+from deploy_prune.affine import ranking_of
 from deploy_prune.errors import BudgetError, ConfigError
-from deploy_prune.evolution import Breeding, Candidate, Evolution, Genome
+from deploy_prune.evolution import Breeding, Candidate, Evolution
 from deploy_prune.findings import Tried
 from deploy_prune.fitness import Exam, Examiner, Fitness, examiner, fitness
-from deploy_prune.magnitudes import squared_norms
 from deploy_prune.methods import Study
 from deploy_prune.searching import Journal, digest
 from deploy_prune.train.state import fingerprint
-from deploy_prune.values import ChannelGraph, Network, Scores
+from deploy_prune.values import Scores
 from deploy_prune.workers import Workers
 
 logger = logging.getLogger(__name__)
 
 Keep = Mapping[str, tuple[int, ...]]
+KNOWN = ("uniform", "identity")
+"""Candidates that are there whatever is drawn."""
 BLIND_STEPS, SIGHT = 100, 1 / 4
 """Where a network right after the cut has less than this share of the dense one's accuracy, losses tell nothing."""
+LONGER = 4
+"""Times as many steps for the finalists: what learns fastest is seldom what ends best."""
 DRAWS = 20
 """At the most, to find a candidate whose plan is new."""
 
@@ -59,6 +62,8 @@ class Legr:
     steps: int | None = None
     """Of training before a candidate is judged; None: 0 where a network still sees right after the cut, else 100."""
     lr: float = 0.05
+    finalists: int = 8
+    """Where candidates are trained: so many are trained four times as long in the end, to choose among them."""
     lag: int = 8
     """A candidate is bred from results that are so many candidates old: as many workers have something to do."""
     patience: int = 0
@@ -67,7 +72,9 @@ class Legr:
     def __post_init__(self) -> None:
         if self.reduce not in ("mean", "sum"):
             raise ConfigError(f"method 'legr' has no reduce {self.reduce!r}", hint="known: mean, sum")
-        if self.lag < 1 or min(self.images, self.norm_images + 1, (self.steps or 0) + 1, self.patience + 1) < 1:
+        if self.lag < 1 or min(
+            self.images, self.norm_images + 1, (self.steps or 0) + 1, self.finalists + 1, self.patience + 1
+        ) < 1:  # fmt: skip
             raise ConfigError("method 'legr': lag and images must be 1 or more, the other numbers not negative")
         self.breeding()
 
@@ -88,8 +95,11 @@ class Legr:
         search = _Search(self, study, journal)
         if self.steps is None and search.is_blind(prepared):
             prepared = examiner(study.network, study.graph, data, replace(exam, steps=BLIND_STEPS), seed=study.seed)
-        search.run(study.workers or plugins.build("workers", "local", {"processes": 1}), prepared)
-        if not math.isfinite(search.loss):
+        workers = study.workers or plugins.build("workers", "local", {"processes": 1})
+        search.run(workers, prepared)
+        if prepared.steps and self.finalists:
+            search.finish(workers, replace(prepared, steps=LONGER * prepared.steps))
+        if not math.isfinite(search.best[0]):
             hint = "do the dense network's weights hold NaN? a lower lr keeps steps from diverging"
             raise ConfigError(f"no candidate has a loss: every network of {study.network.address} gives NaN", hint=hint)
         return search.scores
@@ -99,49 +109,6 @@ class Legr:
         return Breeding(self.candidates, self.population, self.tournament, self.mutation)
 
 
-@dataclass(frozen=True, eq=False)
-class Ranking:
-    """The scores of any genome."""
-
-    sizes: Mapping[str, np.ndarray]
-    """Group -> size of every unit; a genome has the groups in this order."""
-
-    @property
-    def means(self) -> np.ndarray:
-        """Of each group's sizes."""
-        return np.array([float(sizes.mean()) for sizes in self.sizes.values()])
-
-    @property
-    def deviation(self) -> np.ndarray:
-        """Standard deviation of each group's sizes."""
-        return np.array([float(sizes.std()) for sizes in self.sizes.values()])
-
-    @property
-    def centre(self) -> np.ndarray:
-        """The scales that make all groups' mean sizes one and the same."""
-        found: np.ndarray = self.means.mean() / np.maximum(self.means, 1e-12)
-        return found
-
-    @property
-    def standardised(self) -> Genome:
-        """All groups' scores have one mean and one deviation: every group loses about the same share."""
-        deviation = np.maximum(self.deviation, 1e-12)
-        scale = float(np.mean(deviation * self.centre)) / deviation
-        return Genome(scale, -scale * self.means)
-
-    def scores(self, genome: Genome) -> Scores:
-        """Of every unit."""
-        pairs = zip(self.sizes.items(), genome.scale, genome.shift, strict=True)
-        return Scores({group: scale * sizes + shift for (group, sizes), scale, shift in pairs})
-
-
-def ranking_of(network: Network, graph: ChannelGraph, reduce: str = "mean") -> Ranking:
-    """Of a network as it is."""
-    by_layer = squared_norms(network.module, graph)
-    over = np.mean if reduce == "mean" else np.sum
-    return Ranking({group: over(list(sizes.values()), axis=0) for group, sizes in by_layer.items()})
-
-
 class _Search:
     """One search: proposes candidates, hands their plans out, admits what comes back."""
 
@@ -149,31 +116,38 @@ class _Search:
         self._settings, self._study, self._journal = settings, study, journal
         self._ranking = ranking_of(study.network, study.graph, settings.reduce)
         ranking = self._ranking
+        uniform = ranking.cut_at([len(units) for units in self._alike.values()])
         self._evolution = Evolution(
-            settings.breeding(), ranking.deviation, study.seed, ranking.centre, [("standardised", ranking.standardised)]
+            settings.breeding(), ranking.deviation, study.seed, ranking.centre, [("uniform", uniform)]
         )
         self._begun: dict[int, tuple[Candidate, Keep]] = {}
+        self._admitted: list[tuple[float, Candidate, Keep]] = []
         self._proposed: set[str] = set()
-        self._stopped = ""
+        self._began, self._stopped = time.monotonic(), ""
+        self._winner: tuple[float, Candidate] | None = None
 
     @property
-    def loss(self) -> float:
-        """Of the best candidate."""
-        assert self._evolution.best
-        return self._evolution.best[0]
+    def best(self) -> tuple[float, Candidate]:
+        """With its loss: of the finalists, where there are some, else of all."""
+        found = self._winner or self._evolution.best
+        assert found
+        return found
 
     @property
     def scores(self) -> Scores:
         """Of the best candidate."""
-        assert self._evolution.best
-        return self._ranking.scores(self._evolution.best[1].genome)
+        return self._ranking.scores(self.best[1].genome)
+
+    @property
+    def _alike(self) -> Keep:
+        """What stays under the budget where all groups are treated alike."""
+        assert self._study.plan
+        return self._study.plan(self._ranking.percentiles)
 
     def is_blind(self, prepared: Examiner) -> bool:
         """Whether candidates would be near chance right after the cut, so that their losses order nothing."""
-        assert self._study.plan
         whole = {group.name: tuple(range(group.width)) for group in self._study.graph.free}
-        alike = self._study.plan(self._ranking.scores(self._ranking.standardised))
-        dense, cut = (fitness(prepared, keep).top1 for keep in (whole, alike))
+        dense, cut = (fitness(prepared, keep).top1 for keep in (whole, self._alike))
         if cut >= SIGHT * dense:
             return False
         logger.warning(
@@ -183,16 +157,37 @@ class _Search:
         return True
 
     def run(self, workers: Workers, prepared: Examiner) -> None:
-        began, total = time.monotonic(), self._settings.candidates
+        total = self._settings.candidates
         results = workers.map(_judge, prepared, self._items(), ahead=self._settings.lag)
         for number, found in enumerate(results):
             self._admit(number, found)
             self._stopped = self._stopped or self._reason_to_stop(number)
             ended = self._stopped or ("all candidates judged" if number + 1 == total else "")
-            self._journal.write(wall_s=time.monotonic() - began, ended=ended, **self._standing())
+            self._journal.write(ended=ended, **self._standing())
             self._study.progress("search", number + 1, total, self._told())
             if self._stopped:
                 break
+
+    def finish(self, workers: Workers, longer: Examiner) -> None:
+        """Choose among the finalists by a longer training."""
+        finalists = self._finalists()
+        items = ((keep, self._journal.known(digest(keep), final=True)) for _, keep in finalists)
+        results = workers.map(_judge, longer, items, ahead=self._settings.lag)
+        for number, ((candidate, keep), found) in enumerate(zip(finalists, results, strict=True)):
+            if self._winner is None or found.loss < self._winner[0]:
+                self._winner = found.loss, candidate
+            self._journal.add(self._tried(candidate, keep, found), final=True)
+            self._journal.write(**self._standing())
+            self._study.progress("finals", number + 1, len(finalists), self._told())
+
+    def _finalists(self) -> list[tuple[Candidate, Keep]]:
+        """What was known before, then the best; of a plan one."""
+        self._admitted.sort(key=lambda each: (each[1].origin not in KNOWN, each[0]))
+        plans: dict[str, tuple[Candidate, Keep]] = {}
+        for loss, candidate, keep in self._admitted:
+            if math.isfinite(loss):
+                plans.setdefault(digest(keep), (candidate, keep))
+        return list(plans.values())[: self._settings.finalists]
 
     def _items(self) -> Iterator[tuple[Keep, Fitness | None]]:
         for number in range(self._settings.candidates):
@@ -202,37 +197,43 @@ class _Search:
             yield keep, self._journal.known(digest(keep))
 
     def _new(self, number: int) -> tuple[Candidate, Keep]:
-        assert self._study.plan
         for _ in range(DRAWS):
             candidate = self._evolution.propose(number)
-            keep = self._study.plan(self._ranking.scores(candidate.genome))
-            if candidate.origin in ("identity", "standardised") or digest(keep) not in self._proposed:
+            keep = self._kept(candidate)
+            if candidate.origin in KNOWN or digest(keep) not in self._proposed:
                 break
         return candidate, keep
+
+    def _kept(self, candidate: Candidate) -> Keep:
+        assert self._study.plan
+        return self._study.plan(self._ranking.scores(candidate.genome))
 
     def _admit(self, number: int, found: Fitness) -> None:
         candidate, keep = self._begun.pop(number)
         self._evolution.admit(candidate, found.loss)
-        loss = found.loss if math.isfinite(found.loss) else None
+        self._admitted.append((found.loss, candidate, keep))
+        self._journal.add(self._tried(candidate, keep, found))
+
+    def _tried(self, candidate: Candidate, keep: Keep, found: Fitness) -> Tried:
         widths = tuple(len(keep[group.name]) for group in self._study.graph.free)
-        self._journal.add(
-            Tried(number, candidate.origin, candidate.parent, loss, found.top1, widths, found.seconds, digest(keep))
+        loss = found.loss if math.isfinite(found.loss) else None
+        return Tried(
+            candidate.number, candidate.origin, candidate.parent, loss, found.top1, widths, found.seconds, digest(keep)
         )
 
     def _standing(self) -> dict[str, Any]:
-        assert self._evolution.best
-        best = self._evolution.best[1]
+        _, best = self.best
         return {
             "groups": tuple(group.name for group in self._study.graph.free),
             "best": best.number,
             "scale": tuple(best.genome.scale.tolist()),
             "shift": tuple(best.genome.shift.tolist()),
             "generator": self._evolution.state,
+            "wall_s": time.monotonic() - self._began,
         }
 
     def _told(self) -> str:
-        assert self._evolution.best
-        loss, candidate = self._evolution.best
+        loss, candidate = self.best
         return f"best loss {loss:.4f} (candidate {candidate.number})"
 
     def _reason_to_stop(self, number: int) -> str:
@@ -241,15 +242,14 @@ class _Search:
         Raises:
             BudgetError: the search has collapsed.
         """
-        patience, best = self._settings.patience, self._evolution.best
-        assert best
+        patience = self._settings.patience
         last = self._journal.last(self._settings.population)
         if len(last) == self._settings.population > 1 and len({each.plan for each in last}) == 1:
             raise BudgetError(
                 f"the search has collapsed: the last {len(last)} candidates are one and the same plan",
                 hint="the budget leaves no choice: raise it, or lower the floor",
             )
-        stale = patience and number - best[1].number >= patience
+        stale = patience and number - self.best[1].number >= patience
         return f"no better candidate among the last {patience}" if stale else ""
 
 

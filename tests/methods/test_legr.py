@@ -16,14 +16,14 @@ import torch
 from studies import stack, stripes, study, trained, with_folder
 
 from deploy_prune import plugins
+from deploy_prune.affine import ranking_of
 from deploy_prune.errors import BudgetError, ConfigError, RecordError
 from deploy_prune.evolution import Genome
 from deploy_prune.findings import SEARCH, Search
 from deploy_prune.fitness import Exam, examiner, fitness
 from deploy_prune.methods import Study, legr
-from deploy_prune.methods.legr import ranking_of
 from deploy_prune.records import read_record
-from deploy_prune.values import Network
+from deploy_prune.values import Network, Scores
 
 SETTINGS: dict[str, Any] = {
     "candidates": 14, "population": 5, "tournament": 2, "images": 60, "norm_images": 40, "lag": 3
@@ -51,17 +51,17 @@ def journal(folder: Path) -> Search:
     return read_record(folder / SEARCH, Search)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Killed:
     """Workers that are killed after so many results."""
 
     after: int
 
     def map(self, task: Any, shared: Any, items: Any, *, ahead: int) -> Iterator[Any]:
-        results = plugins.build("workers", "local", {"processes": 1}).map(task, shared, items, ahead=ahead)
-        for number, result in enumerate(results):
-            if number == self.after:
+        for result in plugins.build("workers", "local", {"processes": 1}).map(task, shared, items, ahead=ahead):
+            if not self.after:
                 raise KeyboardInterrupt
+            self.after -= 1
             yield result
 
 
@@ -122,7 +122,7 @@ def test_the_best_candidate_is_no_worse_than_the_identity(knows_stripes: Network
     search = journal(tmp_path)
     losses = {each.number: each.loss for each in search.tried if each.loss is not None}
     assert search.best == min(losses, key=lambda number: losses[number])
-    assert [each.origin for each in search.tried[:6]] == ["random"] * 3 + ["standardised", "identity", "bred"]
+    assert [each.origin for each in search.tried[:6]] == ["random"] * 3 + ["uniform", "identity", "bred"]
     assert len(search.tried) == 14
     assert search.ended == "all candidates judged"
 
@@ -197,22 +197,36 @@ def test_random_scales_are_drawn_around_groups_of_equal_sizes(knows_stripes: Net
     assert sizes.centre * sizes.means == pytest.approx([np.mean(sizes.means)] * len(sizes.means))
 
 
-def test_the_standardised_candidate_treats_all_groups_alike(knows_stripes: Network) -> None:
-    of = study(knows_stripes, stripes())
-    ranking = ranking_of(knows_stripes, of.graph)
-    scores = ranking.scores(ranking.standardised).by_group.values()
-    deviations = [float(values.std()) for values in scores]
-    assert [float(values.mean()) for values in scores] == pytest.approx([0.0] * len(scores), abs=1e-9)
+def test_the_uniform_candidate_keeps_what_uniform_widths_keep(knows_stripes: Network, tmp_path: Path) -> None:
+    """Under this budget, to within the last unit of a group."""
+    of = study(knows_stripes, stripes(), folder=tmp_path)
+    scores(of)
+    search = journal(tmp_path)
+    (tried,) = [each for each in search.tried if each.origin == "uniform"]
+    assert of.plan
+    alike = of.plan(plugins.build("methods", "uniform").score(of))
+    widths = [len(alike[group]) for group in search.groups]
+    assert np.abs(np.subtract(tried.widths, widths)).max() <= 1
+    assert widths != [group.width for group in of.graph.free]
+
+
+@pytest.mark.parametrize("width", [1, 3, 8])
+def test_a_map_is_zero_where_a_width_is_cut(width: int) -> None:
+    of = study(stack())
+    ranking = ranking_of(of.network, of.graph)
+    found = ranking.scores(ranking.cut_at([width] * len(ranking.sizes))).by_group.values()
+    assert [int((values >= 0).sum()) for values in found] == [min(width, values.size) for values in found]
+    deviations = [float(values.std()) for values in found]
     assert deviations == pytest.approx([deviations[0]] * len(deviations))
 
 
-def judged_after(of: Study, monkeypatch: pytest.MonkeyPatch, **options: Any) -> set[int]:
-    """How many steps candidates were trained for."""
-    found = set()
+def judged_after(of: Study, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[int]:
+    """How many steps candidates were trained for, then finalists."""
+    found: list[int] = []
 
     class Noting(Counting):
         def map(self, task: Any, shared: Any, items: Any, *, ahead: int) -> Iterator[Any]:
-            found.add(shared.steps)
+            found.append(shared.steps)
             yield from super().map(task, shared, items, ahead=ahead)
 
     monkeypatch.setattr(legr, "BLIND_STEPS", 3)
@@ -224,12 +238,12 @@ def test_candidates_are_trained_first_where_a_cut_leaves_nothing_to_see(
     knows_stripes: Network, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Near chance the loss tells how sure a network is, not how good."""
-    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch) == {0}
+    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch) == [0]
     assert not caplog.records
     monkeypatch.setattr(legr, "SIGHT", 2.0)  # of the dense network's accuracy: no cut has that
-    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch) == {3}
+    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch) == [3, 12]
     assert "every candidate is trained for 3 steps" in caplog.text
-    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch, steps=0) == {0}
+    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch, steps=0) == [0]
 
 
 def test_a_search_that_has_collapsed_says_so(knows_stripes: Network) -> None:
@@ -254,6 +268,40 @@ def test_steps_train_every_candidate_before_it_is_judged(knows_stripes: Network,
     scores(study(knows_stripes, stripes(), folder=tuned), steps=8)
     means = [np.mean([each.loss for each in journal(folder).tried[:5]]) for folder in (plain, tuned)]
     assert means[1] < means[0]
+
+
+def test_finalists_are_the_known_and_the_best_and_the_best_of_them_is_the_result(
+    knows_stripes: Network, tmp_path: Path
+) -> None:
+    found = scores(study(knows_stripes, stripes(), folder=tmp_path), steps=2, finalists=5)
+    search = journal(tmp_path)
+    assert len(search.finals) == len({each.plan for each in search.finals}) == 5
+    assert {each.origin for each in search.finals[:2]} == {"uniform", "identity"}
+    rest = sorted(each.loss for each in search.tried if each.loss and each.origin in ("random", "bred"))
+    assert [search.tried[each.number].loss for each in search.finals[2:]] == rest[:3]
+    won = min(search.finals, key=lambda each: each.loss or math.inf)
+    assert search.best == won.number
+    kept = study(knows_stripes, stripes()).plan(Scores(found))  # type: ignore[misc]
+    assert tuple(len(kept[group]) for group in search.groups) == won.widths
+    assert all(each.loss != search.tried[each.number].loss for each in search.finals)
+
+
+@pytest.mark.parametrize("after", [14, 16])
+def test_a_search_killed_among_its_finalists_goes_on_to_the_same_result(
+    knows_stripes: Network, tmp_path: Path, after: int
+) -> None:
+    """Nothing that was judged is judged again."""
+    options = {"steps": 2, "finalists": 4}
+    undisturbed = scores(study(knows_stripes, stripes(), folder=tmp_path / "undisturbed"), **options)
+    killed = Killed(after)
+    with pytest.raises(KeyboardInterrupt):
+        scores(study(knows_stripes, stripes(), folder=tmp_path / "killed", workers=killed), **options)
+    assert len(journal(tmp_path / "killed").finals) == after - 14
+    count = Counting()
+    again = scores(study(knows_stripes, stripes(), folder=tmp_path / "killed", workers=count), **options)
+    assert same(undisturbed, again)
+    assert count.judged == 14 + 4 - after
+    assert journal(tmp_path / "killed").finals[0].plan == journal(tmp_path / "undisturbed").finals[0].plan
 
 
 def test_a_journal_of_another_search_is_refused(knows_stripes: Network, tmp_path: Path) -> None:
@@ -282,7 +330,8 @@ def test_a_candidate_whose_loss_is_no_number_is_recorded_and_never_best(tmp_path
 
 @pytest.mark.parametrize(("wrong", "said"), [
     ({"reduce": "max"}, "no reduce 'max'"), ({"lag": 0}, "lag and images must be 1 or more"),
-    ({"images": 0}, "lag and images must be 1 or more"), ({"candidates": 3}, "candidates at least the population"),
+    ({"images": 0}, "lag and images must be 1 or more"), ({"finalists": -1}, "not negative"),
+    ({"candidates": 3}, "candidates at least the population"),
 ])  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
