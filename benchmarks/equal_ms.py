@@ -47,7 +47,7 @@ IN_MS = "legr in ms"
 DRAWN = (IN_MS, "legr in MACs", "slimming")
 """What a seed decides over; the plans of the others are one for all seeds."""
 OURS = (*DRAWN[:2], "uniform", "magnitude", "slimming")
-LEGR = {"candidates": 100, "population": 32, "tournament": 8, "images": 1000, "norm_images": 500}
+LEGR = {"candidates": 60, "population": 20, "tournament": 8, "images": 1000, "norm_images": 500}
 SPARSE: dict[str, Any] = {"epochs": 10, "images": RECIPE.images, "precision": "bf16"}
 SCORES = Path("build") / "benchmarks" / "equal_ms"
 LEAST_KEPT = 0.1

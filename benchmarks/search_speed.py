@@ -34,10 +34,10 @@ from torchvision import transforms
 from benchmarks.recording import write
 from benchmarks.trained import Pruned, images
 from deploy_prune import plugins
+from deploy_prune.affine import ranking_of
 from deploy_prune.evolution import Genome
 from deploy_prune.fitness import Exam, Examiner, examiner, fitness, judged
 from deploy_prune.graph import trace
-from deploy_prune.methods.legr import ranking_of
 from deploy_prune.surgery import cut
 from deploy_prune.train import Batch, tuned, with_norms_of
 from deploy_prune.values import Data, ImageSet, Network, Scores

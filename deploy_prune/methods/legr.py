@@ -5,10 +5,11 @@ fitness is the loss on validation images of the network that is really cut under
 from the released code: several layers that make one group share a pair, and the size of their unit is the mean of its
 filters' (there: a pair per layer, and the sum), so that a search decides how many units stay and norms decide which;
 norms are measured anew before a candidate is judged; images come from validation; candidates are physically small;
-milliseconds can be the budget; the first population also has uniform widths, so that a search begins no worse than
-they are; random scales are drawn around those that make all groups' mean sizes equal (there: around 1); the rate of
-steps falls to 0; where candidates are trained before they are judged, the best of them go on to longer trainings; a
-candidate whose plan was proposed before is drawn again, as one group's map often changes no plan.
+milliseconds can be the budget; the first population also has a candidate cut at the edges of uniform widths, which
+random ones rarely come near under a tight budget; random scales are drawn around those that make all groups' mean sizes
+equal (there: around 1); the rate of steps falls to 0; where candidates are trained before they are judged, the best of
+them are trained once more, for longer; a candidate whose plan was proposed before is drawn again, as one group's map
+often changes no plan.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 Keep = Mapping[str, tuple[int, ...]]
 KNOWN = ("uniform", "identity")
 """Candidates that are there whatever is drawn."""
-BLIND_STEPS, SIGHT = 100, 1 / 4
+BLIND_STEPS, SIGHT = 100, 1 / 3
 """Where a network right after the cut has less than this share of the dense one's accuracy, losses tell nothing."""
 LONGER = 4
 """Times as many steps for the finalists: what learns fastest is seldom what ends best."""
@@ -116,7 +117,7 @@ class _Search:
         self._settings, self._study, self._journal = settings, study, journal
         self._ranking = ranking_of(study.network, study.graph, settings.reduce)
         ranking = self._ranking
-        uniform = ranking.cut_at([len(units) for units in self._alike.values()])
+        uniform = ranking.cut_at([len(self._alike[group]) for group in ranking.sizes])
         self._evolution = Evolution(
             settings.breeding(), ranking.deviation, study.seed, ranking.centre, [("uniform", uniform)]
         )
