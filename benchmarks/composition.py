@@ -117,7 +117,7 @@ def _written() -> int:
 
 def _table(name: str) -> dict[str, Any]:
     cells = {arm: {seed: found for seed in SEEDS if (found := stored(TABLE, _key(name, arm, seed)))} for arm in ARMS}
-    return {arm: _row(found, cells[ALONE]) for arm, found in cells.items() if found}
+    return {arm: _row(found, {} if arm == ALONE else cells[ALONE]) for arm, found in cells.items() if found}
 
 
 def _row(found: dict[int, dict[str, Any]], base: dict[int, dict[str, Any]]) -> dict[str, Any]:

@@ -33,8 +33,8 @@ def _dcp(record: dict[str, Any]) -> str:
 def _composition(record: dict[str, Any]) -> str:
     rows: list[Row] = [
         (name, arm, each(row["ratio"], "{:.3f}"), each(row["cut"], "{:.1%}"), each(row["recalibrated"], "{:.1%}"),
-         *(f"{each(of['test'], '{:.1%}')} ({'; '.join(map(points, of['against_alone']))})"
-           for of in row["trained"].values()))
+         *(f"{each(of['test'], '{:.1%}')}{against and f' ({against})'}" for of in row["trained"].values()
+           for against in ["; ".join(map(points, of["against_alone"]))]))
         for name, arms in record["tables"].items() for arm, row in arms.items()
     ]  # fmt: skip
     head = ("network", "arm", "measured time / dense", "test, right after the cut", "norms anew",
