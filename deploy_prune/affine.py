@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deploy_prune.evolution import Genome
-from deploy_prune.magnitudes import squared_norms
+from deploy_prune.magnitudes import percentiles, squared_norms
 from deploy_prune.values import ChannelGraph, Network, Scores
 
 
@@ -38,7 +38,7 @@ class Ranking:
     @property
     def percentiles(self) -> Scores:
         """Scores that treat all groups alike, as method `uniform` does."""
-        return Scores({group: (sizes.argsort().argsort() + 1) / sizes.size for group, sizes in self.sizes.items()})
+        return percentiles(self.sizes)
 
     def cut_at(self, widths: Sequence[int]) -> Genome:
         """All groups' scores have one deviation, and their zero between what stays at these widths and what goes."""

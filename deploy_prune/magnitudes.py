@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deploy_prune.values import ChannelGraph, Group
+from deploy_prune.values import ChannelGraph, Group, Scores
 
 Measure = Callable[[Tensor], Tensor]
 """Filters as rows (filters, elements) -> a number each (filters,)."""
@@ -19,6 +19,11 @@ def filter_norms(module: nn.Module, graph: ChannelGraph, *, power: int) -> dict[
     """Free group -> mean over its layers of ||filter||_power, shape (units,)."""
     by_layer = filter_sizes(module, graph, partial(torch.linalg.vector_norm, ord=power, dim=1))
     return {group: np.mean(list(sizes.values()), axis=0) for group, sizes in by_layer.items()}
+
+
+def percentiles(sizes: Mapping[str, np.ndarray]) -> Scores:
+    """Of every unit within its own group, in (0, 1]: a cut by these takes the same share of every group."""
+    return Scores({group: (np.argsort(np.argsort(values)) + 1) / values.size for group, values in sizes.items()})
 
 
 def squared_norms(module: nn.Module, graph: ChannelGraph) -> dict[str, dict[str, np.ndarray]]:

@@ -41,7 +41,7 @@ KNOWN = ("uniform", "identity")
 BLIND_STEPS, SIGHT = 100, 1 / 3
 """Where a network right after the cut has less than this share of the dense one's accuracy, losses tell nothing."""
 LONGER = 4
-"""Times as many steps for the finalists: what learns fastest is seldom what ends best."""
+"""Times as many steps for the finalists: what learns fastest need not end best."""
 DRAWS = 20
 """At the most, to find a candidate whose plan is new."""
 
@@ -77,6 +77,9 @@ class Legr:
             self.images, self.norm_images + 1, (self.steps or 0) + 1, self.finalists + 1, self.patience + 1
         ) < 1:  # fmt: skip
             raise ConfigError("method 'legr': lag and images must be 1 or more, the other numbers not negative")
+        if 0 < self.finalists <= len(KNOWN):
+            hint = f"{', '.join(KNOWN)} are always among them: 0, or {len(KNOWN) + 1} and more"
+            raise ConfigError(f"method 'legr' has finalists={self.finalists}", hint=hint)
         self.breeding()
 
     def score(self, study: Study) -> Scores:
@@ -117,6 +120,8 @@ class _Search:
         self._settings, self._study, self._journal = settings, study, journal
         self._ranking = ranking_of(study.network, study.graph, settings.reduce)
         ranking = self._ranking
+        assert study.plan
+        self._alike = study.plan(ranking.percentiles)
         uniform = ranking.cut_at([len(self._alike[group]) for group in ranking.sizes])
         self._evolution = Evolution(
             settings.breeding(), ranking.deviation, study.seed, ranking.centre, [("uniform", uniform)]
@@ -138,12 +143,6 @@ class _Search:
     def scores(self) -> Scores:
         """Of the best candidate."""
         return self._ranking.scores(self.best[1].genome)
-
-    @property
-    def _alike(self) -> Keep:
-        """What stays under the budget where all groups are treated alike."""
-        assert self._study.plan
-        return self._study.plan(self._ranking.percentiles)
 
     def is_blind(self, prepared: Examiner) -> bool:
         """Whether candidates would be near chance right after the cut, so that their losses order nothing."""
@@ -183,9 +182,8 @@ class _Search:
 
     def _finalists(self) -> list[tuple[Candidate, Keep]]:
         """What was known before, then the best; of a plan one."""
-        self._admitted.sort(key=lambda each: (each[1].origin not in KNOWN, each[0]))
         plans: dict[str, tuple[Candidate, Keep]] = {}
-        for loss, candidate, keep in self._admitted:
+        for loss, candidate, keep in sorted(self._admitted, key=lambda each: (each[1].origin not in KNOWN, each[0])):
             if math.isfinite(loss):
                 plans.setdefault(digest(keep), (candidate, keep))
         return list(plans.values())[: self._settings.finalists]
@@ -198,16 +196,13 @@ class _Search:
             yield keep, self._journal.known(digest(keep))
 
     def _new(self, number: int) -> tuple[Candidate, Keep]:
+        assert self._study.plan
         for _ in range(DRAWS):
             candidate = self._evolution.propose(number)
-            keep = self._kept(candidate)
+            keep = self._study.plan(self._ranking.scores(candidate.genome))
             if candidate.origin in KNOWN or digest(keep) not in self._proposed:
                 break
         return candidate, keep
-
-    def _kept(self, candidate: Candidate) -> Keep:
-        assert self._study.plan
-        return self._study.plan(self._ranking.scores(candidate.genome))
 
     def _admit(self, number: int, found: Fitness) -> None:
         candidate, keep = self._begun.pop(number)

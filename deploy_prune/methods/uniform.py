@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from deploy_prune.errors import ConfigError
-from deploy_prune.magnitudes import filter_norms
+from deploy_prune.magnitudes import filter_norms, percentiles
 from deploy_prune.methods import Study
 from deploy_prune.values import Scores
 
@@ -26,7 +24,7 @@ class Uniform:
     def score(self, study: Study) -> Scores:
         """Percentile of every unit in (0, 1]."""
         norms = filter_norms(study.network.module, study.graph, power=1 if self.norm == "l1" else 2)
-        return Scores({name: (np.argsort(np.argsort(values)) + 1) / values.size for name, values in norms.items()})
+        return percentiles(norms)
 
 
 plugin = Uniform

@@ -142,14 +142,16 @@ def test_the_journal_says_what_was_judged(knows_stripes: Network, tmp_path: Path
     assert fitness(prepared, keep).loss == best.loss
 
 
-@pytest.mark.parametrize("processes", [1, 2, 3])
-def test_any_number_of_workers_finds_the_same(knows_stripes: Network, tmp_path: Path, processes: int) -> None:
-    alone = scores(study(knows_stripes, stripes(), folder=tmp_path / "alone"))
+@pytest.mark.parametrize(("processes", "options"), [(1, {}), (2, {}), (3, {}), (2, {"steps": 2, "finalists": 4})])
+def test_any_number_of_workers_finds_the_same(
+    knows_stripes: Network, tmp_path: Path, processes: int, options: dict[str, Any]
+) -> None:
+    alone = scores(study(knows_stripes, stripes(), folder=tmp_path / "alone"), **options)
     several = plugins.build("workers", "local", {"processes": processes})
-    together = scores(study(knows_stripes, stripes(), workers=several, folder=tmp_path / "together"))
+    together = scores(study(knows_stripes, stripes(), workers=several, folder=tmp_path / "together"), **options)
     assert same(alone, together)
     one, other = journal(tmp_path / "alone"), journal(tmp_path / "together")
-    assert [each.loss for each in one.tried] == [each.loss for each in other.tried]
+    assert [each.loss for each in one.tried + one.finals] == [each.loss for each in other.tried + other.finals]
     assert one.generator == other.generator
 
 
@@ -331,6 +333,7 @@ def test_a_candidate_whose_loss_is_no_number_is_recorded_and_never_best(tmp_path
 @pytest.mark.parametrize(("wrong", "said"), [
     ({"reduce": "max"}, "no reduce 'max'"), ({"lag": 0}, "lag and images must be 1 or more"),
     ({"images": 0}, "lag and images must be 1 or more"), ({"finalists": -1}, "not negative"),
+    ({"finalists": 2}, "has finalists=2"),
     ({"candidates": 3}, "candidates at least the population"),
 ])  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], said: str) -> None:
