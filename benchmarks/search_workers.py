@@ -28,7 +28,9 @@ ARMS = {
     "two workers": {"processes": 2, "threads": 1},
     "one worker, two threads": {"processes": 1, "threads": 2},
 }
-SETTINGS = {"candidates": 48, "population": 16, "tournament": 4, "images": 1000, "norm_images": 500, "steps": 0}
+SETTINGS = {
+    "candidates": 48, "population": 16, "tournament": 4, "images": 1000, "norm_images": 500, "steps": 0, "finalists": 0
+}  # fmt: skip
 LIMIT = 0.65
 
 

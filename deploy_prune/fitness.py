@@ -30,10 +30,11 @@ Keep = Mapping[str, Sequence[int]]
 
 BATCH_SIZE = 50
 """Of judging and of norms: what it leaves behind stays in a core's cache."""
+FLOAT_BYTES = 4
 LAYOUT = torch.channels_last
 """Of images and weights in memory: without it every convolution reorders its input (fixed, as sums depend on it)."""
-POOL = 5_000
-"""Training images that steps go round in, at the most: they stay in memory."""
+POOL, POOL_BYTES = 5_000, 2**30
+"""Training images that steps go round in, at the most: they stay in memory, of every worker."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def _judged_on(data: Data, images: int, seed: int) -> Iterator[Batch]:
 
 
 def _tuned_on(data: Data, exam: Exam, seed: int) -> Iterator[Batch]:
-    wanted = min(exam.steps * exam.batch_size, POOL, len(data.train.labels))
+    room = POOL_BYTES // (FLOAT_BYTES * math.prod(data.image_shape))
+    wanted = min(exam.steps * exam.batch_size, POOL, room, len(data.train.labels))
     if wanted < 2:
         return
     chosen = np.random.default_rng(seed).permutation(len(data.train.labels))[:wanted]

@@ -20,7 +20,8 @@ from deploy_prune.records import read_record
 
 LEGR: dict[str, Any] = {
     "method": "legr", "workers": "1",
-    "method_options": {"candidates": 6, "population": 3, "tournament": 2, "images": 40, "norm_images": 40, "lag": 2},
+    "method_options": {"candidates": 6, "population": 3, "tournament": 2, "images": 40, "norm_images": 40, "lag": 2,
+                       "steps": 1, "finalists": 3},
 }  # fmt: skip
 
 

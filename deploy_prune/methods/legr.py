@@ -7,9 +7,9 @@ filters' (there: a pair per layer, and the sum), so that a search decides how ma
 norms are measured anew before a candidate is judged; images come from validation; candidates are physically small;
 milliseconds can be the budget; the first population also has a candidate cut at the edges of uniform widths, which
 random ones rarely come near under a tight budget; random scales are drawn around those that make all groups' mean sizes
-equal (there: around 1); the rate of steps falls to 0; where candidates are trained before they are judged, the best of
-them are trained once more, for longer; a candidate whose plan was proposed before is drawn again, as one group's map
-often changes no plan.
+equal (there: around 1); the rate of steps falls to 0, and their number follows from what a cut leaves; the best
+candidates are trained for longer in the end, to choose among them; a candidate whose plan was proposed before is drawn
+again, as one group's map often changes no plan.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 Keep = Mapping[str, tuple[int, ...]]
 KNOWN = ("uniform", "identity")
 """Candidates that are there whatever is drawn."""
-BLIND_STEPS, SIGHT = 100, 1 / 3
+STEPS, BLIND_STEPS, SIGHT = 20, 100, 1 / 3
 """Where a network right after the cut has less than this share of the dense one's accuracy, losses tell nothing."""
 LONGER = 4
 """Times as many steps for the finalists: what learns fastest need not end best."""
@@ -61,10 +61,10 @@ class Legr:
     norm_images: int = 500
     """Of training, to measure norms on; 0 as the released code, which rewards norms that fit by chance."""
     steps: int | None = None
-    """Of training before a candidate is judged; None: 0 where a network still sees right after the cut, else 100."""
+    """Of training before a candidate is judged; None: 20 where a network still sees right after the cut, else 100."""
     lr: float = 0.05
     finalists: int = 8
-    """Where candidates are trained: so many are trained four times as long in the end, to choose among them."""
+    """So many are trained in the end, for 400 steps or four times `steps`, to choose among them; 0: none."""
     lag: int = 8
     """A candidate is bred from results that are so many candidates old: as many workers have something to do."""
     patience: int = 0
@@ -94,19 +94,25 @@ class Legr:
             raise ConfigError("method 'legr' searches under a budget, and there is none", hint="give a budget")
         described = (study.network.address, data.name, study.seed, self)
         journal = Journal.of(study.folder, fingerprint(study.network.module, *described))
-        exam = Exam(self.images, self.norm_images, self.steps or 0, self.lr)
+        exam = Exam(self.images, self.norm_images, self._most_steps, self.lr)
         prepared = examiner(study.network, study.graph, data, exam, seed=study.seed)
         search = _Search(self, study, journal)
-        if self.steps is None and search.is_blind(prepared):
-            prepared = examiner(study.network, study.graph, data, replace(exam, steps=BLIND_STEPS), seed=study.seed)
+        steps = search.steps_for(prepared) if self.steps is None else self.steps
         workers = study.workers or plugins.build("workers", "local", {"processes": 1})
-        search.run(workers, prepared)
-        if prepared.steps and self.finalists:
-            search.finish(workers, replace(prepared, steps=LONGER * prepared.steps))
+        search.run(workers, replace(prepared, steps=steps))
+        if self.finalists:
+            search.finish(workers, prepared)
         if not math.isfinite(search.best[0]):
             hint = "do the dense network's weights hold NaN? a lower lr keeps steps from diverging"
             raise ConfigError(f"no candidate has a loss: every network of {study.network.address} gives NaN", hint=hint)
         return search.scores
+
+    @property
+    def _most_steps(self) -> int:
+        """That a candidate may be trained for: as a finalist, where there are some."""
+        if self.finalists:
+            return LONGER * (self.steps or BLIND_STEPS)
+        return BLIND_STEPS if self.steps is None else self.steps
 
     def breeding(self) -> Breeding:
         """How candidates are bred."""
@@ -144,17 +150,17 @@ class _Search:
         """Of the best candidate."""
         return self._ranking.scores(self.best[1].genome)
 
-    def is_blind(self, prepared: Examiner) -> bool:
-        """Whether candidates would be near chance right after the cut, so that their losses order nothing."""
+    def steps_for(self, prepared: Examiner) -> int:
+        """More where candidates would be near chance right after the cut, so that few steps order nothing."""
         whole = {group.name: tuple(range(group.width)) for group in self._study.graph.free}
-        dense, cut = (fitness(prepared, keep).top1 for keep in (whole, self._alike))
+        dense, cut = (fitness(replace(prepared, steps=0), keep).top1 for keep in (whole, self._alike))
         if cut >= SIGHT * dense:
-            return False
+            return STEPS
         logger.warning(
             "legr: right after a cut to this budget %.0f %% are right (dense: %.0f %%): every candidate is trained for "
             "%d steps before it is judged", 100 * cut, 100 * dense, BLIND_STEPS,
         )  # fmt: skip
-        return True
+        return BLIND_STEPS
 
     def run(self, workers: Workers, prepared: Examiner) -> None:
         total = self._settings.candidates

@@ -21,7 +21,10 @@ from deploy_prune.results import WidthsResult
 from deploy_prune.runfolder import asked_for
 
 LEGR = ["--method", "legr", *(
-    part for option in ("candidates=6", "population=3", "tournament=2", "images=40", "norm_images=40", "lag=2")
+    part
+    for option in (
+        "candidates=6", "population=3", "tournament=2", "images=40", "norm_images=40", "lag=2", "steps=1", "finalists=3"
+    )
     for part in ("--method-option", option)
 )]  # fmt: skip
 

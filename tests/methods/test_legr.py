@@ -26,7 +26,8 @@ from deploy_prune.records import read_record
 from deploy_prune.values import Network, Scores
 
 SETTINGS: dict[str, Any] = {
-    "candidates": 14, "population": 5, "tournament": 2, "images": 60, "norm_images": 40, "lag": 3
+    "candidates": 14, "population": 5, "tournament": 2, "images": 60, "norm_images": 40, "lag": 3,
+    "steps": 0, "finalists": 0,
 }  # fmt: skip
 
 
@@ -223,7 +224,7 @@ def test_a_map_is_zero_where_a_width_is_cut(width: int) -> None:
 
 
 def judged_after(of: Study, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[int]:
-    """How many steps candidates were trained for, then finalists."""
+    """How many steps candidates were trained for, then finalists, where the fewest are 1 and 3."""
     found: list[int] = []
 
     class Noting(Counting):
@@ -231,21 +232,31 @@ def judged_after(of: Study, monkeypatch: pytest.MonkeyPatch, **options: Any) -> 
             found.append(shared.steps)
             yield from super().map(task, shared, items, ahead=ahead)
 
+    monkeypatch.setattr(legr, "STEPS", 1)
     monkeypatch.setattr(legr, "BLIND_STEPS", 3)
-    scores(with_workers(of, Noting()), **options)
+    scores(with_workers(of, Noting()), **{"steps": None, "finalists": 8, **options})
     return found
 
 
-def test_candidates_are_trained_first_where_a_cut_leaves_nothing_to_see(
+def test_candidates_are_trained_for_longer_where_a_cut_leaves_nothing_to_see(
     knows_stripes: Network, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Near chance the loss tells how sure a network is, not how good."""
-    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch) == [0]
+    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch) == [1, 12]
     assert not caplog.records
     monkeypatch.setattr(legr, "SIGHT", 2.0)  # of the dense network's accuracy: no cut has that
     assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch) == [3, 12]
     assert "every candidate is trained for 3 steps" in caplog.text
-    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch, steps=0) == [0]
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [({"steps": 0}, [0, 12]), ({"steps": 2}, [2, 8]), ({"steps": 0, "finalists": 0}, [0]), ({"finalists": 0}, [1])],
+)
+def test_steps_and_finalists_can_be_told(
+    knows_stripes: Network, monkeypatch: pytest.MonkeyPatch, options: dict[str, int], steps: list[int]
+) -> None:
+    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch, **options) == steps
 
 
 def test_a_search_that_has_collapsed_says_so(knows_stripes: Network) -> None:
