@@ -61,6 +61,13 @@ def test_steps_train_the_candidate_and_nothing_else(network: Network) -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_training_images_in_memory_are_bounded_by_their_size(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker keeps them as floats; images of 224 x 224 would take gigabytes."""
+    monkeypatch.setattr("deploy_prune.fitness.POOL_BYTES", 40 * 4 * math.prod(DATA.image_shape) + 1)
+    prepared = examiner(network, trace(network), DATA, Exam(images=20, norm_images=0, steps=50, batch_size=16))
+    assert sum(len(batch.labels) for batch in prepared.tuned_on) in range(24, 41)  # a last batch may be dropped
+
+
 def test_the_same_candidate_has_the_same_fitness(network: Network) -> None:
     prepared = examiner(network, trace(network), DATA, Exam(images=60, steps=3))
     one, other = fitness(prepared, keep(network)), fitness(prepared, keep(network))

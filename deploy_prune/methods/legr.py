@@ -38,8 +38,10 @@ logger = logging.getLogger(__name__)
 Keep = Mapping[str, tuple[int, ...]]
 KNOWN = ("uniform", "identity")
 """Candidates that are there whatever is drawn."""
-STEPS, BLIND_STEPS, SIGHT = 20, 100, 1 / 3
-"""Where a network right after the cut has less than this share of the dense one's accuracy, losses tell nothing."""
+STEPS, BLIND_STEPS = 20, 100
+"""Before a candidate is judged: losses right after a cut tell little, those of a network near chance nothing."""
+SIGHT = 1 / 3
+"""Share of the dense network's accuracy; below it, right after the cut, a network is taken to be near chance."""
 LONGER = 4
 """Times as many steps for the finalists: what learns fastest need not end best."""
 DRAWS = 20
