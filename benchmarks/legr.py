@@ -18,7 +18,7 @@ import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from benchmarks.recording import write
 from benchmarks.subjects import cell, stored
 from benchmarks.trained import DATA, SEEDS, Pruned, asked, images, judged, paired, recipe, seconds_told
 from deploy_prune import plugins
+from deploy_prune.evolution import Origin
 from deploy_prune.findings import SEARCH, Search
 from deploy_prune.ranking import read_scores, save_scores
 from deploy_prune.records import read_record
@@ -79,7 +80,7 @@ def _search(subject: Pruned, name: str, seed: int) -> dict[str, Any]:
     seconds = time.monotonic() - began
     save_scores(scores, _ranking(name, seed))
     origins = {kind: [each.loss for each in search.tried if each.origin == kind and each.loss is not None]
-               for kind in ("random", "identity", "bred")}  # fmt: skip
+               for kind in get_args(Origin)}  # fmt: skip
     assert search.best is not None
     widths = np.array([search.tried[search.best].widths])
     dearest = float((cost(widths + np.eye(widths.shape[1], dtype=int)) - cost(widths)).max())
@@ -88,6 +89,7 @@ def _search(subject: Pruned, name: str, seed: int) -> dict[str, Any]:
         "best_loss": search.tried[search.best].loss,
         "best_random_loss": min(origins["random"]),
         "identity_loss": origins["identity"][0],
+        "uniform_loss": origins["uniform"][0],
         "plans": len({each.plan for each in search.tried}),
         "macs": float(cost(widths)[0]) / whole,
         "left_of_budget_in_channels": (BUDGET * whole - float(cost(widths)[0])) / dearest,

@@ -1,5 +1,8 @@
 """Ageing evolution over one scale and one shift per group (LeGR, arXiv 1904.12368; the released code's procedure).
 
+How far a random candidate lies from the centre, and a child from its parent, is drawn anew each time (there: one size
+of step, and shifts that never cool): the more groups a network has, the nearer good candidates lie.
+
 Candidates are numbered; number i is bred from the results of numbers up to i - lag, which are admitted in their order,
 whoever computed them. All draws come from one generator, in the order of the numbers, so that the same results give
 the same search on any number of workers, and a search that is told its results again stands where it stood.
@@ -56,7 +59,7 @@ class Breeding:
 
 
 COOLING = 1.25
-"""The step of scales falls to 1 - 1/1.25 of its first size at the last candidate; that of shifts stays."""
+"""The largest step falls to 1 - 1/1.25 of its first size at the last candidate."""
 
 
 class Evolution:
@@ -108,9 +111,10 @@ class Evolution:
             self.best = loss, candidate
 
     def _random(self) -> Genome:
-        groups = len(self._step)
-        scale = self._centre * np.exp(self._generator.normal(0, 1, groups))
-        return Genome(scale, self._generator.normal(0, 1, groups) * self._step)
+        """At a distance from the centre that is drawn as well: far from it in all groups at once is rarely good."""
+        groups, spread = len(self._step), self._generator.uniform()
+        scale = self._centre * np.exp(self._generator.normal(0, spread, groups))
+        return Genome(scale, self._generator.normal(0, spread, groups) * self._step)
 
     def _parent(self) -> Candidate:
         drawn = self._generator.integers(0, len(self._living), self._breeding.tournament)
@@ -121,8 +125,8 @@ class Evolution:
         groups = len(self._step)
         changed = max(1, math.floor(self._breeding.mutation * groups))
         chosen = self._generator.choice(groups, changed, replace=False)
-        step = 1 - number / (COOLING * self._breeding.candidates)
+        step = self._generator.uniform() * (1 - number / (COOLING * self._breeding.candidates))
         scale, shift = genome.scale.copy(), genome.shift.copy()
         scale[chosen] *= np.exp(self._generator.normal(0, step, changed))
-        shift[chosen] += self._generator.normal(0, 1, changed) * self._step[chosen]
+        shift[chosen] += self._generator.normal(0, step, changed) * self._step[chosen]
         return Genome(scale, shift)

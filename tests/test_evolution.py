@@ -62,8 +62,35 @@ def test_random_scales_lie_around_the_centre_and_shifts_are_as_large_as_scores()
     evolution = Evolution(many, DEVIATION, 0, centre)
     drawn = [evolution.propose(number).genome for number in range(2000)]
     assert np.median([genome.scale for genome in drawn], axis=0) == pytest.approx(centre, rel=0.1)
-    assert np.std([genome.shift for genome in drawn], axis=0) == pytest.approx(DEVIATION * centre, rel=0.1)
+    uniform_spread = 3**-0.5  # root mean square of what is drawn from 0 to 1
+    assert np.std([genome.shift for genome in drawn], axis=0) == pytest.approx(
+        uniform_spread * DEVIATION * centre, rel=0.1
+    )
     assert evolution.propose(2000).genome.scale.tolist() == [1.0] * 4
+
+
+def test_random_candidates_lie_near_the_centre_and_far_from_it() -> None:
+    """With many groups at once: of one spread, none of them would be near."""
+    groups = 100
+    many = Breeding(candidates=201, population=201, tournament=1)
+    evolution = Evolution(many, np.ones(groups), 0)
+    spreads = [np.log(evolution.propose(number).genome.scale).std() for number in range(200)]
+    assert np.quantile(spreads, [0.1, 0.5, 0.9]) == pytest.approx([0.1, 0.5, 0.9], abs=0.1)
+
+
+def test_steps_of_every_size_are_taken_and_those_of_shifts_cool_as_well() -> None:
+    """A child of every group at once, early in a search and at its end."""
+    early, late = (_steps(number) for number in (10, 1990))
+    assert np.quantile(early, [0.1, 0.9]) == pytest.approx([0.1, 0.9], abs=0.1)
+    assert np.quantile(late, [0.1, 0.9]) == pytest.approx([0.1 / 5, 0.9 / 5], abs=0.03)
+
+
+def _steps(number: int) -> list[float]:
+    """Deviation of the shifts of many children of the identity, in those of their groups."""
+    groups = 100
+    evolution = Evolution(Breeding(2000, 1, 1, mutation=1.0), np.full(groups, 2.0), 0)
+    evolution.admit(evolution.propose(0), 1.0)
+    return [float((evolution.propose(number).genome.shift / 2.0).std()) for _ in range(200)]
 
 
 def test_asked_again_the_same_number_is_another_candidate() -> None:
