@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from deploy_prune import plugins
+from deploy_prune.allocate import Limits, ladder
 from deploy_prune.bracketing import Pace
 from deploy_prune.errors import BudgetError, ExportFailed, Inconclusive
 from deploy_prune.exporting import export
@@ -32,6 +33,8 @@ AIM = 0.98
 """Of the budget: the middle of what is accepted."""
 ACCEPTED = (0.94, 1.01)
 """Of the budget, what the real file may take. Narrower than what is promised: it will be timed again."""
+LEFT = 0.1
+"""Share of a budget that a plan may leave without a word: stairs may be so high that nothing fits between."""
 PACE = Pace(blocks=4, block_ms=40.0, repeats=40)
 OPENINGS = 8
 """More, shorter sittings than a sample has: one opening of a file is up to some percent off for as long as it lasts."""
@@ -96,6 +99,27 @@ def closed(
     tried = tuple(attempt for _, attempt in attempts)
     shipped = next(place for place, (each, _) in enumerate(attempts) if each is best)
     return best, Closing(target, limit_ms, best.cost.model.profile.reference_ms, tried, shipped)
+
+
+def left_over(chosen: Chosen, closing: Closing, limits: Limits) -> str:
+    """What a plan that leaves much of the budget would take at the next stair; empty where it leaves little.
+
+    The next stair is what costs least, by the model, of all that a single group can grow to.
+    """
+    taken_ms, groups = closing.attempts[closing.chosen].measured_ms, chosen.graph.free
+    grown = [(place, int(step)) for place, group in enumerate(groups)
+             for step in ladder(group, limits).steps if step > chosen.widths[place]]  # fmt: skip
+    if taken_ms > (1 - LEFT) * closing.limit_ms or not grown:
+        return ""
+    plans = np.repeat(chosen.widths[None], len(grown), axis=0)
+    plans[np.arange(len(grown)), [place for place, _ in grown]] = [step for _, step in grown]
+    costs = chosen.cost(plans)
+    least = int(np.argmin(costs))
+    place, step = grown[least]
+    return (
+        f"the plan takes {taken_ms:.3g} of {closing.limit_ms:.3g} ms: its next stair, {step} of {groups[place].width} "
+        f"units in group '{groups[place].name}', would take {float(costs[least]):.3g} ms by the model"
+    )
 
 
 def _attempt(chosen: Chosen, aim_ms: float, found: Comparison) -> Attempt:

@@ -7,6 +7,7 @@ alone. A method that selects which ones does so once, at those widths.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from deploy_prune.allocate import allocate, best_units
 from deploy_prune.budgets import parse
-from deploy_prune.closing import Chosen, closed
+from deploy_prune.closing import Chosen, closed, left_over
 from deploy_prune.config import RunConfig
 from deploy_prune.errors import PlanError
 from deploy_prune.latency.model import LatencyCost
@@ -27,6 +28,8 @@ from deploy_prune.results import Closing, WidthsResult
 from deploy_prune.soundness import find, lock
 from deploy_prune.values import ChannelGraph, Network, Progress, Scores
 from deploy_prune.work import Keep, Work, deciders, priced, widths_file, workers_of
+
+logger = logging.getLogger(__name__)
 
 UNSCORED = "the method gives it no score"
 WIDTHS = "widths"
@@ -169,6 +172,8 @@ def _closed(scored: _Scored, limit_ms: float, progress: Progress) -> Decision:
 
     with opened(scored.work.config.store) as store:
         chosen, closing = closed(scored.study.network, limit_ms, choose, store, progress=progress)
+    if left := left_over(chosen, closing, scored.work.limits):
+        logger.warning(left)
     return Decision(chosen.graph, chosen.keep, closing)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from latencies import PHONE, REFERENCE_MS, comparison, made_up, mixed, ratios
 
 from deploy_prune import closing
 from deploy_prune.allocate import Limits, allocate, best_units
-from deploy_prune.closing import ACCEPTED, AIM, ATTEMPTS, Chosen, closed
+from deploy_prune.closing import ACCEPTED, AIM, ATTEMPTS, Chosen, closed, left_over
 from deploy_prune.errors import BudgetError
 from deploy_prune.graph import trace
 from deploy_prune.latency.model import LatencyCost
@@ -130,6 +131,30 @@ def test_between_two_stairs_the_one_below_the_budget_is_shipped(machine, store):
     machine.slower = stairs
     _, found = close(store)
     assert found.attempts[found.chosen].measured_ms == pytest.approx(0.5 * REFERENCE_MS)
+
+
+def test_a_plan_below_a_high_stair_says_what_the_next_one_takes(machine, store):
+    """No single group can grow for less than that, by the model."""
+    machine.slower = stairs
+    chosen, found = close(store)
+    said = re.fullmatch(
+        r"the plan takes 4 of 4.8 ms: its next stair, (\d+) of \d+ units in group '(\S+)', would take (\S+) ms by .*",
+        left_over(chosen, found, Limits()),
+    )
+    assert said
+    name, place = said[2], [each.name for each in GRAPH.free].index(said[2])
+    dense, grown = np.array([each.width for each in GRAPH.free]), chosen.widths.copy()
+    grown[place] = int(said[1])
+    assert grown[place] > chosen.widths[place] and len(chosen.keep[name]) == chosen.widths[place]
+    assert float(said[3]) == pytest.approx(float(chosen.cost(grown)), rel=5e-3)
+    wider = [widths for widths in chosen.widths + np.eye(len(grown), dtype=int) if all(widths <= dense)]
+    others = [float(chosen.cost(widths)) for widths in wider]
+    assert float(chosen.cost(grown)) <= min(others)
+
+
+def test_a_plan_that_leaves_little_says_nothing(machine, store):
+    chosen, found = close(store)
+    assert left_over(chosen, found, Limits()) == ""
 
 
 def test_attempts_are_bounded_and_the_closest_is_shipped(machine, store):
