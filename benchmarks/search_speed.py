@@ -233,11 +233,10 @@ def _plain(prepared: Examiner) -> Examiner:
 
 
 def _judged_from_memory(prepared: Examiner, small: Network) -> float:
-    module = small.module
     if prepared.steps:
         batches = itertools.islice(itertools.cycle(prepared.tuned_on), prepared.steps)
-        module = tuned(module, batches, steps=prepared.steps, lr=prepared.lr)
-    return judged(with_norms_of(module, prepared.norms_on), prepared.judged_on)[0]
+        tuned(small, batches, steps=prepared.steps, lr=prepared.lr)
+    return judged(with_norms_of(small.module, prepared.norms_on), prepared.judged_on)[0]
 
 
 def _one_by_one(graph: Any, scores: Scores, cost: Any, limit: float) -> dict[str, tuple[int, ...]]:
@@ -262,13 +261,12 @@ def _judged_from_disk(bench: Bench, small: Network) -> float:
     augmented = transforms.Compose(
         [transforms.RandomCrop(data.image_shape[1], data.crop_padding), transforms.RandomHorizontalFlip(), *finish]
     )
-    module: nn.Module = small.module
     total = len(data.train.labels)
     if prepared.steps:
         chosen = np.random.default_rng(0).permutation(total)[: prepared.steps * 128]
-        module = tuned(module, _batches(data.train, chosen, augmented), steps=prepared.steps, lr=prepared.lr)
+        tuned(small, _batches(data.train, chosen, augmented), steps=prepared.steps, lr=prepared.lr)
     chosen = np.random.default_rng(0).permutation(total)[: EXAM.norm_images]
-    module = with_norms_of(module, (batch.images for batch in _batches(data.train, chosen, augmented)))
+    module = with_norms_of(small.module, (batch.images for batch in _batches(data.train, chosen, augmented)))
     val = np.linspace(0, len(data.val.labels) - 1, EXAM.images).astype(int)
     return judged(module, list(_batches(data.val, val, plain)))[0]
 

@@ -24,6 +24,7 @@ from deploy_prune.images import split_indices
 from deploy_prune.surgery import cut
 from deploy_prune.train import Batch, norm_batches, tuned, with_norms_of
 from deploy_prune.train.batches import epoch_batches
+from deploy_prune.train.recipe import Loss, Step, plain_step
 from deploy_prune.values import ChannelGraph, Data, Network
 
 Keep = Mapping[str, Sequence[int]]
@@ -65,6 +66,8 @@ class Examiner:
     tuned_on: tuple[Batch, ...]
     foldable: tuple[tuple[str, str], ...]
     """Convolutions and the norms that can be folded into them, by their names."""
+    loss: Loss = functional.cross_entropy
+    step: Step = plain_step
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Fitness:
     """What came of a candidate."""
 
     loss: float
-    """Mean cross-entropy on the validation images; infinite where it is no number."""
+    """Mean over the validation images, cross-entropy or the user's own; infinite where it is no number."""
     top1: float
     seconds: float
 
@@ -128,15 +131,17 @@ def _tuned_on(data: Data, exam: Exam, seed: int) -> Iterator[Batch]:
 def fitness(prepared: Examiner, keep: Keep) -> Fitness:
     """Of the network that keeps these units; the network itself is not touched, and nothing is drawn."""
     began = time.monotonic()
-    module = cut(prepared.network, prepared.graph, keep).module.to(memory_format=LAYOUT)
+    small = cut(prepared.network, prepared.graph, keep)
+    small.module.to(memory_format=LAYOUT)
     if prepared.steps:
         batches = itertools.islice(itertools.cycle(prepared.tuned_on), prepared.steps)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            module = tuned(module, batches, steps=prepared.steps, lr=prepared.lr)
+            tuned(small, batches, steps=prepared.steps, lr=prepared.lr, loss=prepared.loss, step=prepared.step)
+    module = small.module
     if prepared.norms_on:
         module = with_norms_of(module, prepared.norms_on)
-    loss, top1 = judged(_folded(module, prepared.foldable), prepared.judged_on)
+    loss, top1 = judged(_folded(module, prepared.foldable), prepared.judged_on, prepared.loss)
     return Fitness(loss if math.isfinite(loss) else math.inf, top1, time.monotonic() - began)
 
 
@@ -156,14 +161,14 @@ def _folded(module: nn.Module, foldable: Sequence[tuple[str, str]]) -> nn.Module
     return module
 
 
-def judged(module: nn.Module, batches: Sequence[Batch]) -> tuple[float, float]:
-    """Mean cross-entropy and top-1 over all images of the batches, in eval mode."""
+def judged(module: nn.Module, batches: Sequence[Batch], loss: Loss = functional.cross_entropy) -> tuple[float, float]:
+    """Mean loss and top-1 over all images of the batches, in eval mode."""
     module.eval()
-    loss, hits, images = 0.0, 0, 0
+    total, hits, images = 0.0, 0, 0
     with torch.inference_mode():
         for batch in batches:
             logits = module(batch.images)
-            loss += float(functional.cross_entropy(logits, batch.labels, reduction="sum"))
+            total += float(loss(logits, batch.labels)) * len(batch.labels)
             hits += int((logits.argmax(dim=1) == batch.labels).sum())
             images += len(batch.labels)
-    return loss / images, hits / images
+    return total / images, hits / images

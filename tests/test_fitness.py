@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from studies import stack, stripes, trained
+from torch import Tensor, nn
+from torch.nn import functional
 
 from deploy_prune.errors import DataError
 from deploy_prune.fitness import BATCH_SIZE, Exam, examiner, fitness
 from deploy_prune.graph import trace
 from deploy_prune.surgery import cut
-from deploy_prune.train import evaluate, norm_batches, with_norms_of
+from deploy_prune.train import Batch, evaluate, norm_batches, tuned, with_norms_of
 from deploy_prune.values import Network
 
 DATA = stripes()
@@ -72,6 +75,37 @@ def test_the_same_candidate_has_the_same_fitness(network: Network) -> None:
     prepared = examiner(network, trace(network), DATA, Exam(images=60, steps=3))
     one, other = fitness(prepared, keep(network)), fitness(prepared, keep(network))
     assert (one.loss, one.top1) == (other.loss, other.top1)
+
+
+def test_the_users_loss_and_step_take_the_place_of_ours(network: Network) -> None:
+    """A step that goes against the loss trains backwards; a loss that is twice ours is twice as large."""
+    prepared = examiner(network, trace(network), DATA, Exam(images=60, steps=5))
+    ours, theirs = (fitness(each, keep(network)).loss for each in (prepared, dataclasses.replace(prepared, step=wrong)))
+    assert theirs > ours
+    doubled = dataclasses.replace(prepared, steps=0, loss=twice)
+    assert fitness(doubled, keep(network)).loss == pytest.approx(
+        2 * fitness(dataclasses.replace(prepared, steps=0), keep(network)).loss
+    )
+
+
+def wrong(module: nn.Module, batch: Batch, loss: Callable[..., Tensor]) -> Tensor:
+    return -loss(module(batch.images), batch.labels)
+
+
+def twice(logits: Tensor, labels: Tensor) -> Tensor:
+    return 2 * functional.cross_entropy(logits, labels)
+
+
+def test_removed_kernels_stay_removed_while_a_candidate_is_trained(network: Network) -> None:
+    """Of a network with masks."""
+    name, weight = next((name, weight) for name, weight in network.module.named_parameters() if weight.dim() == 4)
+    mask = torch.ones_like(weight)
+    mask[:, 0] = 0
+    masked = dataclasses.replace(network, masks={name: mask})
+    small = cut(masked, trace(masked), keep(masked))
+    batches = examiner(masked, trace(masked), DATA, Exam(images=60, steps=3)).tuned_on
+    found = tuned(small, batches, steps=3, lr=0.05).module.get_parameter(name)
+    assert torch.equal(found == 0, small.masks[name].expand_as(found) == 0)
 
 
 def test_a_loss_that_is_no_number_is_infinite(network: Network) -> None:

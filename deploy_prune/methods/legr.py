@@ -98,6 +98,7 @@ class Legr:
         journal = Journal.of(study.folder, fingerprint(study.network.module, *described))
         exam = Exam(self.images, self.norm_images, self._most_steps, self.lr)
         prepared = examiner(study.network, study.graph, data, exam, seed=study.seed)
+        prepared = replace(prepared, loss=study.loss or prepared.loss, step=study.step or prepared.step)
         search = _Search(self, study, journal)
         steps = search.steps_for(prepared) if self.steps is None else self.steps
         workers = study.workers or plugins.build("workers", "local", {"processes": 1})

@@ -17,6 +17,7 @@ from torch.nn import functional
 from deploy_prune.data import check_fit
 from deploy_prune.errors import ConfigError
 from deploy_prune.train.batches import batches_in, epoch_batches, training_part
+from deploy_prune.train.masks import masked
 from deploy_prune.train.precision import Arithmetic, fastest
 from deploy_prune.train.recipe import Batch, Hooks, Loss, Recipe, plain_step
 from deploy_prune.train.state import Standing, fingerprint, load_state, save_state
@@ -58,15 +59,6 @@ def fit(
     if not isinstance(trained, nn.Module):
         raise ConfigError(f"your fit returned a {type(trained).__name__}", hint="return the trained nn.Module")
     return masked(dataclasses.replace(network, module=trained.eval()))
-
-
-def masked(network: Network) -> Network:
-    """The network itself, its removed kernels back at 0: momentum and decay move them, gradients or not."""
-    with torch.no_grad():
-        for name, mask in network.masks.items():
-            weight = network.module.get_parameter(name)
-            weight.mul_(mask.to(weight.device))
-    return network
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from studies import stack, stripes, study, trained, with_folder
+from torch import Tensor
+from torch.nn import functional
 
 from deploy_prune import plugins
 from deploy_prune.affine import ranking_of
@@ -247,6 +249,20 @@ def test_candidates_are_trained_for_longer_where_a_cut_leaves_nothing_to_see(
     monkeypatch.setattr(legr, "SIGHT", 2.0)  # of the dense network's accuracy: no cut has that
     assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch) == [3, 12]
     assert "every candidate is trained for 3 steps" in caplog.text
+
+
+def test_candidates_are_judged_by_the_users_loss(knows_stripes: Network, tmp_path: Path) -> None:
+    """In other processes too: a user's function may be from a file that these cannot import."""
+
+    def twice(logits: Tensor, labels: Tensor) -> Tensor:
+        return 2 * functional.cross_entropy(logits, labels)
+
+    found = []
+    for name, loss, processes in (("ours", None, 1), ("theirs", twice, 2)):
+        of = study(knows_stripes, stripes(), folder=tmp_path / name, loss=loss)
+        scores(with_workers(of, plugins.build("workers", "local", {"processes": processes})))
+        found.append(next(each.loss for each in journal(tmp_path / name).tried if each.origin == "identity"))
+    assert found[1] == pytest.approx(2 * found[0])
 
 
 @pytest.mark.parametrize(
