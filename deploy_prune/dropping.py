@@ -64,7 +64,7 @@ def within_drop(
         nonlocal dense_val
         if level not in tries:
             run = out / folder_name(budgets[level])
-            dense, _, trained = tried(with_budget(base, budgets[level]), run, hooks=hooks, progress=progress)
+            dense, _, trained = tried(with_budget(base, budgets[level]), run, out, hooks=hooks, progress=progress)
             dense_val = dense.val.top1
             lost = 100 * (dense_val - trained.val.top1)
             tries[level] = DropTry(budgets[level], run.name, lost, trained.seconds)
@@ -82,7 +82,8 @@ def within_drop(
             f"{least.lost_points:.2f}",
             hint="fine-tune longer (--epochs), or allow more",
         )
-    return search, prune(with_budget(base, budgets[level]), out / found, hooks=hooks, progress=progress)
+    config = with_budget(base, budgets[level])
+    return search, prune(config, out / found, base=out, hooks=hooks, progress=progress)
 
 
 def _tightest_that(fits: Callable[[int], bool], levels: int) -> int | None:

@@ -66,7 +66,7 @@ def front(
     for budget in budgets:
         for arm, kind in arms:
             run = out / folder_name(budget, kind)
-            summary = prune(with_budget(arm, budget), run, hooks=hooks, progress=progress)
+            summary = prune(with_budget(arm, budget), run, base=out, hooks=hooks, progress=progress)
             if not points:  # all ratios are to the dense file, whose milliseconds are those of one session
                 reference_ms = _reference_ms(summary)
                 points.append(_dense_point(summary, run, reference_ms))

@@ -24,7 +24,7 @@ from deploy_prune.results import (
     TestResult,
     TrainResult,
 )
-from deploy_prune.runfolder import asked_for, open_run
+from deploy_prune.runfolder import RunFolder, asked_for, open_run
 from deploy_prune.train import Hooks, Recipe
 from deploy_prune.values import Progress, quiet
 from deploy_prune.work import Work, preflight, settled, widths_file
@@ -51,6 +51,7 @@ def prune(
     out: Path | str,
     *,
     plan: Path | None = None,
+    base: Path | None = None,
     hooks: Hooks | None = None,
     progress: Progress = quiet,
 ) -> RunSummary:
@@ -60,6 +61,7 @@ def prune(
         config: what to do; a folder made for another configuration is refused.
         out: the run folder; the same call continues a run that was killed.
         plan: a plan file (edited by hand or not) in place of a method's.
+        base: the folder of a front, whose dense network this run goes on from; there it is judged once for all runs.
         hooks: the caller's own loss, metric, batch step or whole training.
         progress: told how far the long stages are.
 
@@ -68,14 +70,14 @@ def prune(
     """
     out, config, hooks = Path(out), settled(config), named_hooks(config, hooks)
     with open_run(out, asked_of(config, plan), progress=progress) as folder:
-        work = Work(config, folder, hooks, plan)
+        work = Work(config, folder, hooks, plan, RunFolder(base, progress) if base else None)
         if not (out / "dense.json").exists():
             preflight(work)
         return _go(work)
 
 
 def tried(
-    config: RunConfig, out: Path | str, *, hooks: Hooks | None = None, progress: Progress = quiet
+    config: RunConfig, out: Path | str, base: Path, *, hooks: Hooks | None = None, progress: Progress = quiet
 ) -> tuple[DenseResult, CutResult, TrainResult]:
     """`prune` up to the fine-tuned network: the test split is not looked at, nothing is shipped.
 
@@ -86,7 +88,7 @@ def tried(
     """
     out, config, hooks = Path(out), settled(config), named_hooks(config, hooks)
     with open_run(out, asked_of(config), progress=progress) as folder:
-        work = Work(config, folder, hooks)
+        work = Work(config, folder, hooks, base=RunFolder(base, progress))
         if not (out / "dense.json").exists():
             preflight(work)
         network = _trained(work)

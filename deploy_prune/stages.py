@@ -20,6 +20,7 @@ from deploy_prune.errors import PlanError, TraceError
 from deploy_prune.exporting import export
 from deploy_prune.graph import trace
 from deploy_prune.measure import bench
+from deploy_prune.records import read_record
 from deploy_prune.results import (
     BenchResult,
     Closing,
@@ -36,7 +37,7 @@ from deploy_prune.soundness import find
 from deploy_prune.surgery import cut
 from deploy_prune.timeable import times_here
 from deploy_prune.train import Recipe, evaluate, fit, paired_difference, recalibrate_norms
-from deploy_prune.values import ChannelGraph, Network, Plan, Progress
+from deploy_prune.values import Accuracy, ChannelGraph, Network, Plan, Progress
 from deploy_prune.weights import with_weights
 from deploy_prune.work import Keep, Work, cost_of, plan_by_hand, priced, start
 
@@ -57,7 +58,10 @@ def dense(work: Work) -> DenseResult:
                       progress=_within("dense", work.progress))  # fmt: skip
         source = f"trained here, {config.pretrain.epochs} epochs"
     checkpoint.save(network, work.folder.path / "dense")
-    val = evaluate(network, work.data.val, work.data, hooks=work.hooks)
+    if work.base is not None:
+        val = read_record(work.base.path / "dense.json", DenseResult).val
+    else:
+        val = evaluate(network, work.data.val, work.data, hooks=work.hooks)
     return DenseResult(recount(network), val, source, time.monotonic() - began)
 
 
@@ -206,11 +210,13 @@ def train(work: Work, number: int, recipe: Recipe | None) -> TrainResult:
 
 
 def test(work: Work, number: int) -> TestResult:
-    """Dense and pruned on the test images, once."""
-    before, after = (
-        evaluate(work.network(name), work.data.test, work.data, hooks=work.hooks)
-        for name in ("dense", f"round-{number}")
-    )
+    """Dense and pruned on the test images; the dense network once, in whatever rounds and runs of a front."""
+
+    def of(name: str) -> Accuracy:
+        return evaluate(work.network(name), work.data.test, work.data, hooks=work.hooks)
+
+    before = (work.base or work.folder).stage("dense-test", Accuracy, lambda: of("dense"))
+    after = of(f"round-{number}")
     if before.hits and after.hits:
         difference, interval = paired_difference(before, after)
     else:  # the user's metric is not a matter of hit or miss

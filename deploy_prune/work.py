@@ -43,6 +43,8 @@ class Work:
     folder: RunFolder
     hooks: Hooks
     plan_file: Path | None = None
+    base: RunFolder | None = None
+    """Of a front: where the dense network that this run goes on from is judged, once for all runs."""
 
     @property
     def progress(self) -> Progress:
@@ -58,6 +60,8 @@ class Work:
         """
         size = self.config.input_shape[1:] if self.config.input_shape else None
         data = read_data(self.config.data, size=size, options=self.config.data_options)
+        if self.base is not None:
+            _hold(self.base.path / SPLITS, data)
         if (self.folder.path / "dense.json").exists():
             _hold(self.folder.path / SPLITS, data)
         else:

@@ -12,11 +12,14 @@ from tinyrun import config, written
 from deploy_prune import dropping, stages
 from deploy_prune.config import RunConfig
 from deploy_prune.dropping import DROP, within_drop
-from deploy_prune.errors import BudgetError, ConfigError, TargetMissed
+from deploy_prune.errors import BudgetError, ConfigError, DataError, TargetMissed
 from deploy_prune.findings import DropSearch, Front
-from deploy_prune.front import FRONT, folder_name, front, tightest
+from deploy_prune.front import FRONT, folder_name, front, ranked, tightest
 from deploy_prune.methods.legr import Legr
 from deploy_prune.records import read_record
+from deploy_prune.results import RunSummary
+from deploy_prune.train import evaluate
+from deploy_prune.values import Accuracy, Data, Network
 
 LEGR: dict[str, Any] = {
     "method": "legr", "workers": "1",
@@ -71,6 +74,34 @@ def test_one_search_makes_the_whole_front(sources: Path, tmp_path: Path, calls: 
         assert point.macs <= float(point.budget[:-1]) * dense.macs
         assert (tmp_path / "front" / point.run / "summary.json").exists()
     assert read_record(tmp_path / "front" / FRONT, Front) == found
+
+
+def test_the_dense_network_is_judged_once_for_all_runs(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every run's records have it nevertheless."""
+    judged: list[str] = []
+
+    def noted(network: Network, split: Any, data: Data, **options: Any) -> Accuracy:
+        judged.extend(["val" if split is data.val else "test"] * (not network.kept))
+        return evaluate(network, split, data, **options)
+
+    monkeypatch.setattr(stages, "evaluate", noted)
+    front(settings(sources), ("0.8x", "0.5x"), tmp_path / "front")
+    assert sorted(judged) == ["test", "val"]
+    found = [read_record(run, RunSummary) for run in (tmp_path / "front").glob("*/summary.json")]
+    assert len(found) == 4
+    assert all((each.dense.val, each.test.dense) == (found[0].dense.val, found[0].test.dense) for each in found)
+
+
+def test_a_front_does_not_go_on_with_other_images(tmp_path: Path) -> None:
+    """Not in runs that have not begun either: the dense network was judged on the old ones."""
+    own = written(tmp_path)
+    ranked(settings(own), ("0.5x",), tmp_path / "front")
+    file = next(path for path in own.glob("*.py") if "_images(40, 3)" in path.read_text())
+    file.write_text(file.read_text().replace("_images(40, 3)", "_images(44, 3)"))
+    with pytest.raises(DataError, match="has changed since the run began: test had"):
+        front(settings(own), ("0.5x",), tmp_path / "front", controls=False)
 
 
 def test_the_same_call_does_nothing_again(sources: Path, tmp_path: Path, calls: dict[str, list[Any]]) -> None:

@@ -26,6 +26,7 @@ RECORDS = (
     "plan",
     "cut",
     "trained-1",
+    "dense-test",
     "test-1",
     "shipped-1",
     "timed-1",

@@ -27,6 +27,7 @@ MOMENTS = (
     "training-1.safetensors",
     "round-1/network.json",
     "trained-1.json",
+    "dense-test.json",
     "test-1.json",
     "shipped-1.json",
     "summary.json",
