@@ -17,8 +17,8 @@ from deploy_prune.errors import ConfigError, TargetMissed
 from deploy_prune.findings import DropSearch, DropTry
 from deploy_prune.front import folder_name, ranked, with_budget
 from deploy_prune.pipeline import prune, tried
-from deploy_prune.records import write_record
-from deploy_prune.results import RunSummary
+from deploy_prune.records import read_record, write_record
+from deploy_prune.results import DenseResult, RunSummary
 from deploy_prune.runfolder import RunFolder
 from deploy_prune.train import Hooks
 from deploy_prune.values import Progress, quiet
@@ -58,14 +58,12 @@ def within_drop(
     base = ranked(config, (config.budget,), out, hooks=hooks, progress=progress)
     budgets = _levels(base, out)
     tries: dict[int, DropTry] = {}
-    dense_val = 0.0
+    dense_val = read_record(out / "dense.json", DenseResult).val.top1
 
     def fits(level: int) -> bool:
-        nonlocal dense_val
         if level not in tries:
             run = out / folder_name(budgets[level])
-            dense, _, trained = tried(with_budget(base, budgets[level]), run, out, hooks=hooks, progress=progress)
-            dense_val = dense.val.top1
+            trained = tried(with_budget(base, budgets[level]), run, out, hooks=hooks, progress=progress)
             lost = 100 * (dense_val - trained.val.top1)
             tries[level] = DropTry(budgets[level], run.name, lost, trained.seconds)
             progress("bisection", len(tries), _most_tries(len(budgets)), f"{budgets[level]}: {lost:+.2f} points lost")

@@ -78,7 +78,7 @@ def prune(
 
 def tried(
     config: RunConfig, out: Path | str, base: Path, *, hooks: Hooks | None = None, progress: Progress = quiet
-) -> tuple[DenseResult, CutResult, TrainResult]:
+) -> TrainResult:
     """`prune` up to the fine-tuned network: the test split is not looked at, nothing is shipped.
 
     `prune` with the same configuration and folder goes on from there.
@@ -91,8 +91,7 @@ def tried(
         work = Work(config, folder, hooks, base=RunFolder(base, progress))
         if not (out / "dense.json").exists():
             preflight(work)
-        network = _trained(work)
-    return network.dense, network.cut, network.trained[-1]
+        return _trained(work).trained[-1]
 
 
 @dataclasses.dataclass(frozen=True)

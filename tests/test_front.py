@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,10 +154,8 @@ def test_a_drop_that_no_network_keeps_is_said(sources: Path, tmp_path: Path, mon
     real = dropping.tried
 
     def worse(*arguments: Any, **options: Any) -> Any:
-        dense, cut, trained = real(*arguments, **options)
-        import dataclasses
-
-        return dense, cut, dataclasses.replace(trained, val=dataclasses.replace(trained.val, top1=-1.0))
+        trained = real(*arguments, **options)
+        return dataclasses.replace(trained, val=dataclasses.replace(trained.val, top1=-1.0))
 
     monkeypatch.setattr(dropping, "tried", worse)
     with pytest.raises(TargetMissed, match="no network loses at most 1 points"):
