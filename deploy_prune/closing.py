@@ -107,10 +107,10 @@ def left_over(chosen: Chosen, closing: Closing, limits: Limits) -> str:
     The next stair is what costs least, by the model, of all that a single group can grow to.
     """
     taken_ms, groups = closing.attempts[closing.chosen].measured_ms, chosen.graph.free
+    if taken_ms > (1 - LEFT) * closing.limit_ms:
+        return ""
     grown = [(place, int(step)) for place, group in enumerate(groups)
              for step in ladder(group, limits).steps if step > chosen.widths[place]]  # fmt: skip
-    if taken_ms > (1 - LEFT) * closing.limit_ms or not grown:
-        return ""
     plans = np.repeat(chosen.widths[None], len(grown), axis=0)
     plans[np.arange(len(grown)), [place for place, _ in grown]] = [step for _, step in grown]
     costs = chosen.cost(plans)
