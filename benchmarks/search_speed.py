@@ -8,7 +8,8 @@ counted again, and images go through torchvision's transforms in a DataLoader ea
 these; the last is the product's search with a worker per core. Every row judges the same candidates on the same
 1,000 validation images in fp32 after norms were measured anew on the same 500 training images, two threads in all.
 ResNet-56 and MobileNetV2 at 32 x 32 (CIFAR-10, half the MACs), without and with 20 steps of training per candidate;
-rows take turns. Gates: 5x at 0 steps, 2x at 20. Twenty minutes on two idle cores.
+rows take turns. Gates: 5x at 0 steps, 2x at 20. Every table is a file under `results/search_speed/`. Twenty minutes on
+two idle cores.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,6 +34,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.recording import write
+from benchmarks.subjects import cell, stored
 from benchmarks.trained import Pruned, images
 from deploy_prune import plugins
 from deploy_prune.affine import ranking_of
@@ -42,6 +45,7 @@ from deploy_prune.surgery import cut
 from deploy_prune.train import Batch, tuned, with_norms_of
 from deploy_prune.values import Data, ImageSet, Network, Scores
 
+TABLE = "search_speed"
 NETWORKS = ("resnet56", "mobilenet_v2")
 STEPS = (0, 20)
 BUDGET = 0.5
@@ -107,20 +111,32 @@ class Bench:
 
 
 def main() -> int:
-    """Measure, write, and fail where a gate does."""
+    """Fill in the missing cells, then write the table; exits 1 where a gate fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=list(NETWORKS), choices=list(NETWORKS), metavar="NETWORK")
     asked = parser.parse_args()
     data, torch_threads = images(), torch.get_num_threads()
     torch.set_num_threads(THREADS)
-    found = {f"{name}, {steps} steps": _table(name, data, steps) for name in asked.only for steps in STEPS}
+    for name, steps in itertools.product(asked.only, STEPS):
+        cell(TABLE, _key(name, steps), partial(_rows, name, data, steps))
     torch.set_num_threads(torch_threads)
+    return _written()
+
+
+def _key(name: str, steps: int) -> str:
+    return f"{name}-{steps}"
+
+
+def _written() -> int:
+    cells = {key: stored(TABLE, _key(*key)) for key in itertools.product(NETWORKS, STEPS)}
+    found = {f"{name}, {steps} steps": {"rows": rows, "gate": rows[PARALLEL]["faster"] >= GATES[steps]}
+             for (name, steps), rows in cells.items() if rows}  # fmt: skip
     result = {"exam": vars(EXAM), "candidates": CANDIDATES, "turns": TURNS, "gates": GATES, "tables": found}
-    print(write("search_speed", "python -m benchmarks.search_speed", result, ("torch", "torchvision")))
+    print(write(TABLE, "python -m benchmarks.search_speed", result, ("torch", "torchvision")))
     return int(not all(table["gate"] for table in found.values()))
 
 
-def _table(name: str, data: Data, steps: int) -> dict[str, Any]:
+def _rows(name: str, data: Data, steps: int) -> dict[str, Any]:
     subject = Pruned.of(name, data)
     exam = replace(EXAM, steps=steps)
     with tempfile.TemporaryDirectory() as folder:
@@ -129,24 +145,22 @@ def _table(name: str, data: Data, steps: int) -> dict[str, Any]:
         prepared = examiner(subject.network, subject.graph, data, exam)
         bench = Bench(subject, prepared, _plain(prepared), _candidates(subject), file)
         rows: dict[str, Callable[[], float]] = {
-            row: (lambda w=ways: _one_after_the_other(bench, w))
-            for row, ways in ROWS.items()  # type: ignore[misc]
+            row: partial(_one_after_the_other, bench, ways) for row, ways in ROWS.items()
         }
-        rows[PARALLEL] = lambda: _parallel(bench)
+        rows[PARALLEL] = partial(_parallel, bench)
         seconds: dict[str, list[float]] = {row: [] for row in rows}
         for turn in range(TURNS):
             for row, run in rows.items():
                 seconds[row].append(run())
                 print(name, steps, turn, row, f"{seconds[row][-1]:.1f} s", flush=True)
     first = seconds[next(iter(ROWS))]
-    table = {
+    return {
         row: {
             "per_minute": 60 * CANDIDATES / median(taken),
             "faster": median(base / each for base, each in zip(first, taken, strict=True)),
         }
         for row, taken in seconds.items()
     }
-    return {"rows": table, "gate": table[PARALLEL]["faster"] >= GATES[steps]}
 
 
 def _candidates(subject: Pruned) -> list[Scores]:
