@@ -227,18 +227,24 @@ def _table(name: str, share: float) -> dict[str, Any]:
     base = {seed: stored(TABLE, key_of(name, share, IN_MS, seed)) for seed in SEEDS}
     for arm in (*OURS, *([best] if best else [])):
         cells = {seed: found for seed in SEEDS if (found := stored(TABLE, key_of(name, share, arm, seed)))}
-        planned = stored(TABLE, f"plan-{key_of(name, share, arm, SEEDS[0])}")
+        reasons = {seed: _reason(name, share, arm, seed) for seed in SEEDS if seed not in cells}
         if not cells:
-            rows[arm] = {"reason": (planned or {}).get("reason", "not run")}
+            rows[arm] = {"reason": reasons[SEEDS[0]]}
             continue
         rows[arm] = {
             "seeds": sorted(cells),
+            "without": reasons,
             **{of: [found[of] for found in cells.values()] for of in ("ratio", "recalibrated_val", "val", "test")},
             "against_first": [
                 paired(first, found) for seed, found in cells.items() if arm != IN_MS and (first := base[seed])
             ],
         }
     return rows
+
+
+def _reason(name: str, share: float, arm: str, seed: int) -> str:
+    planned = stored(TABLE, f"plan-{key_of(name, share, arm, seed if arm in DRAWN else SEEDS[0])}")
+    return (planned or {}).get("reason", "not run")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ def _equal_ms(record: dict[str, Any]) -> str:
             if "reason" in found:
                 rows.append((name, arm, found["reason"], "", "", ""))
                 continue
-            rows.append((name, arm, each(found["ratio"], "{:.3f}"), each(found["recalibrated_val"], "{:.1%}"),
+            without = "".join(f"; seed {seed}: {reason}" for seed, reason in found["without"].items())
+            rows.append((name, arm + without, each(found["ratio"], "{:.3f}"), each(found["recalibrated_val"], "{:.1%}"),
                          each(found["test"], "{:.2%}"), "; ".join(map(points, found["against_first"]))))  # fmt: skip
     head = ("network, budget", "plan by", "measured time / dense", "val, norms anew", "test per seed",
             "points to LeGR in ms")  # fmt: skip
