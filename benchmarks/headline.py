@@ -65,7 +65,7 @@ def _table(name: str) -> dict[str, Any]:
     return {
         arm: found if "reason" in found else {
             **{of: found[of] for of in ("ratio", "macs", "val", "test")},
-            "against_first": paired(base, found) if base and "reason" not in base else None,
+            "against_first": paired(base, found) if base and arm != IN_MS and "reason" not in base else None,
         }
         for arm, found in cells.items()
     }  # fmt: skip
