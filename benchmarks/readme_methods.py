@@ -83,7 +83,7 @@ def _search_speed(record: dict[str, Any]) -> str:
     ]  # fmt: skip
     kept = ", ".join(f"{name}: {'kept' if record['tables'][name]['gate'] else '**missed**'}" for name in names)
     limits = ", ".join(f"{limit:g}x at {steps} steps" for steps, limit in record["gates"].items())
-    note = f"Each row has what those above have. Limits for the last: {limits}; {kept}."
+    note = f"Each row has what those above have. Limits for a worker per core: {limits}; {kept}."
     return titled(record, "Candidates per minute of a LeGR search, two threads", table(("", *names), rows), note)
 
 

@@ -5,11 +5,11 @@
 The first row is their procedure, written anew from its description: the module is read from disk for every candidate,
 the pruner is made anew (a forward pass that counts, before and after), units are removed one by one with the cost
 counted again, and images go through torchvision's transforms in a DataLoader each time. Each row below removes one of
-these; the last is the product's search with a worker per core. Every row judges the same candidates on the same
-1,000 validation images in fp32 after norms were measured anew on the same 500 training images, two threads in all.
-ResNet-56 and MobileNetV2 at 32 x 32 (CIFAR-10, half the MACs), without and with 20 steps of training per candidate;
-rows take turns. Gates: 5x at 0 steps, 2x at 20. Every table is a file under `results/search_speed/`. Twenty minutes on
-two idle cores.
+these; the last is the product's search with a worker per core, and below it stands what the machine's arithmetic
+allows: as many MACs in one matrix product. Every row judges the same candidates on the same 1,000 validation images in
+fp32 after norms were measured anew on the same 500 training images, two threads in all. ResNet-56 and MobileNetV2 at
+32 x 32 (CIFAR-10, half the MACs), without and with 20 steps of training per candidate; rows take turns. Gates: 5x at 0
+steps, 2x at 20. Every table is a file under `results/search_speed/`. Half an hour on two idle cores.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ NETWORKS = ("resnet56", "mobilenet_v2")
 STEPS = (0, 20)
 BUDGET = 0.5
 EXAM = Exam(images=1000, norm_images=500, batch_size=128)
-CANDIDATES, TURNS = 6, 3
+TURNS = 3
+CANDIDATES = {0: 6, 20: 2}
+"""By steps."""
 GATES = {0: 5.0, 20: 2.0}
 THREADS = 2
 
@@ -75,6 +77,9 @@ ROWS: dict[str, Ways] = {
     "channels last, norms folded, batches of 50": Ways(),
 }
 PARALLEL = "a worker per core"
+ROOF = "the same MACs as one matrix product"
+SIDE = 2048
+"""Of the matrices whose product shows how fast this machine multiplies."""
 
 
 class Pictures(Dataset):  # type: ignore[type-arg]
@@ -119,21 +124,29 @@ def main() -> int:
     torch.set_num_threads(THREADS)
     for name, steps in itertools.product(asked.only, STEPS):
         cell(TABLE, _key(name, steps), partial(_rows, name, data, steps))
+    for name in asked.only:
+        cell(TABLE, _key(name, "product"), partial(_roof, name, data))
     torch.set_num_threads(torch_threads)
     return _written()
 
 
-def _key(name: str, steps: int) -> str:
-    return f"{name}-{steps}"
+def _key(name: str, what: int | str) -> str:
+    return f"{name}-{what}"
 
 
 def _written() -> int:
-    cells = {key: stored(TABLE, _key(*key)) for key in itertools.product(NETWORKS, STEPS)}
-    found = {f"{name}, {steps} steps": {"rows": rows, "gate": rows[PARALLEL]["faster"] >= GATES[steps]}
-             for (name, steps), rows in cells.items() if rows}  # fmt: skip
-    result = {"exam": vars(EXAM), "candidates": CANDIDATES, "turns": TURNS, "gates": GATES, "tables": found}
+    roofs = {name: found for name in NETWORKS if (found := stored(TABLE, _key(name, "product")))}
+    cells = {key: found for key in itertools.product(roofs, STEPS) if (found := stored(TABLE, _key(*key)))}
+    tables = {
+        f"{name}, {steps} steps": {
+            "rows": {**rows, ROOF: _under(roofs[name], rows, steps)},
+            "gate": rows[PARALLEL]["faster"] >= GATES[steps],
+        }
+        for (name, steps), rows in cells.items()
+    }
+    result = {"exam": vars(EXAM), "candidates": CANDIDATES, "turns": TURNS, "gates": GATES, "tables": tables}
     print(write(TABLE, "python -m benchmarks.search_speed", result, ("torch", "torchvision")))
-    return int(not all(table["gate"] for table in found.values()))
+    return int(not all(table["gate"] for table in tables.values()))
 
 
 def _rows(name: str, data: Data, steps: int) -> dict[str, Any]:
@@ -143,7 +156,7 @@ def _rows(name: str, data: Data, steps: int) -> dict[str, Any]:
         file = Path(folder) / "module.pt"
         torch.save(subject.network.module, file)
         prepared = examiner(subject.network, subject.graph, data, exam)
-        bench = Bench(subject, prepared, _plain(prepared), _candidates(subject), file)
+        bench = Bench(subject, prepared, _plain(prepared), _candidates(subject, steps), file)
         rows: dict[str, Callable[[], float]] = {
             row: partial(_one_after_the_other, bench, ways) for row, ways in ROWS.items()
         }
@@ -156,19 +169,43 @@ def _rows(name: str, data: Data, steps: int) -> dict[str, Any]:
     first = seconds[next(iter(ROWS))]
     return {
         row: {
-            "per_minute": 60 * CANDIDATES / median(taken),
+            "per_minute": 60 * CANDIDATES[steps] / median(taken),
             "faster": median(base / each for base, each in zip(first, taken, strict=True)),
         }
         for row, taken in seconds.items()
     }
 
 
-def _candidates(subject: Pruned) -> list[Scores]:
+def _roof(name: str, data: Data) -> dict[str, Any]:
+    """MACs of a candidate's image, and how many a second one large matrix product gets through."""
+    subject = Pruned.of(name, data)
+    cost = subject.cost()
+    limit = BUDGET * subject.whole(cost)
+    kept = [subject.keep(scores, cost, limit) for scores in _candidates(subject, 0)]
+    macs = [float(cost(np.array([len(keep[group.name]) for group in subject.graph.free]))) for keep in kept]
+    square = torch.rand(SIDE, SIDE)
+    torch.mm(square, square)
+    seconds = []
+    for _ in range(5 * TURNS):
+        began = time.monotonic()
+        torch.mm(square, square)
+        seconds.append(time.monotonic() - began)
+    return {"macs": float(np.mean(macs)), "macs_per_second": SIDE**3 / min(seconds)}
+
+
+def _under(roof: dict[str, Any], rows: dict[str, Any], steps: int) -> dict[str, float]:
+    """Were a candidate nothing but its MACs, at the rate of that product; an image of a step counts three times."""
+    passes = EXAM.images + EXAM.norm_images + 3 * steps * EXAM.batch_size
+    per_minute = 60 * roof["macs_per_second"] / (roof["macs"] * passes)
+    return {"per_minute": per_minute, "faster": per_minute / rows[next(iter(ROWS))]["per_minute"]}
+
+
+def _candidates(subject: Pruned, steps: int) -> list[Scores]:
     ranking = ranking_of(subject.network, subject.graph)
     drawn, groups = np.random.default_rng(0), len(ranking.sizes)
     return [
         ranking.scores(Genome(np.exp(drawn.normal(0, 1, groups)), drawn.normal(0, 1, groups) * ranking.deviation))
-        for _ in range(CANDIDATES)
+        for _ in range(CANDIDATES[steps])
     ]
 
 
