@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
@@ -71,13 +70,11 @@ def _fill(name: str, data: Data, seed: int) -> None:
 def _search(subject: Pruned, name: str, seed: int) -> dict[str, Any]:
     cost = subject.cost()
     whole = subject.whole(cost)
-    began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         study = subject.study(cost, BUDGET * whole, seed=seed, workers=plugins.build("workers", "local"),
                               folder=Path(folder))  # fmt: skip
         scores = plugins.build("methods", "legr", SETTINGS).score(study)
         search = read_record(Path(folder) / SEARCH, Search)
-    seconds = time.monotonic() - began
     save_scores(scores, _ranking(name, seed))
     origins = {kind: [each.loss for each in search.tried if each.origin == kind and each.loss is not None]
                for kind in get_args(Origin)}  # fmt: skip
@@ -85,7 +82,6 @@ def _search(subject: Pruned, name: str, seed: int) -> dict[str, Any]:
     widths = np.array([search.tried[search.best].widths])
     dearest = float((cost(widths + np.eye(widths.shape[1], dtype=int)) - cost(widths)).max())
     return {
-        "seconds": seconds,
         "best_loss": search.tried[search.best].loss,
         "best_random_loss": min(origins["random"]),
         "identity_loss": origins["identity"][0],

@@ -42,12 +42,12 @@ def _headline(record: dict[str, Any]) -> str:
 def _legr(record: dict[str, Any]) -> str:
     rows: list[Row] = [
         (name, seed, f"{row['best_loss']:.3f}", f"{row['best_random_loss']:.3f}", f"{row['identity_loss']:.3f}",
-         f"{row['legr']:.1%}", f"{row['uniform']:.1%}", f"{row['identity']:.1%}", f"{row['seconds']:.0f}",
+         f"{row['uniform_loss']:.3f}", f"{row['legr']:.1%}", f"{row['uniform']:.1%}", f"{row['identity']:.1%}",
          missed(row["gates"]))
         for name, seeds in record["orderings"].items() for seed, row in seeds.items()
     ]  # fmt: skip
-    head = ("network", "seed", "best loss", "best random", "identity", "LeGR: test, norms anew", "uniform", "identity",
-            "seconds", "gates")  # fmt: skip
+    head = ("network", "seed", "best loss", "best random", "identity", "uniform", "LeGR: test, norms anew", "uniform",
+            "identity", "gates")  # fmt: skip
     text = table(head, rows)
     if front := record["front"]:
         rows = [(arm.replace("-", " at ") + "x", each(tests, "{:.2%}"), f"{front['means'][arm]:.2%}")
