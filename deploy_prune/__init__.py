@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from deploy_prune.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from deploy_prune.checkpoint import load
     from deploy_prune.config import RunConfig
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from deploy_prune.explaining import explain
     from deploy_prune.exporting import export
     from deploy_prune.front import front as prune_front
+    from deploy_prune.images import ArrayImages
     from deploy_prune.inspection import inspect
     from deploy_prune.latency.profiling import profile
     from deploy_prune.measure import bench
@@ -27,9 +30,8 @@ if TYPE_CHECKING:
     from deploy_prune.train.recipe import Hooks, Recipe
     from deploy_prune.values import Data, Network
 
-__version__ = "0.1.0"
-
 __all__ = [
+    "ArrayImages",
     "Data",
     "Hooks",
     "Network",
@@ -54,6 +56,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ArrayImages": ("images", "ArrayImages"),
     "Data": ("values", "Data"),
     "Hooks": ("train.recipe", "Hooks"),
     "Network": ("values", "Network"),

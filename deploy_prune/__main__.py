@@ -10,7 +10,6 @@ from typing import Annotated, Protocol, cast
 
 import typer
 
-from deploy_prune import __version__
 from deploy_prune.cli import (
     bench,
     demo,
@@ -28,6 +27,7 @@ from deploy_prune.cli import (
     sensitivity,
 )
 from deploy_prune.errors import INTERRUPTED, OUR_FAULT, DeployPruneError, MissingDependency, StorageError
+from deploy_prune.version import __version__
 
 VERBS: dict[str, Callable[..., int | None]] = {
     "demo": demo.demo,

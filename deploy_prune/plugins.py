@@ -17,10 +17,23 @@ from typing import Any
 
 from deploy_prune.errors import ConfigError, MissingDependency, UnknownName
 
+PACKAGES = {
+    "costs": "deploy_prune.costs",
+    "datasets": "deploy_prune.datasets",
+    "exporters": "deploy_prune.exporters",
+    "methods": "deploy_prune.methods",
+    "models": "deploy_prune.models",
+    "readers": "deploy_prune.readers",
+    "runtimes": "deploy_prune.runtimes",
+    "skeletons": "deploy_prune.skeletons",
+    "workers": "deploy_prune.workers",
+}
+"""Kind of plugin -> the package that holds its files and, in `__init__`, its contract."""
+
 
 def names(kind: str) -> tuple[str, ...]:
     """The plugins of a kind, sorted; imports none of them."""
-    package = importlib.import_module(f"deploy_prune.{kind}")
+    package = importlib.import_module(PACKAGES[kind])
     found = (module.name for module in pkgutil.iter_modules(package.__path__))
     return tuple(sorted(name for name in found if not name.startswith("_")))
 
@@ -35,7 +48,7 @@ def load(kind: str, name: str) -> Any:
     if name not in names(kind):
         raise UnknownName(kind.rstrip("s"), name, names(kind))
     try:
-        return importlib.import_module(f"deploy_prune.{kind}.{name}").plugin
+        return importlib.import_module(f"{PACKAGES[kind]}.{name}").plugin
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("deploy_prune"):
             raise

@@ -28,7 +28,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from deploy_prune import __version__
 from deploy_prune.container.naming import names
 from deploy_prune.conversion import converter
 from deploy_prune.errors import ConfigError, MissingDependency
@@ -36,6 +35,7 @@ from deploy_prune.exporters import PLAIN
 from deploy_prune.facts import as_text, facts, input_sentence, output_sentence
 from deploy_prune.interface import as_called
 from deploy_prune.values import AppForm, Layout, Network, Precision
+from deploy_prune.version import __version__
 
 MANIFEST = "Manifest.json"
 SPECIFICATION = Path("com.apple.CoreML/model.mlmodel")

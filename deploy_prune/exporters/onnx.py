@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from deploy_prune import __version__
 from deploy_prune.container.naming import names
 from deploy_prune.container.onnx_opsets import OLDEST_OPSET, lowered
 from deploy_prune.conversion import converter, tensors_of
@@ -20,6 +19,7 @@ from deploy_prune.exporters import PLAIN
 from deploy_prune.facts import Fact, as_text, facts
 from deploy_prune.interface import as_called
 from deploy_prune.values import AppForm, Layout, Network, Precision
+from deploy_prune.version import __version__
 
 EXPORTED_OPSET = 18
 """The oldest that torch's exporter emits; what is older is made of it (see `onnx_opsets`)."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from deploy_prune import __version__
 from deploy_prune.errors import InputError, MissingDependency
 from deploy_prune.runtimes import NodeTime, TensorSpec
+from deploy_prune.version import __version__
 
 if TYPE_CHECKING:
     import numpy as np
