@@ -12,12 +12,12 @@ import numpy as np
 from benchmarks.subjects import STORE, files
 from benchmarks.trained import Pruned
 from deploy_prune import plugins
-from deploy_prune.costs import CostModel
+from deploy_prune.budget.costs import CostModel
+from deploy_prune.budget.latency.model import LatencyCost
+from deploy_prune.budget.latency.profiling import Place, profiled
+from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.latency.timer import Timer, timer
 from deploy_prune.errors import BudgetError, DeployPruneError
-from deploy_prune.latency.model import LatencyCost
-from deploy_prune.latency.profiling import Place, profiled
-from deploy_prune.latency.store import opened
-from deploy_prune.latency.timing import Timer, timer
 from deploy_prune.values import Data, Scores
 
 PLACE = Place("litert")
@@ -102,7 +102,7 @@ def aim(name: str, data: Data) -> Iterator[Aim]:
     with opened(STORE) as store:
         model = profiled(pruned.network, pruned.graph, PLACE, store)
     latency, drawing = LatencyCost.of(model, pruned.graph), model.profile.drawing
-    format_ = plugins.build("skeletons", drawing.format)
+    format_ = plugins.build("templates", drawing.format)
     (dense_file,) = files([pruned.network], PLACE)
     with timer(dense_file, format_.suffix, model.target, openings=OPENINGS) as timed:
         yield Aim(name, pruned, latency, _of_widths(timed, format_.read(dense_file), latency))

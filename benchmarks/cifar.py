@@ -23,8 +23,8 @@ import numpy as np
 from benchmarks.recording import RESULTS, SHARED, write
 from benchmarks.trained import DATA, RECIPE, SEEDS, Pruned, dense, images, judged, paired, recipe
 from deploy_prune import plugins
+from deploy_prune.graph.surgery import cut
 from deploy_prune.records import write_atomic
-from deploy_prune.surgery import cut
 from deploy_prune.train import evaluate, fit, recalibrate_norms
 from deploy_prune.values import Data, Network
 

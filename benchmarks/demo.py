@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.recording import write
+from deploy_prune.analysis.report import SUMMARY
 from deploy_prune.records import read_record, to_json
-from deploy_prune.reporting import SUMMARY
 from deploy_prune.results import RunSummary
 
 LIMIT_S, WORST_POINTS, LEAST_SPEEDUP = 180, -1.0, 1.5

@@ -31,14 +31,14 @@ from benchmarks.rivals import CONFIGURATIONS, cut_by, widths_of
 from benchmarks.subjects import cell, stored
 from benchmarks.trained import DATA, RECIPE, SEEDS, Asked, Pruned, asked, images, judged, paired, recipe, seconds_told
 from deploy_prune import plugins
-from deploy_prune.allocate import Limits
+from deploy_prune.budget.allocate import Limits
 from deploy_prune.errors import BudgetError, DeployPruneError
-from deploy_prune.methods.slimming import Slimming
-from deploy_prune.ranking import read_scores, save_scores
-from deploy_prune.surgery import cut
+from deploy_prune.graph.surgery import cut
+from deploy_prune.scoring.methods.slimming import Slimming
+from deploy_prune.scoring.scores_file import read_scores, save_scores
+from deploy_prune.sources.weights import with_weights
 from deploy_prune.train import Recipe, evaluate, fit, recalibrate_norms
 from deploy_prune.values import Data, Network, Scores
-from deploy_prune.weights import with_weights
 
 TABLE = "equal_ms"
 NETWORKS = ("resnet20", "mobilenet_v2")

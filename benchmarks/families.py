@@ -16,17 +16,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from tests.laws import law_error, lively
 
 from benchmarks.recording import write
 from deploy_prune import plugins
-from deploy_prune.allocate import Limits, allocate, best_units
-from deploy_prune.counting import recount
-from deploy_prune.inspection import locked_share
-from deploy_prune.methods import Study
-from deploy_prune.networks import build_network
-from deploy_prune.soundness import settle
-from deploy_prune.surgery import cut
-from tests.laws import law_error, lively
+from deploy_prune.budget.allocate import Limits, allocate, best_units
+from deploy_prune.graph.recount import recount
+from deploy_prune.graph.soundness import settle
+from deploy_prune.graph.surgery import cut
+from deploy_prune.pipeline.inspection import locked_share
+from deploy_prune.scoring.methods import Study
+from deploy_prune.sources.networks import build_network
 
 FAMILIES = (
     "alexnet", "vgg16_bn", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "densenet121", "squeezenet1_1",

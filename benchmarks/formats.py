@@ -24,19 +24,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from tests.laws import lively
 
 from benchmarks.recording import RESULTS, write
 from deploy_prune import plugins
-from deploy_prune.allocate import Limits, allocate, best_units
-from deploy_prune.data import form_of, normalise, read_data, spread
-from deploy_prune.exporting import export
-from deploy_prune.methods import Study
-from deploy_prune.networks import build_network
+from deploy_prune.budget.allocate import Limits, allocate, best_units
+from deploy_prune.exporting.export import export
+from deploy_prune.graph.soundness import settle
+from deploy_prune.graph.surgery import cut
 from deploy_prune.records import write_atomic
-from deploy_prune.soundness import settle
-from deploy_prune.surgery import cut
+from deploy_prune.scoring.methods import Study
+from deploy_prune.sources.data import form_of, normalise, read_data, spread
+from deploy_prune.sources.networks import build_network
 from deploy_prune.values import AppForm, Network, Shipment
-from tests.laws import lively
 
 
 @dataclass(frozen=True)

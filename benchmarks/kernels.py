@@ -25,9 +25,9 @@ from benchmarks.selections import small
 from benchmarks.subjects import cell, stored
 from benchmarks.trained import DATA, SEEDS, Pruned, asked, images, judged, paired, recipe, seconds_told
 from deploy_prune import plugins
-from deploy_prune.counting import recount
-from deploy_prune.methods.dkp import Dkp
-from deploy_prune.stages import masked_macs
+from deploy_prune.graph.recount import recount
+from deploy_prune.pipeline.stages import masked_macs
+from deploy_prune.scoring.methods.dkp import Dkp
 from deploy_prune.train import evaluate, fit, recalibrate_norms
 from deploy_prune.values import Network, Selection
 

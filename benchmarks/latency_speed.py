@@ -20,14 +20,14 @@ from benchmarks.prediction import TABLE, draw_plans, key
 from benchmarks.recording import write
 from benchmarks.subjects import STORE, SUBJECTS, Traced, stored
 from deploy_prune import plugins
-from deploy_prune.allocate import Limits, allocate
-from deploy_prune.latency import profiling
-from deploy_prune.latency.blueprint import drawn
-from deploy_prune.latency.model import LatencyCost
-from deploy_prune.latency.profiling import Place
-from deploy_prune.latency.store import opened
-from deploy_prune.methods import Study
-from deploy_prune.statistics import median
+from deploy_prune.budget.allocate import Limits, allocate
+from deploy_prune.budget.latency import profiling
+from deploy_prune.budget.latency.model import LatencyCost
+from deploy_prune.budget.latency.profiling import Place
+from deploy_prune.budget.latency.resizable import drawn
+from deploy_prune.budget.latency.store import opened
+from deploy_prune.scoring.methods import Study
+from deploy_prune.stats import median
 
 NAME, PLACE = "MobileNetV2", Place("litert")
 LIMITS_MS = {"from the store": 1000.0, "one plan of 1,000": 0.2, "one allocation": 50.0}

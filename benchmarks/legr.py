@@ -25,11 +25,11 @@ from benchmarks.recording import write
 from benchmarks.subjects import cell, stored
 from benchmarks.trained import DATA, SEEDS, Pruned, asked, images, judged, paired, recipe, seconds_told
 from deploy_prune import plugins
-from deploy_prune.evolution import Origin
-from deploy_prune.findings import SEARCH, Search
-from deploy_prune.ranking import read_scores, save_scores
+from deploy_prune.graph.surgery import cut
 from deploy_prune.records import read_record
-from deploy_prune.surgery import cut
+from deploy_prune.scoring.evolution.ageing import Origin
+from deploy_prune.scoring.scores_file import read_scores, save_scores
+from deploy_prune.search_results import SEARCH, Search
 from deploy_prune.train import evaluate, fit, recalibrate_norms
 from deploy_prune.values import Data, Scores
 
@@ -107,7 +107,7 @@ def _ranking(name: str, seed: int) -> Path:
 
 
 def _identity(subject: Pruned) -> Scores:
-    from deploy_prune.magnitudes import squared_norms
+    from deploy_prune.graph.filter_norms import squared_norms
 
     found = squared_norms(subject.network.module, subject.graph)
     return Scores({group: np.mean(list(sizes.values()), axis=0) for group, sizes in found.items()})

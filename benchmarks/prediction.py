@@ -21,12 +21,12 @@ import numpy as np
 from benchmarks.recording import write
 from benchmarks.subjects import RUNTIMES, STORE, SUBJECTS, Traced, cell, files, stored
 from deploy_prune import plugins
+from deploy_prune.budget.latency.fitting import FitError, error_of
+from deploy_prune.budget.latency.model import LatencyModel
+from deploy_prune.budget.latency.profiling import Place, profiled
+from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.latency.timer import timer
 from deploy_prune.errors import Inconclusive
-from deploy_prune.latency.fitting import FitError, error_of
-from deploy_prune.latency.model import LatencyModel
-from deploy_prune.latency.profiling import Place, profiled
-from deploy_prune.latency.store import opened
-from deploy_prune.latency.timing import timer
 
 TABLE = "prediction"
 PLANS, EXPORTED, SEED = 40, 12, 20261125
@@ -125,9 +125,9 @@ def _exported() -> np.ndarray:
 
 def _measured(traced: Traced, plans: np.ndarray, place: Place, model: LatencyModel) -> tuple[list[float], list[float]]:
     """Each plan twice, in two sessions."""
-    format_ = plugins.load("skeletons", model.profile.drawing.format)
+    format_ = plugins.load("templates", model.profile.drawing.format)
     real = files([traced.network, *(traced.cut(plan) for plan in plans[_exported()])], place)
-    blueprint = plugins.build("skeletons", model.profile.drawing.format).read(real[0])
+    blueprint = plugins.build("templates", model.profile.drawing.format).read(real[0])
     lines = np.array(model.profile.drawing.lines)
     written = iter(real[1:])
     contents = [

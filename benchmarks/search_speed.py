@@ -37,12 +37,12 @@ from benchmarks.recording import write
 from benchmarks.subjects import cell, stored
 from benchmarks.trained import Pruned, images
 from deploy_prune import plugins
-from deploy_prune.affine import ranking_of
-from deploy_prune.evolution import Genome
-from deploy_prune.fitness import Exam, Examiner, examiner, fitness, judged
 from deploy_prune.graph import trace
-from deploy_prune.surgery import cut
+from deploy_prune.graph.surgery import cut
+from deploy_prune.scoring.evolution.affine_ranking import ranking_of
+from deploy_prune.scoring.evolution.ageing import Genome
 from deploy_prune.train import Batch, tuned, with_norms_of
+from deploy_prune.train.fitness import Exam, Examiner, examiner, fitness, judged
 from deploy_prune.values import Data, ImageSet, Network, Scores
 
 TABLE = "search_speed"

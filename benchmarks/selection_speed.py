@@ -16,7 +16,7 @@ import torch
 from benchmarks.recording import write
 from benchmarks.selections import halves, small
 from benchmarks.trained import Pruned, images
-from deploy_prune.methods.dcp import Dcp
+from deploy_prune.scoring.methods.dcp import Dcp
 from deploy_prune.train import evaluate, recalibrate_norms
 
 LIMIT_S = 600

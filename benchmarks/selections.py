@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from benchmarks.trained import Pruned
-from deploy_prune.discrimination import Stage, Task, prepared, selected
-from deploy_prune.greedy import Channels, Growth
-from deploy_prune.heads import HeadRecipe
-from deploy_prune.methods import Study
-from deploy_prune.methods.dcp import Dcp
-from deploy_prune.notebook import Notebook
-from deploy_prune.picking import ChannelRule, readers_of
-from deploy_prune.surgery import cut
+from deploy_prune.graph.surgery import cut
+from deploy_prune.scoring.discrimination.greedy import Channels, Growth
+from deploy_prune.scoring.discrimination.heads import HeadRecipe
+from deploy_prune.scoring.discrimination.layerwise import Stage, Task, prepared, selected
+from deploy_prune.scoring.discrimination.progress_file import Notebook
+from deploy_prune.scoring.discrimination.selection import ChannelRule, readers_of
+from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.methods.dcp import Dcp
+from deploy_prune.sources.weights import with_weights
 from deploy_prune.values import Network, Selection
-from deploy_prune.weights import with_weights
 
 
 def halves(subject: Pruned) -> dict[str, int]:

@@ -17,10 +17,10 @@ from typing import Any
 
 from benchmarks.recording import write
 from benchmarks.subjects import STORE, cell, stored
-from deploy_prune.bracketing import Pace
-from deploy_prune.config import RunConfig
-from deploy_prune.latency.timing import timer
-from deploy_prune.pipeline import prune
+from deploy_prune.budget.latency.timer import timer
+from deploy_prune.pipeline.config import RunConfig
+from deploy_prune.pipeline.run import prune
+from deploy_prune.timing.bracketing import Pace
 
 TABLE = "shipped_budgets"
 SHARES = (0.8, 0.7, 0.6, 0.5, 0.4)

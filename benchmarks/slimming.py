@@ -20,12 +20,12 @@ from typing import Any
 from benchmarks.recording import write
 from benchmarks.subjects import cell, stored
 from benchmarks.trained import DATA, SEEDS, Pruned, asked, images, judged, recipe, seconds_told
-from deploy_prune.methods.slimming import LOG, Slimming, Sparsity
+from deploy_prune.graph.surgery import cut
 from deploy_prune.records import read_record
-from deploy_prune.surgery import cut
+from deploy_prune.scoring.methods.slimming import LOG, Slimming, Sparsity
+from deploy_prune.sources.weights import with_weights
 from deploy_prune.train import evaluate, fit, recalibrate_norms
 from deploy_prune.values import Data
-from deploy_prune.weights import with_weights
 
 TABLE = "slimming"
 NETWORK = "resnet20"

@@ -20,11 +20,11 @@ from benchmarks.selections import halves, small
 from benchmarks.subjects import files
 from benchmarks.trained import SEEDS, Pruned, images
 from deploy_prune import plugins
-from deploy_prune.counting import recount
-from deploy_prune.latency.profiling import Place
-from deploy_prune.latency.timing import local_target, timer
-from deploy_prune.methods.dkp import Dkp
-from deploy_prune.surgery import cut
+from deploy_prune.budget.latency.profiling import Place
+from deploy_prune.budget.latency.timer import local_target, timer
+from deploy_prune.graph.recount import recount
+from deploy_prune.graph.surgery import cut
+from deploy_prune.scoring.methods.dkp import Dkp
 from deploy_prune.values import Network, Selection
 
 SHARES = (0.5, 0.4)
@@ -41,7 +41,7 @@ def main() -> int:
     dense, *others = files([subject.network, *networks.values()], PLACE)
     whole = recount(subject.network).macs
     rows: dict[str, dict[str, Any]] = {}
-    suffix = plugins.load("skeletons", "tflite").suffix
+    suffix = plugins.load("templates", "tflite").suffix
     with timer(dense, suffix, local_target("litert"), openings=OPENINGS) as timed:
         for (name, network), content in zip(networks.items(), others, strict=True):
             found = timed(content)

@@ -21,13 +21,13 @@ from scipy.stats import rankdata
 from benchmarks.recording import write
 from benchmarks.subjects import RUNTIMES, STORE, SUBJECTS, Traced, cell, files, stored
 from deploy_prune import plugins
-from deploy_prune.allocate import Limits, allocate, at_equal
+from deploy_prune.budget.allocate import Limits, allocate, at_equal
+from deploy_prune.budget.latency.model import LatencyCost, LatencyModel
+from deploy_prune.budget.latency.profiling import Place, profiled
+from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.latency.timer import timer
 from deploy_prune.errors import BudgetError
-from deploy_prune.latency.model import LatencyCost, LatencyModel
-from deploy_prune.latency.profiling import Place, profiled
-from deploy_prune.latency.store import opened
-from deploy_prune.latency.timing import timer
-from deploy_prune.methods import Study
+from deploy_prune.scoring.methods import Study
 from deploy_prune.values import ChannelGraph, Scores
 
 TABLE = "stairs"
@@ -89,9 +89,9 @@ def _timed(plans: dict[str, np.ndarray], what: tuple[Traced, Scores, LatencyMode
     cost = LatencyCost.of(model, traced.graph)
     place = Place(model.target.runtime, threads=model.target.threads)
     dense, *real = files([traced.network, *(traced.cut(plan) for plan in plans.values())], place)
-    template = plugins.build("skeletons", model.profile.drawing.format).read(dense)
+    template = plugins.build("templates", model.profile.drawing.format).read(dense)
     lines = np.array(model.profile.drawing.lines)
-    suffix = plugins.load("skeletons", model.profile.drawing.format).suffix
+    suffix = plugins.load("templates", model.profile.drawing.format).suffix
     rows: dict[str, Any] = {}
     with timer(dense, suffix, model.target) as timed:
         twice = [[timed(content).ratio for content in real] for _ in range(2)]

@@ -13,13 +13,13 @@ import numpy as np
 
 from benchmarks.recording import RESULTS
 from deploy_prune import plugins
-from deploy_prune.costs import CostModel
-from deploy_prune.latency.blueprint import converted, lively
-from deploy_prune.latency.profiling import Place, format_of
-from deploy_prune.networks import build_network
+from deploy_prune.budget.costs import CostModel
+from deploy_prune.budget.latency.profiling import Place, format_of
+from deploy_prune.budget.latency.resizable import converted, lively
+from deploy_prune.graph.soundness import settle
+from deploy_prune.graph.surgery import cut
 from deploy_prune.records import write_atomic
-from deploy_prune.soundness import settle
-from deploy_prune.surgery import cut
+from deploy_prune.sources.networks import build_network
 from deploy_prune.values import ChannelGraph, Network
 
 STORE = Path("build") / "benchmarks" / "latency.sqlite"
@@ -81,7 +81,7 @@ class Traced:
 
 def files(networks: Sequence[Network], place: Place) -> list[bytes]:
     """Really exported, two at a time."""
-    format_ = plugins.build("skeletons", format_of(place.runtime))
+    format_ = plugins.build("templates", format_of(place.runtime))
     with tempfile.TemporaryDirectory() as folder:
         return converted(networks, Path(folder), format_)
 

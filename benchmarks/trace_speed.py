@@ -19,8 +19,8 @@ import torch
 
 from benchmarks.recording import write
 from deploy_prune.graph import trace
-from deploy_prune.networks import build_network
-from deploy_prune.soundness import settle
+from deploy_prune.graph.soundness import settle
+from deploy_prune.sources.networks import build_network
 from deploy_prune.values import Network
 
 NETWORKS = {"mobilenet_v2": 0.3, "resnet50": None, "densenet201": 2.0}

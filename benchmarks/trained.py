@@ -12,17 +12,17 @@ import numpy as np
 
 from benchmarks.recording import SHARED
 from deploy_prune import plugins
-from deploy_prune.allocate import Limits, allocate, best_units
-from deploy_prune.costs import CostModel
-from deploy_prune.counting import recount
-from deploy_prune.data import read_data
-from deploy_prune.methods import Study
-from deploy_prune.networks import build_network
-from deploy_prune.soundness import lock, settle
+from deploy_prune.budget.allocate import Limits, allocate, best_units
+from deploy_prune.budget.costs import CostModel
+from deploy_prune.graph.recount import recount
+from deploy_prune.graph.soundness import lock, settle
+from deploy_prune.processes.workers import Workers
+from deploy_prune.scoring.methods import Study
+from deploy_prune.sources.data import read_data
+from deploy_prune.sources.networks import build_network
+from deploy_prune.sources.weights import load_weights
 from deploy_prune.train import Recipe, evaluate, paired_difference
 from deploy_prune.values import Accuracy, ChannelGraph, Data, Network, Scores
-from deploy_prune.weights import load_weights
-from deploy_prune.workers import Workers
 
 NETWORKS: dict[str, tuple[str, dict[str, Any], str]] = {
     "resnet20": ("resnet20", {}, "resnet20-cifar10.safetensors"),

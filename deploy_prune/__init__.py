@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 from deploy_prune.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from deploy_prune.checkpoint import load
-    from deploy_prune.config import RunConfig
-    from deploy_prune.diagnosis import diagnose as doctor
-    from deploy_prune.dropping import within_drop
-    from deploy_prune.explaining import explain
-    from deploy_prune.exporting import export
-    from deploy_prune.front import front as prune_front
-    from deploy_prune.images import ArrayImages
-    from deploy_prune.inspection import inspect
-    from deploy_prune.latency.profiling import profile
-    from deploy_prune.measure import bench
-    from deploy_prune.pipeline import demo, finetune, prune
-    from deploy_prune.planning import outlook as plan
-    from deploy_prune.reading import describe
-    from deploy_prune.reporting import report
-    from deploy_prune.sensitivities import sensitivity
+    from deploy_prune.analysis.describe import describe
+    from deploy_prune.analysis.doctor import diagnose as doctor
+    from deploy_prune.analysis.explain import explain
+    from deploy_prune.analysis.report import report
+    from deploy_prune.budget.latency.profiling import profile
+    from deploy_prune.exporting.export import export
+    from deploy_prune.pipeline.config import RunConfig
+    from deploy_prune.pipeline.front import front as prune_front
+    from deploy_prune.pipeline.inspection import inspect
+    from deploy_prune.pipeline.max_drop import within_drop
+    from deploy_prune.pipeline.outlook import outlook as plan
+    from deploy_prune.pipeline.run import demo, finetune, prune
+    from deploy_prune.scoring.sensitivity import sensitivity
+    from deploy_prune.sources.checkpoint import load
+    from deploy_prune.sources.images import ArrayImages
+    from deploy_prune.timing.bench import bench
     from deploy_prune.train.recipe import Hooks, Recipe
     from deploy_prune.values import Data, Network
 
@@ -56,28 +56,28 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ArrayImages": ("images", "ArrayImages"),
+    "ArrayImages": ("sources.images", "ArrayImages"),
     "Data": ("values", "Data"),
     "Hooks": ("train.recipe", "Hooks"),
     "Network": ("values", "Network"),
     "Recipe": ("train.recipe", "Recipe"),
-    "RunConfig": ("config", "RunConfig"),
-    "bench": ("measure", "bench"),
-    "demo": ("pipeline", "demo"),
-    "describe": ("reading", "describe"),
-    "doctor": ("diagnosis", "diagnose"),
-    "explain": ("explaining", "explain"),
-    "export": ("exporting", "export"),
-    "finetune": ("pipeline", "finetune"),
-    "inspect": ("inspection", "inspect"),
-    "load": ("checkpoint", "load"),
-    "plan": ("planning", "outlook"),
-    "profile": ("latency.profiling", "profile"),
-    "prune": ("pipeline", "prune"),
-    "prune_front": ("front", "front"),
-    "report": ("reporting", "report"),
-    "sensitivity": ("sensitivities", "sensitivity"),
-    "within_drop": ("dropping", "within_drop"),
+    "RunConfig": ("pipeline.config", "RunConfig"),
+    "bench": ("timing.bench", "bench"),
+    "demo": ("pipeline.run", "demo"),
+    "describe": ("analysis.describe", "describe"),
+    "doctor": ("analysis.doctor", "diagnose"),
+    "explain": ("analysis.explain", "explain"),
+    "export": ("exporting.export", "export"),
+    "finetune": ("pipeline.run", "finetune"),
+    "inspect": ("pipeline.inspection", "inspect"),
+    "load": ("sources.checkpoint", "load"),
+    "plan": ("pipeline.outlook", "outlook"),
+    "profile": ("budget.latency.profiling", "profile"),
+    "prune": ("pipeline.run", "prune"),
+    "prune_front": ("pipeline.front", "front"),
+    "report": ("analysis.report", "report"),
+    "sensitivity": ("scoring.sensitivity", "sensitivity"),
+    "within_drop": ("pipeline.max_drop", "within_drop"),
 }
 """Public name -> (module, its name there). No module may bear a public name: it would take its place once imported."""
 

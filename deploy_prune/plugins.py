@@ -18,15 +18,15 @@ from typing import Any
 from deploy_prune.errors import ConfigError, MissingDependency, UnknownName
 
 PACKAGES = {
-    "costs": "deploy_prune.costs",
-    "datasets": "deploy_prune.datasets",
-    "exporters": "deploy_prune.exporters",
-    "methods": "deploy_prune.methods",
-    "models": "deploy_prune.models",
-    "readers": "deploy_prune.readers",
-    "runtimes": "deploy_prune.runtimes",
-    "skeletons": "deploy_prune.skeletons",
-    "workers": "deploy_prune.workers",
+    "costs": "deploy_prune.budget.costs",
+    "datasets": "deploy_prune.sources.datasets",
+    "exporters": "deploy_prune.exporting.exporters",
+    "methods": "deploy_prune.scoring.methods",
+    "models": "deploy_prune.sources.models",
+    "readers": "deploy_prune.analysis.readers",
+    "runtimes": "deploy_prune.timing.runtimes",
+    "templates": "deploy_prune.formats.templates",
+    "workers": "deploy_prune.processes.workers",
 }
 """Kind of plugin -> the package that holds its files and, in `__init__`, its contract."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from tinyconv import conv_network
 
 from deploy_prune import plugins
 from deploy_prune.results import RunSummary
@@ -18,37 +19,13 @@ from deploy_prune.values import ChannelGraph, Network
 if TYPE_CHECKING:
     from latencies import Phone
 
-    from deploy_prune.latency.blueprint import Blueprint
-    from deploy_prune.latency.profile import Profile
-    from deploy_prune.latency.store import Store
+    from deploy_prune.budget.latency.resizable import Blueprint
+    from deploy_prune.budget.latency.store import Store
+    from deploy_prune.budget.latency.table import Profile
 
 # On a busy machine the first example takes as long as an import: no law of ours is about time.
 settings.register_profile("without a deadline", deadline=None)
 settings.load_profile("without a deadline")
-
-TINY_SHAPE = (3, 16, 24)
-TINY_CLASSES = 5
-
-
-def conv_network(width: int, *, seed: int = 0, shape: tuple[int, int, int] = TINY_SHAPE) -> Network:
-    """Convolution, batch norm with lived-in statistics, depthwise convolution, linear; in training mode."""
-    import torch
-    from torch import nn
-
-    torch.manual_seed(seed)
-    module = nn.Sequential(
-        nn.Conv2d(3, width, 3, padding=1, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU6(),
-        nn.Conv2d(width, width, 3, padding=1, groups=width),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(width, TINY_CLASSES),
-    )
-    with torch.no_grad():
-        module.train()(torch.randn(8, *shape))
-    return Network("tests:conv_network", module, (shape,), TINY_CLASSES)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -98,8 +75,8 @@ def blueprints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Blue
     """Format -> the network of every kind of layer, drawn once: it takes three conversions."""
     from latencies import mixed
 
+    from deploy_prune.budget.latency.resizable import drawn
     from deploy_prune.graph import trace
-    from deploy_prune.latency.blueprint import drawn
 
     def drawn_once(name: str) -> Blueprint:
         network = mixed()
@@ -135,7 +112,7 @@ def table(graph: ChannelGraph) -> Profile:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """An empty one."""
-    from deploy_prune.latency.store import opened
+    from deploy_prune.budget.latency.store import opened
 
     with opened(tmp_path / "latency.sqlite") as found:
         yield found
@@ -147,9 +124,9 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Profile]:
     import tinyrun
     from latencies import made_up
 
-    from deploy_prune.latency.sharing import exported
-    from deploy_prune.shipping import Order, open_network
-    from deploy_prune.soundness import settle
+    from deploy_prune.budget.latency.table_file import exported
+    from deploy_prune.graph.soundness import settle
+    from deploy_prune.pipeline.ship import Order, open_network
 
     folder = tinyrun.written(tmp_path_factory.mktemp("phone"))
     model = f"{folder}/net.py:build"
@@ -185,6 +162,6 @@ def bare(sources: Path) -> tuple[Path, RunSummary]:
     """A whole run that exports nothing."""
     import tinyrun
 
-    from deploy_prune.pipeline import prune
+    from deploy_prune.pipeline.run import prune
 
     return sources / "bare", prune(tinyrun.config(sources), sources / "bare")

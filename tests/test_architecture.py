@@ -7,45 +7,24 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import deploy_prune
+from deploy_prune import plugins
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "deploy_prune"
 
-KINDS = ("costs", "datasets", "exporters", "methods", "models", "readers", "runtimes", "skeletons", "workers")
-"""Plural packages: `__init__` is the contract, every other file is a plugin."""
-
-STEPS = (
-    "records", "results", "findings", "runfolder", "images", "cifar", "architectures", "networks", "data", "weights",
-    "train", "graph", "extents", "magnitudes", "gammas", "counting", "budgets", "surgery", "soundness", "snapping",
-    "allocate", "compensation", "ranking", "fitness", "evolution", "affine", "searching", "sensitivities",
-    "segments", "pieces", "heads", "greedy", "notebook", "discrimination", "picking",
-    "checkpoint", "hush", "mil", "container", "conditions", "workshop", "conversion", "interface", "facts", "folding",
-    "parity", "delivery", "exporting",
-    "statistics", "timing_worker", "timing_client", "delegation", "timeable", "bracketing", "measure", "layers",
-    "causes", "explaining", "diagnosis", "reading", "plots", "latency", "closing", "planning",
+ORDER = (
+    "ground", "formats", "processes", "timing", "analysis", "graph", "sources", "train", "exporting", "budget",
+    "scoring", "pipeline", "cli", "__main__", "__init__",
 )  # fmt: skip
-"""In order: a step imports only earlier ones (and modules of its own package)."""
+"""The packages in the order of their imports; "ground" are the modules of the package itself."""
 
-ABOVE = (
-    "config", "inspection", "reporting", "shipping", "work", "deciding", "stages", "pipeline", "smaller", "front",
-    "dropping", "cli", "__main__", "__init__",
-)  # fmt: skip
-"""What composes the steps, in order."""
-
-LAYERS = ("errors", "values", "contracts", "plugins", *STEPS, "plugin files", *ABOVE)
-"""Lowest first; a module imports only layers below its own."""
-
-WITHOUT_TORCH = (
-    "errors", "values", "plugins", "records", "results", "findings", "runfolder", "hush", "mil", "container",
-    "statistics", "conditions", "timing_worker", "timing_client", "timeable", "delegation",
-    "bracketing", "measure", "layers", "causes", "explaining", "reading", "readers", "runtimes", "skeletons",
-    "reporting", "diagnosis", "cli", "__main__", "__init__",
-)  # fmt: skip
+WITHOUT_TORCH = ("ground", "formats", "processes", "timing", "analysis", "cli", "__main__", "__init__")
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in FILES}
@@ -60,11 +39,15 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-def layer_of(module: str) -> str:
-    first, _, rest = module.partition(".")
-    if first in KINDS:
-        return "plugin files" if rest else "contracts"
-    return first
+def room_of(module: str) -> str:
+    """The package that a module is in."""
+    first = module.split(".", maxsplit=1)[0]
+    return first if first in ORDER else "ground"
+
+
+def is_plugin(module: str) -> bool:
+    package, _, name = f"deploy_prune.{module}".rpartition(".")
+    return package in plugins.PACKAGES.values() and not name.startswith("_")
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -94,21 +77,20 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
             yield node
 
 
-@pytest.mark.parametrize("path", FILES, ids=label)
-def test_every_module_is_in_a_layer(path: Path) -> None:
-    assert layer_of(module_of(path)) in LAYERS, "add the module to STEPS or ABOVE, in its place"
+def test_the_folders_are_the_packages_in_order() -> None:
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(ORDER[1:-2])
 
 
 @pytest.mark.parametrize("path", FILES, ids=label)
-def test_modules_import_only_lower_layers(path: Path) -> None:
-    own = layer_of(module_of(path))
-    if own not in LAYERS:
-        pytest.skip("in no layer, which is the test above")
+def test_imports_never_run_back_up(path: Path) -> None:
+    own = module_of(path)
     for name in imported(TREES[path]):
-        other = layer_of(name)
-        same_step = other == own and own != "plugin files"
-        below = other in LAYERS and LAYERS.index(other) < LAYERS.index(own)
-        assert same_step or below, f"{module_of(path)} imports {name}, which is not below it"
+        assert ORDER.index(room_of(name)) <= ORDER.index(room_of(own)), f"{own} imports {name}, which is above it"
+        assert not (is_plugin(own) and is_plugin(name)), f"{own} imports the plugin {name}"
+
+
+def test_no_two_modules_import_each_other_in_a_circle() -> None:
+    TopologicalSorter({module_of(path): set(imported(tree)) for path, tree in TREES.items()}).prepare()
 
 
 @pytest.mark.parametrize("path", FILES, ids=label)
@@ -151,7 +133,7 @@ def test_no_reflection_by_string(path: Path) -> None:
 
 
 def plugin_files() -> list[Path]:
-    return [path for path in FILES if layer_of(module_of(path)) == "plugin files" and not path.stem.startswith("_")]
+    return [path for path in FILES if is_plugin(module_of(path)) and path.stem != "__init__"]
 
 
 @pytest.mark.parametrize("path", plugin_files(), ids=label)
@@ -188,8 +170,8 @@ def test_no_code_is_written_twice() -> None:
 
 def test_the_timing_side_works_where_torch_is_not_installed() -> None:
     """Imports the modules with torch and everything of `[prune]` that needs it made unimportable."""
-    modules = [module_of(path) for path in FILES if layer_of(module_of(path)) in WITHOUT_TORCH]
-    modules += [module_of(path) for path in FILES if module_of(path).split(".")[0] in {"readers", "runtimes"}]
+    modules = [module_of(path) for path in FILES if room_of(module_of(path)) in WITHOUT_TORCH]
+    modules = [module for module in modules if not module.startswith("processes.workers.")]  # they run torch
     names = ["deploy_prune" if module == "__init__" else f"deploy_prune.{module}" for module in modules]
     blocked = dict.fromkeys(("torch", "torchvision", "timm", "fvcore", "safetensors", "scipy", "sklearn", "PIL"))
     code = f"import sys; sys.modules.update({blocked!r})\nimport importlib\n"

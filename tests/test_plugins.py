@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError, MissingDependency, UnknownName
 
-KINDS = ("costs", "datasets", "exporters", "methods", "models", "readers", "runtimes")
+KINDS = tuple(plugins.PACKAGES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Toy:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_names_are_the_files_of_the_package_in_order(kind: str) -> None:
-    folder = Path(plugins.__file__).parent / kind
+    folder = Path(importlib.import_module(plugins.PACKAGES[kind]).__file__ or "").parent
     files = [path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")]
     assert list(plugins.names(kind)) == sorted(files)
 
@@ -71,7 +72,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_plugin_whose_package_is_absent_names_package_and_extra(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import deploy_prune.runtimes as package
+    import deploy_prune.timing.runtimes as package
 
     (tmp_path / "far_away.py").write_text("import a_package_that_nobody_has\n")
     monkeypatch.setattr(package, "__path__", [str(tmp_path)])

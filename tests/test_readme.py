@@ -47,8 +47,8 @@ def test_the_make_targets_exist():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A user's folder with the network of the example and (untrained) weights for it."""
-    from deploy_prune.networks import build_network
-    from deploy_prune.weights import save_weights
+    from deploy_prune.sources.networks import build_network
+    from deploy_prune.sources.weights import save_weights
 
     where = tmp_path_factory.mktemp("user")
     (where / "my_net.py").write_text(blocks("my_net.py"))

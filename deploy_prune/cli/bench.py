@@ -29,8 +29,8 @@ def bench(files: Files, threads: Threads = "1", as_json: Json = False) -> None:
     the suffix) with its first file. A run folder stands for the files that it exported last.
     """
     counts = integers("--threads", threads) or (1,)
-    from deploy_prune.measure import bench as time_files
-    from deploy_prune.timeable import choose
+    from deploy_prune.timing.bench import bench as time_files
+    from deploy_prune.timing.files import choose
 
     skipped = choose(files).skipped
     with progress(as_json=as_json) as told:
@@ -65,7 +65,7 @@ def _row(measurement: Measurement) -> tuple[str, ...]:
 
 
 def _networks(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:
-    from deploy_prune.measure import networks_of_formats
+    from deploy_prune.timing.bench import networks_of_formats
 
     return [
         (item.artifact, item.target.runtime, str(item.target.threads), *_compared(item.ratio, item.ratio_interval))
@@ -75,7 +75,7 @@ def _networks(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:
 
 
 def _formats(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:
-    from deploy_prune.measure import formats_of_networks
+    from deploy_prune.timing.bench import formats_of_networks
 
     return [
         (
@@ -91,7 +91,7 @@ def _formats(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:
 
 
 def _compared(ratio: float | None, interval: Interval | None) -> tuple[str, str]:
-    from deploy_prune.statistics import compared
+    from deploy_prune.stats import compared
 
     if ratio is None or interval is None:
         return "", "first"

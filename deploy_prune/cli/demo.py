@@ -19,7 +19,7 @@ def demo(out: Out = Path("demo-run"), as_json: Json = False) -> int:
 
     Trains a small MobileNetV2 on digits, prunes it to half its MACs, ships it and proves what was shipped.
     """
-    from deploy_prune.pipeline import demo as run_demo
+    from deploy_prune.pipeline.run import demo as run_demo
 
     with progress(as_json=as_json) as told:
         summary = run_demo(out, progress=told)

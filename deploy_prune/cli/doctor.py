@@ -13,8 +13,8 @@ from deploy_prune.cli.output import show_error, show_json, show_table
 from deploy_prune.errors import DeployPruneError
 
 if TYPE_CHECKING:
-    from deploy_prune.diagnosis import Diagnosis
-    from deploy_prune.reading import Description, Opening
+    from deploy_prune.analysis.describe import Description, Opening
+    from deploy_prune.analysis.doctor import Diagnosis
 
 File = Annotated[Path | None, typer.Argument(metavar="FILE", help="An exported file to look into.", show_default=False)]
 
@@ -26,7 +26,7 @@ def doctor(file: File = None, as_json: Json = False) -> int:
     are here. With FILE: runtimes, operators, precision, inputs and outputs, metadata, and whether it opens here.
     """
     if file is None:
-        from deploy_prune.diagnosis import diagnose
+        from deploy_prune.analysis.doctor import diagnose
 
         diagnosis = diagnose()
         if as_json:
@@ -34,7 +34,7 @@ def doctor(file: File = None, as_json: Json = False) -> int:
         else:
             show_diagnosis(diagnosis)
         return 0
-    from deploy_prune.reading import describe
+    from deploy_prune.analysis.describe import describe
 
     description = describe(file)
     if as_json:

@@ -13,8 +13,8 @@ from deploy_prune.cli.output import error_record, progress, show_json, show_tabl
 from deploy_prune.errors import NoSpeedUp
 
 if TYPE_CHECKING:
-    from deploy_prune.causes import LayerPair, Part
-    from deploy_prune.explaining import Explanation
+    from deploy_prune.analysis.explain import Explanation
+    from deploy_prune.analysis.slowdown import LayerPair, Part
 
 Before = Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or the file to compare with.")]
 After = Annotated[
@@ -34,8 +34,8 @@ def explain(before: Before, after: After = None, threads: Count = 1, every: All 
     by layer. "ms lost" is what a layer takes above its time before times the whole network's ratio of multiply-adds.
     Exit code 6: a file is not faster.
     """
-    from deploy_prune.explaining import explain as compare_layers
-    from deploy_prune.explaining import judge
+    from deploy_prune.analysis.explain import explain as compare_layers
+    from deploy_prune.analysis.explain import judge
 
     with progress(as_json=as_json) as told:
         explanations = compare_layers(before, after, threads=threads, progress=told)

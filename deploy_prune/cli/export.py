@@ -78,7 +78,7 @@ def export(
     others; the exit code says so.
     """
     wished = {"dynamic_batch": dynamic_batch or None, "opset": opset, "precision": precision}
-    from deploy_prune.shipping import Order, read_labels, ship
+    from deploy_prune.pipeline.ship import Order, read_labels, ship
 
     form = AppForm(
         name=name,

@@ -12,7 +12,7 @@ def finetune(run: Run, epochs: Epochs = None, as_json: Json = False) -> int:
 
     Exports, verifies and times it again afterwards.
     """
-    from deploy_prune.pipeline import finetune as train_further
+    from deploy_prune.pipeline.run import finetune as train_further
 
     with progress(as_json=as_json) as told:
         summary = train_further(run, epochs=epochs, progress=told)

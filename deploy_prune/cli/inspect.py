@@ -8,7 +8,7 @@ from deploy_prune.cli.options import Classes, InputShape, Json, Model, ModelOpti
 from deploy_prune.cli.output import show_json, show_table
 
 if TYPE_CHECKING:
-    from deploy_prune.inspection import Inspection, Reach
+    from deploy_prune.pipeline.inspection import Inspection, Reach
 
 
 def inspect(
@@ -23,8 +23,8 @@ def inspect(
     Traces it and shows its size, how far each cost can fall, its groups of channels, and why any are locked.
     """
     shape, options = image_shape(input_shape), model_options(option)
-    from deploy_prune.inspection import inspect as look
-    from deploy_prune.shipping import Order, open_network
+    from deploy_prune.pipeline.inspection import inspect as look
+    from deploy_prune.pipeline.ship import Order, open_network
 
     inspection = look(open_network(Order(model, classes=classes, input_shape=shape, options=options)))
     if as_json:

@@ -14,9 +14,9 @@ from deploy_prune.cli.profile import Threads, one_of
 from deploy_prune.errors import ConfigError
 
 if TYPE_CHECKING:
-    from deploy_prune.latency.profile import Profile
-    from deploy_prune.latency.staircase import Staircase
-    from deploy_prune.plots import Plot
+    from deploy_prune.analysis.plots import Plot
+    from deploy_prune.budget.latency.staircase import Staircase
+    from deploy_prune.budget.latency.table import Profile
     from deploy_prune.values import Network
 
 Layer = Annotated[str | None, typer.Argument(metavar="LAYER", help="None: list them.", show_default=False)]
@@ -28,7 +28,7 @@ Called = Annotated[str | None, typer.Option("--device", help="What to call the d
 
 def list_tables(store: flags.StoreFile = None, as_json: flags.Json = False) -> None:
     """List the networks and targets that were measured."""
-    from deploy_prune.latency.store import opened
+    from deploy_prune.budget.latency.store import opened
 
     with opened(store) as table:
         found = [(profile, len(table.whole(profile).samples)) for profile in table.profiles()]
@@ -77,11 +77,11 @@ def show(
     )
     assert counts
     pictures = _pictures(png, html)
-    from deploy_prune.latency.profiling import Place
-    from deploy_prune.latency.staircase import of_network
-    from deploy_prune.latency.store import opened
-    from deploy_prune.plots import drawn, save
-    from deploy_prune.shipping import Order, open_network
+    from deploy_prune.analysis.plots import drawn, save
+    from deploy_prune.budget.latency.profiling import Place
+    from deploy_prune.budget.latency.staircase import of_network
+    from deploy_prune.budget.latency.store import opened
+    from deploy_prune.pipeline.ship import Order, open_network
 
     network = open_network(Order(model, classes=classes, input_shape=shape, options=options))
     place = Place(runtime, device, one_of(counts))
@@ -109,7 +109,7 @@ def _pictures(png: Path | None, html: Path | None) -> list[Path]:
 
 
 def _show_layers(network: Network, place: object, table: object, *, as_json: bool) -> None:
-    from deploy_prune.latency.staircase import layers_of_network
+    from deploy_prune.budget.latency.staircase import layers_of_network
 
     found = layers_of_network(network, place, table)  # type: ignore[arg-type]
     if as_json:
@@ -120,7 +120,7 @@ def _show_layers(network: Network, place: object, table: object, *, as_json: boo
 
 
 def _plot(found: Staircase) -> Plot:
-    from deploy_prune.plots import Plot, series
+    from deploy_prune.analysis.plots import Plot, series
 
     measured = series("measured alone, scaled", [(step.channels, step.measured_ms) for step in found.steps])
     predicted = series("latency model", [(step.channels, step.predicted_ms) for step in found.steps], steps=True)
@@ -147,11 +147,11 @@ def export_table(
         flags.integers("--threads", threads),
     )
     assert counts
-    from deploy_prune.latency.profiling import Place, stored_profile
-    from deploy_prune.latency.sharing import exported
-    from deploy_prune.latency.store import opened
-    from deploy_prune.shipping import Order, open_network
-    from deploy_prune.soundness import settle
+    from deploy_prune.budget.latency.profiling import Place, stored_profile
+    from deploy_prune.budget.latency.store import opened
+    from deploy_prune.budget.latency.table_file import exported
+    from deploy_prune.graph.soundness import settle
+    from deploy_prune.pipeline.ship import Order, open_network
 
     network = open_network(Order(model, classes=classes, input_shape=shape, options=options))
     with opened(store, make=False) as table:
@@ -170,8 +170,8 @@ def import_table(
 
     It takes the place of the table of the same network on the same target.
     """
-    from deploy_prune.latency.sharing import imported
-    from deploy_prune.latency.store import opened
+    from deploy_prune.budget.latency.store import opened
+    from deploy_prune.budget.latency.table_file import imported
 
     with opened(store) as table:
         profile = imported(file, table, device=device)

@@ -123,7 +123,7 @@ def key_values(flag: str, texts: list[str] | None) -> dict[str, Any]:
 
 
 def _scalar(text: str) -> Any:
-    from deploy_prune.config import read_toml
+    from deploy_prune.pipeline.config import read_toml
 
     try:
         values = read_toml(f"value = {text}", "--option")

@@ -26,7 +26,7 @@ from deploy_prune.cli.profile import Threads, one_of
 from deploy_prune.errors import UnknownName
 
 if TYPE_CHECKING:
-    from deploy_prune.planning import Option, Outlook, SmallerInput
+    from deploy_prune.pipeline.outlook import Option, Outlook, SmallerInput
 
 Budgets = Annotated[str | None, typer.Option("--budget", metavar="MS,...", help="Budgets, such as 8ms,6ms or 0.5x.")]
 Method = Annotated[str, typer.Option("--method", help="Whose scores decide the widths: uniform, magnitude, random.")]
@@ -62,11 +62,11 @@ def plan(
     if scope not in SCOPES:
         raise UnknownName("scope", scope, SCOPES)
     assert counts
-    from deploy_prune.allocate import Limits
-    from deploy_prune.latency.profiling import Place
-    from deploy_prune.latency.store import opened
-    from deploy_prune.planning import Wish, outlook
-    from deploy_prune.shipping import Order, open_network
+    from deploy_prune.budget.allocate import Limits
+    from deploy_prune.budget.latency.profiling import Place
+    from deploy_prune.budget.latency.store import opened
+    from deploy_prune.pipeline.outlook import Wish, outlook
+    from deploy_prune.pipeline.ship import Order, open_network
 
     network = open_network(Order(model, weights=weights, classes=classes, input_shape=shape, options=options))
     place = Place(runtime, device, one_of(counts))

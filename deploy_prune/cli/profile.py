@@ -24,8 +24,8 @@ from deploy_prune.cli.output import progress, show_json, show_table
 from deploy_prune.errors import ConfigError
 
 if TYPE_CHECKING:
-    from deploy_prune.latency.model import LatencyModel
-    from deploy_prune.latency.profiling import Effort
+    from deploy_prune.budget.latency.model import LatencyModel
+    from deploy_prune.budget.latency.profiling import Effort
 
 Threads = Annotated[str, typer.Option("--threads", metavar="N", help="Threads that the runtime uses.")]
 Samples = Annotated[
@@ -52,9 +52,9 @@ def profile(
     """
     shape, options, counts = image_shape(input_shape), model_options(option), integers("--threads", threads)
     assert counts
-    from deploy_prune.latency.profiling import profile as measure
-    from deploy_prune.latency.store import usual_path
-    from deploy_prune.shipping import Order, open_network
+    from deploy_prune.budget.latency.profiling import profile as measure
+    from deploy_prune.budget.latency.store import usual_path
+    from deploy_prune.pipeline.ship import Order, open_network
 
     if device != "local":
         hint = "measure where it is, and `deploy-prune latency import` here"
@@ -83,7 +83,7 @@ def one_of(counts: tuple[int, ...]) -> int:
 def _effort(samples: int | None) -> Effort:
     from dataclasses import replace
 
-    from deploy_prune.latency.profiling import EFFORT
+    from deploy_prune.budget.latency.profiling import EFFORT
 
     return EFFORT if samples is None else replace(EFFORT, first=min(EFFORT.first, samples), most=samples)
 

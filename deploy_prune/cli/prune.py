@@ -32,9 +32,9 @@ from deploy_prune.cli.output import error_record, progress, show_json, show_tabl
 from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, TargetMissed
 
 if TYPE_CHECKING:
-    from deploy_prune.config import RunConfig
-    from deploy_prune.findings import DropSearch, Front, FrontPoint
+    from deploy_prune.pipeline.config import RunConfig
     from deploy_prune.results import RunSummary
+    from deploy_prune.search_results import DropSearch, Front, FrontPoint
 
 OptionalModel = Annotated[
     str | None, typer.Argument(metavar="MODEL|RUN", help="torchvision:NAME, file.py:factory, or a run folder.")
@@ -168,8 +168,8 @@ def _method_options(given: list[str] | None, **own_flags: float | None) -> dict[
 
 def run(config: Path | None, overrides: dict[str, Any], out: Path, *, plan: Path | None, as_json: bool) -> int:
     """Prune with a configuration and show the report."""
-    from deploy_prune.config import load_config
-    from deploy_prune.pipeline import prune as prune_network
+    from deploy_prune.pipeline.config import load_config
+    from deploy_prune.pipeline.run import prune as prune_network
 
     settings = load_config(config, overrides)
     with progress(as_json=as_json) as told:
@@ -187,8 +187,8 @@ def run_front(
     as_json: bool,
 ) -> int:
     """Prune to several budgets and show the front."""
-    from deploy_prune.config import load_config
-    from deploy_prune.front import front
+    from deploy_prune.pipeline.config import load_config
+    from deploy_prune.pipeline.front import front
 
     settings = load_config(config, overrides)
     with progress(as_json=as_json) as told:
@@ -218,8 +218,8 @@ def _point(row: FrontPoint) -> tuple[str, ...]:
 
 def run_drop(config: Path | None, overrides: dict[str, Any], points: float, out: Path, *, as_json: bool) -> int:
     """Find the fastest network that loses little, and show it."""
-    from deploy_prune.config import load_config
-    from deploy_prune.dropping import within_drop
+    from deploy_prune.pipeline.config import load_config
+    from deploy_prune.pipeline.max_drop import within_drop
 
     settings: RunConfig = load_config(config, overrides)
     with progress(as_json=as_json) as told:
@@ -242,8 +242,8 @@ def show_run(folder: Path, summary: RunSummary, *, as_json: bool) -> int:
     Raises:
         ParityFailed, TargetMissed, NoSpeedUp: the verdict, after the report.
     """
-    from deploy_prune.pipeline import judge
-    from deploy_prune.reporting import report
+    from deploy_prune.analysis.report import report
+    from deploy_prune.pipeline.run import judge
 
     if not as_json:
         typer.echo(report(folder))

@@ -10,7 +10,7 @@ from deploy_prune.cli.output import show_json
 
 def report(run: Run, as_json: Json = False) -> None:
     """Print the report of a run in Markdown."""
-    from deploy_prune.reporting import report as render
+    from deploy_prune.analysis.report import report as render
 
     markdown = render(run)
     if as_json:

@@ -22,7 +22,7 @@ from deploy_prune.cli.options import (
 from deploy_prune.cli.output import progress, show_json, show_table
 
 if TYPE_CHECKING:
-    from deploy_prune.sensitivities import Sensitivity
+    from deploy_prune.scoring.sensitivity import Sensitivity
 
 Data = Annotated[str, typer.Option("--data", metavar="NAME[:PATH]", help="digits, imagefolder:DIR, ...")]
 Shares = Annotated[
@@ -48,13 +48,13 @@ def sensitivity(
     """Draw accuracy against the width of every group, each cut alone and not trained afterwards."""
     shape, options, asked = image_shape(input_shape), model_options(option), numbers("--shares", shares)
     assert asked
-    from deploy_prune.config import RunConfig
-    from deploy_prune.data import read_data
-    from deploy_prune.fitness import Exam
-    from deploy_prune.plots import Line, Plot, check_suffix, save
-    from deploy_prune.sensitivities import sensitivity as measured
-    from deploy_prune.shipping import Order, open_network
-    from deploy_prune.work import workers_of
+    from deploy_prune.analysis.plots import Line, Plot, check_suffix, save
+    from deploy_prune.pipeline.config import RunConfig
+    from deploy_prune.pipeline.context import workers_of
+    from deploy_prune.pipeline.ship import Order, open_network
+    from deploy_prune.scoring.sensitivity import sensitivity as measured
+    from deploy_prune.sources.data import read_data
+    from deploy_prune.train.fitness import Exam
 
     if plot is not None:
         check_suffix(plot)

@@ -15,10 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 from deploy_prune.errors import TraceError
-from deploy_prune.graph import meta, operators
+from deploy_prune.graph import meta
 from deploy_prune.graph.labels import LOCKED, compact, constant
 from deploy_prune.graph.ledger import Ledger
 from deploy_prune.graph.recording import Recording
+from deploy_prune.graph.rules import table
 
 _TORCH = str(Path(torch.__file__).parent) + "/"
 _GRAPH = str(Path(__file__).parent) + "/"
@@ -114,7 +115,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.ledger.where = f"{func} at {_source_line()}"
         self.touched = [item for item in tree_flatten((args, kwargs))[0] if isinstance(item, Tensor)]
         result = meta.run(func, args, kwargs)
-        labelled = operators.apply(self.ledger, func, args, kwargs, result)
+        labelled = table.apply(self.ledger, func, args, kwargs, result)
         self._alive.append((args, result))
         results = result if isinstance(result, tuple | list) else (result,)
         if self.touched and not func._schema.is_mutable and any(each.alias_info for each in func._schema.returns):

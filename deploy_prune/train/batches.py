@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from deploy_prune.data import normalise
-from deploy_prune.images import split_indices
+from deploy_prune.sources.data import normalise
+from deploy_prune.sources.images import split_indices
 from deploy_prune.train.recipe import Batch, Recipe
 from deploy_prune.values import Data
 

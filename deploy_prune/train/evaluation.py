@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deploy_prune.data import check_fit, normalise
 from deploy_prune.errors import ConfigError
+from deploy_prune.sources.data import check_fit, normalise
 from deploy_prune.train.recipe import Hooks
 from deploy_prune.values import Accuracy, Data, ImageSet, Interval, Network
 

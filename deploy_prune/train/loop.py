@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deploy_prune.data import check_fit
 from deploy_prune.errors import ConfigError
+from deploy_prune.sources.data import check_fit
 from deploy_prune.train.batches import batches_in, epoch_batches, training_part
 from deploy_prune.train.masks import masked
 from deploy_prune.train.precision import Arithmetic, fastest

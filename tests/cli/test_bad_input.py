@@ -77,7 +77,7 @@ def test_weights_of_another_number_of_classes(refused: Refused, folder: Path) ->
     import torch
     from safetensors.torch import save_file
 
-    from deploy_prune.networks import build_network
+    from deploy_prune.sources.networks import build_network
 
     with torch.random.fork_rng():
         other = build_network(f"{folder}/net.py:build", classes=7, input_shape=(3, 8, 8))

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from tinyrun import exported
 
-from deploy_prune import __main__, timing_client
+from deploy_prune import __main__
+from deploy_prune.timing import client
 
 Captured = pytest.CaptureFixture[str]
 
@@ -18,9 +19,9 @@ Captured = pytest.CaptureFixture[str]
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short blocks without warming up, however noisy: these tests look at what is said, not at the times."""
-    from deploy_prune import bracketing, measure
+    from deploy_prune.timing import bench, bracketing
 
-    monkeypatch.setattr(measure, "PACE", bracketing.Pace(block_ms=1.0, drift=math.inf, warm_up=1))
+    monkeypatch.setattr(bench, "PACE", bracketing.Pace(block_ms=1.0, drift=math.inf, warm_up=1))
 
 
 @pytest.mark.usefixtures("quick")
@@ -61,9 +62,9 @@ def test_a_machine_that_never_holds_still_is_exit_code_5(
     tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     """Stands for noise: no two readings are as close as is asked."""
-    from deploy_prune import bracketing, measure
+    from deploy_prune.timing import bench, bracketing
 
-    monkeypatch.setattr(measure, "PACE", bracketing.Pace(block_ms=1.0, drift=-1.0, repeats=3))
+    monkeypatch.setattr(bench, "PACE", bracketing.Pace(block_ms=1.0, drift=-1.0, repeats=3))
     assert __main__.run(["bench", str(tiny_onnx), str(tiny_onnx)]) == 5
     said = capsys.readouterr().err
     assert "4 of 4 blocks" in said and "deploy-prune doctor" in said
@@ -102,6 +103,6 @@ def test_a_file_that_crashes_its_runtime_is_exit_code_3_and_named(
     tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     """Stands for native code that trips over a file: the worker aborts."""
-    monkeypatch.setattr(timing_client, "_command", lambda _: [sys.executable, "-c", "import os; os.abort()"])
+    monkeypatch.setattr(client, "_command", lambda _: [sys.executable, "-c", "import os; os.abort()"])
     assert __main__.run(["bench", str(tiny_onnx)]) == 3
     assert f"the process that ran {tiny_onnx} died (exit -6)" in capsys.readouterr().err

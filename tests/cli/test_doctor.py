@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy_prune import __main__, diagnosis, timing_client
+from deploy_prune import __main__
+from deploy_prune.analysis import doctor
 from deploy_prune.cli.doctor import share, weight_shares
+from deploy_prune.timing import client
 
 Captured = pytest.CaptureFixture[str]
 
@@ -99,7 +101,7 @@ def test_a_file_that_ends_the_runtime_is_exit_code_3(
 ) -> None:
     """A program that aborts stands for native code on a damaged file."""
     aborting = [sys.executable, "-c", "import os; os.abort()"]
-    monkeypatch.setattr(timing_client, "_command", lambda job: aborting)
+    monkeypatch.setattr(client, "_command", lambda job: aborting)
     assert __main__.run(["doctor", str(tiny_onnx), *flags]) == 3
     out = capsys.readouterr().out
     if flags:
@@ -111,7 +113,7 @@ def test_a_file_that_ends_the_runtime_is_exit_code_3(
 def test_an_exception_in_the_runtimes_process_is_told_by_its_last_line(
     tiny_onnx: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timing_client, "_command", lambda job: [sys.executable, "-c", "raise KeyError('shape')"])
+    monkeypatch.setattr(client, "_command", lambda job: [sys.executable, "-c", "raise KeyError('shape')"])
     assert __main__.run(["doctor", str(tiny_onnx)]) == 3
     assert capsys.readouterr().err == f"error: the process that ran {tiny_onnx} died (exit 1): KeyError: 'shape'\n"
 
@@ -119,8 +121,8 @@ def test_an_exception_in_the_runtimes_process_is_told_by_its_last_line(
 def test_a_runtime_that_is_not_installed_is_no_failure(
     tiny_onnx: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    absent = diagnosis.Ability("runtimes", "onnxruntime", False, {}, ("onnxruntime",), "pip install it")
-    monkeypatch.setattr(diagnosis, "ability", lambda kind, name: absent)
+    absent = doctor.Ability("runtimes", "onnxruntime", False, {}, ("onnxruntime",), "pip install it")
+    monkeypatch.setattr(doctor, "ability", lambda kind, name: absent)
     assert __main__.run(["doctor", str(tiny_onnx)]) == 0
     assert "not known: onnxruntime not installed: pip install it" in lines(capsys)
 

@@ -17,10 +17,11 @@ Captured = pytest.CaptureFixture[str]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short blocks, however noisy: files that are compared here differ by far more."""
-    from deploy_prune import bracketing, explaining
+    from deploy_prune.analysis import explain
+    from deploy_prune.timing import bracketing
 
-    monkeypatch.setattr(explaining, "PACE", bracketing.Pace(blocks=3, block_ms=5.0, drift=math.inf))
-    monkeypatch.setattr(explaining, "PROFILE_MS", 50.0)
+    monkeypatch.setattr(explain, "PACE", bracketing.Pace(blocks=3, block_ms=5.0, drift=math.inf))
+    monkeypatch.setattr(explain, "PROFILE_MS", 50.0)
 
 
 def test_a_file_that_is_faster_is_exit_code_0_and_ends_in_the_sentence(

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deploy_prune import __main__, shipping
+from deploy_prune import __main__
 from deploy_prune.errors import ConfigError, DataError
+from deploy_prune.pipeline import ship
+from deploy_prune.pipeline.ship import Order, exporter_options, read_labels
 from deploy_prune.plugins import build
-from deploy_prune.shipping import Order, exporter_options, read_labels
 from deploy_prune.values import AppForm, Normalisation
 
 SMALL = ("resnet20", "--classes", "10", "--input-shape", "3,32,32", "--target", "onnx")
@@ -28,7 +29,7 @@ def ordered(monkeypatch: pytest.MonkeyPatch) -> list[Order]:
         seen.append(order)
         return ()
 
-    monkeypatch.setattr(shipping, "ship", keep)
+    monkeypatch.setattr(ship, "ship", keep)
     return seen
 
 

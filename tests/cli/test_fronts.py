@@ -15,10 +15,10 @@ import pytest
 from tinyrun import config, toml, written
 
 from deploy_prune import __main__
-from deploy_prune.pipeline import prune
+from deploy_prune.pipeline.run import prune
 from deploy_prune.records import read_record
 from deploy_prune.results import WidthsResult
-from deploy_prune.runfolder import asked_for
+from deploy_prune.run_folder import asked_for
 
 LEGR = ["--method", "legr", *(
     part

@@ -8,8 +8,8 @@ import pytest
 from latencies import Phone, renamed
 
 from deploy_prune import __main__
-from deploy_prune.latency.profiling import Place
-from deploy_prune.latency.store import opened
+from deploy_prune.budget.latency.profiling import Place
+from deploy_prune.budget.latency.store import opened
 
 Captured = pytest.CaptureFixture[str]
 

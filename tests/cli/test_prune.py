@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from deploy_prune import __main__, pipeline, reporting
+from deploy_prune import __main__
+from deploy_prune.analysis import report
 from deploy_prune.cli import prune
-from deploy_prune.config import RunConfig, load_config
 from deploy_prune.errors import NoSpeedUp
+from deploy_prune.pipeline import run as pipeline
+from deploy_prune.pipeline.config import RunConfig, load_config
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ def judged_slow(monkeypatch: pytest.MonkeyPatch) -> None:
         raise NoSpeedUp("pruned, but not faster", hint="try --multiple 16")
 
     monkeypatch.setattr(pipeline, "judge", judge)
-    monkeypatch.setattr(reporting, "report", lambda run: f"# report of {run}")
+    monkeypatch.setattr(report, "report", lambda run: f"# report of {run}")
 
 
 def test_a_bad_verdict_comes_after_the_report(judged_slow: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,9 +10,9 @@ from latencies import made_up
 from nets import NETS
 
 from deploy_prune import plugins
-from deploy_prune.costs import CostModel
+from deploy_prune.budget.costs import CostModel
+from deploy_prune.budget.latency.store import opened
 from deploy_prune.graph import trace
-from deploy_prune.latency.store import opened
 from deploy_prune.values import ChannelGraph
 
 COSTS = plugins.names("costs")

@@ -13,7 +13,7 @@ from torch import nn
 
 from deploy_prune import plugins
 from deploy_prune.errors import ExportFailed
-from deploy_prune.interface import random_pixels
+from deploy_prune.exporting.app_interface import random_pixels
 from deploy_prune.records import sha256
 from deploy_prune.values import AppForm, Network, Normalisation
 

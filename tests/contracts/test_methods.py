@@ -13,8 +13,8 @@ from studies import FAST, stack
 from studies import study as of_network
 
 from deploy_prune import plugins
-from deploy_prune.methods import Scorer, Selector, Study
-from deploy_prune.surgery import check
+from deploy_prune.graph.surgery import check
+from deploy_prune.scoring.methods import Scorer, Selector, Study
 from deploy_prune.values import Selection
 
 SCORERS = [name for name in plugins.names("methods") if isinstance(plugins.build("methods", name), Scorer)]

@@ -9,9 +9,11 @@ import sys
 
 import pytest
 
-from deploy_prune import delegation, plugins, reading
+from deploy_prune import plugins
+from deploy_prune.analysis import describe as reading
+from deploy_prune.analysis import xnnpack_delegation
+from deploy_prune.analysis.describe import Opening, describe
 from deploy_prune.errors import InputError
-from deploy_prune.reading import Opening, describe
 
 READERS = plugins.names("readers")
 pytestmark = pytest.mark.parametrize("name", READERS)
@@ -31,7 +33,7 @@ def file(name, request):
 def unopened(monkeypatch):
     """Only our own reading, without the runtimes in processes of their own."""
     monkeypatch.setattr(reading, "opened", lambda path, runtime: Opening(None, "not asked"))
-    monkeypatch.setattr(delegation, "taken", lambda path, operators: frozenset(range(operators)))
+    monkeypatch.setattr(xnnpack_delegation, "taken", lambda path, operators: frozenset(range(operators)))
 
 
 def parts(file):

@@ -18,7 +18,7 @@ import torch
 
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError, Unavailable
-from deploy_prune.workers import in_order
+from deploy_prune.processes.workers import in_order
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 WITHOUT_RAY = pytest.mark.skipif(not HAS_RAY, reason="extra `ray` is not installed")

@@ -8,10 +8,10 @@ from laws import halves, law_error, lively, random_keep
 from nets import NETS
 
 from deploy_prune import plugins
-from deploy_prune.counting import recount
 from deploy_prune.graph import trace
-from deploy_prune.soundness import settle
-from deploy_prune.surgery import cut
+from deploy_prune.graph.recount import recount
+from deploy_prune.graph.soundness import settle
+from deploy_prune.graph.surgery import cut
 from deploy_prune.values import ChannelGraph
 
 # Group -> (units, channels of the layer that makes them per unit); the image's and the logits' groups are left out.
@@ -141,5 +141,5 @@ def test_tied_weights_stay_one_tensor() -> None:
 
 def test_the_input_and_the_logits_are_locked() -> None:
     reasons = {group.name: group.locked for group in trace(NETS["plain"]()).groups}
-    assert reasons["a.input"].startswith("tied to fixed content by aten.convolution.default at tests/nets.py:")
+    assert reasons["a.input"].startswith("tied to fixed content by aten.convolution.default at support/nets.py:")
     assert reasons["head.2"] == "model output"

@@ -1,0 +1,83 @@
+"""What an exported file needs and holds, and whether this machine's runtime opens it. Imports no torch.
+
+Files are read with every offset checked; a runtime, whose native code a damaged file may end, opens them in a process
+of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy_prune import plugins
+from deploy_prune.analysis import doctor
+from deploy_prune.analysis.readers import FileReport
+from deploy_prune.errors import DeployPruneError, InputError
+from deploy_prune.timing import client, conditions
+from deploy_prune.timing.client import Job
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What the runtime on this machine does with a file."""
+
+    opens: bool | None
+    """None: nothing here can tell."""
+    detail: str
+    """Runtime and version, or the reason."""
+    exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything that `deploy-prune doctor FILE` says."""
+
+    path: str
+    report: FileReport
+    opening: Opening
+
+
+def describe(path: Path | str) -> Description:
+    """Read an exported file, then have its runtime open it.
+
+    Raises:
+        InputError: missing, truncated, foreign, or of a format that nothing here reads.
+        MissingDependency: the package that knows the format's names is not installed.
+    """
+    path = Path(path)
+    reader = _reader_of(path)
+    try:
+        report: FileReport = reader.read(path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
+    # numbers of a damaged file lead anywhere within these
+    except (ValueError, OverflowError, RecursionError, MemoryError) as error:
+        raise InputError(f"{path} is no readable {reader.suffix} file: {error}", hint="export it again") from error
+    return Description(str(path), report, opened(path, reader.runtime))
+
+
+def opened(path: Path, runtime: str) -> Opening:
+    """Whether a runtime of ours opens a file."""
+    if untimed := plugins.load("runtimes", runtime).untimed:
+        return Opening(None, untimed)
+    ability = doctor.ability("runtimes", runtime)
+    if not ability.available:
+        return Opening(None, f"{', '.join(ability.missing)} not installed: {ability.install}")
+    job = Job(path, runtime, threads=1, cores=conditions.allowed_cores()[:1], seed=0)
+    try:
+        with client.started(job) as worker:
+            return Opening(opens=True, detail=f"{runtime} {worker.version}")
+    except DeployPruneError as error:
+        return Opening(opens=False, detail=error.message, exit_code=error.exit_code)
+
+
+def _reader_of(path: Path) -> Any:
+    if not path.exists():
+        raise InputError(f"{path} does not exist", hint="check the path, or export first")
+    readers = {
+        reader.suffix: reader for reader in (plugins.build("readers", name) for name in plugins.names("readers"))
+    }
+    if path.suffix not in readers:
+        raise InputError(f"{path} is of no known format", hint=f"known: {', '.join(sorted(readers))}")
+    return readers[path.suffix]

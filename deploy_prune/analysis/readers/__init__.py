@@ -1,0 +1,103 @@
+"""The contract of a reader: what an exported file says of itself. Imports no torch, and runs nothing of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from deploy_prune.timing.runtimes import TensorSpec
+
+XNNPACK = "XNNPACK"
+
+_TEXT = 80
+"""Characters of a metadata value that are shown."""
+
+
+@dataclass(frozen=True)
+class OperatorCount:
+    """Operators of one kind that run the same way."""
+
+    name: str
+    count: int
+    kernels: str
+    """Whose code computes them; empty: not known."""
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What a file needs and holds."""
+
+    format: str
+    version: str
+    """Of the format, in the format's own terms."""
+    needs: Mapping[str, str]
+    """Runtime or system -> the oldest version that runs the file, or what is known of it."""
+    operators: tuple[OperatorCount, ...]
+    """Most frequent first."""
+    xnnpack: str
+    """Whether XNNPACK takes every operator, in words."""
+    weights_bytes: Mapping[str, int]
+    """Type of the constants -> their bytes, largest first."""
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What the file holds for its users; long values are cut."""
+
+
+class Reader(Protocol):
+    """Reads files of one format."""
+
+    suffix: ClassVar[str]
+    runtime: ClassVar[str]
+    """The runtime plugin that runs such files."""
+
+    def read(self, path: Path) -> FileReport:
+        """Read a file.
+
+        Raises:
+            InputError, Malformed: missing, truncated or foreign; other ValueErrors where its numbers lead nowhere.
+            MissingDependency: a package that knows the names of the operators is not installed.
+        """
+
+
+def counted(names: Iterable[tuple[str, str]]) -> tuple[OperatorCount, ...]:
+    """Operators by name and kernels, most frequent first."""
+    found: dict[tuple[str, str], int] = {}
+    for each in names:
+        found[each] = found.get(each, 0) + 1
+    rows = (OperatorCount(name, count, kernels) for (name, kernels), count in found.items())
+    return tuple(sorted(rows, key=lambda row: (-row.count, row.name, row.kernels)))
+
+
+def summed(sizes: Iterable[tuple[str, int]]) -> Mapping[str, int]:
+    """Bytes by type, largest first; what is empty is left out."""
+    found: dict[str, int] = {}
+    for dtype, size_bytes in sizes:
+        found[dtype] = found.get(dtype, 0) + size_bytes
+    return dict(sorted(((dtype, size) for dtype, size in found.items() if size), key=lambda each: (-each[1], each[0])))
+
+
+def verdict(operators: Iterable[OperatorCount]) -> str:
+    """Whether XNNPACK takes every operator, and which ones it leaves."""
+    rows = tuple(operators)
+    total = sum(row.count for row in rows)
+    left = [row for row in rows if row.kernels != XNNPACK]
+    if not left:
+        return f"takes all {total} operators"
+    names = ", ".join(f"{row.name} x {row.count}" for row in left)
+    return f"leaves {sum(row.count for row in left)} of {total} operators: {names}"
+
+
+def shortened(content: str | bytes) -> str:
+    """A metadata value as one short line; bytes that are no text are told by their size."""
+    if isinstance(content, bytes):
+        try:
+            content = content.rstrip(b"\0").decode()
+        except UnicodeDecodeError:
+            return f"{len(content)} bytes"
+    line = " ".join(content.split())
+    if not line.isprintable():
+        return f"{len(content)} characters that cannot be shown"
+    return line if len(line) <= _TEXT else f"{line[: _TEXT - 3]}..."

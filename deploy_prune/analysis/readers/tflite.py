@@ -1,0 +1,164 @@
+"""Reads .tflite files; LiteRT is asked which operators XNNPACK takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from deploy_prune.analysis import xnnpack_delegation
+from deploy_prune.analysis.readers import XNNPACK, FileReport, counted, shortened, summed, verdict
+from deploy_prune.errors import MissingDependency, Unavailable
+from deploy_prune.formats import flatbuffer
+from deploy_prune.formats.flatbuffer import Table, chosen
+from deploy_prune.processes.silence import hushed
+from deploy_prune.timing.runtimes import TensorSpec
+
+IDENTIFIER = b"TFL3"
+DETAILS = b"M001"
+"""Identifier of the metadata table that task libraries read, itself a flatbuffer."""
+OWN = "LiteRT"
+"""Whose kernels compute what XNNPACK leaves."""
+OLDEST = "min_runtime_version"
+DETAIL_TEXTS = {0: "name", 1: "description", 2: "version", 4: "author", 5: "license"}
+
+
+@dataclass(frozen=True)
+class TFLite:
+    """LiteRT's own schema, version 3."""
+
+    suffix: ClassVar[str] = ".tflite"
+    runtime: ClassVar[str] = "litert"
+
+    def read(self, path: Path) -> FileReport:
+        """Read a file, then have LiteRT open it in a process of its own.
+
+        Raises:
+            InputError, Malformed: truncated or foreign.
+            MissingDependency: LiteRT, which names the operators, is not installed.
+        """
+        content = path.read_bytes()
+        model = flatbuffer.root(content, [IDENTIFIER])
+        buffers = [_data(buffer, content) for buffer in model.tables(4)]
+        graphs, codes = model.tables(2), _codes(model)
+        main = chosen(graphs, 0)
+        places = [[_code(codes, operator) for operator in graph.tables(3)] for graph in graphs]
+        took, unknown = _taken(path, len(places[0]))
+        kernels = ["" if unknown else XNNPACK if place in took else OWN for place in range(len(places[0]))]
+        kinds = [(name, whose) for (name, _), whose in zip(places[0], kernels, strict=True)]
+        operators = counted(kinds + [(name, "") for others in places[1:] for name, _ in others])
+        metadata = _metadata(model, buffers)
+        newest = max((version for graph in places for _, version in graph), default=1)
+        return FileReport(
+            format="TensorFlow Lite",
+            version=f"schema {model.number(0, '<I')}",
+            needs={"TensorFlow Lite": _oldest(metadata, newest)},
+            operators=operators,
+            xnnpack=unknown or verdict(row for row in operators if row.kernels) + _further(graphs),
+            weights_bytes=summed(_weights(graphs, buffers)),
+            inputs=_specs(main, main.numbers(1, "i")),
+            outputs=_specs(main, main.numbers(2, "i")),
+            metadata=metadata,
+        )
+
+
+def _data(buffer: Table, content: bytes) -> bytes:
+    """Inline, or behind the flatbuffer in files of more than 2 GB."""
+    start, size_bytes = buffer.number(1, "<Q"), buffer.number(2, "<Q")
+    return flatbuffer.Buffer(content).slice(start, size_bytes) if start > 1 else buffer.data(0)
+
+
+def _codes(model: Table) -> list[tuple[str, int]]:
+    """Name and version of each kind of operator in the file."""
+    names = _enumeration("BuiltinOperator")
+    found = []
+    for code in model.tables(1):
+        # the older field is one byte wide and says 127 for what does not fit
+        number = max(code.number(0, "<b"), code.number(3, "<i"))
+        found.append((code.text(1) or names.get(number, f"operator {number}"), code.number(2, "<i", 1)))
+    return found
+
+
+def _code(codes: Sequence[tuple[str, int]], operator: Table) -> tuple[str, int]:
+    found: tuple[str, int] = chosen(codes, operator.number(0, "<I"))
+    return found
+
+
+def _oldest(metadata: Mapping[str, str], newest: int) -> str:
+    """The converter's word: it knows no release for operators that came with StableHLO."""
+    if OLDEST in metadata:
+        return f"{metadata[OLDEST]}, as its converter says"
+    return f"not told by the file; its operators are of version {newest} or older"
+
+
+def _taken(path: Path, operators: int) -> tuple[frozenset[int], str]:
+    """What XNNPACK takes, or why that is not known."""
+    try:
+        return xnnpack_delegation.taken(path, operators), ""
+    except Unavailable as error:
+        return frozenset(), f"not known: {error.message}"
+
+
+def _further(graphs: Sequence[Table]) -> str:
+    return f" ({len(graphs) - 1} more graphs of control flow not looked at)" if len(graphs) > 1 else ""
+
+
+def _weights(graphs: Sequence[Table], buffers: Sequence[bytes]) -> Iterator[tuple[str, int]]:
+    """Type and bytes of each constant; buffer 0 stands for none, and tensors may share one."""
+    names, seen = _enumeration("TensorType"), {0}
+    for graph in graphs:
+        for tensor in graph.tables(0):
+            place, number = tensor.number(2, "<I"), tensor.number(1, "<b")
+            if place not in seen:
+                seen.add(place)
+                yield names.get(number, f"type {number}").lower(), len(chosen(buffers, place))
+
+
+def _specs(graph: Table, places: Sequence[int]) -> tuple[TensorSpec, ...]:
+    names, tensors = _enumeration("TensorType"), graph.tables(0)
+    found = [chosen(tensors, place) for place in places]
+    return tuple(
+        TensorSpec(
+            tensor.text(3),
+            tensor.numbers(7, "i") or tensor.numbers(0, "i"),
+            names.get(tensor.number(1, "<b"), "unknown").lower(),
+        )
+        for tensor in found
+    )
+
+
+def _metadata(model: Table, buffers: Sequence[bytes]) -> dict[str, str]:
+    found = {"description": shortened(model.text(3))} if model.text(3) else {}
+    for entry in model.tables(6):
+        content: bytes = chosen(buffers, entry.number(1, "<I"))
+        name = entry.text(0)
+        found |= _details(name, content) if content[4:8] == DETAILS else {name: shortened(content)}
+    signatures = [signature.text(2) for signature in model.tables(7)]
+    return found | ({"signatures": ", ".join(signatures)} if signatures else {})
+
+
+def _details(name: str, content: bytes) -> dict[str, str]:
+    details = flatbuffer.root(content, [DETAILS])
+    texts = {f"{name}.{key}": shortened(details.text(field)) for field, key in DETAIL_TEXTS.items()}
+    graphs = details.tables(3)
+    files = [*details.tables(6), *(file for graph in graphs for file in graph.tables(4))]
+    for graph in graphs:
+        for field in (2, 3):
+            files += [file for tensor in graph.tables(field) for file in tensor.tables(6)]
+    texts[f"{name}.files"] = ", ".join(file.text(0) for file in files)
+    return {key: text for key, text in texts.items() if text}
+
+
+def _enumeration(name: str) -> Mapping[int, str]:
+    """Number -> name, of one enumeration of the schema."""
+    try:
+        with hushed():
+            from ai_edge_litert import schema_py_generated as schema
+    except ModuleNotFoundError as error:
+        raise MissingDependency("ai-edge-litert", "litert") from error
+    members: Mapping[str, Any] = vars(vars(schema)[name])
+    return {number: key for key, number in members.items() if isinstance(number, int) and not key.startswith("_")}
+
+
+plugin = TFLite

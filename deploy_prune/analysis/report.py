@@ -1,0 +1,273 @@
+"""A run's records as one page of Markdown; reads JSON alone, so it works where no torch is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from deploy_prune import stats
+from deploy_prune.records import read_record
+from deploy_prune.results import Count, RunSummary
+from deploy_prune.run_folder import asked_for
+from deploy_prune.search_results import SEARCH, Search
+from deploy_prune.timing.bench import formats_of_networks
+from deploy_prune.values import Accuracy, Interval, Measurement, Shipment
+
+SUMMARY = "summary.json"
+REPORT = "report.md"
+
+SPEED = {
+    "faster": "Faster than the dense network wherever it was timed.",
+    "no speed-up": "**Not faster** on every target: see the ratios.",
+    "not timed": "**Not timed**.",
+    "not verified": "",
+}
+
+
+def report(run: Path | str) -> str:
+    """The page of a finished run.
+
+    Raises:
+        RecordError: not a run folder, or its records are damaged or not there yet.
+    """
+    run = Path(run)
+    asked = asked_for(run)
+    summary = read_record(run / SUMMARY, RunSummary)
+    parts = [
+        f"# {asked['model']} on {asked['data']}, {summary.plan.plan.budget}",
+        _outcome(summary),
+        _budget(summary),
+        _milliseconds(summary),
+        _search(run),
+        "## Network",
+        _network(summary),
+        "## Files",
+        _files(summary),
+        "## Time",
+        _times(summary.bench.measurements),
+        _formats(summary.bench.measurements),
+        "## Widths",
+        _widths(summary),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _outcome(summary: RunSummary) -> str:
+    formats = {
+        status: ", ".join(row.format for row in summary.ship.pruned if row.status == status)
+        for status in ("verified", "exported", "failed")
+    }
+    parts = [
+        f"Verified: {formats['verified']}." if formats["verified"] else "",
+        f"**Not verified**, as nothing here runs it: {formats['exported']}." if formats["exported"] else "",
+        f"**Failed**: {formats['failed']}, see the files." if formats["failed"] else "",
+        "" if summary.ship.pruned else "No format was asked for.",
+        SPEED[summary.outcome],
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _budget(summary: RunSummary) -> str:
+    plan = summary.plan.plan
+    if plan.reached is None or plan.dense is None:
+        return f"Budget: {plan.budget}."
+    asked = "" if plan.asked is None else f"asked {_amount(plan.asked)}, "
+    return (
+        f"Budget {plan.budget} ({plan.cost}, by {summary.plan.method}): {asked}reached {_amount(plan.reached)} "
+        f"({plan.reached / plan.dense:.3f}x of {_amount(plan.dense)}). {_prediction(summary)}"
+    )
+
+
+def _amount(value: float) -> str:
+    """Whole numbers as they are, small ones (milliseconds) with their digits."""
+    return f"{value:,.3f}" if value < 1000 and value != int(value) else f"{value:,.0f}"
+
+
+def _milliseconds(summary: RunSummary) -> str:
+    """How a budget in milliseconds was met; empty: the budget is of something else."""
+    closing = summary.plan.closing
+    if closing is None:
+        return ""
+    rows = [
+        (f"plan {number}{', taken' * (number - 1 == closing.chosen)}", f"{each.aim_ms:.3f}", f"{each.predicted_ms:.3f}",
+         _spread(each.measured_ms, each.interval_ms))
+        for number, each in enumerate(closing.attempts, start=1)
+    ]  # fmt: skip
+    predicted = closing.attempts[closing.chosen].predicted_ms
+    shipped = summary.shipped_ms
+    rows.append(("**shipped**", "", f"{predicted:.3f}", _spread(*shipped) if shipped else "not timed"))
+    table = _table(("file", "aimed at, ms", "predicted ms", "measured ms"), rows)
+    said = (
+        f"**Missed by {summary.missed_by:.1%}**"
+        if summary.missed_by
+        else "Met"
+        if shipped
+        else "Not timed after training"
+    )
+    target = closing.target
+    return (
+        f"Milliseconds on {target.device}, {target.runtime} {target.runtime_version}, {target.threads} threads "
+        f"(the dense network stands for {closing.reference_ms:.3f} ms there). {said}: {closing.limit_ms:.4g} ms."
+        f"\n\n{table}"
+    )
+
+
+def _search(run: Path) -> str:
+    """What a search came to; empty: the method does not search."""
+    if not (run / SEARCH).exists():
+        return ""
+    search = read_record(run / SEARCH, Search)
+    if search.best is None:
+        return ""
+    losses = {kind: [each.loss for each in search.tried if each.origin == kind and each.loss is not None]
+              for kind in ("random", "identity")}  # fmt: skip
+    rivals = ", ".join(f"best {kind} {min(found):.4f}" for kind, found in losses.items() if found)
+    best = search.tried[search.best]
+    plans = len({each.plan for each in search.tried})
+    by = f"Best of {len(search.finals)} that were trained for longer" if search.finals else "Best"
+    return (
+        f"Search: {len(search.tried)} candidates, {plans} plans, {search.ended}. {by}: candidate {best.number} "
+        f"({best.origin}), validation loss {best.loss:.4f}; {rivals}. Every candidate: `{SEARCH}`."
+    )
+
+
+def _prediction(summary: RunSummary) -> str:
+    predicted, found = summary.cut.predicted_macs, summary.cut.count.macs
+    if predicted == found:
+        return f"MACs of the cut network: {found:,} predicted, the same by fvcore's recount."
+    uncounted = ", ".join(summary.dense.count.not_counted) or "nothing"
+    return f"MACs of the cut network: {predicted:,} predicted, {found:,} by fvcore, which did not count {uncounted}."
+
+
+def _network(summary: RunSummary) -> str:
+    dense, cut, test = summary.dense, summary.cut, summary.test
+    again = cut.val_recalibrated
+    rows = [
+        ("MACs (fvcore counts a multiply-add as 1)", *_pair(dense.count, cut.count, "macs")),
+        *_kernels(summary),
+        ("fvcore total with norms", *_pair(dense.count, cut.count, "fvcore_total")),
+        ("parameters", *_pair(dense.count, cut.count, "params")),
+        ("validation, after the cut", _top1(dense.val), _top1(cut.val), ""),
+        ("validation, norms estimated anew", "", _top1(again) if again else "not done", ""),
+        (_training(summary.trained.epochs), "", _top1(summary.trained.val), ""),
+        ("**test, once**", _top1(test.dense), _top1(test.pruned), _points(test.difference, test.interval)),
+    ]
+    table = _table(("", "dense", "pruned", "change"), rows)
+    return f"{table}\n\nDense weights: {dense.weights}. Intervals are 95 %; the change on test is paired by image."
+
+
+def _kernels(summary: RunSummary) -> list[tuple[str, str, str, str]]:
+    """A row where single kernels were removed."""
+    left, dense = summary.cut.kernel_macs, summary.dense.count.macs
+    if left is None:
+        return []
+    label = "theoretical MACs without removed kernels (no runtime here skips them: not in any time)"
+    return [(label, f"{dense:,}", f"{left:,}", f"{left / dense:.3f}x")]
+
+
+def _training(epochs: int) -> str:
+    return (
+        f"validation, after {epochs} epoch{'s' * (epochs != 1)} of fine-tuning" if epochs else "validation, as shipped"
+    )
+
+
+def _pair(before: Count, after: Count, field: str) -> tuple[str, str, str]:
+    old, new = vars(before)[field], vars(after)[field]
+    return f"{old:,}", f"{new:,}", f"{new / old:.3f}x"
+
+
+def _top1(accuracy: Accuracy) -> str:
+    low, high = accuracy.interval
+    return f"{accuracy.top1:.2%} [{low:.1%}, {high:.1%}]"
+
+
+def _points(difference: float, interval: Interval) -> str:
+    return f"{100 * difference:+.2f} points [{100 * interval[0]:+.2f}, {100 * interval[1]:+.2f}]"
+
+
+def _files(summary: RunSummary) -> str:
+    labelled = [("dense", row) for row in summary.ship.dense] + [("pruned", row) for row in summary.ship.pruned]
+    rows = [(row.format, which, row.status, *_file(row)) for which, row in labelled]
+    return _table(("format", "network", "status", "size", "max error", "same top-1", "why"), sorted(rows))
+
+
+def _file(row: Shipment) -> tuple[str, str, str, str]:
+    size = f"{row.artifact.size_bytes / 1e6:.3f} MB" if row.artifact else ""
+    if row.parity is None:
+        return size, "", "", row.reason
+    ties = f" ({row.parity.ties} ties)" if row.parity.ties else ""
+    agreement = f"{row.parity.agreement:.1%} of {row.parity.images}{ties}"
+    return size, f"{row.parity.max_error:.1e}", agreement, row.reason
+
+
+def _times(measurements: Sequence[Measurement]) -> str:
+    if not measurements:
+        return "Not timed."
+    rows = [
+        (
+            Path(item.artifact).name,
+            f"{item.target.runtime} {item.target.runtime_version}",
+            str(item.target.threads),
+            _spread(item.median_ms, item.interval_ms),
+            _ratio(item),
+        )
+        for item in measurements
+    ]
+    table = _table(("file", "runtime", "threads", "median ms", "time / dense"), rows)
+    return f"{table}\n\nMedian with its bootstrap interval; files of one session took turns on the same cores."
+
+
+def _ratio(item: Measurement) -> str:
+    if item.ratio is None or item.ratio_interval is None:
+        return "reference"
+    return f"{_spread(item.ratio, item.ratio_interval)} = {_speed(item.ratio, item.ratio_interval)}"
+
+
+def _speed(ratio: float, interval: Interval) -> str:
+    """In words; where the interval reaches 1, nobody has won."""
+    words = {"faster": f"{1 / ratio:.2f}x faster", "slower": f"{ratio:.2f}x slower", "level": "level"}
+    return words[stats.compared(interval)]
+
+
+def _spread(value: float, interval: Interval) -> str:
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def _formats(measurements: Sequence[Measurement]) -> str:
+    """A column per format; empty, where no network was timed in two."""
+    groups = formats_of_networks(measurements)
+    if not groups:
+        return ""
+    formats = dict.fromkeys(_format(item) for group in groups for item in group)
+    rows = []
+    for group in groups:
+        cells = {_format(item): _format_time(item) for item in group}
+        row = (Path(group[0].artifact).stem, str(group[0].target.threads), *(cells.get(name, "") for name in formats))
+        rows.append(row)
+    table = _table(("network", "threads", *(f"{name} ms" for name in formats)), rows)
+    note = 'Formats of one network, with time / time of the first; "level": the interval reaches 1.'
+    return f"{table}\n\n{note}"
+
+
+def _format(item: Measurement) -> str:
+    return Path(item.artifact).suffix[1:]
+
+
+def _format_time(item: Measurement) -> str:
+    if item.format_ratio is None or item.format_ratio_interval is None:
+        return f"{item.median_ms:.3f}"
+    interval = item.format_ratio_interval
+    return f"{item.median_ms:.3f}, {_spread(item.format_ratio, interval)} = {_speed(item.format_ratio, interval)}"
+
+
+def _widths(summary: RunSummary) -> str:
+    rows = [
+        (row.name, str(row.width * row.channels_per_unit), str(row.kept * row.channels_per_unit), row.locked or "")
+        for row in summary.plan.groups
+    ]
+    return _table(("group", "channels", "kept", "locked because"), rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

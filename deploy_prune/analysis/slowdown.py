@@ -1,0 +1,269 @@
+"""Why a smaller network is not faster by as much as its multiply-adds: layers, held against each other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+
+from deploy_prune.analysis.layer_times import LayerTime
+from deploy_prune.formats.templates import Kind
+from deploy_prune.values import Interval
+
+TILE, NARROW_TILE = 16, 8
+"""Channels that kernels compute at a time, where the caller knows no better; the second up to 16 channels."""
+SLOW = 0.25
+"""A layer is slow below this share of the multiply-adds per millisecond that the file's best layer does..."""
+FEW_MACS_PER_BYTE = 4.0
+"""... and memory-bound if it also does fewer multiply-adds than this on every byte that it moves."""
+KEPT = 1.1
+"""A time, or a layer's multiply-adds, up to this factor above the whole network's count as that much."""
+UNCUT = 0.95
+"""Above this ratio there are as good as no multiply-adds gone."""
+NAMED, SHARE_NAMED = 3, 0.05
+"""At most so many causes are named, none with less than this share of the lost time."""
+EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Part of the time that a layer takes above its share of the network's promise."""
+
+    cause: str
+    """A key of `CAUSES`."""
+    ms: float
+    """Below 0: a gain."""
+
+
+@dataclass(frozen=True)
+class LayerPair:
+    """A layer of both files, or an operator that one of them has alone."""
+
+    before: LayerTime | None
+    after: LayerTime | None
+    losses: tuple[Loss, ...] = ()
+
+    @property
+    def lost_ms(self) -> float:
+        """What it takes now above its time before times the network's ratio of multiply-adds."""
+        return sum(loss.ms for loss in self.losses)
+
+
+@dataclass(frozen=True)
+class Appeared:
+    """Operators that the second file runs more of than the first."""
+
+    operator: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class OffStair:
+    """A layer whose channels are no multiple of its kernel's tile: the last tile is paid for in full."""
+
+    layer: str
+    channels: int
+    tile: int
+    edge: int
+    """The multiple below, or the first one where there is none."""
+    share: float
+    """Of the file's time."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some layers of a file."""
+
+    share: float
+    """Of the file's time."""
+    layers: tuple[str, ...] = ()
+
+
+def aligned(before: Sequence[LayerTime], after: Sequence[LayerTime]) -> tuple[LayerPair, ...]:
+    """Layers that do the same at whatever widths, in order; what only one file has stands alone.
+
+    The files' own layers are paired first, so that what a runtime puts in between them parts none.
+    """
+    own = [[index for index, layer in enumerate(layers) if layer.place is not None] for layers in (before, after)]
+    matches = _matches([before[index] for index in own[0]], [after[index] for index in own[1]])
+    anchors = [(own[0][old], own[1][new]) for old, new in matches]
+    found: list[LayerPair] = []
+    start = other = 0
+    for old, new in (*anchors, (len(before), len(after))):
+        found += _between(before[start:old], after[other:new])
+        found += [LayerPair(*pair) for pair in zip(before[old : old + 1], after[new : new + 1], strict=True)]
+        start, other = old + 1, new + 1
+    return tuple(found)
+
+
+def _between(before: Sequence[LayerTime], after: Sequence[LayerTime]) -> Iterator[LayerPair]:
+    start = other = 0
+    for old, new in (*_matches(before, after), (len(before), len(after))):
+        yield from (LayerPair(layer, None) for layer in before[start:old])
+        yield from (LayerPair(None, layer) for layer in after[other:new])
+        yield from (LayerPair(*pair) for pair in zip(before[old : old + 1], after[new : new + 1], strict=True))
+        start, other = old + 1, new + 1
+
+
+def _matches(before: Sequence[LayerTime], after: Sequence[LayerTime]) -> Iterator[tuple[int, int]]:
+    """Places of layers that do the same, in order."""
+    matcher = SequenceMatcher(None, list(map(_what, before)), list(map(_what, after)), autojunk=False)
+    for block in matcher.get_matching_blocks():
+        yield from ((block.a + offset, block.b + offset) for offset in range(block.size))
+
+
+def _what(layer: LayerTime) -> tuple[str, str, int, int, int]:
+    return layer.operator, layer.kind, layer.kernel, layer.stride, layer.positions
+
+
+def appeared(pairs: Iterable[LayerPair]) -> tuple[Appeared, ...]:
+    """Operators that the second file runs more of, the most time first; a layer that is run otherwise is none."""
+    pairs = tuple(pairs)
+    before = Counter(pair.before.operator for pair in pairs if pair.before)
+    after = Counter(pair.after.operator for pair in pairs if pair.after)
+    new_ms: dict[str, float] = {}
+    for pair in pairs:
+        if pair.after and not pair.before:
+            name = pair.after.operator
+            new_ms[name] = new_ms.get(name, 0.0) + pair.after.ms
+    names = [name for name in sorted(new_ms, key=lambda each: -new_ms[each]) if after[name] > before[name]]
+    return tuple(Appeared(name, before[name], after[name]) for name in names)
+
+
+def off_stair(pairs: Iterable[LayerPair], tiles: Mapping[Kind, int] | None = None) -> tuple[OffStair, ...]:
+    """Layers of the second file with channels that were cut to no multiple of a tile; what was not cut is left out."""
+    pairs = tuple(pairs)
+    total_ms = _total_ms(pair.after for pair in pairs)
+    found = []
+    for pair in pairs:
+        layer = pair.after
+        if layer is None or not layer.channels_out or (pair.before and pair.before.channels_out == layer.channels_out):
+            continue
+        default = TILE if layer.channels_out > TILE else NARROW_TILE
+        tile = (tiles or {}).get(layer.kind, default)
+        if layer.channels_out % tile:
+            edge = max(layer.channels_out // tile, 1) * tile
+            found.append(OffStair(layer.name, layer.channels_out, tile, edge, layer.ms / total_ms))
+    return tuple(sorted(found, key=lambda each: -each.share))
+
+
+def memory_bound(layers: Sequence[LayerTime]) -> Part:
+    """Layers that wait for memory: slow, and with little to do on each byte. The slowest first."""
+    best = max((layer.macs / layer.ms for layer in layers if layer.ms), default=0.0)
+    return _part(
+        layers,
+        lambda layer: layer.macs < SLOW * best * layer.ms and layer.macs < FEW_MACS_PER_BYTE * layer.bytes_moved,
+    )
+
+
+def not_delegated(layers: Sequence[LayerTime]) -> Part:
+    """Layers that the runtime left to its own slow kernels."""
+    return _part(layers, lambda layer: layer.delegated is False)
+
+
+def _part(layers: Sequence[LayerTime], chosen: Callable[[LayerTime], bool]) -> Part:
+    found = sorted(filter(chosen, layers), key=lambda layer: -layer.ms)
+    return Part(sum(layer.ms for layer in found) / _total_ms(layers), tuple(layer.name for layer in found))
+
+
+def _total_ms(layers: Iterable[LayerTime | None]) -> float:
+    return max(sum(layer.ms for layer in layers if layer), 1e-9)
+
+
+# --- what the time was lost to -----------------------------------------------------------------------------------
+
+
+CAUSES: Mapping[str, str] = {
+    "appeared": "in operators that appeared ({examples})",
+    "not delegated": "in operators that the delegate does not take ({examples})",
+    "off-stair": "in layers off the kernels' steps of channels ({count}: {examples})",
+    "memory-bound": "in memory-bound layers ({count}), which shrink with their channels and not with the square",
+    "kept": "in layers that lost fewer of their multiply-adds than the network ({count})",
+    "other": "in other layers",
+}
+"""Cause -> how the sentence says it."""
+
+
+def attributed(pairs: Sequence[LayerPair], macs_ratio: float, off_stairs: Sequence[OffStair]) -> tuple[LayerPair, ...]:
+    """The pairs with what each has lost, and to what.
+
+    A layer's own work (its multiply-adds; its bytes where it waits for memory) may shrink less than the network's:
+    that much is lost in any case. What it takes beyond that is the doing of its width, or of something not known.
+    The losses of all layers add up to what the network takes above its promise.
+    """
+    off = frozenset(each.layer for each in off_stairs)
+    waiting = {name for way in zip(*((pair.before, pair.after) for pair in pairs), strict=True) for name in _bound(way)}
+    return tuple(replace(pair, losses=tuple(_losses(pair, macs_ratio, off, waiting))) for pair in pairs)
+
+
+def _bound(layers: Iterable[LayerTime | None]) -> tuple[str, ...]:
+    return memory_bound([layer for layer in layers if layer]).layers
+
+
+def _losses(pair: LayerPair, macs_ratio: float, off: Set[str], waiting: Set[str]) -> Iterator[Loss]:
+    before, after = pair.before, pair.after
+    if before is None or after is None:
+        yield Loss("appeared" if after else "other", after.ms if after else -macs_ratio * (before.ms if before else 0))
+        return
+    if after.delegated is False:
+        yield Loss("not delegated", after.ms - macs_ratio * before.ms)
+        return
+    bound = not before.macs or before.name in waiting or after.name in waiting
+    own = after.bytes_moved / max(before.bytes_moved, 1) if bound else after.macs / before.macs
+    yield Loss("memory-bound" if bound else "kept", (own - macs_ratio) * before.ms)
+    yield Loss("off-stair" if after.name in off else "other", after.ms - own * before.ms)
+
+
+def sentence(
+    times_ms: tuple[float, float],
+    interval: Interval,
+    *,
+    macs_ratio: float,
+    pairs: Sequence[LayerPair],
+    off_stairs: Sequence[OffStair],
+) -> str:
+    """Why the speed-up is what it is: every number in it is one of these values."""
+    before_ms, after_ms = times_ms
+    ratio = after_ms / before_ms
+    said = f"{ratio:.2f}x of the time [{interval[0]:.2f}, {interval[1]:.2f}] at {macs_ratio:.2f}x of the multiply-adds"
+    head = f"{1 / ratio:.2f}x as fast: {said}" if interval[1] < 1 else f"no speed-up: {said}"
+    if macs_ratio > UNCUT:
+        return f"{head}: as good as no multiply-adds are gone"
+    if ratio <= KEPT * macs_ratio:
+        return f"{head}: as much as its multiply-adds promise"
+    lost_ms = after_ms - macs_ratio * before_ms
+    promise = f"{_ms(lost_ms)} above the {_ms(macs_ratio * before_ms)} that its multiply-adds promise"
+    return f"{head}: {promise}, with {_named(pairs, lost_ms, off_stairs)}"
+
+
+def _named(pairs: Sequence[LayerPair], lost_ms: float, off_stairs: Sequence[OffStair]) -> str:
+    """The causes, the one with the most time first."""
+    losses = {cause: [pair for pair in pairs if _lost(pair, cause) > 0] for cause in CAUSES}
+    lost = {cause: sum(_lost(pair, cause) for pair in pairs) for cause in CAUSES}
+    named = [cause for cause in sorted(CAUSES, key=lambda each: -lost[each]) if lost[cause] >= SHARE_NAMED * lost_ms]
+    operators = {cause: [pair.after.operator for pair in losses[cause] if pair.after] for cause in CAUSES}
+    more = [f"{each.operator} {each.before} -> {each.after}" for each in appeared(pairs)]
+    examples = {
+        "appeared": more or list(dict.fromkeys(operators["appeared"])),
+        "not delegated": list(dict.fromkeys(operators["not delegated"])),
+        "off-stair": list(dict.fromkeys(f"{each.channels} -> {each.edge}" for each in off_stairs)),
+    }
+    texts = [
+        f"{_ms(lost[cause])} " + CAUSES[cause].format(count=len(losses[cause]), examples=_some(examples.get(cause, [])))
+        for cause in named[:NAMED]
+    ]
+    return "; ".join(texts) or "no layer that stands out"
+
+
+def _ms(ms: float) -> str:
+    return f"{ms:.2f} ms" if ms >= 1 else f"{ms:.3f} ms"
+
+
+def _lost(pair: LayerPair, cause: str) -> float:
+    return sum(loss.ms for loss in pair.losses if loss.cause == cause)
+
+
+def _some(examples: Sequence[str]) -> str:
+    return ", ".join(examples[:EXAMPLES]) + (", ..." if len(examples) > EXAMPLES else "")

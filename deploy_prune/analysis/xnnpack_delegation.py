@@ -1,0 +1,104 @@
+"""Which operators of a .tflite file LiteRT hands to XNNPACK: asked of LiteRT, in a process of its own.
+
+    python -m deploy_prune.analysis.xnnpack_delegation PATH
+
+It answers with one line of JSON. A damaged file may end that process; ours lives on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy_prune.errors import Unavailable
+from deploy_prune.timing.client import environment
+
+TIMEOUT_S = 120.0
+SAID = 300
+"""Characters of the vendor's words that fit into a message."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of LiteRT's main graph, by the numbers of its tensors."""
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+def taken(path: Path, operators: int) -> frozenset[int]:
+    """Which of a file's operators (by their place in the main graph, which has so many) XNNPACK runs.
+
+    Raises:
+        Unavailable: LiteRT is not there, refuses the file or died on it; the reason is in the message.
+    """
+    nodes = _asked(path)
+    return within(nodes[:operators], nodes[operators:])
+
+
+def within(operators: Sequence[Node], delegates: Iterable[Node]) -> frozenset[int]:
+    """The operators that delegates stand for.
+
+    LiteRT keeps the operators and appends a node per part that a delegate took. That node's inputs are all that its
+    part reads and does not make, so that the part is what lies between its outputs and its inputs.
+    """
+    makers = {tensor: place for place, node in enumerate(operators) for tensor in node.outputs}
+    found: set[int] = set()
+    for delegate in delegates:
+        borders, waiting = set(delegate.inputs), list(delegate.outputs)
+        while waiting:
+            place = makers.get(waiting.pop())
+            if place is not None and place not in found:
+                found.add(place)
+                waiting += [tensor for tensor in operators[place].inputs if tensor not in borders]
+    return frozenset(found)
+
+
+def _asked(path: Path) -> tuple[Node, ...]:
+    command = [sys.executable, "-m", "deploy_prune.analysis.xnnpack_delegation", str(path)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False, env=environment()
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"LiteRT did not open {path} within {TIMEOUT_S:.0f} s") from error
+    if done.returncode:
+        said = done.stderr.strip()[-SAID:] or "it said nothing"
+        raise Unavailable(f"LiteRT died when it opened {path} (exit {done.returncode}): {said}")
+    answer: Mapping[str, Any] = json.loads(done.stdout)
+    if "refused" in answer:
+        raise Unavailable(answer["refused"])
+    return tuple(Node(tuple(inputs), tuple(outputs)) for inputs, outputs in answer["nodes"])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Open the file as an app does, with the default delegate, and say what became of its graph."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever the vendor prints is not the answer
+    (path,) = arguments
+    try:
+        answer: dict[str, object] = {"nodes": _nodes(path)}
+    except (ImportError, ValueError, RuntimeError, MemoryError) as error:
+        answer = {"refused": f"LiteRT refuses it: {str(error).strip().splitlines()[0]}"}
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+    return 0
+
+
+def _nodes(path: str) -> list[tuple[list[int], list[int]]]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=path, num_threads=1)
+    interpreter.allocate_tensors()
+    details = interpreter._get_ops_details()  # the only way that the package offers
+    return [(list(map(int, each["inputs"])), list(map(int, each["outputs"]))) for each in details]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

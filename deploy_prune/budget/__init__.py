@@ -1,0 +1,1 @@
+"""From a budget to widths: costs, the latency model, allocation."""

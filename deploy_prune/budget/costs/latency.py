@@ -1,0 +1,41 @@
+"""Milliseconds of the exported file on a named target, by the latency model that `deploy-prune profile` made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy_prune.budget.costs import CostModel
+from deploy_prune.budget.latency.model import USUAL_BOUND, LatencyCost
+from deploy_prune.budget.latency.profiling import LOCAL, Place, stored
+from deploy_prune.budget.latency.store import opened
+from deploy_prune.values import ChannelGraph, Precision
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds from the store of latency tables; nothing is measured here."""
+
+    unit: str = "ms"
+    runtime: str = "litert"
+    device: str = LOCAL
+    threads: int = 1
+    precision: Precision = "fp32"
+    store: Path | None = None
+    """None: the usual one."""
+    bound: float = USUAL_BOUND
+    """Mean error of the model above which it is refused."""
+
+    def model(self, graph: ChannelGraph) -> CostModel:
+        """Milliseconds of the widths.
+
+        Raises:
+            NotProfiled: this network was not measured there, or with another version of the runtime.
+            Inconclusive: its model errs too much.
+        """
+        place = Place(self.runtime, self.device, self.threads, self.precision)
+        with opened(self.store, make=False) as store:
+            return LatencyCost.of(stored(graph, place, store, bound=self.bound), graph)
+
+
+plugin = Latency

@@ -1,0 +1,230 @@
+"""From a network to its latency model: converted once, timed at many widths, fitted; what is stored is kept."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from deploy_prune import plugins
+from deploy_prune.budget.latency.model import USUAL_BOUND, LatencyModel, modelled
+from deploy_prune.budget.latency.resizable import Blueprint, drawn
+from deploy_prune.budget.latency.sampling import plans, unsure
+from deploy_prune.budget.latency.store import Store, opened
+from deploy_prune.budget.latency.table import Drawing, GroupWidth, Profile, Sample, fingerprint, of_networks
+from deploy_prune.budget.latency.timer import Timer, local_target, timer
+from deploy_prune.errors import ConfigError, Inconclusive, NotProfiled
+from deploy_prune.graph.soundness import settle
+from deploy_prune.values import ChannelGraph, Comparison, Network, Precision, Progress, Target, quiet
+
+LOCAL = "local"
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is timed."""
+
+    goal: float = 0.02
+    """Mean error, cross-validated, at which no more is timed."""
+    first: int = 80
+    """Plans before the model is asked for the first time."""
+    batch: int = 16
+    """Plans, half of them the model's own choice, between two looks at its error."""
+    most: int = 160
+    seconds: float = 100.0
+    """Of timing, after which a model that is good enough is left as it is."""
+
+
+EFFORT = Effort()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where milliseconds are of, as users name it."""
+
+    runtime: str = "litert"
+    device: str = LOCAL
+    threads: int = 1
+    precision: Precision = "fp32"
+
+    @property
+    def target(self) -> Target:
+        """With the runtime's version installed here; of another device its name, and any version.
+
+        Raises:
+            UnknownName, MissingDependency: no such runtime, or not here.
+        """
+        if self.device == LOCAL:
+            return local_target(self.runtime, self.threads, self.precision)
+        plugins.load("runtimes", self.runtime)
+        return Target(self.device, self.runtime, "", self.threads, self.precision)
+
+
+def format_of(runtime: str) -> str:
+    """The skeleton format that a runtime runs.
+
+    Raises:
+        ConfigError: none.
+    """
+    by_runtime = {plugins.load("templates", name).runtime: name for name in plugins.names("templates")}
+    if runtime not in by_runtime:
+        hint = f"known: {', '.join(sorted(by_runtime))}"
+        raise ConfigError(f"no milliseconds are predicted for runtime '{runtime}'", hint=hint)
+    return by_runtime[runtime]
+
+
+def stored(graph: ChannelGraph, place: Place, store: Store, *, bound: float = USUAL_BOUND) -> LatencyModel:
+    """The latency model of a network from the store.
+
+    Raises:
+        NotProfiled: there is none, or it is of another version of the runtime.
+        Inconclusive: it errs too much.
+    """
+    return modelled(stored_profile(graph, place, store), bound=bound)
+
+
+def stored_profile(graph: ChannelGraph, place: Place, store: Store) -> Profile:
+    """A network's samples from the store.
+
+    Raises:
+        NotProfiled: there are none, or they are of another version of the runtime.
+    """
+    target = place.target
+    profile = store.find(fingerprint(graph), target)
+    hint = f"measure it: deploy-prune profile MODEL --runtime {place.runtime} --threads {place.threads}"
+    if profile is None:
+        raise NotProfiled(f"{store.path} has no milliseconds of this network on {_told(target)}", hint=hint)
+    if target.runtime_version not in {"", profile.target.runtime_version}:
+        was = profile.target.runtime_version
+        message = f"the milliseconds of this network are stale: taken with {target.runtime} {was}"
+        raise NotProfiled(f"{message}, here is {target.runtime_version}", hint=hint)
+    return profile
+
+
+def _told(target: Target) -> str:
+    return f"{target.device} with {target.runtime}, {target.threads} threads, {target.precision}"
+
+
+def profile(
+    network: Network,
+    *,
+    runtime: str = "litert",
+    threads: int = 1,
+    store: Path | None = None,
+    effort: Effort = EFFORT,
+    progress: Progress = quiet,
+) -> LatencyModel:
+    """The latency model of a network on this machine; see `profiled`. `store` None: the user's own."""
+    with opened(store) as table:
+        place = Place(runtime, threads=threads)
+        return profiled(network, settle(network), place, table, effort=effort, progress=progress)
+
+
+def profiled(
+    network: Network,
+    graph: ChannelGraph,
+    place: Place,
+    store: Store,
+    *,
+    effort: Effort = EFFORT,
+    progress: Progress = quiet,
+) -> LatencyModel:
+    """The latency model of a network on this machine: from the store, or measured, which a second call goes on with.
+
+    Args:
+        network: it is not changed.
+        graph: its channel graph.
+        place: this machine, with a runtime.
+        store: keeps every sample as it is taken.
+        effort: how much is timed.
+        progress: told after every sample.
+
+    Raises:
+        ConfigError: a device that is not here, or a runtime whose files cannot be redrawn.
+        ExportFailed: the network cannot be converted or redrawn.
+        Inconclusive: the machine is too noisy.
+    """
+    if place.device != LOCAL:
+        raise ConfigError(
+            f"device '{place.device}' is not here", hint="measure on it, and `deploy-prune latency import`"
+        )
+    target, name = place.target, format_of(place.runtime)
+    profile = store.find(fingerprint(graph), target)
+    if profile is not None and profile.complete and profile.target == target and not _worth_more(profile, effort):
+        return modelled(profile)
+    with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
+        blueprint = drawn(network, graph, Path(folder), name, precision=place.precision, progress=progress)
+    suffix = plugins.load("templates", name).suffix
+    with timer(blueprint.dense, suffix, target) as timed:
+        if profile is None or profile.target != target:
+            profile = _begun(network, graph, target, blueprint, timed(blueprint.dense))
+            store.begin(profile)
+        profile = _sampled(profile, blueprint, timed, store, effort=effort, progress=progress)
+    store.complete(profile)
+    return modelled(profile)
+
+
+def _begun(network: Network, graph: ChannelGraph, target: Target, blueprint: Blueprint, itself: Comparison) -> Profile:
+    groups = tuple(GroupWidth(group.name, group.width, group.channels_per_unit) for group in graph.free)
+    lines = tuple(map(tuple, blueprint.lines.rows.tolist()))
+    drawing = Drawing(blueprint.format, groups, lines, blueprint.operators)
+    return Profile(fingerprint(graph), network.address, target, itself.reference_ms, drawing)
+
+
+def _sampled(
+    profile: Profile, blueprint: Blueprint, timed: Timer, store: Store, *, effort: Effort, progress: Progress
+) -> Profile:
+    """The profile with as many samples as the effort allows or its goal takes."""
+    began, spent = time.monotonic(), 0.0
+    while len(of_networks(profile)) < effort.most:
+        error = _error(profile) if len(of_networks(profile)) >= effort.first else None
+        if error is not None and (error <= effort.goal or (spent > effort.seconds and error <= USUAL_BOUND)):
+            break
+        batch = _next(profile, effort)
+        if not len(batch):  # a tiny network has no other widths
+            break
+        for widths in batch:
+            sample = sampled(blueprint, widths, timed)
+            store.add(profile, sample)
+            profile = replace(profile, samples=(*profile.samples, sample))
+            note = "" if error is None else f"mean error {error:.1%}"
+            progress("samples", len(of_networks(profile)), effort.most, note)
+        spent = time.monotonic() - began
+    progress("samples", effort.most, effort.most, f"{len(of_networks(profile))} taken")
+    return profile
+
+
+def sampled(blueprint: Blueprint, widths: np.ndarray, timed: Timer) -> Sample:
+    """Time a skeleton."""
+    found = timed(blueprint.network(widths))
+    return Sample(tuple(map(int, widths)), found.ratio, found.interval, comparison=found)
+
+
+def _worth_more(profile: Profile, effort: Effort) -> bool:
+    """Whether a profile that came to its end is of no use, and more may be timed than was."""
+    error = _error(profile)
+    return len(of_networks(profile)) < effort.most and (error is None or error > USUAL_BOUND)
+
+
+def _error(profile: Profile) -> float | None:
+    try:
+        return modelled(profile, bound=float("inf")).error.mean
+    except Inconclusive:
+        return None
+
+
+def _next(profile: Profile, effort: Effort) -> np.ndarray:
+    """Widths of the next batch: the first ones at random, later ones half by the model's own choice."""
+    samples, groups = of_networks(profile), profile.drawing.groups
+    taken = len(samples)
+    if taken < effort.first:
+        return plans(groups, effort.first, seed=0)[taken:]
+    count = min(effort.batch, effort.most - taken)
+    known = np.array([sample.widths for sample in samples])
+    fresh = plans(groups, count - count // 2, seed=taken, known=known.tolist())
+    model = modelled(profile, bound=float("inf"))
+    used = model.features.only((model.fit.coefficients[:-1] != 0).tolist())
+    return np.concatenate([fresh, unsure(groups, used, np.concatenate([known, fresh]), count // 2, seed=taken)])

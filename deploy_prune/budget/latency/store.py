@@ -1,0 +1,253 @@
+"""Where profiles are kept: an SQLite file in the user's cache folder, for several processes, safe under kill -9."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from deploy_prune.budget.latency.table import Profile, Sample
+from deploy_prune.errors import NotProfiled, RecordError, StorageError
+from deploy_prune.records import storage_errors
+from deploy_prune.values import Target
+
+SCHEMA = 1
+FILE = "latency.sqlite"
+WAIT_S = 30.0
+"""For another process that writes at the same moment."""
+TABLES = (
+    """CREATE TABLE profiles (
+    id INTEGER PRIMARY KEY, network TEXT NOT NULL, address TEXT NOT NULL, device TEXT NOT NULL, runtime TEXT NOT NULL,
+    runtime_version TEXT NOT NULL, threads INTEGER NOT NULL, precision TEXT NOT NULL, reference_ms REAL NOT NULL,
+    drawing TEXT NOT NULL, complete INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (network, device, runtime, runtime_version, threads, precision))""",
+    """CREATE TABLE samples (
+    id INTEGER PRIMARY KEY, profile INTEGER NOT NULL REFERENCES profiles ON DELETE CASCADE, operator INTEGER NOT NULL,
+    widths TEXT NOT NULL, input_shape TEXT NOT NULL, ratio REAL NOT NULL, low REAL NOT NULL, high REAL NOT NULL,
+    raw TEXT, UNIQUE (profile, operator, widths, input_shape))""",
+    f"PRAGMA user_version = {SCHEMA}",
+)
+FIND = """SELECT id FROM profiles WHERE network = ? AND device = ? AND runtime = ? AND runtime_version = ?
+    AND threads = ? AND precision = ?"""
+FORGET = """DELETE FROM profiles WHERE network = ? AND device = ? AND runtime = ? AND runtime_version = ?
+    AND threads = ? AND precision = ?"""
+REFUSED = ("readonly", "full", "unable to open", "locked", "disk i/o")
+"""What SQLite says when the file system or another process is in the way, and not the file's content."""
+
+
+def usual_path() -> Path:
+    """In the platform's cache folder."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("deploy-prune", appauthor=False) / FILE
+
+
+class Store:
+    """An open store. Not a value: it is a connection."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self.path = path
+
+    def profiles(self) -> tuple[Profile, ...]:
+        """All there are, without their samples."""
+        rows = self._rows("SELECT * FROM profiles ORDER BY id")
+        return tuple(self._profile(row) for row in rows)
+
+    def find(self, network: str, target: Target) -> Profile | None:
+        """The profile of a network on a target, with its samples (without their raw times).
+
+        Of the runtime's version that the target names, else the last of any version: see `Profile.target`.
+        """
+        place = (network, target.device, target.runtime, target.threads, target.precision)
+        rows = self._rows(
+            "SELECT * FROM profiles WHERE network = ? AND device = ? AND runtime = ? AND threads = ? AND precision = ? "
+            "ORDER BY runtime_version = ? DESC, id DESC LIMIT 1",
+            (*place, target.runtime_version),
+        )
+        return self._whole(rows[0], raw=False) if rows else None
+
+    def whole(self, profile: Profile) -> Profile:
+        """A profile with all samples and their raw times."""
+        (row,) = self._rows("SELECT * FROM profiles WHERE id = ?", (self._id(profile),))
+        return self._whole(row, raw=True)
+
+    def begin(self, profile: Profile) -> None:
+        """Make room for a profile; one that is there already stays as it is."""
+        target = profile.target
+        values = (
+            profile.network,
+            profile.address,
+            target.device,
+            target.runtime,
+            target.runtime_version,
+            target.threads,
+            target.precision,
+            profile.reference_ms,
+            _json(profile.drawing),
+            profile.complete,
+        )
+        with self._writing():
+            self._connection.execute(
+                "INSERT OR IGNORE INTO profiles (network, address, device, runtime, runtime_version, threads, "
+                "precision, reference_ms, drawing, complete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
+
+    def add(self, profile: Profile, *samples: Sample) -> None:
+        """Keep samples of a profile that was begun; one of the same widths is replaced."""
+        number = self._id(profile)
+        rows = [
+            (number, each.operator, json.dumps(each.widths), json.dumps(each.input_shape), each.ratio, *each.interval,
+             None if each.comparison is None else _json(each.comparison))
+            for each in samples
+        ]  # fmt: skip
+        with self._writing():
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO samples (profile, operator, widths, input_shape, ratio, low, high, raw) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+
+    def complete(self, profile: Profile) -> None:
+        """Sampling has come to its end."""
+        with self._writing():
+            self._connection.execute("UPDATE profiles SET complete = 1 WHERE id = ?", (self._id(profile),))
+
+    def forget(self, profile: Profile) -> None:
+        """Remove a profile and its samples, if it is there."""
+        with self._writing():
+            self._connection.execute(FORGET, _key(profile))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written in the block is kept as a whole, or not at all."""
+        with _explained(self.path), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
+
+    def _id(self, profile: Profile) -> int:
+        rows = self._rows(FIND, _key(profile))
+        if not rows:
+            raise RecordError(f"{self.path} has no latency table of {profile.address}", hint="profile it first")
+        return int(rows[0]["id"])
+
+    def _whole(self, row: sqlite3.Row, *, raw: bool) -> Profile:
+        rows = self._rows(
+            "SELECT operator, widths, input_shape, ratio, low, high, CASE WHEN ? THEN raw END AS raw FROM samples "
+            "WHERE profile = ? ORDER BY id",
+            (raw, row["id"]),
+        )
+        return replace(self._profile(row), samples=tuple(map(self._sample, rows)))
+
+    def _profile(self, row: sqlite3.Row) -> Profile:
+        known = {name: row[name] for name in ("network", "address", "reference_ms", "complete")}
+        target = {name: row[name] for name in ("device", "runtime", "runtime_version", "threads", "precision")}
+        found: Profile = self._valid(Profile, lambda: known | {"target": target, "drawing": json.loads(row["drawing"])})
+        return found
+
+    def _sample(self, row: sqlite3.Row) -> Sample:
+        known = {"ratio": row["ratio"], "interval": (row["low"], row["high"]), "operator": row["operator"]}
+        texts = {"widths": row["widths"], "input_shape": row["input_shape"], "comparison": row["raw"] or "null"}
+        found: Sample = self._valid(Sample, lambda: known | {name: json.loads(text) for name, text in texts.items()})
+        return found
+
+    def _valid(self, kind: Any, read: Callable[[], Any]) -> Any:
+        try:
+            return _adapter(kind).validate_python(read())
+        except ValueError as error:
+            raise _damaged(self.path, str(error).splitlines()[0]) from error
+
+    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+        with _explained(self.path):
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """All or nothing, on disk when it ends."""
+        if self._connection.in_transaction:  # of what is kept together
+            yield
+            return
+        with _explained(self.path), self._connection:
+            yield
+
+
+def _key(profile: Profile) -> tuple[Any, ...]:
+    target = profile.target
+    return (profile.network, target.device, target.runtime, target.runtime_version, target.threads, target.precision)
+
+
+@contextmanager
+def opened(path: Path | None = None, *, make: bool = True) -> Iterator[Store]:
+    """The store, made if it is missing; None: the usual one.
+
+    Raises:
+        NotProfiled: it is missing, and not to be made.
+        RecordError: no store, a damaged one, or one of another version.
+        StorageError: the file system refuses.
+    """
+    path = path or usual_path()
+    if not make and not path.exists():
+        raise NotProfiled(f"there is no latency store at {path} yet", hint="measure: deploy-prune profile MODEL")
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with _explained(path), closing(sqlite3.connect(path, timeout=WAIT_S, isolation_level="IMMEDIATE")) as connection:
+        connection.row_factory = sqlite3.Row
+        _prepare(connection, path)
+        yield Store(connection, path)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables where the file is new; nothing is changed in a file of somebody else."""
+    if _version(connection) == 0:
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            if _version(connection) == 0 and not _tables(connection):  # another process may have been first
+                for statement in TABLES:
+                    connection.execute(statement)
+    if (version := _version(connection)) not in {0, SCHEMA}:
+        hint = "give another --store, or use the version of deploy-prune that wrote it"
+        raise RecordError(f"{path} has schema {version}, this version reads {SCHEMA}", hint=hint)
+    if _tables(connection) != {"profiles", "samples"}:
+        raise RecordError(f"{path} is a database of something else", hint="give another --store")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {str(row[0]) for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if any(word in str(error).lower() for word in REFUSED):
+            hint = "free space, close the other process, or give another --store"
+            raise StorageError(f"cannot use the latency store {path}: {error}", hint=hint) from error
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, reason: str) -> RecordError:
+    hint = "move it away (what it holds is lost), or give another --store"
+    return RecordError(f"the latency store {path} is damaged: {reason}", hint=hint)
+
+
+def _json(value: Any) -> str:
+    return _adapter(value.__class__).dump_json(value).decode()
+
+
+@cache
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

@@ -1,0 +1,80 @@
+"""What every exporter does around a vendor's converter: a clean copy in, one short reason out when it fails."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deploy_prune.errors import ExportFailed
+from deploy_prune.processes.silence import hushed
+from deploy_prune.values import Network
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+REASON_LENGTH = 200
+
+
+def prepared(network: Network) -> nn.Module:
+    """A copy of the module as converters want it: eval mode, CPU, fp32, contiguous. The caller's stays as it is.
+
+    Raises:
+        ExportFailed: a parameter or buffer holds NaN or infinity, or the module cannot be copied.
+    """
+    for name, tensor in (*network.module.named_parameters(), *network.module.named_buffers()):
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            hint = "the training diverged: take an earlier checkpoint or a lower learning rate"
+            raise ExportFailed(f"'{name}' of {network.address} holds NaN or infinity", hint=hint)
+    try:
+        clone = copy.deepcopy(network.module)
+    except (RuntimeError, TypeError) as error:
+        raise ExportFailed(f"{network.address} cannot be copied: {short_reason(error)}") from error
+    clone = clone.cpu().float().eval()
+    for tensor in (*clone.parameters(), *clone.buffers()):
+        tensor.requires_grad_(False)
+        tensor.data = tensor.data.contiguous()
+    return clone
+
+
+def example(network: Network, *, batch: int = 1, seed: int = 0) -> tuple[Tensor, ...]:
+    """Random inputs of the network, channels first, the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.randn(batch, *shape, generator=generator) for shape in network.input_shapes)
+
+
+def tensors_of(output: Any) -> tuple[Tensor, ...]:
+    """The tensors of what a forward returned, in the order in which converters list them."""
+    if isinstance(output, Tensor):
+        return (output,)
+    if isinstance(output, Mapping):
+        return tuple(tensor for part in output.values() for tensor in tensors_of(part))
+    if isinstance(output, (list, tuple)):
+        return tuple(tensor for part in output for tensor in tensors_of(part))
+    return ()
+
+
+@contextmanager
+def converter(name: str, network: Network) -> Iterator[None]:
+    """Run a vendor's converter: silent, and whatever it raises becomes `ExportFailed` with its own reason."""
+    try:
+        with hushed(), torch.no_grad():
+            yield
+    except ExportFailed:
+        raise
+    # Converters raise anything, from AssertionError to their own classes: this is the seam
+    except Exception as error:
+        hint = "this format cannot express an operator or shape of the network; other formats may"
+        raise ExportFailed(f"{name} could not convert {network.address}: {short_reason(error)}", hint=hint) from error
+
+
+def short_reason(error: BaseException) -> str:
+    """Type and first line of the error at the bottom of the chain: converters wrap theirs in pages of advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in ANSI.sub("", str(error)).splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    return f"{type(error).__name__}: {text}"[:REASON_LENGTH].rstrip(": ")

@@ -1,0 +1,149 @@
+"""The export stage: one network in, one verified file per target format out; a format that fails stops no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deploy_prune import plugins
+from deploy_prune.errors import ExportFailed
+from deploy_prune.exporting.exporters import PLAIN, Exporter
+from deploy_prune.exporting.one_format import Job, Written, check, write
+from deploy_prune.exporting.parity.reference import Images, Questions, Reference, answered, make_questions
+from deploy_prune.processes.workshop import Outcome, Unsendable, Workshop, run_each, workshop
+from deploy_prune.records import remove_unfinished
+from deploy_prune.timing import conditions
+from deploy_prune.values import AppForm, Network, Progress, Shipment, quiet
+
+Targets = Sequence[str] | Mapping[str, Mapping[str, Any]]
+"""Formats, or formats with the options of their exporters: `{"onnx": {"dynamic_batch": True}}`."""
+NEEDED = ("cloudpickle", "torch", "torch._dynamo", "torchvision", "deploy_prune.exporting.one_format")
+"""What every converter process imports; seconds, if each did it by itself."""
+
+
+def export(
+    network: Network,
+    targets: Targets,
+    folder: Path,
+    *,
+    images: Images = None,
+    form: AppForm = PLAIN,
+    progress: Progress = quiet,
+) -> tuple[Shipment, ...]:
+    """Write `folder/NAME.SUFFIX` per target, then run each file on its runtime against the network.
+
+    Every format is worked on in a process of its own, as many at once as there are cores: a converter or runtime that
+    crashes costs that format alone.
+
+    Args:
+        network: it is not changed.
+        targets: names of exporters, if need be with options.
+        folder: made if missing; a file is moved into place only when it is complete.
+        images: to verify on; 200 or more say something about top-1. Bytes (images, height, width, channels), or
+            normalised floats (images, channels, height, width). None: random inputs alone.
+        form: what the app passes in and gets back, and the name of the files.
+        progress: told whenever a format is begun or done.
+
+    Returns:
+        One row per target in their order, "verified", "exported" or "failed" with a reason.
+
+    Raises:
+        UnknownName: no such target or option; nothing has been written.
+        ConfigError: the network cannot take that form.
+        StorageError: the file system refuses.
+        DataError: the images do not have the network's input shape.
+    """
+    return export_what(lambda: make_questions(network, images, form), targets, folder, progress=progress)
+
+
+def export_what(
+    ask: Callable[[], Questions], targets: Targets, folder: Path, *, progress: Progress = quiet
+) -> tuple[Shipment, ...]:
+    """As `export`, of a network that is still to be opened: the converters' libraries are loaded meanwhile.
+
+    While files are written, the network answers what they will be asked.
+    """
+    exporters = _built(targets)
+    with ThreadPoolExecutor(1) as aside, workshop(NEEDED) as shop:
+        progress("export", 0, 2 * len(exporters), "the network itself")
+        try:
+            questions = ask()
+            jobs = [Job(name, each, folder / f"{questions.form.name}{each.suffix}") for name, each in exporters.items()]
+            writing = aside.submit(_all_written, shop, questions, jobs, progress)
+            reference = _answered(questions)
+            return _all_checked(shop, reference, writing.result(), progress)
+        except ExportFailed as error:  # the network's own fault, whatever the format
+            return tuple(Shipment(name, "failed", reason=str(error)) for name in exporters)
+        except Unsendable as error:
+            reason = f"the network cannot be handed to a process of its own: {error}"
+            return tuple(Shipment(name, "failed", reason=reason) for name in exporters)
+
+
+def _answered(questions: Questions) -> Reference:
+    """With a core left to the converters: threads that wait for one another take more than they give."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(threads - 1, 1))
+    try:
+        return answered(questions)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _all_written(shop: Workshop, questions: Questions, jobs: Sequence[Job], progress: Progress) -> list[Written]:
+    told = _telling(progress, "writing", [job.format for job in jobs], done=0, total=2 * len(jobs))
+    outcomes = run_each(shop, write, questions, jobs, at_once=len(conditions.allowed_cores()), told=told)
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if outcome.died:
+            remove_unfinished(job.path.parent)
+    return [Written(job, outcome.result or _died(job, outcome)) for job, outcome in zip(jobs, outcomes, strict=True)]
+
+
+def _died(job: Job, outcome: Outcome[Shipment]) -> Shipment:
+    hint = "a fault of the converter: other formats may do"
+    return Shipment(job.format, "failed", reason=f"the converter died ({outcome.died})\n  {hint}")
+
+
+def _all_checked(
+    shop: Workshop, reference: Reference, written: Sequence[Written], progress: Progress
+) -> tuple[Shipment, ...]:
+    there = sorted((each for each in written if each.row.artifact), key=_evaluated, reverse=True)
+    total = 2 * len(written)
+    told = _telling(progress, "running", [each.job.format for each in there], done=total - len(there), total=total)
+    outcomes = run_each(shop, check, reference, there, at_once=len(conditions.allowed_cores()), told=told)
+    progress("export", total, total)
+    checked = {
+        each.job.format: outcome.result or replace(each.row, status="failed", reason=_crashed(outcome))
+        for each, outcome in zip(there, outcomes, strict=True)
+    }
+    return tuple(checked.get(each.job.format, each.row) for each in written)
+
+
+def _evaluated(written: Written) -> bool:
+    """Whether the file is evaluated rather than run natively, which takes longest and so begins first."""
+    return bool(plugins.load("runtimes", written.job.exporter.runtime).untimed)
+
+
+def _crashed(outcome: Outcome[Shipment]) -> str:
+    return f"the runtime died while it ran the file ({outcome.died})"
+
+
+def _built(targets: Targets) -> dict[str, Exporter]:
+    options = targets if isinstance(targets, Mapping) else {name: {} for name in targets}
+    return {name: plugins.build("exporters", name, chosen) for name, chosen in options.items()}
+
+
+def _telling(
+    progress: Progress, what: str, formats: Sequence[str], *, done: int, total: int
+) -> Callable[[list[int], int], None]:
+    before = done
+
+    def told(running: list[int], done: int) -> None:
+        names = ", ".join(formats[number] for number in running)
+        progress("export", before + done, total, f"{what} {names}" if names else "")
+
+    return told

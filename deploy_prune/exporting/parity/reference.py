@@ -1,0 +1,149 @@
+"""What a network itself answers: the inputs and outputs that every exported file of it is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from deploy_prune.errors import DataError
+from deploy_prune.exporting.app_interface import check_form, random_pixels
+from deploy_prune.exporting.converter import example, prepared, tensors_of
+from deploy_prune.exporting.exporters import PLAIN
+from deploy_prune.sources.data import normalise
+from deploy_prune.values import AppForm, Network
+
+RANDOM_INPUTS = 8
+BATCH = 8
+"""At most, of a file that takes any batch."""
+TORCH_BATCH = 2
+"""torch runs a depthwise convolution of a single image through a path some ten times slower, and a batch of 8 at 224
+pixels no longer fits the caches (MobileNetV2: twice the time per image)."""
+
+Images = np.ndarray | torch.Tensor | None
+Arrays = tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Inputs that are run at once."""
+
+    arrays: Arrays
+    """Normalised floats channels first, or bytes (images, height, width, channels) for a file that takes pixels."""
+    real: bool
+    """Images, not random numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """A network in the form that an app meets it, and what to ask it."""
+
+    network: Network
+    form: AppForm
+    inputs: tuple[Inputs, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What the network answers; made once, for the files of all formats."""
+
+    questions: Questions
+    expected: tuple[Arrays, ...]
+    """The outputs, inputs for inputs."""
+
+
+def make_questions(network: Network, images: Images = None, form: AppForm = PLAIN, *, seed: int = 0) -> Questions:
+    """Random inputs, one alone and a batch, and the images. Refuses what cannot work, before anything is exported.
+
+    Args:
+        network: it is not changed.
+        images: bytes (images, height, width, channels), or normalised floats (images, channels, height, width); None
+            or a network of several inputs: random inputs alone.
+        form: what apps pass in and get back.
+        seed: of the random inputs.
+
+    Raises:
+        ConfigError: the network cannot take that form.
+        DataError: the images do not have the network's input shape.
+        ExportFailed: see `prepared`.
+    """
+    module = prepared(network)
+    with torch.no_grad():
+        outputs = [tuple(tensor.shape) for tensor in tensors_of(module(*example(network)))]
+    check_form(network, form, outputs)
+    random = _random(network, form, seed)
+    inputs = [Inputs(tuple(array[part] for array in random), real=False) for part in (slice(1), slice(1, None))]
+    if (real := _images(network, form, images)) is not None:
+        inputs += [Inputs(batch, real=True) for batch in _batches((real,))]
+    return Questions(network, form, tuple(inputs))
+
+
+def answered(questions: Questions) -> Reference:
+    """Run the network (fp32, eval) on the inputs.
+
+    Nothing of the network in its form runs here: pixels are normalised, and scores made probabilities, as training
+    does it.
+    """
+    network, form = questions.network, questions.form
+    module = prepared(network)
+    size = TORCH_BATCH if _takes_batches(module, network) else 1
+    return Reference(questions, tuple(_answers(module, inputs.arrays, form, size=size) for inputs in questions.inputs))
+
+
+def _random(network: Network, form: AppForm, seed: int) -> Arrays:
+    if form.bake:
+        return (random_pixels(network, batch=RANDOM_INPUTS, seed=seed).movedim(1, -1).numpy(),)
+    return tuple(tensor.numpy() for tensor in example(network, batch=RANDOM_INPUTS, seed=seed))
+
+
+def _images(network: Network, form: AppForm, images: Images) -> np.ndarray | None:
+    """The images as `Inputs` has them."""
+    if images is None or len(images) == 0 or len(network.input_shapes) > 1:
+        return None
+    array = np.asarray(images)
+    are_bytes = array.dtype == np.uint8
+    if form.bake and not are_bytes:
+        raise DataError("a file with baked preprocessing is verified on bytes", hint="give the images as uint8")
+    shape = (*array.shape[3:], *array.shape[1:3]) if are_bytes else array.shape[1:]
+    if shape != network.input_shape:
+        hint = "resize and normalise them as the network's evaluation does, channels first"
+        raise DataError(f"images of shape {shape}, the network takes {network.input_shape}", hint=hint)
+    if are_bytes and not form.bake:
+        return _normalised(array, form).numpy()
+    return array if are_bytes else array.astype(np.float32, copy=False)
+
+
+def _normalised(pixels: np.ndarray, form: AppForm) -> torch.Tensor:
+    if form.normalisation is None:
+        raise DataError("images are bytes, and their mean and std are not known", hint="give normalised floats")
+    return normalise(pixels, form.normalisation.mean, form.normalisation.std)
+
+
+def _batches(inputs: Arrays) -> Iterator[Arrays]:
+    """Parts of nearly equal size, so that no lone image is left over."""
+    parts = -(-len(inputs[0]) // BATCH)
+    return zip(*(np.array_split(array, parts) for array in inputs), strict=True)
+
+
+def _takes_batches(module: nn.Module, network: Network) -> bool:
+    """Whether the network has no batch size of 1 baked into its forward; one that has is run image by image."""
+    try:
+        with torch.no_grad():
+            outputs = tensors_of(module(*example(network, batch=2)))
+    except RuntimeError:  # what torch raises for shapes that do not fit; any other fault shows in the run itself
+        return False
+    return all(tensor.ndim > 0 and len(tensor) == 2 for tensor in outputs)
+
+
+def _answers(module: nn.Module, inputs: Arrays, form: AppForm, *, size: int) -> Arrays:
+    tensors = (_normalised(inputs[0], form),) if form.bake else tuple(map(torch.from_numpy, inputs))
+    with torch.no_grad():
+        parts = [
+            tensors_of(module(*(tensor[start : start + size] for tensor in tensors)))
+            for start in range(0, len(tensors[0]), size)
+        ]
+    outputs = (torch.cat(part) for part in zip(*parts, strict=True))
+    return tuple((output.softmax(1) if form.softmax else output).numpy() for output in outputs)

@@ -1,0 +1,98 @@
+"""An exported file against the network it came from: run on its runtime, compared on the same inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deploy_prune.errors import DeployPruneError
+from deploy_prune.exporting.app_interface import as_called
+from deploy_prune.exporting.converter import tensors_of
+from deploy_prune.exporting.parity.comparison import Arrays, compare, judged
+from deploy_prune.exporting.parity.divergence import first_divergence
+from deploy_prune.exporting.parity.reference import Reference
+from deploy_prune.timing.runtimes import Runtime, Session
+from deploy_prune.values import Artifact, Parity, Precision
+
+TOLERANCES: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2}
+"""Relative error that a file may have. fp16 keeps 11 bits (5e-4 per rounding), which add up over some 50 layers."""
+
+OWN_SHARE = 4
+"""Rounding of the network itself that takes more than this part of the tolerance is told where a file fails."""
+
+
+def verify(reference: Reference, artifact: Artifact, *, runtime: Runtime) -> Parity:
+    """Run the file on the inputs of the reference and compare every output.
+
+    Where they differ, `detail` says which layer is the first, on the input where the outputs differ most.
+
+    Raises:
+        InputError: the runtime cannot open the file.
+        ParityFailed: the file does not take the network's inputs at all.
+    """
+    session = runtime.open(Path(artifact.path), threads=1)
+    tolerance, asked = TOLERANCES[artifact.precision], reference.questions.inputs
+    taken = [_as_taken(inputs.arrays, session, artifact) for inputs in asked]
+    rounds = [
+        compare(_outputs(session, arrays, artifact), expected, tolerance)
+        for arrays, expected in zip(taken, reference.expected, strict=True)
+    ]
+    parity = judged(rounds, tolerance, images=sum(len(inputs.arrays[0]) for inputs in asked if inputs.real))
+    if parity.passed:
+        return parity
+    worst = max(range(len(rounds)), key=lambda index: rounds[index].max_error)
+    row = slice(rounds[worst].worst, rounds[worst].worst + 1)
+    theirs = tuple(array[row] for array in taken[worst])
+    ours = theirs if artifact.baked else tuple(array[row] for array in asked[worst].arrays)
+    return replace(parity, detail=f"{parity.detail}; {_where(reference, artifact, session, ours, theirs)}")
+
+
+def _where(reference: Reference, artifact: Artifact, session: Session, ours: Arrays, theirs: Arrays) -> str:
+    """The first layer that differs for one input, in the network's form and in the file's."""
+    try:
+        session.resize(1)
+        layers = session.layers(*theirs)
+    except DeployPruneError as error:  # the file is wrong all the same
+        return f"no layer is named: {error.message}"
+    module, _ = as_called(reference.questions.network, reference.questions.form, camera_layout=artifact.layout)
+    inputs = tuple(torch.from_numpy(np.array(array)) for array in ours)
+    where = str(first_divergence(module, inputs, layers, TOLERANCES[artifact.precision]))
+    return "; ".join(filter(None, (where, _own_rounding(module, inputs, TOLERANCES[artifact.precision]))))
+
+
+def _own_rounding(module: nn.Module, inputs: tuple[Tensor, ...], tolerance: float) -> str:
+    """What to know where the network itself hardly keeps the tolerance, by running it in float64; else nothing."""
+    with torch.no_grad():
+        single = tensors_of(module(*inputs))
+        try:
+            double = tensors_of(module.double()(*(tensor.double() for tensor in inputs)))
+        except RuntimeError:  # it mixes in tensors of a type of its own
+            return ""
+    arrays = [tuple(tensor.numpy() for tensor in tensors) for tensors in (single, double)]
+    error = compare(arrays[0], arrays[1], tolerance).max_error
+    return f"the network's own rounding is {error:.0e}, fp32 against fp64" if error > tolerance / OWN_SHARE else ""
+
+
+def _outputs(session: Session, taken: Arrays, artifact: Artifact) -> Arrays:
+    """Outputs of the whole batch: in one run where the file takes any batch, otherwise one by one."""
+    total = len(taken[0])
+    size = total if artifact.dynamic_batch else 1
+    session.resize(size)
+    runs = [session.run(*(array[start : start + size] for array in taken)) for start in range(0, total, size)]
+    return tuple(np.concatenate(parts) for parts in zip(*runs, strict=True))
+
+
+def _as_taken(inputs: Arrays, session: Session, artifact: Artifact) -> Arrays:
+    """Inputs in the file's layout and types."""
+    have = "nhwc" if artifact.baked else "nchw"
+    axes = (1, -1) if have == "nchw" else (-1, 1)
+    moved = inputs
+    if have != artifact.layout:
+        moved = tuple(np.moveaxis(array, *axes) if array.ndim > 2 else array for array in inputs)
+    pairs = zip(moved, session.inputs, strict=True)
+    return tuple(np.ascontiguousarray(array, dtype=spec.dtype) for array, spec in pairs)

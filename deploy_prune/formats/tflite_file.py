@@ -1,0 +1,124 @@
+"""Rewrites a .tflite file: names of its inputs and outputs, its metadata, and files attached to it."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deploy_prune.formats.tensor_names import names
+from deploy_prune.formats.tflite_metadata import TensorNotes, model_metadata
+
+if TYPE_CHECKING:
+    from flatbuffers import Builder
+
+IDENTIFIER = b"TFL3"
+METADATA = b"TFLITE_METADATA"
+ALIGNMENT = 16
+"""Bytes, of every buffer: what the format promises its kernels."""
+NUMBERED = re.compile(rb"(?:args|output)_(\d+)")
+"""How litert-torch names what goes in and out in the signature; the number is the place in the torch call."""
+OLDEST_TIME = (1980, 1, 1, 0, 0, 0)
+"""A zip has to say when a file was written; the same network gives the same bytes."""
+
+
+class TFLiteFile:
+    """A parsed .tflite file with one subgraph and at most one signature. Not a value: the methods change it."""
+
+    def __init__(self, content: bytes) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        self._schema = schema
+        self._model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+        self._attached: dict[str, bytes] = {}
+
+    def rename(self, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Name tensors and signature alike, in the order of the torch call; the names (see `naming.names`).
+
+        litert-torch lists a signature by the alphabet, `args_10` before `args_2`, and the subgraph in the order of the
+        call. Afterwards the subgraph's order counts, for there are no numbers in the names any more.
+        """
+        graph, (signature,) = self._model.subgraphs[0], self._model.signatureDefs
+        graph.inputs = _call_order(graph.inputs, signature.inputs)
+        graph.outputs = _call_order(graph.outputs, signature.outputs)
+        input_names = names("input", inputs, len(graph.inputs))
+        output_names = names("output", outputs, len(graph.outputs))
+        signature.inputs = self._named(graph.inputs, input_names)
+        signature.outputs = self._named(graph.outputs, output_names, but=frozenset(graph.inputs))
+        return input_names, output_names
+
+    def _named(self, indices: Sequence[int], names: Sequence[str], *, but: Set[int] = frozenset()) -> list[Any]:
+        """Name the tensors; what a signature says of them. An output that is an input as well keeps that name."""
+        entries = []
+        for index, name in zip(indices, names, strict=True):
+            entry = self._schema.TensorMapT()
+            entry.name, entry.tensorIndex = name, index
+            entries.append(entry)
+            if index not in but:
+                self._model.subgraphs[0].tensors[index].name = name
+        return entries
+
+    def describe(self, description: str, inputs: Sequence[TensorNotes], outputs: Sequence[TensorNotes]) -> None:
+        """Add the metadata that Android's tools read."""
+        buffer = self._schema.BufferT()
+        buffer.data = np.frombuffer(model_metadata(description, inputs, outputs), np.uint8)
+        entry = self._schema.MetadataT()
+        entry.name, entry.buffer = METADATA, len(self._model.buffers)
+        self._model.buffers.append(buffer)
+        self._model.metadata = [*(self._model.metadata or []), entry]
+
+    def attach(self, files: Mapping[str, str]) -> None:
+        """Attach text files, which metadata refers to by name."""
+        self._attached |= {name: content.encode() for name, content in files.items()}
+
+    def content(self) -> bytes:
+        """The bytes of the file: the model, and behind it a zip of what is attached, as the format has it."""
+        file = io.BytesIO(packed(self._model))
+        file.seek(0, io.SEEK_END)
+        if self._attached:
+            # not compressed: Android maps them into memory
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                for name, content in self._attached.items():
+                    archive.writestr(zipfile.ZipInfo(name, OLDEST_TIME), content)
+        return file.getvalue()
+
+
+def packed(model: Any) -> bytes:
+    """The bytes of a model of the generated classes, which stays as it is; every buffer aligned."""
+    from flatbuffers import Builder
+
+    buffers = model.buffers
+    size_bytes = sum(len(buffer.data) for buffer in buffers if buffer.data is not None)
+    builder = Builder(size_bytes + ALIGNMENT * len(buffers) + 65536)
+    model.buffers = [_Aligned(buffer) for buffer in buffers]
+    try:
+        builder.Finish(model.Pack(builder), IDENTIFIER)
+    finally:
+        model.buffers = buffers
+    return bytes(builder.Output())
+
+
+class _Aligned:
+    """A buffer that is packed at a multiple of 16 bytes: the generated classes forget the schema's `force_align`."""
+
+    def __init__(self, buffer: Any) -> None:
+        self._buffer = buffer
+
+    def Pack(self, builder: Builder) -> int:  # noqa: N802 - the name that the generated classes call
+        """Write the buffer."""
+        if self._buffer.data is not None:
+            builder.Prep(ALIGNMENT, len(self._buffer.data))
+        return int(self._buffer.Pack(builder))
+
+
+def _call_order(listed: Sequence[int], signed: Sequence[Any]) -> list[int]:
+    """Indices of the tensors in the order of the torch call: by the signature's numbers, else as the subgraph lists."""
+    numbers = [NUMBERED.fullmatch(entry.name) for entry in signed]
+    if None in numbers or len(signed) != len(listed):
+        return [int(index) for index in listed]
+    pairs = [(int(found[1]), int(entry.tensorIndex)) for found, entry in zip(numbers, signed, strict=True) if found]
+    return [index for _, index in sorted(pairs, key=lambda pair: pair[0])]

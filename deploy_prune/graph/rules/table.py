@@ -1,0 +1,23 @@
+"""What each ATen operator does to labels: one table from operator name to rule, put together from the families.
+
+An operator that no rule knows locks what it touches, with its name and source line: never a crash, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from deploy_prune.graph.ledger import Ledger
+from deploy_prune.graph.meta import name_of
+from deploy_prune.graph.rules import elementwise, reductions, shapes, weighted
+from deploy_prune.graph.rules.call import Call, Rule, unknown
+
+RULES: Mapping[str, Rule] = {**elementwise.RULES, **shapes.RULES, **reductions.RULES, **weighted.RULES}
+
+
+def apply(ledger: Ledger, func: Any, args: Any, kwargs: Any, result: Any) -> Sequence[Tensor]:
+    """Labels of every result of one operator."""
+    return RULES.get(name_of(func), unknown)(ledger, Call(func, args, kwargs, result))

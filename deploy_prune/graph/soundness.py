@@ -1,0 +1,152 @@
+"""Cuts on meta tensors, traces again and compares: finds the sizes that a forward pass has baked in.
+
+`x.view(n, 64, -1)`, a slice, a pad's amounts survive surgery and would break the next forward, or silently shift its
+channels. What a plan promises is therefore checked before anything is trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deploy_prune.graph import trace
+from deploy_prune.graph.recorder import BrokenForward, on_meta, record
+from deploy_prune.graph.recording import Recording
+from deploy_prune.graph.surgery import cut, kept_indices, unit_offsets
+from deploy_prune.values import ChannelGraph, Group, Network
+
+
+def settle(network: Network) -> ChannelGraph:
+    """The channel graph with every group locked that a probing cut shows to be baked in.
+
+    Raises:
+        TraceError: the dense network cannot be traced.
+    """
+    graph, ghost = trace(network), _ghost(network)
+    for probe in (_halves, _uneven):
+        while violations := _find(ghost, graph, probe(graph.free)):
+            graph = lock(graph, violations)
+    return graph
+
+
+def find(network: Network, graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    """Free groups that this cut breaks -> the operator and line that shows it. Empty: the cut is sound.
+
+    Groups cut to a single unit are judged strictly: a channel axis of size 1 cannot be told from a broadcast one.
+    """
+    return _find(_ghost(network), graph, keep)
+
+
+def _ghost(network: Network) -> Network:
+    """The network without data: cutting it costs next to nothing."""
+    return dataclasses.replace(network, module=on_meta(network.module, integers=False)[0])
+
+
+def _find(ghost: Network, graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    changed = [group.name for group in graph.free if len(keep.get(group.name, range(group.width))) < group.width]
+    if not changed:
+        return {}
+    outcome = _compare(ghost, graph, keep)
+    if not outcome.failed_at or outcome.groups:
+        return outcome.groups
+    # The failure names no group: try each alone.
+    found = {}
+    for name in changed:
+        alone = _compare(ghost, graph, {name: keep[name]})
+        if alone.failed_at or alone.groups:
+            found[name] = alone.groups.get(name, f"its size is fixed: {alone.failed_at}")
+    return found or dict.fromkeys(changed, f"cut together with others it breaks {outcome.failed_at}")
+
+
+def lock(graph: ChannelGraph, reasons: Mapping[str, str]) -> ChannelGraph:
+    """The same graph with these groups locked."""
+    groups = tuple(
+        dataclasses.replace(group, locked=reasons[group.name]) if group.name in reasons else group
+        for group in graph.groups
+    )
+    return dataclasses.replace(graph, groups=groups)
+
+
+def _halves(groups: Sequence[Group]) -> dict[str, tuple[int, ...]]:
+    """About half of the units, and not simply the first ones."""
+    return {group.name: tuple(range(1 - group.width % 2, group.width, 2)) for group in groups}
+
+
+def _uneven(groups: Sequence[Group]) -> dict[str, tuple[int, ...]]:
+    """The last units, a different number of every group: shows sizes that fit only while groups shrink alike."""
+    kept = {}
+    for number, group in enumerate(groups):
+        # One unit is left only of two: an axis of size 1 broadcasts, and shows less.
+        count = 2 + (5 * number + group.width // 2) % (group.width - 2) if group.width > 2 else 1
+        kept[group.name] = tuple(range(group.width - count, group.width))
+    return kept
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    groups: dict[str, str]
+    """Broken group -> reason."""
+    failed_at: str = ""
+    """The operator and line at which the cut network stops, if it does."""
+
+
+def _compare(ghost: Network, graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> _Outcome:
+    """Run the cut network on meta, and hold what meets in it against what met in the dense one."""
+    small = cut(ghost, graph, keep)
+    try:
+        recording = record(small.module, ghost.input_shapes, whole_groups=small.whole_groups)
+    except BrokenForward as error:
+        units = _dense_units(error.recording, graph, keep)
+        labels = error.labels.numpy()
+        here = _free(graph, units[labels[labels >= 0]], f"baked into {error.where}")
+        # What stops it may be the late consequence of a shift further up.
+        return _Outcome(_shifted(error.recording, graph, units) or here, error.where)
+    return _Outcome(_shifted(recording, graph, _dense_units(recording, graph, keep)))
+
+
+def _dense_units(recording: Recording, graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> np.ndarray:
+    """Label of the cut network -> global unit number in the dense one."""
+    starts = unit_offsets(graph)
+    unit_at: dict[tuple[str, int], np.ndarray] = {}
+    for group in graph.groups:
+        numbers = starts[group.name] + np.arange(group.width)
+        for member in group.members:
+            key = (member.parameter, member.axis)
+            table = unit_at.setdefault(key, np.full(graph.shapes[member.parameter][member.axis], -1))
+            table[member.indices] = numbers[:, None]
+    kept = kept_indices(graph, keep)
+    units = np.full(recording.labels_used, -1)
+    for (parameter, axis), slots in recording.slots.items():
+        dense = unit_at.get((parameter, axis), np.full(slots.size, -1))
+        stays = kept.get(parameter, {}).get(axis)
+        units[slots.first : slots.first + slots.size] = dense if stays is None else dense[stays]
+    return units
+
+
+def _shifted(recording: Recording, graph: ChannelGraph, units: np.ndarray) -> dict[str, str]:
+    """Ties between units that the dense network keeps apart, and locks that it does not have."""
+    found: dict[str, str] = {}
+    for tie in recording.ties:
+        left, right = units[tie.left.numpy()], units[tie.right.numpy()]
+        apart = left != right
+        if apart.any():
+            touched = np.concatenate([left[apart], right[apart]])
+            found = _free(graph, touched, f"a cut shifts channels at {tie.where}") | found
+    for held in recording.locks:
+        found = _free(graph, units[held.labels.numpy()], held.reason) | found
+    several = {group.name for group in graph.free if group.width > 1}
+    for pin in recording.pins:  # the dense network picked a unit that is locked by now
+        picked = _free(graph, units[pin.labels.numpy()], pin.reason)
+        found = {name: reason for name, reason in picked.items() if name in several} | found
+    return found
+
+
+def _free(graph: ChannelGraph, units: np.ndarray, reason: str) -> dict[str, str]:
+    """The free groups among these global units."""
+    bounds = np.cumsum([group.width for group in graph.groups])
+    numbers: Iterable[int] = np.unique(np.searchsorted(bounds, units[units >= 0], side="right"))
+    names = (graph.groups[number] for number in numbers)
+    return {group.name: reason for group in names if group.locked is None}

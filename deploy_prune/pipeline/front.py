@@ -1,0 +1,236 @@
+"""One ranking, many budgets: accuracy against measured time, with the controls that any front has to beat.
+
+The dense network is trained once and scored once, at the tightest budget. Every budget is a run folder of its own
+below `out`, as `prune` would make it, so that a killed front goes on with the next stage of the run it was in.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from deploy_prune.analysis.plots import Line, Plot, save
+from deploy_prune.budget.parse import parse
+from deploy_prune.errors import BudgetError, MissingDependency
+from deploy_prune.pipeline import stages
+from deploy_prune.pipeline.config import RunConfig
+from deploy_prune.pipeline.context import Work, preflight, settled
+from deploy_prune.pipeline.decide import scores_of
+from deploy_prune.pipeline.run import asked_of, named_hooks, prune
+from deploy_prune.pipeline.smaller_images import SmallerRun, smaller_run, smaller_shapes
+from deploy_prune.records import write_record
+from deploy_prune.results import DenseResult, RunSummary
+from deploy_prune.run_folder import open_run
+from deploy_prune.search_results import Front, FrontPoint, PointKind
+from deploy_prune.train import Hooks
+from deploy_prune.values import Measurement, Progress, quiet
+
+logger = logging.getLogger(__name__)
+
+FRONT, PNG, HTML = "front.json", "front.png", "front.html"
+CONTROL = "uniform"
+
+
+def front(
+    config: RunConfig,
+    budgets: Sequence[str],
+    out: Path | str,
+    *,
+    controls: bool = True,
+    hooks: Hooks | None = None,
+    progress: Progress = quiet,
+) -> Front:
+    """Prune a network to several budgets by one ranking; each is fine-tuned, exported, verified and timed.
+
+    Args:
+        config: what to do; its own budget is not looked at.
+        budgets: of one cost, such as `8ms`, `6ms`, `4ms`.
+        out: a folder; the same call continues.
+        controls: also uniform widths at every budget, and the dense network on smaller images.
+        hooks: the caller's own loss, metric, batch step or whole training.
+        progress: told how far the long stages are.
+
+    Raises:
+        BudgetError: budgets of several costs, or out of reach.
+        DeployPruneError: see `errors`; what was finished stays.
+    """
+    out, hooks = Path(out), named_hooks(config, hooks)
+    base = ranked(config, budgets, out, hooks=hooks, progress=progress)
+    arms: list[tuple[RunConfig, PointKind]] = [(base, "pruned")]
+    arms += [(_control(base), "uniform")] * controls
+    points: list[FrontPoint] = []
+    reference_ms: float | None = None
+    for budget in budgets:
+        for arm, kind in arms:
+            run = out / folder_name(budget, kind)
+            summary = prune(with_budget(arm, budget), run, base=out, hooks=hooks, progress=progress)
+            if not points:  # all ratios are to the dense file, whose milliseconds are those of one session
+                reference_ms = _reference_ms(summary)
+                points.append(_dense_point(summary, run, reference_ms))
+            points.append(_point(summary, kind, budget, run, reference_ms))
+    if controls and reference_ms:
+        points += _smaller(base, out, hooks, reference_ms, progress)
+    found = Front(config.model, config.data, config.method, tuple(points))
+    write_record(out / FRONT, found)
+    try:
+        draw(found, out)
+    except MissingDependency as error:
+        logger.warning("the front is not drawn: %s; %s", error.message, error.hint)
+    return found
+
+
+def ranked(
+    config: RunConfig, budgets: Sequence[str], out: Path, *, hooks: Hooks | None = None, progress: Progress = quiet
+) -> RunConfig:
+    """Train the dense network and score it at the tightest budget, once; the configuration of runs that go on.
+
+    Raises:
+        DeployPruneError: see `errors`; what was finished stays.
+    """
+    config = settled(with_budget(config, tightest(budgets)))
+    hooks = named_hooks(config, hooks)
+    with open_run(out, asked_of(config), progress=progress) as folder:
+        work = Work(config, folder, hooks)
+        if not (out / "dense.json").exists():
+            for budget in budgets:
+                preflight(Work(with_budget(config, budget), folder, hooks))
+        folder.stage("dense", DenseResult, lambda: stages.dense(work))
+        scores_of(work, work.network("dense"), work.graph, progress)
+    own: dict[str, Any] = {"model_options": {}, "classes": None, "input_shape": None, "weights": None, "pretrain": None}
+    return RunConfig.model_validate({**dict(config), **own, "model": str(out / "dense"), "scores": out})
+
+
+def with_budget(config: RunConfig, budget: str) -> RunConfig:
+    """The same with another budget."""
+    return RunConfig.model_validate({**dict(config), "budget": budget})
+
+
+def folder_name(budget: str, kind: str = "pruned") -> str:
+    """Of a budget's run, such as `8ms`, `uniform-latency-0.5x`."""
+    name = re.sub(r"[^0-9A-Za-z.]+", "-", budget)
+    return name if kind == "pruned" else f"{kind}-{name}"
+
+
+def tightest(budgets: Sequence[str]) -> str:
+    """The smallest of budgets that are all of one cost, and all fractions or all amounts.
+
+    Raises:
+        BudgetError: they are not.
+    """
+    found = [parse(text) for text in budgets]
+    if len({(budget.cost, budget.relative) for budget in found}) != 1:
+        hint = "write 8ms,6ms,4ms or 0.7x,0.5x"
+        raise BudgetError(f"{', '.join(budgets)}: these budgets are of several kinds", hint=hint)
+    if len({budget.limit for budget in found}) != len(found):
+        raise BudgetError(f"{', '.join(budgets)}: a budget is given twice", hint="give each once")
+    return min(found, key=lambda budget: budget.limit).text
+
+
+def _control(base: RunConfig) -> RunConfig:
+    own: dict[str, Any] = {
+        "method": CONTROL,
+        "method_options": {},
+        "scores": None,
+        "widths": "uniform",
+        "widths_options": {},
+    }
+    return RunConfig.model_validate({**dict(base), **own})
+
+
+def _dense_point(summary: RunSummary, run: Path, reference_ms: float | None) -> FrontPoint:
+    spread = (reference_ms, reference_ms) if reference_ms else None
+    return FrontPoint(
+        "dense", "", run.name, 1.0, (1.0, 1.0), reference_ms, spread, summary.test.dense.top1,
+        summary.test.dense.interval, summary.dense.val.top1, summary.dense.count.macs, summary.dense.count.params,
+    )  # fmt: skip
+
+
+def _point(summary: RunSummary, kind: PointKind, budget: str, run: Path, reference_ms: float | None) -> FrontPoint:
+    measured = _measured(summary)
+    ratio, interval = (measured.ratio, measured.ratio_interval) if measured else (None, None)
+    return FrontPoint(
+        kind, budget, run.name, ratio, interval,
+        ratio * reference_ms if ratio and reference_ms else None,
+        (interval[0] * reference_ms, interval[1] * reference_ms) if interval and reference_ms else None,
+        summary.test.pruned.top1, summary.test.pruned.interval, summary.trained.val.top1,
+        summary.cut.count.macs, summary.cut.count.params,
+    )  # fmt: skip
+
+
+def _measured(summary: RunSummary) -> Measurement | None:
+    """Of the pruned file that the budget is of, or of the first that was timed."""
+    closing = summary.plan.closing
+    for item in summary.speedups if closing else ():
+        assert closing
+        if (item.target.runtime, item.target.threads) == (closing.target.runtime, closing.target.threads):
+            return item
+    return next(iter(summary.speedups), None)
+
+
+def _reference_ms(summary: RunSummary) -> float | None:
+    """What a ratio of 1 stands for: the target's reference, or what the dense file took in this run's session."""
+    if summary.plan.closing is not None:
+        return summary.plan.closing.reference_ms
+    dense = [item for item in summary.bench.measurements if item.ratio is None]
+    return dense[0].median_ms if dense else None
+
+
+def _smaller(base: RunConfig, out: Path, hooks: Hooks, reference_ms: float, progress: Progress) -> list[FrontPoint]:
+    """The dense network on smaller images, trained there as the pruned ones are; not at sizes it does not take."""
+    points = []
+    for shape in smaller_shapes(base) if base.threads else ():
+        name = "x".join(map(str, shape))
+        with open_run(out / f"smaller-{name}", {**asked_of(base), "smaller": name}, progress=progress) as folder:
+            found = folder.stage("smaller", SmallerRun, lambda s=shape, f=folder: smaller_run(base, s, f, hooks))  # type: ignore[misc]
+        if not found.reason:
+            points.append(_smaller_point(found, name, reference_ms))
+    return points
+
+
+def _smaller_point(found: SmallerRun, name: str, reference_ms: float) -> FrontPoint:
+    assert found.count
+    assert found.val
+    assert found.test
+    assert found.ratio
+    assert found.interval
+    low, high = found.interval
+    return FrontPoint(
+        "smaller", name, f"smaller-{name}", found.ratio, found.interval, found.ratio * reference_ms,
+        (low * reference_ms, high * reference_ms), found.test.top1, found.test.interval, found.val.top1,
+        found.count.macs, found.count.params,
+    )  # fmt: skip
+
+
+def draw(found: Front, out: Path) -> None:
+    """The front as PNG and HTML: accuracy on test against time, with 95 % intervals of both.
+
+    Raises:
+        MissingDependency: what draws is not installed.
+    """
+    in_ms = all(point.latency_ms is not None for point in found.points)
+    lines = []
+    for kind in dict.fromkeys(point.kind for point in found.points):
+        points = sorted((each for each in found.points if each.kind == kind), key=lambda each: each.macs)
+        times = [
+            (each.latency_ms, each.latency_interval_ms) if in_ms else (each.ratio, each.interval) for each in points
+        ]
+        if any(time is None or spread is None for time, spread in times):
+            return  # not timed: there is no front to draw
+        lines.append(
+            Line(
+                kind,
+                tuple(time for time, _ in times if time is not None),
+                tuple(100 * each.top1 for each in points),
+                x_spread=tuple(spread for _, spread in times if spread is not None),
+                y_spread=tuple((100 * each.top1_interval[0], 100 * each.top1_interval[1]) for each in points),
+            )
+        )
+    x_label = "ms" if in_ms else "time / dense"
+    plot = Plot(
+        f"{found.model} on {found.data}, {found.method}", x_label, "top-1 on test, %", tuple(lines), from_zero=False
+    )
+    for name in (PNG, HTML):
+        save(plot, out / name)

@@ -1,0 +1,78 @@
+"""What could be cut in a network: its size, its groups, what is locked and why, and how far each cost can fall."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deploy_prune import plugins
+from deploy_prune.budget.allocate import Limits, ladder
+from deploy_prune.errors import Inconclusive, NotProfiled, RecordError, StorageError, Unavailable
+from deploy_prune.graph.recount import recount
+from deploy_prune.graph.soundness import settle
+from deploy_prune.results import Count, GroupRow
+from deploy_prune.values import ChannelGraph, Network
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far one cost can fall."""
+
+    cost: str
+    unit: str
+    dense: float
+    least: float
+    """With every group at its floor."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A network as pruning sees it."""
+
+    address: str
+    count: Count
+    groups: tuple[GroupRow, ...]
+    reach: tuple[Reach, ...]
+    locked_share: float
+    """Of all channels but the input's and the output's, those that cannot be removed."""
+
+
+def inspect(network: Network, *, limits: Limits | None = None) -> Inspection:
+    """Trace a network, find its baked-in sizes, and work out what is within reach.
+
+    Raises:
+        TraceError: it cannot be traced.
+    """
+    graph = settle(network)
+    rows = tuple(
+        GroupRow(group.name, group.width, group.width, group.channels_per_unit, group.locked) for group in graph.groups
+    )
+    reach = tuple(row for name in plugins.names("costs") if (row := _reach(name, graph, limits or Limits())))
+    return Inspection(network.address, recount(network), rows, reach, locked_share(graph))
+
+
+def locked_share(graph: ChannelGraph) -> float:
+    """Share of channels in locked groups, the input's and the output's left out."""
+    made = graph.made
+    outputs = {member.parameter for group in graph.groups if group.locked == "model output" for member in group.members}
+    inner = [
+        (group.width * group.channels_per_unit, group.locked is not None)
+        for group in graph.groups
+        for makes in [{m.parameter for m in group.members if (m.parameter, m.axis) in made}]
+        if makes and not (group.locked == "model output" and makes <= outputs)
+    ]
+    total = sum(channels for channels, _ in inner)
+    return sum(channels for channels, locked in inner if locked) / total if total else 0.0
+
+
+def _reach(name: str, graph: ChannelGraph, limits: Limits) -> Reach | None:
+    """None: of milliseconds that nobody has measured, or not well enough, or whose store is of no use here."""
+    cost = plugins.build("costs", name)
+    try:
+        model = cost.model(graph)
+    except (Inconclusive, NotProfiled, RecordError, StorageError, Unavailable):
+        return None
+    dense = np.array([group.width for group in graph.free])
+    least = np.array([ladder(group, limits).steps[0] for group in graph.free])
+    return Reach(name, cost.unit, float(model(dense)), float(model(least)))

@@ -1,0 +1,228 @@
+"""Before anything is trained: which milliseconds a network can reach on a target, and what each budget would keep."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from deploy_prune import plugins
+from deploy_prune.budget.allocate import Limits, allocate, ladder
+from deploy_prune.budget.costs import CostModel
+from deploy_prune.budget.latency.fitting import FitError
+from deploy_prune.budget.latency.model import LatencyCost, LatencyModel
+from deploy_prune.budget.latency.profiling import LOCAL, Place, format_of, profiled, stored
+from deploy_prune.budget.latency.store import Store
+from deploy_prune.budget.latency.table import Sample
+from deploy_prune.budget.latency.timer import timer
+from deploy_prune.budget.parse import in_units, parse
+from deploy_prune.errors import BudgetError, DeployPruneError, NotProfiled
+from deploy_prune.exporting.export import export
+from deploy_prune.graph import trace
+from deploy_prune.graph.soundness import settle
+from deploy_prune.scoring.methods import Scorer, Study
+from deploy_prune.values import ChannelGraph, Interval, Network, Progress, Scores, Target, quiet
+
+LEVELS = 8
+"""Budgets between the dense network and the smallest, where none are asked for."""
+SMALLER = (192 / 224, 160 / 224, 128 / 224)
+"""Sides of the input that are tried, as shares of its own: 224 -> 192, 160, 128."""
+MULTIPLE = 4
+
+
+@dataclass(frozen=True)
+class Option:
+    """One budget and what it would keep."""
+
+    budget: str
+    predicted_ms: float
+    interval_ms: Interval
+    """What 95 % of the model's predictions stay within."""
+    ratio: float
+    """Predicted time / time of the dense network."""
+    macs_ratio: float
+    params_ratio: float
+    widths: Mapping[str, int]
+    """Channels of each group."""
+
+
+@dataclass(frozen=True)
+class SmallerInput:
+    """The dense network on smaller images."""
+
+    input_shape: tuple[int, ...]
+    measured_ms: float | None
+    interval_ms: Interval | None
+    reason: str = ""
+    """Why it was not measured."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a network can reach on a target."""
+
+    address: str
+    target: Target
+    dense_ms: float
+    least_ms: float
+    """Predicted, with every group at its floor."""
+    error: FitError
+    options: tuple[Option, ...]
+    inputs: tuple[SmallerInput, ...]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What to plan."""
+
+    budgets: tuple[str, ...] = ()
+    """In milliseconds, or fractions of the dense network's; none: eight between dense and smallest."""
+    method: str = "uniform"
+    """Whose scores decide the widths."""
+    limits: Limits = field(default_factory=Limits)
+
+
+def outlook(
+    network: Network, place: Place, store: Store, wish: Wish = Wish(), *, progress: Progress = quiet
+) -> Outlook:
+    """Plan a network for a target; on this machine it is profiled first, if it was not.
+
+    Args:
+        network: as it is, trained or not; it is not changed.
+        place: the target.
+        store: of latency tables.
+        wish: budgets, method, limits.
+        progress: told while the network is profiled.
+
+    Raises:
+        NotProfiled: another device, of which no table was imported.
+        BudgetError: a budget is out of reach; says what is within reach.
+        Inconclusive: the machine is too noisy.
+    """
+    limits, graph = wish.limits, settle(network)
+    model = _model(network, graph, place, store, progress)
+    cost, scores = LatencyCost.of(model, graph), _scores(network, graph, wish.method)
+    dense_ms = float(cost(np.array([group.width for group in graph.free])))
+    least_ms = float(cost(np.array([ladder(group, limits).steps[0] for group in graph.free])))
+    asked = {text: _limit(text, dense_ms) for text in wish.budgets} or _levels(dense_ms, least_ms)
+    try:
+        options = tuple(_option(text, limit, (graph, scores, cost), limits, dense_ms) for text, limit in asked.items())
+    except BudgetError as error:
+        hint = f"from {least_ms:.3g} to {dense_ms:.3g} ms are within reach; {error.hint}".removesuffix("; ")
+        raise BudgetError(f"a budget of {', '.join(asked)}: {error.message}", hint=hint) from error
+    inputs = _smaller_inputs(network, model, store, progress) if place.device == LOCAL else ()
+    return Outlook(network.address, model.target, dense_ms, least_ms, model.error, options, inputs)
+
+
+def _model(network: Network, graph: ChannelGraph, place: Place, store: Store, progress: Progress) -> LatencyModel:
+    if place.device == LOCAL:
+        return profiled(network, graph, place, store, progress=progress)
+    return stored(graph, place, store)
+
+
+def _scores(network: Network, graph: ChannelGraph, method: str) -> Scores:
+    plugin = plugins.build("methods", method)
+    if not isinstance(plugin, Scorer):
+        raise BudgetError(f"method '{method}' does not decide widths", hint="plan with another --method")
+    return plugin.score(Study(network, graph, None, 0))
+
+
+def _limit(text: str, dense_ms: float) -> float:
+    budget = parse(text)
+    if budget.cost == "macs" and budget.relative:  # `0.5x` of what this verb is about
+        return budget.limit * dense_ms
+    if budget.cost != "latency":
+        raise BudgetError(f"'{text}' is no budget in milliseconds", hint="write 5ms, or 0.5x of the dense network's")
+    return in_units(budget, dense_ms)
+
+
+def _levels(dense_ms: float, least_ms: float) -> dict[str, float]:
+    """None where nothing can be won."""
+    limits = [float(f"{limit:.3g}") for limit in np.geomspace(dense_ms, least_ms, LEVELS + 2)[1:-1]]
+    return {f"{limit:.3g}ms": limit for limit in limits if least_ms <= limit < dense_ms}
+
+
+def _option(
+    text: str, limit_ms: float, what: tuple[ChannelGraph, Scores, LatencyCost], limits: Limits, dense_ms: float
+) -> Option:
+    graph, scores, cost = what
+    widths = allocate(graph, scores, cost, limit_ms, limits)
+    line = np.array([widths[group.name] for group in graph.free])
+    predicted_ms, error = float(cost(line)), cost.model.error.p95
+    return Option(
+        budget=text,
+        predicted_ms=predicted_ms,
+        interval_ms=(predicted_ms * (1 - error), predicted_ms * (1 + error)),
+        ratio=predicted_ms / dense_ms,
+        macs_ratio=_share("macs", graph, line),
+        params_ratio=_share("params", graph, line),
+        widths={group.name: widths[group.name] * group.channels_per_unit for group in graph.free},
+    )
+
+
+def _share(name: str, graph: ChannelGraph, widths: np.ndarray) -> float:
+    cost: CostModel = plugins.build("costs", name).model(graph)
+    return float(cost(widths)) / float(cost(np.array([group.width for group in graph.free])))
+
+
+def _smaller_inputs(
+    network: Network, model: LatencyModel, store: Store, progress: Progress
+) -> tuple[SmallerInput, ...]:
+    """Measured, and kept in the store: often the cheaper lever."""
+    channels, height, width = network.input_shape
+    shapes = dict.fromkeys(
+        (channels, *(max(MULTIPLE, MULTIPLE * round(share * side / MULTIPLE)) for side in (height, width)))
+        for share in SMALLER
+    )
+    known = {sample.input_shape: sample for sample in model.profile.samples if sample.input_shape}
+    shapes.pop(network.input_shape, None)  # of small images a share may be rounded up to all
+    missing = [shape for shape in shapes if shape not in known]
+    failed = _measured(network, model, store, missing, progress) if missing else {}
+    whole = store.find(model.profile.network, model.target)
+    known = {sample.input_shape: sample for sample in (whole.samples if whole else ()) if sample.input_shape}
+    reference_ms = model.profile.reference_ms
+    return tuple(_row(shape, known.get(shape), reference_ms, failed.get(shape, "")) for shape in shapes)
+
+
+def _row(shape: tuple[int, ...], sample: Sample | None, reference_ms: float, reason: str) -> SmallerInput:
+    if sample is None:
+        return SmallerInput(shape, None, None, reason)
+    low, high = sample.interval
+    return SmallerInput(shape, sample.ratio * reference_ms, (low * reference_ms, high * reference_ms))
+
+
+def _measured(
+    network: Network, model: LatencyModel, store: Store, shapes: Sequence[tuple[int, ...]], progress: Progress
+) -> dict[tuple[int, ...], str]:
+    """Time the dense network at these shapes; which of them it does not take, and why."""
+    format_ = plugins.load("templates", format_of(model.target.runtime))
+    failed: dict[tuple[int, ...], str] = {}
+    with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
+        contents: dict[tuple[int, ...], bytes] = {}
+        for number, shape in enumerate((network.input_shape, *shapes)):
+            progress("smaller inputs", number, len(shapes) + 1, "converting")
+            smaller = replace(network, input_shapes=(shape,))
+            try:
+                trace(smaller)  # a flattened image leaves a linear layer no choice
+                contents[shape] = _exported(smaller, format_.exporter, Path(folder))
+            except DeployPruneError as error:
+                failed[shape] = error.message.splitlines()[0]
+        progress("smaller inputs", len(shapes) + 1, len(shapes) + 1)
+        if network.input_shape in contents:
+            with timer(contents.pop(network.input_shape), format_.suffix, model.target) as timed:
+                for shape, content in contents.items():
+                    found = timed(content)
+                    widths = tuple(group.width for group in model.profile.drawing.groups)
+                    sample = Sample(widths, found.ratio, found.interval, input_shape=shape, comparison=found)
+                    store.add(model.profile, sample)
+    return failed
+
+
+def _exported(network: Network, exporter: str, folder: Path) -> bytes:
+    (row,) = export(network, (exporter,), folder)
+    if row.status == "failed" or row.artifact is None:
+        raise NotProfiled(row.reason.splitlines()[0])
+    return Path(row.artifact.path).read_bytes()

@@ -1,0 +1,234 @@
+"""The whole road, top to bottom: a configuration in, a run folder with verified and timed files out.
+
+Every stage records its result when it is done; the same call on the same folder continues after the last one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from deploy_prune import plugins
+from deploy_prune.analysis import report
+from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, RecordError, TargetMissed
+from deploy_prune.pipeline import stages
+from deploy_prune.pipeline.config import RunConfig
+from deploy_prune.pipeline.context import Work, preflight, settled, widths_file
+from deploy_prune.records import read_record, sha256, to_json, write_atomic, write_record
+from deploy_prune.results import (
+    BenchResult,
+    CutResult,
+    DenseResult,
+    PlanResult,
+    RunSummary,
+    ShipResult,
+    TestResult,
+    TrainResult,
+)
+from deploy_prune.run_folder import RunFolder, asked_for, open_run
+from deploy_prune.scoring.scores_file import SCORES
+from deploy_prune.sources import checkpoint
+from deploy_prune.train import Hooks, Recipe
+from deploy_prune.values import Progress, quiet
+
+ROUNDS = "rounds.json"
+PLAN = "plan.json"
+NOT_ASKED = ("store", "workers")
+"""Of a configuration: where things are and who computes, which the result does not depend on."""
+
+DEMO = RunConfig(
+    model="mobilenet_v2",
+    model_options={"setting": "small", "width": 1.5},
+    data="digits",
+    pretrain=Recipe(epochs=12, batch_size=64, weight_decay=5e-4, precision="fp32"),
+    budget="0.5x",
+    multiple=16,
+    finetune=Recipe(epochs=10, batch_size=64, weight_decay=5e-4, precision="fp32"),
+    targets=("tflite", "onnx", "coreml", "executorch"),
+)
+
+
+def prune(
+    config: RunConfig,
+    out: Path | str,
+    *,
+    plan: Path | None = None,
+    base: Path | None = None,
+    hooks: Hooks | None = None,
+    progress: Progress = quiet,
+) -> RunSummary:
+    """Prune a network to a budget, fine-tune, export, verify, time and report, in the folder `out`.
+
+    Args:
+        config: what to do; a folder made for another configuration is refused.
+        out: the run folder; the same call continues a run that was killed.
+        plan: a plan file (edited by hand or not) in place of a method's.
+        base: the folder of a front, whose dense network this run goes on from; there it is judged once for all runs.
+        hooks: the caller's own loss, metric, batch step or whole training.
+        progress: told how far the long stages are.
+
+    Raises:
+        DeployPruneError: see `errors`; what was finished stays.
+    """
+    out, config, hooks = Path(out), settled(config), named_hooks(config, hooks)
+    with open_run(out, asked_of(config, plan), progress=progress) as folder:
+        work = Work(config, folder, hooks, plan, RunFolder(base, progress) if base else None)
+        if not (out / "dense.json").exists():
+            preflight(work)
+        return _go(work)
+
+
+def tried(
+    config: RunConfig, out: Path | str, base: Path, *, hooks: Hooks | None = None, progress: Progress = quiet
+) -> TrainResult:
+    """`prune` up to the fine-tuned network: the test split is not looked at, nothing is shipped.
+
+    `prune` with the same configuration and folder goes on from there.
+
+    Raises:
+        DeployPruneError: see `errors`; what was finished stays.
+    """
+    out, config, hooks = Path(out), settled(config), named_hooks(config, hooks)
+    with open_run(out, asked_of(config), progress=progress) as folder:
+        work = Work(config, folder, hooks, base=RunFolder(base, progress))
+        if not (out / "dense.json").exists():
+            preflight(work)
+        return _trained(work).trained[-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trained:
+    """A run up to its fine-tuned network."""
+
+    dense: DenseResult
+    plan: PlanResult
+    cut: CutResult
+    trained: tuple[TrainResult, ...]
+
+
+def _trained(work: Work) -> _Trained:
+    folder, rounds = work.folder, _rounds(work)
+    dense = folder.stage("dense", DenseResult, lambda: stages.dense(work))
+    plan = folder.stage("planning", PlanResult, lambda: stages.plan(work))
+    if not (folder.path / PLAN).exists():  # it is made to be edited
+        write_record(folder.path / PLAN, plan.plan)
+    cut = folder.stage("cut", CutResult, lambda: stages.shrink(work, plan))
+    trained = tuple(
+        folder.stage(f"trained-{number}", TrainResult, lambda n=number, r=recipe: stages.train(work, n, r))  # type: ignore[misc]
+        for number, recipe in enumerate(rounds, start=1)
+    )
+    return _Trained(dense, plan, cut, trained)
+
+
+def _go(work: Work) -> RunSummary:
+    folder, found = work.folder, _trained(work)
+    last = len(found.trained)
+    test = folder.stage(f"test-{last}", TestResult, lambda: stages.test(work, last))
+    ship = folder.stage(f"shipped-{last}", ShipResult, lambda: stages.ship(work, last))
+    bench = folder.stage(f"timed-{last}", BenchResult, lambda: stages.timed(work, last, ship))
+    summary = RunSummary(found.dense, found.plan, found.cut, found.trained[-1], test, ship, bench)
+    _publish(folder.path, summary)
+    return summary
+
+
+def _publish(run: Path, summary: RunSummary) -> None:
+    """The summary and the report, if this is news: a finished run that is asked for again stays as it is."""
+    if (run / report.REPORT).exists() and read_record(run / report.SUMMARY, RunSummary) == summary:
+        return
+    write_record(run / report.SUMMARY, summary)
+    write_atomic(run / report.REPORT, lambda path: path.write_text(report.report(run)))
+
+
+def finetune(
+    run: Path | str, *, epochs: int | None = None, hooks: Hooks | None = None, progress: Progress = quiet
+) -> RunSummary:
+    """One more round of training for a run's pruned network, then export, verify and time it again.
+
+    The same call after an interruption finishes that round; after it is finished, it adds another.
+
+    Raises:
+        RecordError: not a run folder, or one that `prune` has not finished.
+        ConfigError: another round was begun and is not finished.
+    """
+    run = Path(run)
+    asked = asked_for(run)
+    config = RunConfig.model_validate({key: asked[key] for key in RunConfig.model_fields if key in asked})
+    recipe = config.finetune or RunConfig.model_fields["finetune"].default
+    more = dataclasses.replace(recipe, epochs=epochs or recipe.epochs)
+    with open_run(run, asked, progress=progress) as folder:
+        work = Work(config, folder, named_hooks(config, hooks))
+        write_record(run / ROUNDS, _with(_rounds(work), more, run), tuple[Recipe | None, ...])
+        return _go(work)
+
+
+def _with(rounds: tuple[Recipe | None, ...], more: Recipe, run: Path) -> tuple[Recipe | None, ...]:
+    """The rounds with one more, or as they are if that one was begun and interrupted."""
+    if (run / f"timed-{len(rounds)}.json").exists():
+        return *rounds, more
+    if len(rounds) == 1:
+        raise RecordError(f"{run} is not finished", hint="continue it with the command that began it")
+    begun = rounds[-1]
+    if begun != more:
+        asked = begun.epochs if begun else 0
+        message = f"round {len(rounds)} of {run} was begun with {asked} epochs and is not finished"
+        raise ConfigError(message, hint=f"finish it first, with --epochs {asked}")
+    return rounds
+
+
+def demo(out: Path | str, *, progress: Progress = quiet) -> RunSummary:
+    """The whole road on embedded data: a small MobileNetV2 on digits, to half its MACs."""
+    return prune(DEMO, out, progress=progress)
+
+
+def judge(summary: RunSummary) -> None:
+    """Raise what a finished run ends a command with: nothing, where all is verified and faster.
+
+    Raises:
+        ParityFailed: a pruned file failed.
+        TargetMissed: the file of a budget in milliseconds is slower than that.
+        NoSpeedUp: a pruned file is not faster than its dense one.
+    """
+    if summary.outcome == "not verified":
+        failed = [f"{row.format}: {row.reason}" for row in summary.ship.pruned if row.status == "failed"]
+        raise ParityFailed(f"not every format was shipped: {'; '.join(failed)}")
+    if summary.missed_by:
+        closing, shipped = summary.plan.closing, summary.shipped_ms
+        assert closing
+        assert shipped
+        message = (
+            f"the shipped file takes {shipped[0]:.2f} ms, {summary.missed_by:.1%} more than {closing.limit_ms:g} ms"
+        )
+        raise TargetMissed(message, hint="its plan was timed before training: see the report; try a smaller budget")
+    if summary.outcome == "no speed-up":
+        slow = [item for item in summary.speedups if not item.ratio_interval or item.ratio_interval[1] >= 1]
+        names = ", ".join(f"{Path(item.artifact).name} on {item.target.threads} threads" for item in slow)
+        hint = "narrow layers may sit just above a step of the kernel: try --multiple 16 or a smaller budget"
+        raise NoSpeedUp(f"pruned, but not faster: {names}", hint=hint)
+
+
+def _rounds(work: Work) -> tuple[Recipe | None, ...]:
+    path = work.folder.path / ROUNDS
+    if not path.exists():
+        return (work.config.finetune,)
+    found: tuple[Recipe | None, ...] = read_record(path, tuple[Recipe | None, ...])
+    return found
+
+
+def asked_of(config: RunConfig, plan: Path | None = None) -> dict[str, Any]:
+    """What decides the result: the configuration, and the files it names."""
+    model = Path(config.model)
+    pruned = checkpoint.final_network(model) / checkpoint.NETWORK if model.is_dir() else None
+    ranked = config.scores / SCORES if config.scores and config.scores.is_dir() else config.scores
+    files = {"weights": config.weights, "plan": plan, "model": pruned, "scores": ranked, "widths": widths_file(config)}
+    digests = {f"{key}_sha256": sha256(path) for key, path in files.items() if path is not None and path.is_file()}
+    settings = {key: value for key, value in to_json(config).items() if key not in NOT_ASKED}
+    return {**settings, **digests}
+
+
+def named_hooks(config: RunConfig, hooks: Hooks | None) -> Hooks:
+    """The caller's callables, or those that the configuration names."""
+    if hooks is not None:
+        return hooks
+    named = {key: address for key, address in config.hooks.model_dump().items() if address is not None}
+    return Hooks(**{key: plugins.function(address) for key, address in named.items()})

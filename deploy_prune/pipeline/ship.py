@@ -1,0 +1,132 @@
+"""From an address to shipped files: build or load a network, read images of its kind, export, verify."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploy_prune import plugins
+from deploy_prune.errors import ConfigError, DataError
+from deploy_prune.run_folder import FORM
+from deploy_prune.values import AppForm, Network, Progress, Shipment, quiet
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from deploy_prune.exporting.parity.reference import Questions
+
+
+@dataclass(frozen=True)
+class Order:
+    """A network, and what to ship of it: a run folder, or an architecture with weights."""
+
+    address: str
+    targets: tuple[str, ...] = ()
+    weights: Path | None = None
+    data: str | None = None
+    """Where real images for verifying come from, and what is not said of the form; None: random inputs alone."""
+    classes: int | None = None
+    input_shape: tuple[int, int, int] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Keywords of the architecture."""
+    form: AppForm = field(default_factory=AppForm)
+    exporters: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the exporters: each goes to the targets that have it."""
+
+
+def ship(order: Order, folder: Path, *, progress: Progress = quiet) -> tuple[Shipment, ...]:
+    """Write one verified file per target into `folder`.
+
+    Raises:
+        UnknownName: no such model, data set or target, before any work is done.
+        ConfigError: flags that do not go with a run folder, an option that no target has, a form that does not fit.
+        WeightsError: the weights are missing, corrupt or of another network.
+        DataError: the images are of another kind than the network takes.
+    """
+    targets = exporter_options(order.targets, order.exporters)
+    from deploy_prune.exporting.export import export_what
+
+    return export_what(lambda: _questions(order), targets, folder, progress=progress)
+
+
+def _questions(order: Order) -> Questions:
+    from deploy_prune.exporting.parity.reference import make_questions
+
+    network = open_network(order)
+    known, images = _known(order, network)
+    form = replace(order.form, normalisation=order.form.normalisation or known.normalisation,
+                   labels=order.form.labels or known.labels)  # fmt: skip
+    return make_questions(network, images, form)
+
+
+def exporter_options(targets: Sequence[str], wished: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Target -> those of the options that its exporter has.
+
+    Raises:
+        UnknownName: no such target.
+        ConfigError: an option that none of them has.
+    """
+    has = {name: {field.name for field in fields(plugins.load("exporters", name))} for name in targets}
+    for option in wished:
+        if not any(option in found for found in has.values()):
+            hint = f"leave it out, or add a format that has it to {', '.join(targets)}"
+            raise ConfigError(f"none of these formats has '{option}'", hint=hint)
+    return {name: {key: value for key, value in wished.items() if key in found} for name, found in has.items()}
+
+
+def _known(order: Order, network: Network) -> tuple[AppForm, np.ndarray | None]:
+    """What the data say of the form, and images to verify on; without data, what the run folder remembers."""
+    from deploy_prune.records import read_record
+    from deploy_prune.sources.data import check_fit, form_of, read_data, spread
+
+    if order.data is None:
+        remembered = Path(order.address) / FORM
+        return (read_record(remembered, AppForm) if remembered.is_file() else AppForm()), None
+    _, height, width = network.input_shape
+    data = read_data(order.data, size=(height, width))
+    check_fit(network, data)
+    return form_of(data), spread(data.val)
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Class names, one per line; empty lines at the end are no classes.
+
+    Raises:
+        DataError: the file is missing, no text, or has no line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as a list of labels: {error}", hint="one label per line") from error
+    if not lines:
+        raise DataError(f"{path} has no labels", hint="one label per line")
+    return tuple(line.strip() for line in lines)
+
+
+def open_network(order: Order) -> Network:
+    """The network that an order names, with its weights.
+
+    Raises:
+        ConfigError: flags that do not go with a run folder.
+        RecordError: a folder that holds no finished network.
+    """
+    from deploy_prune.sources.networks import build_network
+    from deploy_prune.sources.weights import load_weights
+
+    if Path(order.address).is_dir():
+        given: dict[str, object] = {
+            "--weights": order.weights,
+            "--classes": order.classes,
+            "--input-shape": order.input_shape,
+            "--option": order.options or None,
+        }
+        for flag, value in given.items():
+            if value is not None:
+                raise ConfigError(f"{order.address} is a run folder, which has its own {flag[2:]}", hint=f"drop {flag}")
+        from deploy_prune.sources.checkpoint import load
+
+        return load(Path(order.address))
+    network = build_network(order.address, classes=order.classes, input_shape=order.input_shape, options=order.options)
+    return network if order.weights is None else load_weights(network, order.weights)

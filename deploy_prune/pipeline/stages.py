@@ -1,0 +1,255 @@
+"""The stages of a run, each (work) -> result; whatever is larger than a record is a checkpoint in the run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections import Counter
+from pathlib import Path
+
+from deploy_prune import plugins
+from deploy_prune.budget.costs import CostModel
+from deploy_prune.budget.parse import parse
+from deploy_prune.errors import PlanError, TraceError
+from deploy_prune.exporting.export import export
+from deploy_prune.graph import trace
+from deploy_prune.graph.recount import recount
+from deploy_prune.graph.soundness import find
+from deploy_prune.graph.surgery import cut
+from deploy_prune.pipeline.config import RunConfig
+from deploy_prune.pipeline.context import Keep, Work, cost_of, plan_by_hand, priced, start
+from deploy_prune.pipeline.decide import decide
+from deploy_prune.records import read_record
+from deploy_prune.results import (
+    BenchResult,
+    Closing,
+    Count,
+    CutResult,
+    DenseResult,
+    GroupRow,
+    PlanResult,
+    ShipResult,
+    TestResult,
+    TrainResult,
+)
+from deploy_prune.sources import checkpoint
+from deploy_prune.sources.data import form_of, spread
+from deploy_prune.sources.weights import with_weights
+from deploy_prune.timing.bench import bench
+from deploy_prune.timing.files import times_here
+from deploy_prune.train import Recipe, evaluate, fit, paired_difference, recalibrate_norms
+from deploy_prune.train.compensation import compensated
+from deploy_prune.values import Accuracy, ChannelGraph, Network, Plan, Progress
+
+logger = logging.getLogger(__name__)
+
+SCORED = "scored"
+"""Checkpoint of the dense architecture with the weights of a method that trained while it decided."""
+
+
+def dense(work: Work) -> DenseResult:
+    """Train the dense network if it has no weights yet, and judge it."""
+    began = time.monotonic()
+    network, config = start(work), work.config
+    source = _source(config)
+    if config.pretrain is not None:
+        resume = work.folder.path / "dense-training.safetensors"
+        network = fit(network, work.data, config.pretrain, hooks=work.hooks, checkpoint=resume,
+                      progress=_within("dense", work.progress))  # fmt: skip
+        source = f"trained here, {config.pretrain.epochs} epochs"
+    checkpoint.save(network, work.folder.path / "dense")
+    if work.base is not None:
+        val = read_record(work.base.path / "dense.json", DenseResult).val
+    else:
+        val = evaluate(network, work.data.val, work.data, hooks=work.hooks)
+    return DenseResult(recount(network), val, source, time.monotonic() - began)
+
+
+def _source(config: RunConfig) -> str:
+    """Where the dense weights came from, before any training here."""
+    if Path(config.model).is_dir():
+        return f"those of the run folder {config.model}"
+    if config.weights is not None:
+        return config.weights.name
+    if config.pretrain is None:
+        logger.warning("neither weights nor [pretrain] are given: pruning the weights that %s came with", config.model)
+    return "the model source's own, as it built them (neither weights nor [pretrain] were given)"
+
+
+def _within(stage: str, progress: Progress) -> Progress:
+    """A progress whose tasks bear the name of their stage."""
+
+    def told(task: str, done: int, total: int, note: str = "") -> None:
+        progress(f"{stage}: {task}", done, total, note)
+
+    return told
+
+
+def plan(work: Work) -> PlanResult:
+    """Score, allocate, select, and prove on meta tensors that the cut is sound before anything is trained."""
+    began = time.monotonic()
+    closing: Closing | None = None
+    network, graph = work.network("dense"), work.graph
+    if work.plan_file is not None:
+        keep = plan_by_hand(work, network)
+        if broken := find(network, graph, keep):
+            name, reason = next(iter(broken.items()))
+            raise PlanError(f"the plan breaks group '{name}': {reason}", hint="leave that group whole")
+        made, method = _priced_by_hand(work.plan_file, graph, keep), "hand"
+    else:
+        decision = decide(work, network, graph, _within("planning", work.progress))
+        graph, keep, closing = decision.graph, decision.keep, decision.closing
+        method = decision.method
+        if decision.weights:
+            decided = with_weights(network, decision.weights)
+            masks = {**network.masks, **decision.masks}
+            checkpoint.save(dataclasses.replace(decided, masks=masks), work.folder.path / SCORED)
+        made = _priced(work, keep)
+    made = dataclasses.replace(made, network=network.address, keep=checkpoint.in_dense_numbers(network, keep))
+    return PlanResult(made, method, _rows(graph, keep), time.monotonic() - began, closing)
+
+
+def _priced(work: Work, keep: Keep) -> Plan:
+    cost, limit = priced(work, work.graph)
+    budget = parse(work.config.budget)
+    reached, whole = cost_of(cost, work.graph, keep), cost_of(cost, work.graph, {})
+    return Plan("", keep, budget.text, asked=limit, reached=reached, dense=whole, cost=budget.cost)
+
+
+def _priced_by_hand(file: Path, graph: ChannelGraph, keep: Keep) -> Plan:
+    cost: CostModel = plugins.build("costs", "macs").model(graph)
+    reached, whole = cost_of(cost, graph, keep), cost_of(cost, graph, {})
+    return Plan("", keep, f"plan {file.name}", reached=reached, dense=whole, cost="macs")
+
+
+def _rows(graph: ChannelGraph, keep: Keep) -> tuple[GroupRow, ...]:
+    return tuple(
+        GroupRow(group.name, group.width, len(keep.get(group.name, range(group.width))), group.channels_per_unit,
+                 group.locked)
+        for group in graph.groups
+    )  # fmt: skip
+
+
+def shrink(work: Work, decided: PlanResult) -> CutResult:
+    """Cut physically, hold the result against what was promised, estimate the norms' statistics anew, judge.
+
+    Raises:
+        TraceError: the cut network is not what the trace of the dense one promised.
+    """
+    network = work.network(SCORED if (work.folder.path / SCORED).exists() else "dense")
+    graph, keep = trace(network), checkpoint.in_own_numbers(network, decided.plan.keep)
+    small = cut(network, graph, keep)
+    macs: CostModel = plugins.build("costs", "macs").model(graph)
+    predicted = Prediction(dense=int(cost_of(macs, graph, {})), cut=int(cost_of(macs, graph, keep)))
+    count = recount(small)
+    hold(predicted, recount(network), count)
+    if work.config.compensate:
+        small = compensated(small, network, graph, keep, work.data, seed=work.config.seed)
+    straight = evaluate(small, work.data.val, work.data, hooks=work.hooks)
+    again = None
+    if work.config.recalibrate_images:
+        small = recalibrate_norms(small, work.data, images=work.config.recalibrate_images, seed=work.config.seed)
+        again = evaluate(small, work.data.val, work.data, hooks=work.hooks)
+    checkpoint.save(small, work.folder.path / "cut")
+    kernels = count.macs - masked_macs(small) if small.masks else None
+    return CutResult(count, predicted.cut, straight, again, kernels)
+
+
+def masked_macs(network: Network) -> int:
+    """Multiply-adds with weights that are masked: saved in theory alone."""
+    positions: Counter[str] = Counter()
+    for layer in trace(network).layers:
+        positions[layer.weight] += layer.positions
+    return sum(positions[name] * int((~mask).sum()) for name, mask in network.masks.items())
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """MACs by our own cost model."""
+
+    dense: int
+    cut: int
+
+
+def hold(predicted: Prediction, before: Count, after: Count) -> None:
+    """Our own guarantee: a cut network is smaller, and exactly as large as predicted.
+
+    Where fvcore counts the dense network differently already (it has no rule for an operator, or a layer is no
+    operator of its own), the two cannot agree on the cut one, and only the direction is held.
+
+    Raises:
+        TraceError: it is not.
+    """
+    hint = "this is a fault of deploy-prune: please report it with the network"
+    for name, old, new in (("MACs", before.macs, after.macs), ("parameters", before.params, after.params)):
+        if new >= old:
+            raise TraceError(f"the cut network has {new:,} {name}, the dense one {old:,}", hint=hint)
+    if predicted.dense != before.macs:
+        logger.warning(
+            "fvcore counts %s MACs in the dense network, the trace %s; uncounted: %s",
+            f"{before.macs:,}", f"{predicted.dense:,}", ", ".join(before.not_counted) or "nothing",
+        )  # fmt: skip
+    elif predicted.cut != after.macs:
+        message = f"the cut network has {after.macs:,} MACs by fvcore's count, {predicted.cut:,} were predicted"
+        raise TraceError(message, hint=hint)
+
+
+def train(work: Work, number: int, recipe: Recipe | None) -> TrainResult:
+    """One round of fine-tuning: from the cut network, or from the round before."""
+    began = time.monotonic()
+    network = work.network("cut" if number == 1 else f"round-{number - 1}")
+    if recipe is not None:
+        teacher = work.network("dense") if recipe.distill else None
+        hooks = dataclasses.replace(work.hooks, teacher=work.hooks.teacher or teacher)
+        resume = work.folder.path / f"training-{number}.safetensors"
+        network = fit(network, work.data, recipe, hooks=hooks, checkpoint=resume,
+                      progress=_within(f"trained-{number}", work.progress))  # fmt: skip
+    checkpoint.save(network, work.folder.path / f"round-{number}")
+    val = evaluate(network, work.data.val, work.data, hooks=work.hooks)
+    return TrainResult(val, recipe.epochs if recipe else 0, time.monotonic() - began)
+
+
+def test(work: Work, number: int) -> TestResult:
+    """Dense and pruned on the test images; the dense network once, in whatever rounds and runs of a front."""
+
+    def of(name: str) -> Accuracy:
+        return evaluate(work.network(name), work.data.test, work.data, hooks=work.hooks)
+
+    before = (work.base or work.folder).stage("dense-test", Accuracy, lambda: of("dense"))
+    after = of(f"round-{number}")
+    if before.hits and after.hits:
+        difference, interval = paired_difference(before, after)
+    else:  # the user's metric is not a matter of hit or miss
+        difference = after.top1 - before.top1
+        interval = (after.interval[0] - before.interval[1], after.interval[1] - before.interval[0])
+    return TestResult(before, after, difference, interval)
+
+
+def ship(work: Work, number: int) -> ShipResult:
+    """Export and verify both networks."""
+    images, known = spread(work.data.val), form_of(work.data)
+    rows = [
+        export(
+            work.network(name),
+            work.config.targets,
+            work.folder.path / f"export-{number}",
+            images=images,
+            form=dataclasses.replace(known, name=stem),
+            progress=_within(f"shipped-{number}: {stem}", work.progress),
+        )
+        for name, stem in (("dense", "dense"), (f"round-{number}", "pruned"))
+    ]
+    return ShipResult(dense=rows[0], pruned=rows[1])
+
+
+def timed(work: Work, number: int, shipped: ShipResult) -> BenchResult:
+    """Every format's dense and pruned file, in turns on the same cores; what only runs elsewhere is left out."""
+    pairs = zip(shipped.dense, shipped.pruned, strict=True)
+    folder = work.folder.path / f"export-{number}"  # the record's own path may be of before the run was moved
+    paths = [folder / Path(row.artifact.path).name
+             for pair in pairs for row in pair if all(each.artifact for each in pair) if row.artifact]  # fmt: skip
+    paths = [path for path in paths if times_here(path)]
+    if not paths or not work.config.threads:
+        return BenchResult(())
+    return BenchResult(bench(paths, threads=work.config.threads, progress=_within(f"timed-{number}", work.progress)))

@@ -1,0 +1,114 @@
+"""Processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deploy_prune.errors import MissingDependency, Unavailable
+from deploy_prune.processes.workers import Item, Result, Shared, Task, in_order
+from deploy_prune.processes.workshop.parcels import load, send
+
+ORPHAN_POLL_S = 1.0
+SHARED = "shared"
+
+_received: list[tuple[Task[Any, Any, Any], Any]] = []
+"""Of a worker's process: what all its tasks share."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """So many processes; one is this process itself."""
+
+    processes: int = 0
+    """0: one per core."""
+    threads: int = 1
+    """Of each, as sums of floats depend on it: the same number gives the same results with any number of processes."""
+
+    def __post_init__(self) -> None:
+        if self.processes < 0 or self.threads < 1:
+            raise ValueError("processes must be 0 or more, threads 1 or more")
+
+    def map(
+        self, task: Task[Shared, Item, Result], shared: Shared, items: Iterable[Item], *, ahead: int
+    ) -> Iterator[Result]:
+        """See the contract; a single process computes an item when its result is asked for."""
+        processes = min(self.processes or os.cpu_count() or 1, ahead)
+        if processes == 1:
+            return in_order(items, ahead, lambda item: item, partial(_here, task, shared, self.threads))
+        return self._several(processes, task, shared, items, ahead)
+
+    def _several(
+        self,
+        processes: int,
+        task: Task[Shared, Item, Result],
+        shared: Shared,
+        items: Iterable[Item],
+        ahead: int,
+    ) -> Iterator[Result]:
+        try:
+            import loky
+        except ModuleNotFoundError as error:
+            raise MissingDependency("loky", "prune") from error
+        with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
+            send(Path(folder), (task, shared), ())
+            pool = loky.ProcessPoolExecutor(
+                processes,
+                initializer=_receive,
+                initargs=(folder, self.threads, os.getpid()),
+                env={"OMP_NUM_THREADS": str(self.threads)},
+            )
+            try:
+                yield from in_order(items, ahead, partial(pool.submit, _on_received), _ended)
+            finally:
+                pool.shutdown(kill_workers=True)
+
+
+def _here(task: Task[Shared, Item, Result], shared: Shared, threads: int, item: Item) -> Result:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return task(shared, item)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _receive(folder: str, threads: int, parent: int) -> None:
+    torch.set_num_threads(threads)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _received.append(load(Path(folder, SHARED)))
+
+
+def _end_with(parent: int) -> None:
+    """A parent that was killed cannot end its workers."""
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_POLL_S)
+    os._exit(1)
+
+
+def _on_received(item: Any) -> Any:
+    task, shared = _received[-1]
+    return task(shared, item)
+
+
+def _ended(future: Future[Result]) -> Result:
+    from loky.process_executor import BrokenProcessPool
+
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        reason = str(error).splitlines()[0] if str(error) else "killed"
+        raise Unavailable(f"a worker process died: {reason}", hint="is memory short? try --workers 1") from error
+
+
+plugin = Local

@@ -1,0 +1,114 @@
+"""Ray: processes of this machine or of a cluster (extra `ray`)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from deploy_prune.errors import MissingDependency, Unavailable
+from deploy_prune.processes.workers import Item, Result, Shared, Task, in_order
+from deploy_prune.processes.workshop.parcels import packed, unpacked
+
+
+@dataclass(frozen=True)
+class Ray:
+    """Each candidate is one Ray task; what they share lies once in Ray's object store."""
+
+    processes: int = 0
+    """At the same time; 0: as many as Ray has cores for."""
+    threads: int = 1
+    """Of each: the same number gives the same results, whoever computes."""
+    address: str = ""
+    """Of a cluster, such as `auto`; empty: Ray is started here and ended afterwards."""
+
+    def __post_init__(self) -> None:
+        if self.processes < 0 or self.threads < 1:
+            raise ValueError("processes must be 0 or more, threads 1 or more")
+
+    def map(
+        self, task: Task[Shared, Item, Result], shared: Shared, items: Iterable[Item], *, ahead: int
+    ) -> Iterator[Result]:
+        """See the contract."""
+        ray = _package()
+        with self._connected(ray):
+            remote = ray.remote(num_cpus=self.threads, max_retries=0)(_computed)
+            handed = ray.put(packed((task, shared)))
+            name = uuid.uuid4().hex
+            begin = partial(remote.remote, handed, name, self.threads)
+            yield from in_order(items, ahead, begin, partial(_ended, ray))
+
+    @contextmanager
+    def _connected(self, ray: Any) -> Iterator[None]:
+        """A Ray that runs already is used and left running."""
+        if ray.is_initialized():
+            yield
+            return
+        cores: dict[str, Any] = (
+            {} if self.address else {"num_cpus": (self.processes or os.cpu_count() or 1) * self.threads}
+        )
+        with _importing_as_we_do():
+            ray.init(
+                address=self.address or None, include_dashboard=None if self.address else False,
+                log_to_driver=False, logging_level="ERROR", **cores,
+            )  # fmt: skip
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _package() -> Any:
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise MissingDependency("ray", "ray") from error
+    return ray
+
+
+@contextmanager
+def _importing_as_we_do() -> Iterator[None]:
+    """Processes that are started in the block find what we find: they inherit this variable."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+_received: dict[str, tuple[Task[Any, Any, Any], Any]] = {}
+"""Of a worker's process: what the tasks of one search share, unpacked once."""
+
+
+def _computed(handed: bytes, name: str, threads: int, item: Any) -> Any:
+    import torch
+
+    if name not in _received:
+        _received.clear()
+        _received[name] = unpacked(handed)
+    torch.set_num_threads(threads)
+    task, shared = _received[name]
+    return task(shared, item)
+
+
+def _ended(ray: Any, reference: Any) -> Any:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+    except ray.exceptions.RayError as error:
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        raise Unavailable(f"a Ray worker died: {reason}", hint="is memory short? try --workers 1") from error
+
+
+plugin = Ray

@@ -1,0 +1,16 @@
+"""Runs work in processes of its own, several at once: what crashes there ends nothing here.
+
+A workshop is a process that imports what the work needs once, and then starts a process per item: on Linux as a copy
+of itself, which has all that imported already, elsewhere as a new one. It has run nothing, so that no library's threads
+or locks are lost in the copy. Work and results travel as pickles between our own processes, in a folder that only this
+user can read; cloudpickle carries networks of the user's own files along, which a new process could not import.
+
+    python -m deploy_prune.processes.workshop FOLDER MODULE ...
+
+is what a workshop runs: a folder and a number on stdin begin that item, a line on stdout says how it ended.
+"""
+
+from deploy_prune.processes.workshop.client import Outcome, Workshop, run_each, workshop
+from deploy_prune.processes.workshop.parcels import Unsendable
+
+__all__ = ["Outcome", "Unsendable", "Workshop", "run_each", "workshop"]

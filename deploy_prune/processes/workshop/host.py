@@ -1,0 +1,102 @@
+"""The workshop itself; see the package."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import multiprocessing
+import os
+import queue
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from deploy_prune.processes.workshop.parcels import dump, load
+
+POLL_S = 0.02
+GARBAGE = 100_000
+"""Objects between two looks for garbage: converters make millions that live to the end."""
+METHOD = "fork" if sys.platform == "linux" else "spawn"
+"""How a workshop starts a process. Other systems' own libraries do not bear being copied."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The workshop: begin what is asked for and say how it ended, until stdin closes; then end what still runs."""
+    folder, modules = arguments[0], arguments[1:]
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what vendors print goes to the log
+    for module in modules:
+        with suppress(ImportError):  # whoever needs it says so
+            importlib.import_module(module)
+    gc.freeze()
+    gc.set_threshold(GARBAGE, 50, 50)
+    asked = _lines_of_stdin()
+    running: dict[int, BaseProcess] = {}
+    while True:
+        with suppress(queue.Empty):
+            line = asked.get(timeout=POLL_S if running else None)
+            if not line:
+                break
+            part, number = line.split()
+            running[int(number)] = _started(str(Path(folder, part)), int(number))
+        for ended, process in list(running.items()):
+            if process.exitcode is not None:
+                answers.write(f"{ended} {running.pop(ended).exitcode}\n")
+                answers.flush()
+    for process in running.values():
+        process.kill()
+        process.join()
+    return 0
+
+
+def _lines_of_stdin() -> queue.SimpleQueue[str]:
+    """Lines as they come; an empty one says that whoever asked is gone. In a thread: no other way waits everywhere."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def listen() -> None:
+        """Without `sys.stdin`: its lock, held while it waits, would be held for ever in a copy of this process."""
+        kept = b""
+        while chunk := os.read(0, 1 << 10):
+            *whole, kept = (kept + chunk).split(b"\n")
+            for line in whole:
+                lines.put(line.decode())
+        lines.put("")
+
+    sys.stdin = None
+    threading.Thread(target=listen, daemon=True).start()
+    return lines
+
+
+def _started(folder: str, number: int) -> BaseProcess:
+    context: Any = multiprocessing.get_context(METHOD)
+    process: BaseProcess = context.Process(target=work_on, args=(folder, number))
+    process.start()
+    return process
+
+
+def work_on(folder_name: str, number: int) -> None:
+    """Of the workshop, the process of one item: leave its result in the folder."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    folder = Path(folder_name)
+    log = os.open(folder / f"{number}.log", os.O_WRONLY | os.O_CREAT)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    code = 0
+    try:
+        work, shared = load(folder / "shared")
+        dump(folder / f"{number}.result", work(shared, load(folder / f"{number}.item")))
+    except Exception as error:  # noqa: BLE001 - it is raised in the process that asked for the work
+        dump(folder / f"{number}.raised", error)
+        code = 1
+    os._exit(code)  # all results are written: what vendors do at exit, some crash in, is not waited for
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os._exit(1)

@@ -1,0 +1,1 @@
+"""Discrimination-aware selection (DCP, DKP): layer by layer, against heads of its own."""

@@ -1,0 +1,192 @@
+"""Selection by discrimination: heads on a reference network, then one selection after the other, front to back.
+
+What the methods `dcp` and `dkp` share (arXiv 1810.11809, algorithm 1, in the order of the authors' second release: all
+heads first, then all layers in a row without training between them).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.fx import Node
+
+from deploy_prune.graph.flat_network import Flat, Tensors, block_ends, flattened, head_blocks
+from deploy_prune.scoring.discrimination.cached_batches import Desk, selection_set
+from deploy_prune.scoring.discrimination.greedy import Growth, Reader, Units, grown
+from deploy_prune.scoring.discrimination.heads import (
+    Head,
+    HeadRecipe,
+    head_weight,
+    jointly_trained,
+    modules_at,
+    new_heads,
+    trained_heads,
+)
+from deploy_prune.scoring.discrimination.progress_file import Notebook
+from deploy_prune.scoring.methods import Study
+from deploy_prune.sources.data import check_fit
+from deploy_prune.train import Recipe
+from deploy_prune.values import Network, Progress, quiet
+
+logger = logging.getLogger(__name__)
+
+CHOSEN = "chosen"
+HEAD = "head {}"
+USUAL_HEADS = 3
+"""Of a ResNet-56 in the paper: one per five to ten layers suffices."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """On what a selection goes on."""
+
+    heads: int | None
+    """None: three, or as many as there are places."""
+    recipe: HeadRecipe
+    images: int
+    """Of training; what does not fill a batch is left out."""
+    batch_size: int
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A reference network with its heads and its selection set."""
+
+    network: Network
+    flat: Flat
+    heads: Mapping[Node, Head]
+    desk: Desk
+
+    def reader(self, weight: str, units: Units, tensors: Tensors) -> Reader | None:
+        """A layer up to the next head behind it, or to the logits; None: the network does not use it."""
+        path = self.flat.path(weight, (*self.heads, self.flat.output))
+        if path is None:
+            return None
+        return Reader(path, units, self.heads.get(path.goal), self.flat.tensors[weight], tensors[weight])
+
+    def state(self, changed: Tensors) -> dict[str, Tensor]:
+        """The reference network's numbers with some weights changed (of several names, under the first)."""
+        state = self.network.module.state_dict()
+        return {name: changed.get(name, value) for name, value in state.items() if value.is_floating_point()}
+
+
+def prepared(study: Study, stage: Stage, notebook: Notebook) -> Scene:
+    """Place heads, train them (and the network with them, if that is asked for), and read the selection set.
+
+    Raises:
+        TraceError: torch.export cannot follow the network.
+        ConfigError: no classifier, too few blocks or images, or a training that diverges.
+        DataError: network and data do not belong together.
+    """
+    assert study.data is not None
+    network, recipe = study.network, stage.recipe
+    check_fit(network, study.data)
+    flat, blocks, ends = _placed(study, network, stage)
+    batches = selection_set(study.data, stage.images, stage.batch_size, seed=study.seed)
+    heads = new_heads(ends, network.classes, seed=study.seed)
+    if recipe.joint_epochs and heads:
+        names = modules_at(flat, ends, network, batches[0].images)
+        shares = {name: head_weight(block, blocks[-1]) for name, block in zip(names, blocks, strict=True)}
+        joint = Recipe(recipe.joint_epochs, stage.batch_size, lr=recipe.joint_lr, seed=study.seed)
+        network, heads = jointly_trained(study, shares, heads, joint)
+        flat, _, ends = _placed(study, network, stage)
+    study.progress("heads", 0, 1)
+    heads = _recalled(heads, notebook) or trained_heads(flat, ends, heads, study.data, recipe, seed=study.seed)
+    for number, head in enumerate(heads):
+        notebook.add(HEAD.format(number), head.state_dict())
+    study.progress("heads", 1, 1)
+    return Scene(network, flat, dict(zip(ends, heads, strict=True)), Desk(flat, batches, flat.tensors))
+
+
+def _placed(study: Study, network: Network, stage: Stage) -> tuple[Flat, tuple[int, ...], list[Node]]:
+    """The network's operators, the numbers of the blocks that have a head, and those blocks' ends."""
+    flat = flattened(network, [layer.weight for layer in study.graph.layers], batch=stage.batch_size)
+    ends = block_ends(flat)
+    heads = max(1, min(USUAL_HEADS, len(ends) - 1)) if stage.heads is None else stage.heads
+    blocks = head_blocks(len(ends), heads)
+    return flat, blocks, [ends[block - 1] for block in blocks]
+
+
+def _recalled(heads: Sequence[Head], notebook: Notebook) -> tuple[Head, ...]:
+    """As they were trained before an interruption; empty: they were not."""
+    states = [notebook.known(HEAD.format(number)) for number in range(len(heads))]
+    if None in states:
+        return ()
+    for head, state in zip(heads, states, strict=True):
+        head.load_state_dict(state or {})
+    return tuple(head.eval().requires_grad_(False) for head in heads)
+
+
+# --- layer by layer ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One selection: the same candidates in one or several layers."""
+
+    name: str
+    layers: tuple[tuple[str, Units], ...]
+    """Weight, and how the candidates lie in it."""
+    growth: Growth
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """What was selected."""
+
+    chosen: Mapping[str, Tensor]
+    """Task -> bool (candidates,); tasks of which the network uses no layer are not here."""
+    weights: Mapping[str, Tensor]
+    """All numbers of the network, as the last task has left them."""
+
+
+def selected(scene: Scene, tasks: Sequence[Task], notebook: Notebook, *, progress: Progress = quiet) -> Done:
+    """Do all tasks front to back; each begins with the network that those before it have left.
+
+    Raises:
+        ConfigError: the loss became NaN; what is finished stays in the notebook.
+    """
+    tensors, changed = dict(scene.flat.tensors), dict[str, Tensor]()
+    chosen: dict[str, Tensor] = {}
+    began, ordered = time.monotonic(), _in_order(scene, tasks)
+    for number, task in enumerate(ordered):
+        found = notebook.known(task.name)
+        if found is None:
+            found = _selected(scene, task, tensors)
+            notebook.add(task.name, found)
+        chosen[task.name] = found.pop(CHOSEN).cpu()
+        changed |= {name: value.to(tensors[name].device) for name, value in found.items()}
+        tensors |= changed
+        left_s = (time.monotonic() - began) / (number + 1) * (len(ordered) - number - 1)
+        progress("selecting", number + 1, len(ordered), f"{task.name}, about {left_s:.0f} s left")
+    return Done(chosen, scene.state(changed))
+
+
+def _in_order(scene: Scene, tasks: Sequence[Task]) -> list[Task]:
+    """By the first place where one of their layers is called."""
+    firsts = {}
+    for task in tasks:
+        layers = _readers(scene, task, scene.flat.tensors)
+        if layers:
+            firsts[task.name] = min(layer.path.first for layer in layers)
+    return sorted((task for task in tasks if task.name in firsts), key=lambda task: firsts[task.name])
+
+
+def _readers(scene: Scene, task: Task, tensors: Tensors) -> list[Reader]:
+    found = [scene.reader(weight, units, tensors) for weight, units in task.layers]
+    return [each for each in found if each is not None]
+
+
+def _selected(scene: Scene, task: Task, tensors: Tensors) -> dict[str, Tensor]:
+    readers = _readers(scene, task, tensors)
+    rows = scene.desk.rows([each.path for each in readers], tensors)
+    found = grown(task.name, readers, rows, tensors, task.growth)
+    first, last = (f"L_M {found.reconstruction[place]:.4f}, L_S {found.discrimination[place]:.4f}" for place in (0, -1))
+    kept = int(found.chosen.sum())
+    logger.info("%s: %d of %d; %s at first, %s before the last step", task.name, kept, len(found.chosen), first, last)
+    weights = {reader.path.weight: weight for reader, weight in zip(readers, found.weights, strict=True)}
+    return {CHOSEN: found.chosen, **weights}

@@ -1,0 +1,61 @@
+"""Sizes of units, and the scores that affine maps make of them: what LeGR searches among (arXiv 1904.12368, eq. 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deploy_prune.graph.filter_norms import percentiles, squared_norms
+from deploy_prune.scoring.evolution.ageing import Genome
+from deploy_prune.values import ChannelGraph, Network, Scores
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The scores of any genome."""
+
+    sizes: Mapping[str, np.ndarray]
+    """Group -> size of every unit; a genome has the groups in this order."""
+
+    @property
+    def means(self) -> np.ndarray:
+        """Of each group's sizes."""
+        return np.array([float(sizes.mean()) for sizes in self.sizes.values()])
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of each group's sizes."""
+        return np.array([float(sizes.std()) for sizes in self.sizes.values()])
+
+    @property
+    def centre(self) -> np.ndarray:
+        """The scales that make all groups' mean sizes one and the same."""
+        found: np.ndarray = self.means.mean() / np.maximum(self.means, 1e-12)
+        return found
+
+    @property
+    def percentiles(self) -> Scores:
+        """Scores that treat all groups alike, as method `uniform` does."""
+        return percentiles(self.sizes)
+
+    def cut_at(self, widths: Sequence[int]) -> Genome:
+        """All groups' scores have one deviation, and their zero between what stays at these widths and what goes."""
+        edges = [np.sort(sizes)[::-1][width - 1 : width + 1].mean()
+                 for sizes, width in zip(self.sizes.values(), widths, strict=True)]  # fmt: skip
+        deviation = np.maximum(self.deviation, 1e-12)
+        scale = float(np.mean(deviation * self.centre)) / deviation
+        return Genome(scale, -scale * np.array(edges))
+
+    def scores(self, genome: Genome) -> Scores:
+        """Of every unit."""
+        pairs = zip(self.sizes.items(), genome.scale, genome.shift, strict=True)
+        return Scores({group: scale * sizes + shift for (group, sizes), scale, shift in pairs})
+
+
+def ranking_of(network: Network, graph: ChannelGraph, reduce: str = "mean") -> Ranking:
+    """Of a network as it is."""
+    by_layer = squared_norms(network.module, graph)
+    over = np.mean if reduce == "mean" else np.sum
+    return Ranking({group: over(list(sizes.values()), axis=0) for group, sizes in by_layer.items()})

@@ -1,0 +1,112 @@
+"""DCP: discrimination-aware channel pruning (Zhuang et al., NeurIPS 2018, arXiv 1810.11809).
+
+Selects at given widths *which* channels of a group stay: those that the loss L_M + lambda x L_S pulls at hardest in the
+layer that reads them, of which only the selected columns are trained meanwhile. With `epsilon` widths are upper bounds
+(DCP-Adapt). Where we differ from the paper and its released code: heads are trained on a frozen trunk, with or without
+one joint training before (the second release's order: all heads first, no training between layers); inputs are cached
+and only the path from the layer to its head is run; several channels enter per step; L_M is divided by 2Q as in the
+paper (the code: by Q); depthwise layers and, with scope `full`, residual streams are selected too; the reference is
+the network as it came, or as the joint training left it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from deploy_prune.errors import ConfigError
+from deploy_prune.scoring.discrimination.greedy import Growth, StartRelative
+from deploy_prune.scoring.discrimination.heads import HeadRecipe
+from deploy_prune.scoring.discrimination.layerwise import Stage, prepared
+from deploy_prune.scoring.discrimination.progress_file import Notebook
+from deploy_prune.scoring.discrimination.selection import ChannelRule, channels
+from deploy_prune.scoring.methods import Study
+from deploy_prune.train.state import fingerprint
+from deploy_prune.values import Selection, Widths
+
+STATE = "dcp.safetensors"
+
+
+@dataclass(frozen=True)
+class Dcp:
+    """How heads are trained and channels selected; the defaults suit CIFAR-10."""
+
+    heads: int | None = None
+    """Placed evenly by blocks; 0: the network's own loss alone; None: three, or fewer where there are few blocks."""
+    head_epochs: int = 3
+    head_images: int = 3_000
+    """Of training."""
+    finetune_epochs: int = 0
+    """Of network and heads together, before heads are trained alone."""
+    finetune_lr: float = 0.01
+    images: int = 1024
+    """The selection set, of training."""
+    batch_size: int = 128
+    balance: float = 1.0
+    """Lambda: the weight of the discrimination loss; 0: reconstruction alone."""
+    norm: Literal["paper", "code"] = "paper"
+    """Of a channel: the Frobenius norm of its gradient, or the sum of its kernels' norms."""
+    steps: int = 8
+    """ceil(channels / steps) enter at once, and as many passes are trained for a whole group."""
+    lr: float = 0.01
+    epsilon: float | None = None
+    """Stop where the loss changes by no more than so much of the loss at the start; None: at the widths."""
+    patience: int = 3
+    """So many times in a row."""
+    floor: float = 0.1
+    """Share of its units that a group keeps where it stops by itself."""
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("paper", "code"):
+            raise ConfigError(f"method 'dcp' has no norm {self.norm!r}", hint="known: paper, code")
+        if min(self.heads or 0, self.head_epochs, self.finetune_epochs, self.balance) < 0:
+            raise ConfigError("method 'dcp': heads, epochs and balance must be 0 or more")
+        if min(self.images, self.steps, self.patience) < 1 or self.batch_size < 2 or self.lr <= 0:
+            raise ConfigError("method 'dcp': images, steps and patience must be 1 or more, batch_size 2, lr above 0")
+        if self.heads == 0 and self.finetune_epochs:
+            raise ConfigError("method 'dcp': finetune_epochs trains the network with its heads, and there are none")
+        if self.epsilon is not None and self.epsilon < 0:
+            raise ConfigError("method 'dcp': epsilon must be 0 or more")
+
+    def select(self, study: Study, widths: Widths) -> Selection:
+        """`widths[group]` units of every group (at the most, with `epsilon`), and the network's new weights.
+
+        Raises:
+            ConfigError: no images, too few of them, no classifier, too few blocks, or a loss that became NaN.
+            TraceError: torch.export cannot follow the network.
+        """
+        data, asked = study.images("dcp"), self._asked(study, widths)
+        whole = {group.name: tuple(range(group.width)) for group in study.graph.free if group.name not in asked}
+        if not asked:
+            return Selection(whole)
+        described = (study.network.address, data.name, study.seed, self, sorted(asked.items()))
+        notebook = Notebook(
+            study.folder / STATE if study.folder else None, fingerprint(study.network.module, *described)
+        )
+        stage = Stage(self.heads, self._head_recipe(), self.images, self.batch_size)
+        scene = prepared(study, stage, notebook)
+        found = channels(scene, study.graph, asked, self._rule(), notebook, progress=study.progress)
+        return Selection({**whole, **found.keep}, weights=found.weights)
+
+    def _asked(self, study: Study, widths: Widths) -> dict[str, int]:
+        """The groups to select in."""
+        asked = {}
+        for group in study.graph.free:
+            width = widths.get(group.name, group.width)
+            may_stop = self.epsilon is not None and not (study.scope == "inner" and group.residual)
+            if width < group.width or may_stop:
+                asked[group.name] = width
+        return asked
+
+    def _head_recipe(self) -> HeadRecipe:
+        return HeadRecipe(
+            self.head_epochs, self.head_images, joint_epochs=self.finetune_epochs, joint_lr=self.finetune_lr
+        )
+
+    def _rule(self) -> ChannelRule:
+        stop = None if self.epsilon is None else StartRelative(self.epsilon, self.patience)
+        growth = Growth(0, 1, stop, balance=self.balance, lr=self.lr)
+        return ChannelRule(growth, self.steps, self.norm, self.floor)
+
+
+plugin = Dcp

@@ -1,0 +1,143 @@
+"""DKP, reconstructed: discrimination-aware kernel pruning (Liu et al., TPAMI 2021, arXiv 2001.01050).
+
+Of the paper we know the abstract alone, and its authors' repository holds no kernel pruning: this is our reading, and
+results say so. Channels are selected first, as DCP does, at the given widths; then, in every convolution of the
+network that is left (but those that read the image, and grouped ones), the kernels that the same loss pulls at hardest.
+A removed kernel is a 0 in a dense tensor: it saves multiply-adds in theory, and time only in a runtime that skips it.
+What is left without any kernel goes as a channel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from deploy_prune.errors import ConfigError
+from deploy_prune.graph import trace
+from deploy_prune.graph.surgery import cut, kept_indices, uncut
+from deploy_prune.scoring.discrimination.greedy import Growth, StartRelative, StepRelative, Stop
+from deploy_prune.scoring.discrimination.heads import HeadRecipe
+from deploy_prune.scoring.discrimination.layerwise import Scene, Stage, prepared
+from deploy_prune.scoring.discrimination.progress_file import Notebook
+from deploy_prune.scoring.discrimination.selection import (
+    ChannelRule,
+    KernelRule,
+    channels,
+    kernels,
+    masked_layers,
+    promoted,
+    readers_of,
+)
+from deploy_prune.scoring.methods import Study
+from deploy_prune.sources.weights import with_weights
+from deploy_prune.train.state import fingerprint
+from deploy_prune.values import ChannelGraph, Network, Selection, Widths
+
+NAME = "dkp (reconstructed)"
+CHANNELS, KERNELS = "dkp-channels.safetensors", "dkp-kernels.safetensors"
+Keep = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Dkp:
+    """How kernels are selected; what is not said here is as `dcp` has it."""
+
+    rate: float = 0.5
+    """Share of each layer's kernels that stays, of those that its channels leave."""
+    filters: int = 1
+    """1xN: so many filters in a row keep kernels of the same input channels."""
+    stop: Literal["relative", "dcp"] = "relative"
+    """With `epsilon`: which loss a change is held against, the one before it or the one at the start."""
+    epsilon: float | None = None
+    """Stop where the loss improves by no more than so much; None: at the rate."""
+    patience: int = 3
+    steps: int = 64
+    """ceil(kernels / steps) enter at once."""
+    heads: int | None = None
+    head_epochs: int = 3
+    head_images: int = 3_000
+    images: int = 1024
+    batch_size: int = 128
+    balance: float = 1.0
+    lr: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate <= 1:
+            raise ConfigError(f"method 'dkp': rate must be above 0 and at most 1, got {self.rate}")
+        if self.stop not in ("relative", "dcp"):
+            raise ConfigError(f"method 'dkp' has no stop {self.stop!r}", hint="known: relative, dcp")
+        if min(self.filters, self.patience, self.steps, self.images) < 1 or self.batch_size < 2 or self.lr <= 0:
+            raise ConfigError("method 'dkp': filters, steps, images: 1 or more; batch_size 2 or more; lr above 0")
+        if min(self.heads or 0, self.head_epochs, self.balance) < 0 or (self.epsilon or 0) < 0:
+            raise ConfigError("method 'dkp': heads, head_epochs, balance and epsilon must be 0 or more")
+
+    def select(self, study: Study, widths: Widths) -> Selection:
+        """At most `widths[group]` units of every group, kernel masks, and the network's new weights.
+
+        Raises:
+            ConfigError: no images, too few of them, no classifier, too few blocks, or a loss that became NaN.
+            TraceError: torch.export cannot follow the network.
+        """
+        narrow = {
+            group.name: widths[group.name]
+            for group in study.graph.free
+            if widths.get(group.name, group.width) < group.width
+        }
+        before = self._channels(study, narrow) if narrow else Selection({})
+        dense = with_weights(study.network, before.weights or {})
+        masks, weights = self._kernels(study, dense, before.keep)
+        allowed = [group for group in study.graph.free if not (study.scope == "inner" and group.residual)]
+        units = {group.name: before.keep.get(group.name, tuple(range(group.width))) for group in study.graph.free}
+        left, kept_masks = promoted(study.graph, {group.name: units[group.name] for group in allowed}, masks)
+        _silence(study.graph, {**units, **left}, weights)
+        weights |= {name: weights[name] * mask for name, mask in kept_masks.items()}
+        return Selection({**units, **left}, kept_masks, weights, method=NAME)
+
+    def _channels(self, study: Study, narrow: dict[str, int]) -> Selection:
+        scene, notebook = self._scene(study, study.network, study.graph, (CHANNELS, sorted(narrow.items())))
+        rule = ChannelRule(Growth(0, 1, balance=self.balance, lr=self.lr))
+        return channels(scene, study.graph, narrow, rule, notebook, progress=study.progress)
+
+    def _kernels(self, study: Study, dense: Network, keep: Keep) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """In the network without the removed channels; masks and weights in the dense network's shapes."""
+        small = cut(dense, study.graph, keep)
+        scene, notebook = self._scene(study, small, trace(small), (KERNELS, sorted(keep.items())))
+        stops: dict[str, type[StartRelative | StepRelative]] = {"relative": StepRelative, "dcp": StartRelative}
+        stop: Stop | None = None if self.epsilon is None else stops[self.stop](self.epsilon, self.patience)
+        rule = KernelRule(Growth(0, 1, stop, balance=self.balance, lr=self.lr), self.rate, self.filters, self.steps)
+        found = kernels(scene, masked_layers(scene), rule, notebook, progress=study.progress)
+        indices, state = kept_indices(study.graph, keep), dense.module.state_dict()
+        nothing = {name: torch.zeros_like(state[name], dtype=torch.bool) for name in found.masks}
+        masks = {name: uncut(mask, indices.get(name, {}), nothing[name]) for name, mask in found.masks.items()}
+        changed = (found.weights or {}).items()
+        weights = {name: uncut(value, indices.get(name, {}), state[name]) for name, value in changed}
+        return masks, weights
+
+    def _scene(
+        self, study: Study, network: Network, graph: ChannelGraph, what: tuple[str, object]
+    ) -> tuple[Scene, Notebook]:
+        part = dataclasses.replace(study, network=network, graph=graph)
+        described = (network.address, study.images("dkp").name, study.seed, self, what)
+        path: Path | None = study.folder / what[0] if study.folder else None
+        notebook = Notebook(path, fingerprint(network.module, *described))
+        stage = Stage(self.heads, HeadRecipe(self.head_epochs, self.head_images), self.images, self.batch_size)
+        return prepared(part, stage, notebook), notebook
+
+
+def _silence(graph: ChannelGraph, keep: Keep, weights: dict[str, Tensor]) -> None:
+    """Let nothing read a unit that goes, so that the masked network is the cut one."""
+    for group in graph.free:
+        gone = sorted(set(range(group.width)) - set(keep[group.name]))
+        for member in readers_of(graph, group) if gone else ():
+            weight = weights[member.parameter].clone()
+            weight.movedim(member.axis, 0)[torch.from_numpy(member.indices[gone].ravel())] = 0.0
+            weights[member.parameter] = weight
+
+
+plugin = Dkp

@@ -1,0 +1,266 @@
+"""LeGR: a ranking of all units that is learnt once, for any number of budgets (Chin et al., arXiv 1904.12368).
+
+A unit scores scale_g x ||filter||_2^2 + shift_g, one pair per group g; the pairs are found by ageing evolution, whose
+fitness is the loss on validation images of the network that is really cut under the tightest budget. Where we differ
+from the released code: several layers that make one group share a pair, and the size of their unit is the mean of its
+filters' (there: a pair per layer, and the sum), so that a search decides how many units stay and norms decide which;
+norms are measured anew before a candidate is judged; images come from validation; candidates are physically small;
+milliseconds can be the budget; the first population also has a candidate cut at the edges of uniform widths, which
+random ones rarely come near under a tight budget; random scales are drawn around those that make all groups' mean sizes
+equal (there: around 1); the rate of steps falls to 0, and their number follows from what a cut leaves; the best
+candidates are trained for longer in the end, to choose among them; a candidate whose plan was proposed before is drawn
+again, as one group's map often changes no plan.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from deploy_prune import plugins
+from deploy_prune.errors import BudgetError, ConfigError
+from deploy_prune.processes.workers import Workers
+from deploy_prune.scoring.evolution.affine_ranking import ranking_of
+from deploy_prune.scoring.evolution.ageing import Breeding, Candidate, Evolution
+from deploy_prune.scoring.evolution.journal import Journal, digest
+from deploy_prune.scoring.methods import Study
+from deploy_prune.search_results import Tried
+from deploy_prune.train.fitness import Exam, Examiner, Fitness, examiner, fitness
+from deploy_prune.train.state import fingerprint
+from deploy_prune.values import Scores
+
+logger = logging.getLogger(__name__)
+
+Keep = Mapping[str, tuple[int, ...]]
+KNOWN = ("uniform", "identity")
+"""Candidates that are there whatever is drawn."""
+STEPS, BLIND_STEPS = 20, 100
+"""Before a candidate is judged: losses right after a cut tell little, those of a network near chance nothing."""
+SIGHT = 1 / 3
+"""Share of the dense network's accuracy; below it, right after the cut, a network is taken to be near chance."""
+LONGER = 4
+"""Times as many steps for the finalists: what learns fastest need not end best."""
+DRAWS = 20
+"""At the most, to find a candidate whose plan is new."""
+
+
+@dataclass(frozen=True)
+class Legr:
+    """The search's settings; the defaults suit a small network, a larger one wants more candidates and images."""
+
+    candidates: int = 150
+    population: int = 32
+    tournament: int = 8
+    mutation: float = 0.1
+    reduce: Literal["mean", "sum"] = "mean"
+    """Over the layers that make a unit; `sum` as the released code, which spares long residual chains."""
+    images: int = 1000
+    """Of validation, that a candidate is judged on."""
+    norm_images: int = 500
+    """Of training, to measure norms on; 0 as the released code, which rewards norms that fit by chance."""
+    steps: int | None = None
+    """Of training before a candidate is judged; None: 20 where a network still sees right after the cut, else 100."""
+    lr: float = 0.05
+    finalists: int = 8
+    """So many are trained in the end, for 400 steps or four times `steps`, to choose among them; 0: none."""
+    lag: int = 8
+    """A candidate is bred from results that are so many candidates old: as many workers have something to do."""
+    patience: int = 0
+    """Stop after so many candidates that were no better than the best; 0: never."""
+
+    def __post_init__(self) -> None:
+        if self.reduce not in ("mean", "sum"):
+            raise ConfigError(f"method 'legr' has no reduce {self.reduce!r}", hint="known: mean, sum")
+        if self.lag < 1 or min(
+            self.images, self.norm_images + 1, (self.steps or 0) + 1, self.finalists + 1, self.patience + 1
+        ) < 1:  # fmt: skip
+            raise ConfigError("method 'legr': lag and images must be 1 or more, the other numbers not negative")
+        if 0 < self.finalists <= len(KNOWN):
+            hint = f"{', '.join(KNOWN)} are always among them: 0, or {len(KNOWN) + 1} and more"
+            raise ConfigError(f"method 'legr' has finalists={self.finalists}", hint=hint)
+        self.breeding()
+
+    def score(self, study: Study) -> Scores:
+        """The best ranking that the search finds.
+
+        Raises:
+            ConfigError: no images, no budget to search under, or no candidate with a loss.
+            BudgetError: the search has collapsed: all candidates are one plan.
+        """
+        data = study.images("legr")
+        if study.plan is None:
+            raise ConfigError("method 'legr' searches under a budget, and there is none", hint="give a budget")
+        described = (study.network.address, data.name, study.seed, self)
+        journal = Journal.of(study.folder, fingerprint(study.network.module, *described))
+        exam = Exam(self.images, self.norm_images, self._most_steps, self.lr)
+        prepared = examiner(study.network, study.graph, data, exam, seed=study.seed)
+        prepared = replace(prepared, loss=study.loss or prepared.loss, step=study.step or prepared.step)
+        search = _Search(self, study, journal)
+        steps = search.steps_for(prepared) if self.steps is None else self.steps
+        workers = study.workers or plugins.build("workers", "local", {"processes": 1})
+        search.run(workers, replace(prepared, steps=steps))
+        if self.finalists:
+            search.finish(workers, prepared)
+        if not math.isfinite(search.best[0]):
+            hint = "do the dense network's weights hold NaN? a lower lr keeps steps from diverging"
+            raise ConfigError(f"no candidate has a loss: every network of {study.network.address} gives NaN", hint=hint)
+        return search.scores
+
+    @property
+    def _most_steps(self) -> int:
+        """That a candidate may be trained for: as a finalist, where there are some."""
+        if self.finalists:
+            return LONGER * (self.steps or BLIND_STEPS)
+        return BLIND_STEPS if self.steps is None else self.steps
+
+    def breeding(self) -> Breeding:
+        """How candidates are bred."""
+        return Breeding(self.candidates, self.population, self.tournament, self.mutation)
+
+
+class _Search:
+    """One search: proposes candidates, hands their plans out, admits what comes back."""
+
+    def __init__(self, settings: Legr, study: Study, journal: Journal) -> None:
+        self._settings, self._study, self._journal = settings, study, journal
+        self._ranking = ranking_of(study.network, study.graph, settings.reduce)
+        ranking = self._ranking
+        assert study.plan
+        self._alike = study.plan(ranking.percentiles)
+        uniform = ranking.cut_at([len(self._alike[group]) for group in ranking.sizes])
+        self._evolution = Evolution(
+            settings.breeding(), ranking.deviation, study.seed, ranking.centre, [("uniform", uniform)]
+        )
+        self._begun: dict[int, tuple[Candidate, Keep]] = {}
+        self._admitted: list[tuple[float, Candidate, Keep]] = []
+        self._proposed: set[str] = set()
+        self._began, self._stopped = time.monotonic(), ""
+        self._winner: tuple[float, Candidate] | None = None
+
+    @property
+    def best(self) -> tuple[float, Candidate]:
+        """With its loss: of the finalists, where there are some, else of all."""
+        found = self._winner or self._evolution.best
+        assert found
+        return found
+
+    @property
+    def scores(self) -> Scores:
+        """Of the best candidate."""
+        return self._ranking.scores(self.best[1].genome)
+
+    def steps_for(self, prepared: Examiner) -> int:
+        """More where candidates would be near chance right after the cut, so that few steps order nothing."""
+        whole = {group.name: tuple(range(group.width)) for group in self._study.graph.free}
+        dense, cut = (fitness(replace(prepared, steps=0), keep).top1 for keep in (whole, self._alike))
+        if cut >= SIGHT * dense:
+            return STEPS
+        logger.warning(
+            "legr: right after a cut to this budget %.0f %% are right (dense: %.0f %%): every candidate is trained for "
+            "%d steps before it is judged", 100 * cut, 100 * dense, BLIND_STEPS,
+        )  # fmt: skip
+        return BLIND_STEPS
+
+    def run(self, workers: Workers, prepared: Examiner) -> None:
+        total = self._settings.candidates
+        results = workers.map(_judge, prepared, self._items(), ahead=self._settings.lag)
+        for number, found in enumerate(results):
+            self._admit(number, found)
+            self._stopped = self._stopped or self._reason_to_stop(number)
+            ended = self._stopped or ("all candidates judged" if number + 1 == total else "")
+            self._journal.write(ended=ended, **self._standing())
+            self._study.progress("search", number + 1, total, self._told())
+            if self._stopped:
+                break
+
+    def finish(self, workers: Workers, longer: Examiner) -> None:
+        """Choose among the finalists by a longer training."""
+        finalists = self._finalists()
+        items = ((keep, self._journal.known(digest(keep), final=True)) for _, keep in finalists)
+        results = workers.map(_judge, longer, items, ahead=self._settings.lag)
+        for number, ((candidate, keep), found) in enumerate(zip(finalists, results, strict=True)):
+            if self._winner is None or found.loss < self._winner[0]:
+                self._winner = found.loss, candidate
+            self._journal.add(self._tried(candidate, keep, found), final=True)
+            self._journal.write(**self._standing())
+            self._study.progress("finals", number + 1, len(finalists), self._told())
+
+    def _finalists(self) -> list[tuple[Candidate, Keep]]:
+        """What was known before, then the best; of a plan one."""
+        plans: dict[str, tuple[Candidate, Keep]] = {}
+        for loss, candidate, keep in sorted(self._admitted, key=lambda each: (each[1].origin not in KNOWN, each[0])):
+            if math.isfinite(loss):
+                plans.setdefault(digest(keep), (candidate, keep))
+        return list(plans.values())[: self._settings.finalists]
+
+    def _items(self) -> Iterator[tuple[Keep, Fitness | None]]:
+        for number in range(self._settings.candidates):
+            candidate, keep = self._new(number)
+            self._begun[number] = candidate, keep
+            self._proposed.add(digest(keep))
+            yield keep, self._journal.known(digest(keep))
+
+    def _new(self, number: int) -> tuple[Candidate, Keep]:
+        assert self._study.plan
+        for _ in range(DRAWS):
+            candidate = self._evolution.propose(number)
+            keep = self._study.plan(self._ranking.scores(candidate.genome))
+            if candidate.origin in KNOWN or digest(keep) not in self._proposed:
+                break
+        return candidate, keep
+
+    def _admit(self, number: int, found: Fitness) -> None:
+        candidate, keep = self._begun.pop(number)
+        self._evolution.admit(candidate, found.loss)
+        self._admitted.append((found.loss, candidate, keep))
+        self._journal.add(self._tried(candidate, keep, found))
+
+    def _tried(self, candidate: Candidate, keep: Keep, found: Fitness) -> Tried:
+        widths = tuple(len(keep[group.name]) for group in self._study.graph.free)
+        loss = found.loss if math.isfinite(found.loss) else None
+        return Tried(
+            candidate.number, candidate.origin, candidate.parent, loss, found.top1, widths, found.seconds, digest(keep)
+        )
+
+    def _standing(self) -> dict[str, Any]:
+        _, best = self.best
+        return {
+            "groups": tuple(group.name for group in self._study.graph.free),
+            "best": best.number,
+            "scale": tuple(best.genome.scale.tolist()),
+            "shift": tuple(best.genome.shift.tolist()),
+            "generator": self._evolution.state,
+            "wall_s": time.monotonic() - self._began,
+        }
+
+    def _told(self) -> str:
+        loss, candidate = self.best
+        return f"best loss {loss:.4f} (candidate {candidate.number})"
+
+    def _reason_to_stop(self, number: int) -> str:
+        """Empty: go on.
+
+        Raises:
+            BudgetError: the search has collapsed.
+        """
+        patience = self._settings.patience
+        last = self._journal.last(self._settings.population)
+        if len(last) == self._settings.population > 1 and len({each.plan for each in last}) == 1:
+            raise BudgetError(
+                f"the search has collapsed: the last {len(last)} candidates are one and the same plan",
+                hint="the budget leaves no choice: raise it, or lower the floor",
+            )
+        stale = patience and number - self.best[1].number >= patience
+        return f"no better candidate among the last {patience}" if stale else ""
+
+
+def _judge(prepared: Examiner, item: tuple[Keep, Fitness | None]) -> Fitness:
+    keep, known = item
+    return known or fitness(prepared, keep)
+
+
+plugin = Legr

@@ -1,0 +1,24 @@
+"""Random channels at uniform widths: the control that every method has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deploy_prune.scoring.methods import Study
+from deploy_prune.values import Scores
+
+
+@dataclass(frozen=True)
+class Random:
+    """A unit's score is a random rank percentile within its own group, drawn from the study's seed."""
+
+    def score(self, study: Study) -> Scores:
+        """Percentile of every unit in (0, 1]."""
+        generator = np.random.default_rng(study.seed)
+        groups = study.graph.free
+        return Scores({group.name: (generator.permutation(group.width) + 1) / group.width for group in groups})
+
+
+plugin = Random

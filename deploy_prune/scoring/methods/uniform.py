@@ -1,0 +1,30 @@
+"""Uniform width: every group keeps the same share; which units is decided by their filters' norm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from deploy_prune.errors import ConfigError
+from deploy_prune.graph.filter_norms import filter_norms, percentiles
+from deploy_prune.scoring.methods import Study
+from deploy_prune.values import Scores
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A unit's score is its rank percentile within its own group."""
+
+    norm: Literal["l1", "l2"] = "l2"
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("l1", "l2"):
+            raise ConfigError(f"method 'uniform' has no norm {self.norm!r}", hint="known: l1, l2")
+
+    def score(self, study: Study) -> Scores:
+        """Percentile of every unit in (0, 1]."""
+        norms = filter_norms(study.network.module, study.graph, power=1 if self.norm == "l1" else 2)
+        return percentiles(norms)
+
+
+plugin = Uniform

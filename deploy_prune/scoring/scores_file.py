@@ -1,0 +1,57 @@
+"""A method's scores on disk, so that one ranking can be cut at any budget, on any target, without a new search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from deploy_prune.errors import RecordError, WeightsError
+from deploy_prune.sources.weights import read_tensors, save_tensors
+from deploy_prune.values import ChannelGraph, Scores
+
+SCORES = "scores.safetensors"
+_SCORE, _WEIGHT = "score.", "weight."
+
+
+def save_scores(scores: Scores, path: Path) -> None:
+    """Write the scores, and the weights that came with them.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    tensors = {
+        _SCORE + name: torch.from_numpy(np.array(values, np.float64)) for name, values in scores.by_group.items()
+    }
+    for name, tensor in (scores.weights or {}).items():
+        tensors[_WEIGHT + name] = tensor
+    save_tensors(tensors, path)
+
+
+def read_scores(path: Path, graph: ChannelGraph) -> Scores:
+    """The scores that a run (or `save_scores`) wrote, for a network with these groups.
+
+    Args:
+        path: a run folder, or a file.
+        graph: of the network that is to be cut.
+
+    Raises:
+        RecordError: there are none, they are damaged, or of another network.
+    """
+    file = path / SCORES if path.is_dir() else path
+    if not file.is_file():
+        hint = "a run has scores once its planning stage is done"
+        raise RecordError(f"{path} holds no scores", hint=hint)
+    try:
+        tensors = read_tensors(file)
+    except WeightsError as error:
+        raise RecordError(f"{file} is damaged: {error.message}", hint="score again") from error
+    found = {name.removeprefix(_SCORE): value.numpy() for name, value in tensors.items() if name.startswith(_SCORE)}
+    weights = {name.removeprefix(_WEIGHT): value for name, value in tensors.items() if name.startswith(_WEIGHT)}
+    widths = {group.name: group.width for group in graph.groups}
+    for name, values in found.items():
+        if widths.get(name) != values.size or not np.isfinite(values).all():
+            message = f"{file} scores a group '{name}' of {values.size} units, which this network does not have"
+            raise RecordError(message, hint="are these scores of the same network, cut as often?")
+    return Scores(found, weights or None)

@@ -1,0 +1,99 @@
+"""How accuracy falls as one group alone is cut: to look at before trusting anything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from deploy_prune.budget.allocate import best_units
+from deploy_prune.errors import ConfigError
+from deploy_prune.graph.filter_norms import filter_norms
+from deploy_prune.graph.soundness import settle
+from deploy_prune.processes.workers import Workers
+from deploy_prune.train.fitness import Exam, Fitness, examiner, fitness
+from deploy_prune.values import Data, Network, Progress, Scores, quiet
+
+SHARES = (0.75, 0.5, 0.25, 0.125)
+AHEAD = 16
+USUAL = Exam()
+
+
+@dataclass(frozen=True)
+class Width:
+    """One group at one width, all others whole, not trained afterwards."""
+
+    kept: int
+    top1: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class GroupCurve:
+    """One group from its dense width down."""
+
+    name: str
+    width: int
+    points: tuple[Width, ...]
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Of every free group."""
+
+    address: str
+    images: int
+    """Of validation."""
+    top1: float
+    """Of the dense network on the same images, its norms measured anew as the others'."""
+    loss: float
+    curves: tuple[GroupCurve, ...]
+    seconds: float
+
+
+def sensitivity(
+    network: Network,
+    data: Data,
+    workers: Workers,
+    *,
+    shares: Sequence[float] = SHARES,
+    exam: Exam = USUAL,
+    progress: Progress = quiet,
+) -> Sensitivity:
+    """Cut each free group alone to several widths, keeping the units with the largest filters, and judge.
+
+    Raises:
+        ConfigError: a share that is not between 0 and 1.
+        DataError: network and data do not belong together.
+    """
+    if not shares or any(not 0 < share < 1 for share in shares):
+        raise ConfigError(f"shares {list(shares)} are not between 0 and 1", hint="write 0.75,0.5,0.25")
+    began = time.monotonic()
+    graph = settle(network)
+    asked = [(group.name, kept) for group in graph.free for kept in _widths(group.width, shares)]
+    scores = Scores(filter_norms(network.module, graph, power=2))
+    plans = _plans(asked, scores)
+    found: list[Fitness] = []
+    prepared = examiner(network, graph, data, exam)
+    for result in workers.map(fitness, prepared, plans, ahead=AHEAD):
+        found.append(result)
+        progress("sensitivity", len(found), len(asked) + 1)
+    dense, *rest = found
+    points: dict[str, list[Width]] = {group.name: [] for group in graph.free}
+    for (name, kept), result in zip(asked, rest, strict=True):
+        points[name].append(Width(kept, result.top1, result.loss))
+    curves = tuple(GroupCurve(group.name, group.width, tuple(points[group.name])) for group in graph.free)
+    images = sum(len(batch.labels) for batch in prepared.judged_on)
+    return Sensitivity(network.address, images, dense.top1, dense.loss, curves, time.monotonic() - began)
+
+
+def _widths(width: int, shares: Sequence[float]) -> list[int]:
+    """Descending, each once, 2 at the least."""
+    return sorted({max(min(2, width), round(share * width)) for share in shares} - {width}, reverse=True)
+
+
+def _plans(asked: Sequence[tuple[str, int]], scores: Scores) -> Iterator[dict[str, tuple[int, ...]]]:
+    """First the dense network."""
+    yield {}
+    for name, kept in asked:
+        yield dict(best_units(Scores({name: scores.by_group[name]}), {name: kept}))

@@ -1,0 +1,1 @@
+"""From an address to a network, its weights and its data."""

@@ -1,0 +1,193 @@
+"""A pruned network on disk: `plan.json` + `weights.safetensors` + `network.json`, replayed on the dense architecture.
+
+Where single kernels were removed, `masks.safetensors` beside them says which.
+
+No pickle, no module layout: what is stored is the address that builds the dense network, which units are left of it
+(in the dense network's numbers) and the tensors. So a checkpoint survives new versions of torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deploy_prune.errors import PlanError, RecordError
+from deploy_prune.graph import trace
+from deploy_prune.graph.surgery import cut
+from deploy_prune.records import read_record, sha256, storage_errors, write_record
+from deploy_prune.sources.networks import build_network
+from deploy_prune.sources.weights import load_weights, read_tensors, save_tensors, save_weights
+from deploy_prune.values import ChannelGraph, Network, Plan
+
+NETWORK, PLAN, WEIGHTS, MASKS = "network.json", "plan.json", "weights.safetensors", "masks.safetensors"
+
+
+@dataclass(frozen=True)
+class Description:
+    """How to build the dense architecture, and which weights belong to the plan."""
+
+    address: str
+    options: dict[str, Any]
+    classes: int
+    input_shape: tuple[int, int, int]
+    weights_sha256: str
+    masks_sha256: str = ""
+    """Empty: no kernels were removed."""
+
+
+def save(network: Network, folder: Path) -> None:
+    """Write a network, dense or cut, so that `load` gives back the same logits.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    if network.kept:
+        plan = Plan(network=network.address, keep=units_left(trace(_dense(network)), network))
+        write_record(folder / PLAN, plan)
+    else:  # one of a cut network that was saved here before
+        with storage_errors(folder / PLAN):
+            (folder / PLAN).unlink(missing_ok=True)
+    save_weights(network.module, folder / WEIGHTS)
+    if network.masks:
+        save_tensors(network.masks, folder / MASKS)
+    else:
+        with storage_errors(folder / MASKS):
+            (folder / MASKS).unlink(missing_ok=True)
+    channels, height, width = network.input_shape
+    described = Description(
+        address=network.address,
+        options=dict(network.options),
+        classes=network.classes,
+        input_shape=(channels, height, width),
+        weights_sha256=sha256(folder / WEIGHTS),
+        masks_sha256=sha256(folder / MASKS) if network.masks else "",
+    )
+    write_record(folder / NETWORK, described)  # last: a folder with a description is whole
+
+
+def load(folder: Path | str) -> Network:
+    """The network that `save` (or a run) wrote into `folder`, in eval mode.
+
+    Raises:
+        RecordError: not such a folder, or a damaged one.
+        PlanError: the code of the model has changed, and the plan does not fit it any more.
+        WeightsError: the weights do not fit.
+    """
+    folder = final_network(Path(folder))
+    described = description(folder)
+    weights = folder / WEIGHTS
+    if not weights.is_file() or sha256(weights) != described.weights_sha256:
+        raise RecordError(f"{weights} is missing or not the file that was saved", hint="restore it, or run again")
+    network = _built(described)
+    if (folder / PLAN).is_file():
+        plan = read_record(folder / PLAN, Plan)
+        try:
+            network = cut(network, trace(network), plan.keep)
+        except PlanError as error:
+            hint = f"has the code of {described.address} changed since?"
+            raise PlanError(f"{folder / PLAN} does not fit any more: {error.message}", hint=hint) from error
+    return dataclasses.replace(load_weights(network, weights), masks=_masks(folder / MASKS, described, network))
+
+
+def _masks(path: Path, described: Description, network: Network) -> Mapping[str, Tensor]:
+    if not described.masks_sha256:
+        return {}
+    if not path.is_file() or sha256(path) != described.masks_sha256:
+        raise RecordError(f"{path} is missing or not the file that was saved", hint="restore it, or run again")
+    masks, shapes = read_tensors(path), {name: each.shape for name, each in network.module.named_parameters()}
+    for name, mask in masks.items():
+        if mask.shape != shapes.get(name):
+            raise RecordError(f"{path} masks '{name}', which {network.address} does not have so", hint="run again")
+    return masks
+
+
+def description(folder: Path) -> Description:
+    """What the network in a folder is, without building it.
+
+    Raises:
+        RecordError: there is none, or its record is damaged.
+    """
+    return read_record(final_network(folder) / NETWORK, Description)
+
+
+def final_network(folder: Path) -> Path:
+    """The folder that holds the network of a run: its last finished round of training, or the folder itself.
+
+    Raises:
+        RecordError: there is no finished network in it.
+    """
+    rounds = sorted(folder.glob("round-*"), key=lambda each: int(each.name.removeprefix("round-")), reverse=True)
+    for candidate in (*rounds, folder):
+        if (candidate / NETWORK).is_file():
+            return candidate
+    raise RecordError(f"{folder} holds no finished network", hint="a run has one once its training stage is done")
+
+
+def units_left(graph: ChannelGraph, network: Network) -> Mapping[str, tuple[int, ...]]:
+    """What a cut network keeps, as units of the dense network's groups; groups that lost none are left out."""
+    left: dict[str, tuple[int, ...]] = {}
+    for group in graph.groups:
+        member = group.members[0]
+        indices = network.kept.get(member.parameter, {}).get(member.axis)
+        if indices is None:
+            continue
+        stays = np.isin(member.indices[:, 0], indices)
+        if not stays.all():
+            left[group.name] = tuple(np.flatnonzero(stays).tolist())
+    return left
+
+
+def in_dense_numbers(network: Network, keep: Mapping[str, tuple[int, ...]]) -> Mapping[str, tuple[int, ...]]:
+    """A plan for a network that was cut before, in the unit numbers of its dense architecture."""
+    left = _left(network)
+    everything = {name: range(len(units)) for name, units in left.items()}
+    return {
+        name: tuple(left[name][unit] for unit in units) if name in left else tuple(units)
+        for name, units in {**everything, **keep}.items()
+    }
+
+
+def in_own_numbers(network: Network, keep: Mapping[str, tuple[int, ...]]) -> Mapping[str, tuple[int, ...]]:
+    """The way back: dense unit numbers as those of a network that was cut before.
+
+    Raises:
+        PlanError: a unit that an earlier cut has removed.
+    """
+    left = _left(network)
+    for name, units in keep.items():
+        gone = sorted(set(units) - set(left[name])) if name in left else []
+        if gone:
+            hint = f"left of it: {', '.join(map(str, left[name]))}"
+            raise PlanError(f"group '{name}' lost unit {gone[0]} in an earlier run", hint=hint)
+    return {
+        name: tuple(left[name].index(unit) for unit in units) if name in left else tuple(units)
+        for name, units in keep.items()
+    }
+
+
+def _left(network: Network) -> Mapping[str, tuple[int, ...]]:
+    return units_left(trace(_dense(network)), network) if network.kept else {}
+
+
+def _dense(network: Network) -> Network:
+    channels, height, width = network.input_shape
+    shape = (channels, height, width)
+    return _built(Description(network.address, dict(network.options), network.classes, shape, ""))
+
+
+def _built(description: Description) -> Network:
+    with torch.random.fork_rng(devices=[]):  # the caller's generator is not ours to move
+        network = build_network(
+            description.address,
+            classes=description.classes,
+            input_shape=description.input_shape,
+            options=description.options,
+        )
+    return dataclasses.replace(network, module=network.module.eval())

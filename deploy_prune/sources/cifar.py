@@ -1,0 +1,184 @@
+"""CIFAR-10 and CIFAR-100 as they are found on disk: the binary layout, image folders, or a .tar of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deploy_prune.errors import DataError
+from deploy_prune.sources.images import ArrayImages, Blob, Framing, decode_all, list_images, split_indices
+from deploy_prune.values import Data
+
+# ImageNet's, as most public CIFAR recipes use them too.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+SIDE = 32
+CROP_PADDING = 4
+VAL_SHARE = 0.1
+VAL_FILE = "val-indices.json"
+"""Where it is beside the images: which training images are kept for validation, in order of class, then file name."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What tells the two sets apart."""
+
+    name: str
+    classes: tuple[str, ...]
+    """Empty: read from `names_file`, or numbered."""
+    count: int
+    train_files: str
+    test_files: str
+    names_file: str
+    label_bytes: int
+    """Bytes before the pixels of a binary record; the last one is the label."""
+    pickles: tuple[str, ...]
+
+
+def read_cifar(layout: Layout, directory: Path, *, size: tuple[int, int] | None, seed: int) -> Data:
+    """The data set in one of its layouts.
+
+    Raises:
+        DataError: none of the layouts is there, or a file is damaged.
+    """
+    if not directory.exists():
+        raise DataError(f"{directory} does not exist", hint=f"give the folder with {layout.name}")
+    train, test = _binary(layout, directory) or _images(layout, directory)
+    val_indices = _val_indices(directory, train, seed=seed)
+    is_val = np.zeros(len(train.labels), bool)
+    is_val[val_indices] = True
+    kept = train.whole
+    return Data(
+        name=layout.name,
+        classes=train.classes,
+        mean=MEAN,
+        std=STD,
+        image_shape=(3, *(size or (SIDE, SIDE))),
+        train=train.part(kept & ~is_val, size),
+        val=train.part(kept & is_val, size),
+        test=test.part(test.whole, size),
+        flip=True,
+        crop_padding=CROP_PADDING,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Half:
+    pixels: np.ndarray
+    labels: np.ndarray
+    whole: np.ndarray
+    """Which images could be decoded."""
+    classes: tuple[str, ...]
+    sorted_by_name: bool
+
+    def part(self, mask: np.ndarray, size: tuple[int, int] | None) -> ArrayImages:
+        return ArrayImages(self.pixels[mask], self.labels[mask], size)
+
+
+def _val_indices(directory: Path, train: _Half, *, seed: int) -> np.ndarray:
+    path = directory / VAL_FILE
+    if not (train.sorted_by_name and path.is_file()):
+        return split_indices(train.labels, (VAL_SHARE,), seed=seed)[0]
+    try:
+        indices = np.asarray(json.loads(path.read_text()), dtype=np.int64)
+    except (ValueError, TypeError, OverflowError, OSError) as error:
+        raise DataError(f"{path} is not a list of indices: {error}") from error
+    images = len(train.labels)
+    if indices.ndim != 1 or not len(indices) or indices.min() < 0 or indices.max() >= images:
+        raise DataError(f"{path} does not fit {images} training images", hint="remove it for a split by seed")
+    return indices
+
+
+# --- binary layout ---------------------------------------------------------------------------------------------
+
+
+def _binary(layout: Layout, directory: Path) -> tuple[_Half, _Half] | None:
+    if not directory.is_dir():
+        return None
+    for folder in (directory, *sorted(path for path in directory.iterdir() if path.is_dir())):
+        train, test = sorted(folder.glob(layout.train_files)), sorted(folder.glob(layout.test_files))
+        if train and test:
+            return _binary_half(layout, train), _binary_half(layout, test)
+        if train or test:
+            raise DataError(f"{folder} holds half of {layout.name}: {layout.train_files} and {layout.test_files}")
+        if all((folder / name).is_file() for name in layout.pickles):
+            message = f"{folder} holds {layout.name} as Python pickles, which can run code and are not opened"
+            raise DataError(message, hint=f"take the binary version, or torchvision:{layout.name.upper()}:DIR")
+    return None
+
+
+def _binary_half(layout: Layout, paths: list[Path]) -> _Half:
+    record = layout.label_bytes + 3 * SIDE * SIDE
+    parts = []
+    for path in paths:
+        raw = np.fromfile(path, np.uint8)
+        if not len(raw) or len(raw) % record:
+            raise DataError(f"{path} is truncated: {len(raw)} bytes are not records of {record}")
+        parts.append(raw.reshape(-1, record))
+    records = np.concatenate(parts)
+    labels = records[:, layout.label_bytes - 1].astype(np.int64)
+    if labels.max() >= layout.count:
+        raise DataError(f"{paths[0].parent} has label {labels.max()}: not {layout.name}")
+    planes = records[:, layout.label_bytes :].reshape(-1, 3, SIDE, SIDE)
+    pixels = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
+    classes = layout.classes or _names(layout, paths[0].parent)
+    return _Half(pixels, labels, np.ones(len(labels), bool), classes, sorted_by_name=False)
+
+
+def _names(layout: Layout, folder: Path) -> tuple[str, ...]:
+    path = folder / layout.names_file
+    names = tuple(path.read_text().split()) if path.is_file() else ()
+    return names if len(names) == layout.count else tuple(str(number) for number in range(layout.count))
+
+
+# --- folders and tars of images --------------------------------------------------------------------------------
+
+
+def _images(layout: Layout, directory: Path) -> tuple[_Half, _Half]:
+    blobs = [blob for root in _roots(layout, directory) for blob in list_images(root)]
+    halves = {half: _by_class(blobs, half) for half in ("train", "test")}
+    for half, by_class in halves.items():
+        if len(by_class) != layout.count:
+            message = f"{directory}: {half}/ has {len(by_class)} class folders, {layout.name} has {layout.count}"
+            raise DataError(message, hint="expected train/CLASS/*.jpg and test/CLASS/*.jpg")
+    if set(halves["train"]) != set(halves["test"]):
+        raise DataError(f"{directory}: train/ and test/ have different classes")
+    return _image_half(halves["train"]), _image_half(halves["test"])
+
+
+def _roots(layout: Layout, directory: Path) -> list[Path]:
+    if directory.is_file() or (directory / "train").is_dir():
+        return [directory]
+    roots = []
+    for half in ("train", "test"):
+        tars = sorted(directory.glob(f"*{layout.name}*{half}*.tar"))
+        if len(tars) > 1:
+            raise DataError(f"{directory} holds several {layout.name} tars for {half}: {tars[0].name}, {tars[1].name}")
+        roots += tars
+    if len(roots) == 2:
+        return roots
+    both = sorted(directory.glob(f"*{layout.name}*.tar"))
+    if len(both) == 1:
+        return both
+    hint = f"expected {layout.train_files}, train/CLASS/*.jpg, or *{layout.name}*train*.tar, each with its test half"
+    raise DataError(f"{directory} holds no {layout.name}", hint=hint)
+
+
+def _by_class(blobs: list[Blob], half: str) -> dict[str, list[Blob]]:
+    """Images of `.../half/CLASS/FILE`, classes and files sorted by name."""
+    found: dict[str, list[Blob]] = {}
+    for blob in blobs:
+        folders = blob.name.split("/")
+        if len(folders) >= 3 and folders[-3] == half:
+            found.setdefault(folders[-2], []).append(blob)
+    return {name: sorted(found[name], key=lambda blob: blob.name) for name in sorted(found)}
+
+
+def _image_half(by_class: dict[str, list[Blob]]) -> _Half:
+    blobs = [blob for members in by_class.values() for blob in members]
+    labels = np.repeat(np.arange(len(by_class)), [len(members) for members in by_class.values()])
+    pixels, whole = decode_all(blobs, Framing((SIDE, SIDE)))
+    return _Half(pixels, labels, whole, tuple(by_class), sorted_by_name=True)

@@ -1,0 +1,108 @@
+"""From an address to a data set in three fixed splits, and from its images to a network's input."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from deploy_prune import plugins
+from deploy_prune.errors import DataError
+from deploy_prune.results import SplitRecord
+from deploy_prune.sources.networks import split_address
+from deploy_prune.values import AppForm, Data, ImageSet, Network, Normalisation
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+DIGESTED = 32
+"""Images per split whose pixels identify it: enough to notice another order, size or source."""
+
+
+def read_data(address: str, *, size: tuple[int, int] | None = None, options: Mapping[str, Any] | None = None) -> Data:
+    """The data set at `NAME`, `NAME:PATH` or `path/to/file.py:factory`; `size` (height, width) None: its own.
+
+    Raises:
+        UnknownName: no such source or option (the closest is offered).
+        DataError: nothing there, nothing readable, or not a classification set.
+    """
+    name, rest = split_address(address)
+    data: Data = plugins.build("datasets", name, options).read(rest, size=size)
+    for split, images in (("train", data.train), ("val", data.val), ("test", data.test)):
+        _check(data, split, images)
+    return data
+
+
+def check_fit(network: Network, data: Data) -> None:
+    """Refuse a network that has another number of classes or another image size than the data.
+
+    Raises:
+        DataError: they do not belong together.
+    """
+    if network.classes != len(data.classes):
+        message = f"{network.address} has {network.classes} classes, {data.name} has {len(data.classes)}"
+        raise DataError(message, hint=f"build the network with {len(data.classes)} classes")
+    if network.input_shapes != (data.image_shape,):
+        message = f"{network.address} takes {network.input_shapes}, images of {data.name} are {data.image_shape}"
+        raise DataError(message, hint="read the data in the network's size")
+
+
+def normalise(images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """(image / 255 - mean) / std: uint8 (images, height, width, channels) -> float32 (images, channels, h, w)."""
+    import torch
+
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    scale = 1 / (255 * torch.tensor(std))
+    shift = torch.tensor(mean) / torch.tensor(std)
+    return pixels.mul_(scale[:, None, None]).sub_(shift[:, None, None])
+
+
+VERIFICATION_IMAGES = 200
+"""Images a file is verified on: enough to see a top-1 that differs on one image in a hundred."""
+
+
+def spread(images: ImageSet, count: int = VERIFICATION_IMAGES) -> np.ndarray:
+    """So many images from all over a split (all, where there are fewer): uint8, (images, height, width, channels)."""
+    import numpy as np
+
+    total = len(images.labels)
+    return images.read(np.linspace(0, total - 1, min(count, total)).astype(np.int64))
+
+
+def form_of(data: Data) -> AppForm:
+    """What the data say of how an app meets a network that was trained on them."""
+    return AppForm(normalisation=Normalisation(data.mean, data.std), labels=data.classes)
+
+
+def splits_of(data: Data) -> dict[str, SplitRecord]:
+    """What identifies the three splits, so that a run can tell whether it goes on with the same ones.
+
+    Labels of all three, and pixels of some images; not of test images, which nobody looks at before the end.
+    """
+    return {
+        "train": SplitRecord(len(data.train.labels), _digest(data.train, pixels=True)),
+        "val": SplitRecord(len(data.val.labels), _digest(data.val, pixels=True)),
+        "test": SplitRecord(len(data.test.labels), _digest(data.test, pixels=False)),
+    }
+
+
+def _digest(images: ImageSet, *, pixels: bool) -> str:
+    import numpy as np
+
+    digest = hashlib.sha256(np.ascontiguousarray(images.labels, dtype="<i8").tobytes())
+    if pixels:
+        chosen = np.unique(np.linspace(0, len(images.labels) - 1, DIGESTED).astype(np.int64))
+        digest.update(np.ascontiguousarray(images.read(chosen)).tobytes())
+    return digest.hexdigest()
+
+
+def _check(data: Data, split: str, images: ImageSet) -> None:
+    labels = images.labels
+    if not len(labels):
+        raise DataError(f"{data.name} has no images in its {split} split", hint="it needs more images")
+    if labels.min() < 0 or labels.max() >= len(data.classes):
+        message = (
+            f"{data.name} has labels {labels.min()} ... {labels.max()} in {split}, and {len(data.classes)} classes"
+        )
+        raise DataError(message, hint="labels count from 0")

@@ -1,0 +1,35 @@
+"""CIFAR-100 (Krizhevsky 2009), fine labels: `cifar100:DIR`, or `cifar100:FILE.tar`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy_prune.sources.cifar import Layout, read_cifar
+from deploy_prune.values import Data
+
+LAYOUT = Layout(
+    name="cifar100",
+    classes=(),
+    count=100,
+    train_files="train.bin",
+    test_files="test.bin",
+    names_file="fine_label_names.txt",
+    label_bytes=2,
+    pickles=("train", "test", "meta"),
+)
+
+
+@dataclass(frozen=True)
+class Cifar100:
+    """The binary layout, `train/CLASS/*.jpg` with `test/CLASS/*.jpg`, or a .tar of those."""
+
+    seed: int = 0
+    """Draws the validation images out of the training set, where no `val-indices.json` lists them."""
+
+    def read(self, rest: str, *, size: tuple[int, int] | None) -> Data:
+        """See the contract."""
+        return read_cifar(LAYOUT, Path(rest), size=size, seed=self.seed)
+
+
+plugin = Cifar100

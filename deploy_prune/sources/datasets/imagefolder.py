@@ -1,0 +1,118 @@
+"""One folder of images per class, in a folder or a .tar: `imagefolder:DIR`.
+
+`CLASS/...` is split by seed; `train/`, `val/` and `test/` above the classes are taken as they are. Without a
+`test/`, `val/` is the test set (as with ImageNet) and validation images are drawn out of `train/`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from deploy_prune.errors import ConfigError, DataError
+from deploy_prune.sources.cifar import MEAN, STD, VAL_SHARE
+from deploy_prune.sources.images import Blob, EncodedImages, Framing, list_images, split_indices, whole_images
+from deploy_prune.values import Data
+
+SHARES = (0.60, 0.15, 0.25)  # train, val, test, where the folders do not say
+DEFAULT_SIZE = (224, 224)
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """Photographs of any size, decoded whenever they are read."""
+
+    seed: int = 0
+    """Draws the splits that the folders do not make."""
+    crop: float = 0.875
+    """Share of the short side that the centre crop keeps (224 of 256)."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """How images are scaled."""
+    mean: tuple[float, ...] = MEAN
+    """Of the pixels, from 0 to 1, per channel."""
+    std: tuple[float, ...] = STD
+    """The same for the standard deviation."""
+    numbered: int = 0
+    """Classes in all, where folder names start with the class number (`007_cock`); 0: names are sorted."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop <= 1 or self.interpolation not in FILTERS:
+            hint = f"crop is in (0, 1]; interpolation one of {', '.join(FILTERS)}"
+            raise ConfigError(f"imagefolder has no crop {self.crop} with '{self.interpolation}'", hint=hint)
+
+    def read(self, rest: str, *, size: tuple[int, int] | None) -> Data:
+        """See the contract."""
+        root = Path(rest)
+        placed = _placed(root, list_images(root))
+        whole = whole_images([blob for _, _, blob in placed])
+        placed = [entry for entry, good in zip(placed, whole, strict=True) if good]
+        names = sorted({name for _, name, _ in placed})
+        number = _numbers(root, names, self.numbered)
+        labels = np.asarray([number[name] for _, name, _ in placed], np.int64)
+        framing = Framing(size or DEFAULT_SIZE, self.crop, FILTERS[self.interpolation])
+        blobs = [blob for _, _, blob in placed]
+        train, val, test = (
+            EncodedImages([blobs[index] for index in part], labels[part], framing)
+            for part in _split(np.asarray([split for split, _, _ in placed]), labels, seed=self.seed)
+        )
+        classes = {number[name]: name for name in names}
+        return Data(
+            name=f"imagefolder:{root.name}",
+            classes=tuple(classes.get(index, "") for index in range(self.numbered or len(names))),
+            mean=tuple(self.mean),
+            std=tuple(self.std),
+            image_shape=(3, *framing.size),
+            train=train,
+            val=val,
+            test=test,
+            flip=True,
+            crop_padding=framing.size[0] // 8,
+        )
+
+
+def _placed(root: Path, blobs: list[Blob]) -> list[tuple[str, str, Blob]]:
+    """(split or "", class, image) of each image; one folder around everything is looked through."""
+    parts = [blob.name.split("/") for blob in blobs]
+    while len({part[0] for part in parts}) == 1 and min(map(len, parts)) > 2:
+        parts = [part[1:] for part in parts]
+    tops = {part[0] for part in parts if len(part) > 1}
+    depth = 1 if "train" in tops and tops <= {"train", "val", "test"} else 0
+    placed = [
+        (part[0] if depth else "", part[depth], blob)
+        for part, blob in zip(parts, blobs, strict=True)
+        if len(part) > depth + 1
+    ]
+    if len({name for _, name, _ in placed}) < 2:
+        raise DataError(f"{root} has no class folders", hint="expected CLASS/*.jpg or train/CLASS/*.jpg")
+    return placed
+
+
+def _numbers(root: Path, names: list[str], numbered: int) -> dict[str, int]:
+    if not numbered:
+        return {name: index for index, name in enumerate(names)}
+    try:
+        numbers = {name: int(name.partition("_")[0]) for name in names}
+    except ValueError as error:
+        raise DataError(f"{root}: not every folder name starts with a class number: {error}") from error
+    if max(numbers.values()) >= numbered:
+        raise DataError(f"{root} has class number {max(numbers.values())} of {numbered}", hint="they count from 0")
+    return numbers
+
+
+def _split(splits: np.ndarray, labels: np.ndarray, *, seed: int) -> tuple[np.ndarray, ...]:
+    if (splits == "").all():
+        return split_indices(labels, SHARES, seed=seed)
+    train, val, test = (np.flatnonzero(splits == name) for name in ("train", "val", "test"))
+    if len(val) and len(test):
+        return train, val, test
+    held_out = test if len(test) else val
+    kept, drawn = split_indices(labels[train], (1 - VAL_SHARE, VAL_SHARE), seed=seed)
+    return train[kept], train[drawn], held_out
+
+
+plugin = ImageFolder

@@ -1,0 +1,41 @@
+"""Any classifier of timm: `timm:mobilenetv1_100`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+
+from deploy_prune.errors import ConfigError, UnknownName
+from deploy_prune.sources.architectures.stem import set_stem_stride
+from deploy_prune.values import Network
+
+
+@dataclass(frozen=True)
+class Timm:
+    """Untrained classifiers by timm's own names."""
+
+    stem_stride: int | None = None
+    """Stride of the first convolution; 1 for 32x32 images. None: as published."""
+
+    def build(self, rest: str, *, classes: int | None, input_shape: tuple[int, int, int] | None) -> Network:
+        """See the contract."""
+        if not timm.is_model(rest):
+            raise UnknownName("timm model", rest, timm.list_models())
+        keywords: dict[str, Any] = {}
+        if classes is not None:
+            keywords["num_classes"] = classes
+        if input_shape is not None:
+            keywords["in_chans"] = input_shape[0]
+        try:
+            module: Any = timm.create_model(rest, pretrained=False, **keywords)
+        except (TypeError, RuntimeError, AssertionError) as error:
+            raise ConfigError(f"timm cannot build {rest}: {error}") from error
+        if self.stem_stride is not None:
+            set_stem_stride(module, self.stem_stride)
+        shape = input_shape or tuple(module.default_cfg["input_size"])
+        return Network(address=f"timm:{rest}", module=module, input_shapes=(shape,), classes=int(module.num_classes))
+
+
+plugin = Timm

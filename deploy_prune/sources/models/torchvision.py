@@ -1,0 +1,47 @@
+"""Any classifier of torchvision: `torchvision:mobilenet_v2`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torchvision import models
+
+from deploy_prune.errors import ConfigError, UnknownName
+from deploy_prune.sources.architectures.stem import set_stem_stride
+from deploy_prune.values import Network
+
+# Auxiliary classifiers serve training from scratch only, and would make the output a tuple; without
+# `init_weights` torchvision warns that its default will change.
+KEYWORDS = {
+    "inception_v3": {"aux_logits": False, "init_weights": True},
+    "googlenet": {"aux_logits": False, "init_weights": True},
+}
+SIDES = {"inception_v3": 299}
+DEFAULT_SIDE = 224
+DEFAULT_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Torchvision:
+    """Untrained classifiers by torchvision's own names."""
+
+    stem_stride: int | None = None
+    """Stride of the first convolution; 1 for 32x32 images. None: as published."""
+
+    def build(self, rest: str, *, classes: int | None, input_shape: tuple[int, int, int] | None) -> Network:
+        """See the contract."""
+        known = models.list_models(module=models)
+        if rest not in known:
+            raise UnknownName("torchvision model", rest, known)
+        classes = classes or DEFAULT_CLASSES
+        side = SIDES.get(rest, DEFAULT_SIDE)
+        shape = input_shape or (3, side, side)
+        if shape[0] != 3:
+            raise ConfigError(f"torchvision:{rest} takes 3 input channels, not {shape[0]}")
+        module = models.get_model(rest, weights=None, num_classes=classes, **KEYWORDS.get(rest, {}))
+        if self.stem_stride is not None:
+            set_stem_stride(module, self.stem_stride)
+        return Network(address=f"torchvision:{rest}", module=module, input_shapes=(shape,), classes=classes)
+
+
+plugin = Torchvision

@@ -1,0 +1,1 @@
+"""Files are run and timed."""

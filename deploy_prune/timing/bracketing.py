@@ -1,0 +1,179 @@
+"""Times candidates against a fixed reference: each block of samples stands between two blocks of the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from deploy_prune import stats
+from deploy_prune.errors import Inconclusive
+from deploy_prune.timing.client import Block
+from deploy_prune.values import Bracket, Comparison
+
+MOST_INFERENCES = 1000
+STEADY = 0.03
+"""Warm when the medians of two blocks in a row differ by no more."""
+BLOCK_TIMEOUT_S = 300.0
+"""After which a worker is given up: seven inferences of 40 s would fit."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long is timed, how often, and how steady the machine must be."""
+
+    blocks: int = 12
+    """Brackets per candidate."""
+    block_ms: float = 70.0
+    """Long against a timer tick and a context switch, short against drifting clocks and temperature."""
+    fewest_inferences: int = 5
+    drift: float = 0.05
+    """By how much the two reference readings of a bracket may differ; otherwise it is thrown away and repeated."""
+    repeats: int = 24
+    """Brackets per candidate that are thrown away before the machine is given up."""
+    warm_up: int = 15
+    """Blocks at the most until a file counts as warm."""
+
+
+PACE = Pace()
+
+
+class Timed(Protocol):
+    """What runs a file: a `timing_client.Worker`."""
+
+    def block(self, inferences: int, *, timeout_s: float) -> Block:
+        """Milliseconds of that many inferences."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A candidate's block between two of the reference that agree."""
+
+    before: Block
+    candidate: Block
+    after: Block
+    thrown: tuple[float, ...] = ()
+    """Drifts of the brackets that were thrown away for this one."""
+
+    @property
+    def bracket(self) -> Bracket:
+        """The samples alone."""
+        return Bracket(self.before.samples_ms, self.candidate.samples_ms, self.after.samples_ms)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One turn of everybody."""
+
+    reference: tuple[Block, ...]
+    """One per reading, the block that closes it; one, where the reference is alone."""
+    readings: tuple[Reading, ...]
+    """In the order of the candidates."""
+
+
+def compare(reference: Timed, candidate: Timed, pace: Pace = PACE, *, seed: int = 0) -> Comparison:
+    """How long the candidate takes, as a ratio to the reference; `seed` is of the bootstrap.
+
+    Raises:
+        Inconclusive: the reference moved too often, the machine is not quiet.
+        Unavailable: a worker died; InputError: a file does not run.
+    """
+    readings = [reading for each in chained(reference, [candidate], pace) for reading in each.readings]
+    return summed_up([reading.bracket for reading in readings], sum(len(each.thrown) for each in readings), seed=seed)
+
+
+def summed_up(brackets: Sequence[Bracket], repeated: int, *, seed: int = 0) -> Comparison:
+    """What brackets of one candidate say together."""
+    ratios = [bracket.ratio for bracket in brackets]
+    return Comparison(
+        ratio=stats.median(ratios),
+        interval=stats.bootstrap(ratios, stats.median, seed=seed),
+        reference_ms=stats.median([bracket.reference_ms for bracket in brackets]),
+        brackets=tuple(brackets),
+        repeated=repeated,
+    )
+
+
+def chained(reference: Timed, candidates: Sequence[Timed], pace: Pace = PACE) -> Iterator[Round]:
+    """Warm everybody up, now; then a round for each that is asked of the iterator: R c1 R c2 R ... cn R.
+
+    The reference's block after one candidate is the one before the next, across rounds as well: none is taken
+    twice. A bracket whose reference moved is repeated at once.
+
+    Raises:
+        Inconclusive: the reference moved too often around one candidate.
+        Unavailable: a worker died; InputError: a file does not run.
+    """
+    calls = [_warm(worker, pace) for worker in (reference, *candidates)]
+    return _rounds(calls[0], calls[1:], pace) if candidates else _alone(calls[0], pace)
+
+
+def block_size(inference_ms: float, pace: Pace = PACE) -> int:
+    """Inferences in a block of about `pace.block_ms`."""
+    wanted = round(pace.block_ms / max(inference_ms, pace.block_ms / MOST_INFERENCES))
+    return min(max(wanted, pace.fewest_inferences), MOST_INFERENCES)
+
+
+def _warm(worker: Timed, pace: Pace) -> Callable[[], Block]:
+    """Run blocks until two in a row agree; the call that takes another."""
+    inferences, last_ms = 1, float("inf")
+    for _ in range(pace.warm_up):
+        median_ms = stats.median(worker.block(inferences, timeout_s=BLOCK_TIMEOUT_S).samples_ms)
+        steady = inferences >= pace.fewest_inferences and abs(median_ms - last_ms) <= STEADY * last_ms
+        inferences = block_size(median_ms, pace)
+        if steady:
+            break
+        last_ms = median_ms
+    return lambda: worker.block(inferences, timeout_s=BLOCK_TIMEOUT_S)
+
+
+def _alone(reference: Callable[[], Block], pace: Pace) -> Iterator[Round]:
+    for _ in range(pace.blocks):
+        yield Round((reference(),), ())
+
+
+def _rounds(reference: Callable[[], Block], candidates: Sequence[Callable[[], Block]], pace: Pace) -> Iterator[Round]:
+    taken: list[tuple[Reading, ...]] = [()] * len(candidates)
+    before = reference()
+    for _ in range(pace.blocks):
+        for index, candidate in enumerate(candidates):
+            reading = _reading(before, candidate, reference, earlier=taken[index], pace=pace)
+            taken[index] += (reading,)
+            before = reading.after
+        latest = tuple(readings[-1] for readings in taken)
+        yield Round(tuple(reading.after for reading in latest), latest)
+
+
+def _reading(
+    before: Block,
+    candidate: Callable[[], Block],
+    reference: Callable[[], Block],
+    *,
+    earlier: Sequence[Reading],
+    pace: Pace,
+) -> Reading:
+    """The candidate's next one after its `earlier` ones, as often repeated as it takes."""
+    thrown: tuple[float, ...] = ()
+    spent = sum(len(reading.thrown) for reading in earlier)
+    while spent + len(thrown) <= pace.repeats:
+        reading = Reading(before, candidate(), reference(), thrown)
+        if reading.bracket.drift <= pace.drift:
+            return reading
+        thrown = (*thrown, reading.bracket.drift)
+        before = reading.after
+    raise _restless([*_drifts(earlier), *thrown], spent + len(thrown), pace)
+
+
+def _drifts(readings: Sequence[Reading]) -> list[float]:
+    """All that were seen, those of the brackets that were thrown away among them."""
+    return [drift for reading in readings for drift in (*reading.thrown, reading.bracket.drift)]
+
+
+def _restless(drifts: Sequence[float], thrown: int, pace: Pace) -> Inconclusive:
+    message = (
+        f"this machine is too noisy to time on: between blocks a moment apart the reference moved by up to "
+        f"{max(drifts):.1%} (median {stats.median(drifts):.1%}); {thrown} of {len(drifts)} blocks stood between "
+        f"readings more than {pace.drift:.1%} apart"
+    )
+    hint = "close other programs, plug the machine in, fix the clock's governor (see `deploy-prune doctor`); try again"
+    return Inconclusive(message, hint=hint)

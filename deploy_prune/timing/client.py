@@ -1,0 +1,208 @@
+"""Our end of a timing worker: starts it, asks for blocks of samples, and ends it whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from deploy_prune import errors
+from deploy_prune.errors import DeployPruneError, Unavailable
+from deploy_prune.timing.runtimes import NodeTime
+
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 2.0
+STDERR_TAIL = 600
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to time, and how."""
+
+    path: Path
+    runtime: str
+    threads: int
+    cores: tuple[int, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """The answer to one request."""
+
+    samples_ms: tuple[float, ...]
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Worker:
+    """A worker that has loaded its file."""
+
+    job: Job
+    version: str
+    load_ms: float
+    runtime_memory_bytes: int
+    process: subprocess.Popen[str]
+    answers: queue.Queue[str]
+    log: IO[bytes]
+
+    def block(self, inferences: int, *, timeout_s: float) -> Block:
+        """Milliseconds of that many inferences.
+
+        Raises:
+            InputError: the file does not run, or another one has been opened since.
+            Unavailable: the worker died or does not answer in time.
+        """
+        _send(self.process, {"inferences": inferences, "path": str(self.job.path)})
+        answer = _receive(self.job, self.process, self.answers, self.log, timeout_s)
+        return Block(tuple(answer["samples_ms"]), answer["peak_memory_bytes"])
+
+    def profile(self, runs: int, *, timeout_s: float) -> tuple[NodeTime, ...]:
+        """What every node takes over that many inferences, by the runtime's own profiler; empty where it has none.
+
+        Raises:
+            InputError: the file does not run, or another one has been opened since.
+            Unavailable: the worker died or does not answer in time; MissingDependency: it takes one package more.
+        """
+        _send(self.process, {"profile": runs, "path": str(self.job.path)})
+        answer = _receive(self.job, self.process, self.answers, self.log, timeout_s)
+        return tuple(NodeTime(**node) for node in answer["nodes"])
+
+    def open(self, path: Path) -> Worker:
+        """The same process with another file in place of this one, which ends this value.
+
+        Peak memory stays that of the process, over all its files.
+
+        Raises:
+            InputError: the runtime cannot read the file; the process then holds none and may open another.
+            Unavailable: the worker died or did not get ready in time.
+        """
+        _send(self.process, {"open": str(path)})
+        return _ready(replace(self.job, path=path), self.process, self.answers, self.log)
+
+
+@contextmanager
+def started(job: Job) -> Iterator[Worker]:
+    """A worker with its file loaded; it is dead when the block ends.
+
+    Raises:
+        InputError: the runtime cannot read the file.
+        Unavailable: the worker died or did not get ready in time; MissingDependency: no runtime.
+    """
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            _command(job),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            encoding="utf-8",
+            env=environment(),
+        )
+        try:
+            yield _ready(job, process, _listening(process), log)
+        finally:
+            _end(process)
+
+
+def _ready(job: Job, process: subprocess.Popen[str], answers: queue.Queue[str], log: IO[bytes]) -> Worker:
+    """What the worker says once it has opened the job's file."""
+    said = _receive(job, process, answers, log, START_TIMEOUT_S)
+    return Worker(job, said["version"], said["load_ms"], said["runtime_memory_bytes"], process, answers, log)
+
+
+def _command(job: Job) -> list[str]:
+    cores = ",".join(map(str, job.cores))
+    options = [str(job.path), job.runtime, str(job.threads), cores, str(job.seed)]
+    return [sys.executable, "-m", "deploy_prune.timing.worker", *options]
+
+
+def environment() -> dict[str, str]:
+    """Ours, this very package found first, also where it runs from a source folder, and nothing from where we stand."""
+    here = str(Path(__file__).resolve().parents[2])
+    inherited = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, (here, inherited)))}
+
+
+def _listening(process: subprocess.Popen[str]) -> queue.Queue[str]:
+    """Lines of the worker as they come; an empty one says that it has closed its end.
+
+    A thread, as waiting for a pipe with a timeout exists on no system but POSIX.
+    """
+    answers: queue.Queue[str] = queue.Queue()
+    assert process.stdout is not None
+    lines = process.stdout
+
+    def listen() -> None:
+        for line in lines:
+            answers.put(line)
+        answers.put("")
+
+    threading.Thread(target=listen, daemon=True).start()
+    return answers
+
+
+def _send(process: subprocess.Popen[str], request: dict[str, object]) -> None:
+    assert process.stdin is not None
+    try:
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+    except OSError:
+        return  # it died: reading its answer finds out and says why
+
+
+def _receive(
+    job: Job, process: subprocess.Popen[str], answers: queue.Queue[str], log: IO[bytes], timeout_s: float
+) -> dict[str, Any]:
+    try:
+        line = answers.get(timeout=timeout_s)
+    except queue.Empty as error:
+        hint = "is the machine overloaded? Try again, or time fewer files at once"
+        raise Unavailable(f"{job.path} did not answer within {timeout_s:.0f} s", hint=hint) from error
+    if not line:
+        code = process.wait(timeout=STOP_TIMEOUT_S)
+        said = _tail(log)
+        if code == 1:  # an exception: the last line of its traceback says what happened
+            said = said.splitlines()[-1]
+        raise Unavailable(f"the process that ran {job.path} died (exit {code}): {said}")
+    answer: dict[str, Any] = json.loads(line)
+    if answer["event"] == "error":
+        raise _from_worker(answer)
+    return answer
+
+
+ERRORS: dict[str, type[DeployPruneError]] = {
+    "InputError": errors.InputError,
+    "UnknownName": errors.InputError,  # its text is complete already
+    "ConfigError": errors.ConfigError,
+}
+"""What a worker may answer; all else is a device, tool or dependency that is not there."""
+
+
+def _from_worker(answer: dict[str, Any]) -> DeployPruneError:
+    return ERRORS.get(answer["kind"], Unavailable)(answer["message"], hint=answer["hint"])
+
+
+def _tail(log: IO[bytes]) -> str:
+    size = log.seek(0, os.SEEK_END)
+    log.seek(max(size - STDERR_TAIL, 0))
+    return log.read().decode(errors="replace").strip() or "it said nothing"
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Nothing that a worker holds is worth waiting for."""
+    process.kill()
+    process.wait(timeout=START_TIMEOUT_S)
+    for stream in (process.stdin, process.stdout):
+        with suppress(OSError):  # closing flushes what a dead worker will not read
+            if stream is not None:
+                stream.close()

@@ -1,0 +1,174 @@
+"""Runs .pte files with ExecuTorch's Python bindings (XNNPACK on the CPU).
+
+The bindings take torch's tensors and link to its libraries, so that this runtime needs torch where the others do not;
+of torch nothing computes here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from deploy_prune.errors import InputError, MissingDependency, Unavailable
+from deploy_prune.formats.pte import check_head
+from deploy_prune.processes.silence import hushed
+from deploy_prune.timing.runtimes import NodeTime, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+METHOD = "forward"
+DTYPES = {
+    0: "uint8", 1: "int8", 2: "int16", 3: "int32", 4: "int64", 5: "float16", 6: "float32", 7: "float64", 11: "bool",
+}  # fmt: skip
+"""torch's numbers of its scalar types."""
+LOG_PLACE = re.compile(r"^\[\w+\.cpp:\d+\] ")
+
+
+@dataclass(frozen=True)
+class ExecuTorch:
+    """ExecuTorch with the backends and kernels of its Python package."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".pte",)
+    untimed: ClassVar[str] = ""
+
+    def version(self) -> str:
+        """Version of the runtime. Raises MissingDependency where it is not installed."""
+        try:
+            return version("executorch")
+        except PackageNotFoundError as error:
+            raise MissingDependency("executorch", "executorch") from error
+
+    def import_package(self) -> None:
+        """Import ExecuTorch's bindings. Raises MissingDependency where they or torch are not installed."""
+        _bindings()
+
+    def open(self, path: Path, *, threads: int) -> ExecuTorchSession:
+        """Load a file.
+
+        Raises:
+            InputError: missing, truncated or no .pte file.
+            MissingDependency: ExecuTorch or torch is not installed.
+            Unavailable: they do not fit each other.
+        """
+        check_head(path)
+        return ExecuTorchSession(path, _bindings(), threads)
+
+
+class ExecuTorchSession:
+    """A loaded .pte file. Not a value: the method holds the tensors of the last run."""
+
+    def __init__(self, path: Path, bindings: Any, threads: int) -> None:
+        self._path = path
+        self._bindings = bindings
+        self._threads = threads
+        self._load()
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The file's inputs in the order of the torch call; a .pte file does not name them."""
+        meta = self._method.method_meta()
+        count = meta.num_inputs()
+        names = ["input"] if count == 1 else [f"input_{index}" for index in range(count)]
+        infos = (meta.input_tensor_meta(index) for index in range(count))
+        return tuple(
+            TensorSpec(name, tuple(info.sizes()), DTYPES.get(info.dtype(), f"torch scalar type {info.dtype()}"))
+            for name, info in zip(names, infos, strict=True)
+        )
+
+    def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        """One inference; arrays in the file's own layout and order.
+
+        Raises:
+            InputError: the file takes arrays of other shapes or types, or is damaged.
+        """
+        import torch
+
+        if self._pool_state != _POOL.use(self._bindings, self._threads):
+            self._load()
+        try:
+            outputs = self._method.call(tuple(torch.from_numpy(array) for array in arrays))
+        except RuntimeError as error:
+            given = ", ".join(f"{array.dtype}{list(array.shape)}" for array in arrays)
+            wanted = ", ".join(f"{spec.dtype}{list(spec.shape)}" for spec in self.inputs)
+            raise InputError(f"{self._path} takes {wanted} and was given {given}: {error}") from error
+        return tuple(output.numpy() for output in outputs)
+
+    def layers(self, *arrays: np.ndarray) -> Mapping[str, np.ndarray]:
+        """None: what XNNPACK took is one operator to ExecuTorch, and the file has no names for the rest."""
+        del arrays
+        return {}
+
+    def profile(self, *arrays: np.ndarray, runs: int) -> tuple[NodeTime, ...]:
+        """None: ExecuTorch's bindings have no profiler."""
+        del arrays, runs
+        return ()
+
+    def resize(self, batch: int) -> None:
+        """Nothing to prepare: a .pte file runs at the size that it was exported for.
+
+        Raises:
+            InputError: the file was exported for another batch size.
+        """
+        for spec in self.inputs:
+            if spec.shape and spec.shape[0] != batch:
+                message = f"{self._path} takes batches of {spec.shape[0]} alone, not {batch}"
+                raise InputError(message, hint="run it image by image")
+
+    def _load(self) -> None:
+        self._pool_state = _POOL.use(self._bindings, self._threads)
+        verification = self._bindings.Verification.InternalConsistency
+        with hushed() as said:
+            try:
+                self._program = self._bindings._load_program(str(self._path), program_verification=verification)
+                self._method = self._program.load_method(METHOD)
+            except (RuntimeError, ValueError, MemoryError) as error:
+                # the exception has but a number; the reason is the first line that the vendor logs
+                reason = LOG_PLACE.sub("", (said().strip() or str(error)).splitlines()[0])
+                message = f"{self._path} is damaged or needs another runtime: {reason}"
+                raise InputError(message, hint="export it again") from error
+
+
+class _Pool:
+    """ExecuTorch's threads: one pool per process, and a loaded method may hold on to the pool it was loaded with."""
+
+    def __init__(self) -> None:
+        self._state = 0
+
+    def use(self, bindings: Any, threads: int) -> int:
+        """Have that many threads; the number of the pool, which tells a session whether to load its file again."""
+        if bindings._threadpool_get_thread_count() != threads:
+            with hushed():
+                bindings._unsafe_reset_threadpool(threads)
+            self._state += 1
+        return self._state
+
+
+_POOL = _Pool()
+"""What the vendor keeps once per process is kept once per process here."""
+
+
+def _bindings() -> Any:
+    """The extension module itself: its public wrapper imports the whole exporter, some seconds and 200 MB."""
+    try:
+        with hushed():
+            import torch  # noqa: F401 - loads the libraries that the bindings link to
+
+            bindings = importlib.import_module("executorch.extension.pybindings._C")
+            bindings._threadpool_get_thread_count()  # the first call looks at the processor and prints what it saw
+    except ModuleNotFoundError as error:
+        package = "torch" if error.name == "torch" else "executorch"
+        raise MissingDependency(package, "executorch") from error
+    except ImportError as error:  # a release of executorch is built against one release of torch
+        reason = str(error).strip().splitlines()[0]
+        hint = "pip install 'deploy-prune[executorch]' with the versions of constraints.txt"
+        raise Unavailable(f"executorch does not fit the torch that is installed: {reason}", hint=hint) from error
+    return bindings
+
+
+plugin = ExecuTorch

@@ -1,0 +1,184 @@
+"""The process that runs exported files, one at a time: JSON lines in, JSON lines out, no torch.
+
+    python -m deploy_prune.timing.worker PATH RUNTIME THREADS CORES SEED
+
+It answers {"event": "ready", ...} once the file is loaded, then on stdin every {"inferences": N, "path": PATH} with
+the N times, every {"profile": N, "path": PATH} with what each node takes, by the runtime's own profiler, and every
+{"open": PATH}, another file in place of the last, as at the start. What goes wrong with a file
+is answered as {"event": "error", ...}. It ends when stdin closes, so that it never outlives who started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from deploy_prune import plugins
+from deploy_prune.errors import DeployPruneError, InputError
+from deploy_prune.timing.runtimes import NodeTime, Session, TensorSpec
+
+Result = TypeVar("Result")
+
+LEAD_IN = 2
+"""Untimed inferences at the start of a block: the neighbour that ran before has emptied the caches."""
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until stdin closes."""
+    answers = _private_stdout()
+    path, runtime, threads, cores, seed = arguments
+    _pin({int(core) for core in cores.split(",")})
+    requests = chain([{"open": path}], map(json.loads, sys.stdin))
+    _serve(requests, answers, lambda wanted: _load(wanted, runtime, int(threads), int(seed)))
+    return 0
+
+
+def _private_stdout() -> IO[str]:
+    """The answers' own stream: whatever a vendor prints to stdout goes to stderr instead of between them."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def _pin(cores: set[int]) -> None:
+    """Before any thread is made, as threads inherit it; macOS and Windows have no such call."""
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, cores)
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """An open file."""
+
+    path: Path
+    ready: Mapping[str, object]
+    """What there is to say about it."""
+    run: Callable[[], object]
+    """One inference on fixed random inputs."""
+    profile: Callable[[int], Iterable[NodeTime]]
+    """What each node takes, over that many inferences."""
+
+
+def _load(path: Path, name: str, threads: int, seed: int) -> Loaded:
+    runtime = plugins.build("runtimes", name)
+    runtime.import_package()
+    baseline_bytes = peak_memory_bytes()
+    started = time.perf_counter()
+    session: Session = runtime.open(path, threads=threads)
+    load_ms = (time.perf_counter() - started) * 1e3
+    try:
+        arrays = _inputs(session.inputs, seed)
+    except TypeError as error:  # numpy has no such type
+        raise InputError(f"{path} takes inputs that cannot be drawn: {error}", hint="leave it out") from error
+    ready = {"load_ms": load_ms, "version": runtime.version(), "runtime_memory_bytes": baseline_bytes}
+    return Loaded(
+        path,
+        ready,
+        run=lambda: _run(path, lambda: session.run(*arrays)),
+        profile=lambda runs: _run(path, lambda: session.profile(*arrays, runs=runs)),
+    )
+
+
+def _run(path: Path, run: Callable[[], Result]) -> Result:
+    """Its result; a file that opens may still not run, and vendors' exceptions have no common base."""
+    try:
+        return run()
+    except DeployPruneError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path} opens but does not run: {reason}", hint="export it again") from error
+
+
+def _inputs(specs: Iterable[TensorSpec], seed: int) -> tuple[Any, ...]:
+    """Random arrays of the inputs' shapes, batch 1; whole numbers stay small, as they may be indices."""
+    import numpy as np
+
+    draw = np.random.default_rng(seed)
+    shapes = [(spec, [max(size, 1) for size in spec.shape]) for spec in specs]
+    return tuple(
+        draw.standard_normal(shape).astype(spec.dtype)
+        if spec.dtype.startswith("float")
+        else draw.integers(0, 2, shape).astype(spec.dtype)
+        for spec, shape in shapes
+    )
+
+
+def _serve(requests: Iterable[dict[str, Any]], answers: IO[str], load: Callable[[Path], Loaded]) -> None:
+    loaded: Loaded | None = None
+    for request in requests:
+        with _errors_answered(answers):
+            if "open" in request:
+                loaded = None  # first, so that never two files are in memory
+                loaded = load(Path(request["open"]))
+                _answer(answers, event="ready", **loaded.ready)
+            elif "profile" in request:
+                nodes = _opened(loaded, request["path"]).profile(request["profile"])
+                _answer(answers, event="profile", nodes=[asdict(node) for node in nodes])
+            else:
+                _answer(answers, event="block", **_block(loaded, **request))
+
+
+@contextmanager
+def _errors_answered(answers: IO[str]) -> Iterator[None]:
+    """An error that the user can meet is said, and ends nothing."""
+    try:
+        yield
+    except DeployPruneError as error:
+        _answer(answers, event="error", kind=type(error).__name__, message=error.message, hint=error.hint)
+
+
+def _opened(loaded: Loaded | None, path: str) -> Loaded:
+    if loaded is None or loaded.path != Path(path):
+        raise InputError(f"{path} is no longer open", hint="open it again")
+    return loaded
+
+
+def _block(current: Loaded | None, inferences: int, path: str) -> dict[str, object]:
+    loaded = _opened(current, path)
+    for _ in range(LEAD_IN):
+        loaded.run()
+    samples_ms = [_timed_ms(loaded.run) for _ in range(inferences)]
+    return {"samples_ms": samples_ms, "peak_memory_bytes": peak_memory_bytes()}
+
+
+def _timed_ms(run: Callable[[], object]) -> float:
+    started = time.perf_counter_ns()
+    run()
+    return (time.perf_counter_ns() - started) / 1e6
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident set of this process so far.
+
+    Linux hands ru_maxrss on from the process that started this one (a parent with torch in it), so that
+    /proc is asked first.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _answer(answers: IO[str], **fields: object) -> None:
+    answers.write(json.dumps(fields) + "\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""What removed channels gave is not lost: their mean goes to the bias of what read them.
+
+A channel whose norm has a scale near 0 gives a constant, act(beta), wherever its input; to drop it drops the constant
+too. A layer that reads it without padding gives the same again, if the constant times its weights is added to its bias
+or taken from the mean of the norm behind it (Network Slimming, arXiv 1708.06519, leaves this to fine-tuning).
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from deploy_prune.graph.norm_scales import flow
+from deploy_prune.graph.surgery import kept_indices
+from deploy_prune.train import norm_batches
+from deploy_prune.values import ChannelGraph, Data, Network
+
+IMAGES = 512
+
+
+def compensated(
+    small: Network,
+    dense: Network,
+    graph: ChannelGraph,
+    keep: Mapping[str, Sequence[int]],
+    data: Data,
+    *,
+    seed: int = 0,
+) -> Network:
+    """A copy of the cut network in which unpadded readers of removed channels have these channels' means.
+
+    Args:
+        small: `dense` cut to `keep`.
+        dense: with the weights that `small` was cut from.
+        graph: of `dense`.
+        keep: what stayed.
+        data: whose training images the means are measured on.
+        seed: draws the images.
+    """
+    kept = kept_indices(graph, keep)
+    readers = {name: part for name, part in _readers(dense.module) if 1 in kept.get(f"{name}.weight", {})}
+    means = _means(dense, readers, data, seed)
+    after = flow(dense.module, dense.input_shapes).norm_after
+    module = copy.deepcopy(small.module)
+    for name, part in readers.items():
+        weight = f"{name}.weight"
+        gone = np.setdiff1d(np.arange(part.weight.shape[1]), kept[weight][1])
+        rows = kept[weight].get(0, np.arange(part.weight.shape[0]))
+        sums = part.weight.detach().flatten(2).sum(2) if part.weight.dim() > 2 else part.weight.detach()
+        _give(module, name, (sums[:, gone] @ means[name][gone])[rows], after.get(weight))
+    return dataclasses.replace(small, module=module)
+
+
+def _readers(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    for name, part in module.named_modules():
+        plain = isinstance(part, nn.Conv2d) and part.groups == 1 and not any(part.padding)
+        if plain or isinstance(part, nn.Linear):
+            yield name, part
+
+
+def _means(dense: Network, readers: Mapping[str, nn.Module], data: Data, seed: int) -> dict[str, Tensor]:
+    """Mean of every input channel of these modules over some training images."""
+    sums = {name: torch.zeros(()) for name in readers}
+    counts = dict.fromkeys(readers, 0)
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def note(part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            rows = inputs[0].movedim(1 if isinstance(part, nn.Conv2d) else -1, 0).flatten(1)
+            sums[name] = sums[name] + rows.sum(1)
+            counts[name] += rows.shape[1]
+
+        return note
+
+    handles = [part.register_forward_pre_hook(watch(name)) for name, part in readers.items()]
+    try:
+        with torch.no_grad():
+            for batch in norm_batches(data, images=IMAGES, seed=seed):
+                dense.module(batch.images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: sums[name] / max(counts[name], 1) for name in readers}
+
+
+def _give(module: nn.Module, name: str, lost: Tensor, gamma: str | None) -> None:
+    """To the layer's bias, or to the norm behind it; a layer that has neither stays as it is."""
+    bias = getattr(module.get_submodule(name), "bias", None)
+    with torch.no_grad():
+        if bias is not None:
+            bias += lost
+        elif gamma is not None:
+            norm = module.get_submodule(gamma.rpartition(".")[0])
+            assert isinstance(norm, _BatchNorm)
+            if norm.running_mean is not None:
+                norm.running_mean -= lost

@@ -1,0 +1,174 @@
+"""How good a candidate is, as fast as it can be found out: physically cut, its norms measured anew, tuned, judged.
+
+What all candidates share (weights, images as tensors) is prepared once; a candidate is its kept units alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from deploy_prune.graph.norm_scales import flow
+from deploy_prune.graph.surgery import cut
+from deploy_prune.sources.data import check_fit, normalise
+from deploy_prune.sources.images import split_indices
+from deploy_prune.train import Batch, norm_batches, tuned, with_norms_of
+from deploy_prune.train.batches import epoch_batches
+from deploy_prune.train.recipe import Loss, Step, plain_step
+from deploy_prune.values import ChannelGraph, Data, Network
+
+Keep = Mapping[str, Sequence[int]]
+
+BATCH_SIZE = 50
+"""Of judging and of norms: what it leaves behind stays in a core's cache."""
+FLOAT_BYTES = 4
+LAYOUT = torch.channels_last
+"""Of images and weights in memory: without it every convolution reorders its input (fixed, as sums depend on it)."""
+POOL, POOL_BYTES = 5_000, 2**30
+"""Training images that steps go round in, at the most: they stay in memory, of every worker."""
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What a candidate goes through."""
+
+    images: int = 1000
+    """Of validation, stratified, the same for all candidates."""
+    norm_images: int = 500
+    """Of training, that norms are measured on; 0: norms stay as they were in the dense network."""
+    steps: int = 0
+    """Of training before it is judged, the same batches for all candidates."""
+    lr: float = 0.01
+    batch_size: int = 64
+    """Of a step."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examiner:
+    """All that candidates share."""
+
+    network: Network
+    graph: ChannelGraph
+    lr: float
+    steps: int
+    judged_on: tuple[Batch, ...]
+    norms_on: tuple[Tensor, ...]
+    tuned_on: tuple[Batch, ...]
+    foldable: tuple[tuple[str, str], ...]
+    """Convolutions and the norms that can be folded into them, by their names."""
+    loss: Loss = functional.cross_entropy
+    step: Step = plain_step
+
+
+@dataclass(frozen=True)
+class Fitness:
+    """What came of a candidate."""
+
+    loss: float
+    """Mean over the validation images, cross-entropy or the user's own; infinite where it is no number."""
+    top1: float
+    seconds: float
+
+
+def examiner(network: Network, graph: ChannelGraph, data: Data, exam: Exam, *, seed: int = 0) -> Examiner:
+    """Read and normalise once what every candidate needs.
+
+    Raises:
+        DataError: network and data do not belong together.
+    """
+    check_fit(network, data)
+    norms = norm_batches(data, images=exam.norm_images, seed=seed, about=BATCH_SIZE) if exam.norm_images else ()
+    return Examiner(
+        network,
+        graph,
+        exam.lr,
+        exam.steps,
+        judged_on=tuple(_judged_on(data, exam.images, seed)),
+        norms_on=tuple(_placed(batch).images for batch in norms),
+        tuned_on=tuple(map(_placed, _tuned_on(data, exam, seed))),
+        foldable=_foldable(network),
+    )
+
+
+def _placed(batch: Batch) -> Batch:
+    return Batch(batch.images.contiguous(memory_format=LAYOUT), batch.labels)
+
+
+def _foldable(network: Network) -> tuple[tuple[str, str], ...]:
+    parts = dict(network.module.named_modules())
+    found = ((weight.removesuffix(".weight"), gamma.removesuffix(".weight"))
+             for weight, gamma in flow(network.module, network.input_shapes).foldable)  # fmt: skip
+    return tuple((layer, norm) for layer, norm in found if isinstance(parts.get(layer), nn.Conv2d))
+
+
+def _judged_on(data: Data, images: int, seed: int) -> Iterator[Batch]:
+    labels, total = data.val.labels, len(data.val.labels)
+    chosen = split_indices(labels, (images / total,), seed=seed)[0] if images < total else np.arange(total)
+    for start in range(0, len(chosen), BATCH_SIZE):
+        part = chosen[start : start + BATCH_SIZE]
+        yield _placed(Batch(normalise(data.val.read(part), data.mean, data.std), torch.from_numpy(labels[part])))
+
+
+def _tuned_on(data: Data, exam: Exam, seed: int) -> Iterator[Batch]:
+    room = POOL_BYTES // (FLOAT_BYTES * math.prod(data.image_shape))
+    wanted = min(exam.steps * exam.batch_size, POOL, room, len(data.train.labels))
+    if wanted < 2:
+        return
+    chosen = np.random.default_rng(seed).permutation(len(data.train.labels))[:wanted]
+    yield from epoch_batches(data, chosen, batch_size=min(exam.batch_size, wanted), seed=seed)
+
+
+def fitness(prepared: Examiner, keep: Keep) -> Fitness:
+    """Of the network that keeps these units; the network itself is not touched, and nothing is drawn."""
+    began = time.monotonic()
+    small = cut(prepared.network, prepared.graph, keep)
+    small.module.to(memory_format=LAYOUT)
+    if prepared.steps:
+        batches = itertools.islice(itertools.cycle(prepared.tuned_on), prepared.steps)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            tuned(small, batches, steps=prepared.steps, lr=prepared.lr, loss=prepared.loss, step=prepared.step)
+    module = small.module
+    if prepared.norms_on:
+        module = with_norms_of(module, prepared.norms_on)
+    loss, top1 = judged(_folded(module, prepared.foldable), prepared.judged_on, prepared.loss)
+    return Fitness(loss if math.isfinite(loss) else math.inf, top1, time.monotonic() - began)
+
+
+def _folded(module: nn.Module, foldable: Sequence[tuple[str, str]]) -> nn.Module:
+    """The module itself, with norms inside the convolutions before them: activations are read once less."""
+    for layer, norm in foldable:
+        into, from_ = module.get_submodule(layer), module.get_submodule(norm)
+        assert isinstance(into, nn.Conv2d)
+        assert isinstance(from_, _BatchNorm)
+        if from_.running_mean is None or from_.running_var is None:
+            continue
+        into.weight, bias = fuse_conv_bn_weights(
+            into.weight, into.bias, from_.running_mean, from_.running_var, from_.eps, from_.weight, from_.bias
+        )
+        into.bias = bias
+        module.set_submodule(norm, nn.Identity())
+    return module
+
+
+def judged(module: nn.Module, batches: Sequence[Batch], loss: Loss = functional.cross_entropy) -> tuple[float, float]:
+    """Mean loss and top-1 over all images of the batches, in eval mode."""
+    module.eval()
+    total, hits, images = 0.0, 0, 0
+    with torch.inference_mode():
+        for batch in batches:
+            logits = module(batch.images)
+            total += float(loss(logits, batch.labels)) * len(batch.labels)
+            hits += int((logits.argmax(dim=1) == batch.labels).sum())
+            images += len(batch.labels)
+    return total / images, hits / images

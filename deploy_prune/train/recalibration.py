@@ -1,0 +1,61 @@
+"""Batch norm statistics measured anew, as a cut changes what the layers before them give out."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from deploy_prune.sources.data import check_fit
+from deploy_prune.train.batches import epoch_batches
+from deploy_prune.train.recipe import Batch
+from deploy_prune.values import Data, Network
+
+BATCH_SIZE = 128
+
+
+def recalibrate_norms(network: Network, data: Data, *, images: int = 2048, seed: int = 0) -> Network:
+    """A new network whose batch norms hold the mean statistics of some training images; nothing else changes.
+
+    The plain average over batches, not the moving one: 2,048 images suffice. Images are cropped and flipped as in
+    training: what follows a norm has learnt from those statistics, and those of plain images cost an untouched
+    ResNet-20 on CIFAR-10 four points.
+
+    Raises:
+        DataError: network and data do not belong together.
+    """
+    check_fit(network, data)
+    batches = (batch.images for batch in norm_batches(data, images=images, seed=seed))
+    return dataclasses.replace(network, module=with_norms_of(network.module, batches))
+
+
+def norm_batches(data: Data, *, images: int, seed: int, about: int = BATCH_SIZE) -> Iterator[Batch]:
+    """Augmented training images to measure norms on, in batches of about that size: each counts the same."""
+    chosen = np.random.default_rng(seed).permutation(len(data.train.labels))[:images]
+    batch_size = math.ceil(len(chosen) / max(1, round(len(chosen) / about)))
+    return epoch_batches(data, chosen, batch_size=batch_size, seed=seed)
+
+
+def with_norms_of(original: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
+    """A copy in eval mode whose batch norms hold the mean statistics of these batches."""
+    module = copy.deepcopy(original).eval()
+    norms = [child for child in module.modules() if isinstance(child, _BatchNorm) and child.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative
+        norm.train()
+    if norms:
+        device = next(module.parameters()).device
+        with torch.no_grad():
+            for images in batches:
+                module(images.to(device))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return module.eval()

@@ -1,0 +1,215 @@
+"""The report of a hand-made run is the page in golden/report.md, and each outcome is said in words.
+
+`REWRITE=1 pytest tests/test_reporting.py` writes the golden page anew; read the difference before it is committed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from deploy_prune import results  # pytest takes an imported `TestResult` for a test
+from deploy_prune.analysis.report import SUMMARY, report
+from deploy_prune.errors import NoSpeedUp, ParityFailed, RecordError
+from deploy_prune.records import write_record
+from deploy_prune.results import (
+    BenchResult,
+    Count,
+    CutResult,
+    DenseResult,
+    GroupRow,
+    PlanResult,
+    RunSummary,
+    ShipResult,
+    TrainResult,
+)
+from deploy_prune.values import Accuracy, Artifact, Conditions, Interval, Measurement, Parity, Plan, Shipment, Target
+
+GOLDEN = Path(__file__).parent / "golden" / "report.md"
+
+NOW = Conditions(load=0.1, frequency_mhz=None, governor=None, temperature_c=None, affinity=(0,))
+
+
+def accuracy(top1: float, interval: Interval) -> Accuracy:
+    return Accuracy(top1=top1, interval=interval, images=400, loss=0.5)
+
+
+def file(stem: str, size_bytes: int, suffix: str) -> Artifact:
+    return Artifact(
+        path=f"elsewhere/{stem}.{suffix}", format=suffix, size_bytes=size_bytes, sha256="0", input_shape=(3, 32, 32),
+        layout="nhwc", dynamic_batch=False, precision="fp32", exporter="litert-torch 0.10", seconds=1.0,
+    )  # fmt: skip
+
+
+def shipped(stem: str, size_bytes: int, *, ties: int = 0, suffix: str = "tflite") -> Shipment:
+    parity = Parity(passed=True, max_error=1.8e-6, tolerance=1e-4, agreement=1.0, ties=ties, images=256)
+    return Shipment(suffix, "verified", file(stem, size_bytes, suffix), parity)
+
+
+def timed(stem: str, median_ms: float, ratio: float | None, interval: Interval | None) -> Measurement:
+    return Measurement(
+        artifact=f"elsewhere/{stem}.tflite", target=Target("local", "litert", "2.3.0", 1, "fp32"), session="s",
+        blocks_ms=((median_ms,),), median_ms=median_ms, interval_ms=(0.99 * median_ms, 1.01 * median_ms),
+        p90_ms=median_ms, load_ms=1.0, peak_memory_bytes=1, runtime_memory_bytes=1, before=NOW, after=NOW,
+        ratio=ratio, ratio_interval=interval,
+    )  # fmt: skip
+
+
+def as_onnx(item: Measurement, format_ratio: float, interval: Interval) -> Measurement:
+    """The same network's measurement in a second format."""
+    return dataclasses.replace(
+        item, artifact=item.artifact.replace(".tflite", ".onnx"), format_base=item.artifact,
+        target=Target("local", "onnxruntime", "1.31.1", 1, "fp32"), format_ratio=format_ratio,
+        format_ratio_interval=interval,
+    )  # fmt: skip
+
+
+PLAN = Plan(
+    "net", {"stem": (0, 2), "body": (1, 2, 3)}, "0.5x", asked=500_000, reached=400_000, dense=10**6, cost="macs"
+)
+GROUPS = (
+    GroupRow("stem", 4, 2, 1, None),
+    GroupRow("body", 6, 3, 8, None),
+    GroupRow("fc", 10, 10, 1, "model output"),
+    GroupRow("odd", 3, 3, 1, "a | in its reason"),
+)
+DENSE = Count(macs=1_000_000, fvcore_total=1_050_000, params=50_000, not_counted=("aten::add",))
+CUT = Count(macs=400_000, fvcore_total=430_000, params=20_000, not_counted=("aten::add",))
+TIMES = (
+    timed("dense", 2.0, None, None),
+    timed("pruned", 1.0, 0.5, (0.48, 0.52)),
+    as_onnx(timed("dense", 2.5, None, None), 1.25, (1.2, 1.3)),
+    as_onnx(timed("pruned", 1.01, 0.404, (0.4, 0.41)), 1.01, (0.98, 1.04)),
+)
+RUN = RunSummary(
+    dense=DenseResult(DENSE, accuracy(0.9, (0.88, 0.92)), "weights.safetensors", 1.0),
+    plan=PlanResult(PLAN, "magnitude", GROUPS, 1.0),
+    cut=CutResult(CUT, 400_000, accuracy(0.4, (0.35, 0.45)), accuracy(0.6, (0.55, 0.65))),
+    trained=TrainResult(accuracy(0.89, (0.87, 0.91)), 8, 60.0),
+    test=results.TestResult(accuracy(0.9, (0.87, 0.93)), accuracy(0.89, (0.86, 0.92)), -0.01, (-0.03, 0.01)),
+    ship=ShipResult(
+        (shipped("dense", 4_000_000), shipped("dense", 4_100_000, suffix="onnx")),
+        (shipped("pruned", 2_000_000, ties=1), shipped("pruned", 2_100_000, suffix="onnx")),
+    ),
+    bench=BenchResult(TIMES),
+)
+
+
+def page(summary: RunSummary, folder: Path) -> str:
+    write_record(folder / "run.json", {"model": "net.py:build", "data": "digits"}, dict)
+    write_record(folder / SUMMARY, summary)
+    return report(folder)
+
+
+def with_pruned(**changes: object) -> RunSummary:
+    row = dataclasses.replace(RUN.ship.pruned[0], **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(RUN, ship=dataclasses.replace(RUN.ship, pruned=(row,)))
+
+
+def test_the_report_is_the_golden_page(tmp_path: Path) -> None:
+    found = page(RUN, tmp_path)
+    if os.environ.get("REWRITE"):
+        GOLDEN.parent.mkdir(exist_ok=True)
+        GOLDEN.write_text(found)
+    assert found == GOLDEN.read_text()
+
+
+def test_a_report_needs_no_torch(tmp_path: Path) -> None:
+    page(RUN, tmp_path)
+    code = "import sys; sys.modules['torch'] = None; from deploy_prune.__main__ import main; main()"
+    command = [sys.executable, "-c", code, "report", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, GOLDEN.read_text().strip()), done.stderr
+
+
+def slower() -> RunSummary:
+    return dataclasses.replace(RUN, bench=BenchResult((timed("pruned", 2.2, 1.1, (1.05, 1.15)),)))
+
+
+def untimed() -> RunSummary:
+    return dataclasses.replace(RUN, bench=BenchResult(()))
+
+
+@pytest.mark.parametrize(
+    ("summary", "outcome", "said"),
+    [
+        (RUN, "faster", "Verified: tflite, onnx. Faster than the dense network wherever it was timed."),
+        (slower(), "no speed-up", "Verified: tflite, onnx. **Not faster** on every target"),
+        (untimed(), "not timed", "Verified: tflite, onnx. **Not timed**."),
+        (with_pruned(status="failed", reason="no"), "not verified", "**Failed**: tflite, see the files."),
+        (with_pruned(status="exported"), "faster", "**Not verified**, as nothing here runs it: tflite. Faster"),
+        (
+            dataclasses.replace(untimed(), ship=ShipResult((), ())),
+            "not timed",
+            "No format was asked for. **Not timed**.",
+        ),
+    ],
+)
+def test_an_outcome_is_said_and_nothing_is_claimed_beyond_it(
+    tmp_path: Path, summary: RunSummary, outcome: str, said: str
+) -> None:
+    assert summary.outcome == outcome
+    assert said in page(summary, tmp_path)
+
+
+def test_a_slower_file_is_called_slower(tmp_path: Path) -> None:
+    assert "1.100 [1.050, 1.150] = 1.10x slower" in page(slower(), tmp_path)
+
+
+def test_a_format_is_called_level_where_its_interval_reaches_1_and_has_its_own_row_per_thread_count(
+    tmp_path: Path,
+) -> None:
+    twice = [dataclasses.replace(item, target=dataclasses.replace(item.target, threads=2)) for item in TIMES]
+    said = page(dataclasses.replace(RUN, bench=BenchResult((*TIMES, *twice))), tmp_path)
+    for threads in (1, 2):
+        assert f"| dense | {threads} | 2.000 | 2.500, 1.250 [1.200, 1.300] = 1.25x slower |" in said
+        assert f"| pruned | {threads} | 1.000 | 1.010, 1.010 [0.980, 1.040] = level |" in said
+
+
+def test_one_format_alone_has_no_table_of_formats(tmp_path: Path) -> None:
+    said = page(dataclasses.replace(RUN, bench=BenchResult(TIMES[:2])), tmp_path)
+    assert "Formats of one network" not in said
+    assert "\n\n\n" not in said
+
+
+def test_networks_are_level_where_the_interval_reaches_1(tmp_path: Path) -> None:
+    even = dataclasses.replace(RUN, bench=BenchResult((TIMES[0], timed("pruned", 1.9, 0.95, (0.9, 1.01)))))
+    assert "0.950 [0.900, 1.010] = level" in page(even, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("interval", "outcome"), [((0.8, 0.99), "faster"), ((0.9, 1.0), "no speed-up"), (None, "no speed-up")]
+)
+def test_faster_is_claimed_only_where_the_whole_interval_is(
+    interval: Interval | None, outcome: Literal["faster", "no speed-up"]
+) -> None:
+    assert dataclasses.replace(RUN, bench=BenchResult((timed("pruned", 1.8, 0.9, interval),))).outcome == outcome
+
+
+def test_the_verdict_is_the_error_of_the_outcome() -> None:
+    from deploy_prune.pipeline.run import judge
+
+    for good in (RUN, untimed(), with_pruned(status="exported")):
+        judge(good)
+    with pytest.raises(ParityFailed, match="tflite: differs") as failed:
+        judge(with_pruned(status="failed", reason="differs"))
+    with pytest.raises(NoSpeedUp, match=r"pruned\.tflite on 1 threads") as slow:
+        judge(slower())
+    assert (failed.value.exit_code, slow.value.exit_code) == (4, 6)
+
+
+def test_a_recount_that_differs_is_said(tmp_path: Path) -> None:
+    summary = dataclasses.replace(RUN, cut=dataclasses.replace(RUN.cut, predicted_macs=410_000))
+    assert "410,000 predicted, 400,000 by fvcore, which did not count aten::add" in page(summary, tmp_path)
+
+
+def test_a_run_that_is_not_finished_has_no_report(tmp_path: Path) -> None:
+    write_record(tmp_path / "run.json", {"model": "net", "data": "digits"}, dict)
+    with pytest.raises(RecordError, match=r"summary\.json does not exist"):
+        report(tmp_path)

@@ -1,0 +1,52 @@
+"""Which operators lie within what XNNPACK took, worked out by hand; and what becomes of files that LiteRT refuses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy_prune.analysis import xnnpack_delegation
+from deploy_prune.analysis.xnnpack_delegation import Node
+from deploy_prune.errors import Unavailable
+
+CHAIN = (Node((0, 9), (1,)), Node((1,), (2,)), Node((2, 8), (3,)), Node((3, 1), (4,)))
+"""Input 0, constants 8 and 9, output 4; the last operator reads what the first made."""
+
+
+@pytest.mark.parametrize(
+    ("delegates", "found"),
+    [
+        ([], set()),
+        ([Node((0, 8, 9), (4,))], {0, 1, 2, 3}),
+        ([Node((0, 9), (1,)), Node((2, 8, 1), (4,))], {0, 2, 3}),
+        ([Node((1, 8), (3,))], {1, 2}),
+        ([Node((0, 9), (1, 2))], {0, 1}),
+    ],
+)
+def test_a_part_is_what_lies_between_a_delegates_outputs_and_its_inputs(delegates: list[Node], found: set[int]) -> None:
+    assert xnnpack_delegation.within(CHAIN, delegates) == found
+
+
+def test_where_nothing_is_left_everything_is_taken(tiny_tflite: Path) -> None:
+    assert xnnpack_delegation.taken(tiny_tflite, 4) == {0, 1, 2, 3}
+
+
+def test_a_refusal_is_told_in_litert_s_words(tmp_path: Path) -> None:
+    path = tmp_path / "bad.tflite"
+    path.write_bytes(b"\x00\x00\x00\x00TFL3" + bytes(100))
+    with pytest.raises(Unavailable, match="LiteRT refuses it: "):
+        xnnpack_delegation.taken(path, 1)
+
+
+def test_a_process_that_dies_is_told_and_ours_lives_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that aborts stands for LiteRT on a file that it trusts too much."""
+    python = tmp_path / "python"
+    python.write_text(
+        f"#!{sys.executable}\nimport os, sys\nsys.stderr.write('trusted it')\nsys.stderr.flush()\nos.abort()\n"
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr(xnnpack_delegation.sys, "executable", str(python))
+    with pytest.raises(Unavailable, match=r"LiteRT died when it opened .*net.tflite \(exit -6\): trusted it"):
+        xnnpack_delegation.taken(tmp_path / "net.tflite", 1)

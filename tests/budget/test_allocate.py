@@ -1,0 +1,220 @@
+"""Laws of the allocation: under budget, floors and multiples kept, as much kept as the budget allows."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nets import NETS
+
+from deploy_prune import plugins
+from deploy_prune.budget.allocate import Limits, allocate, best_units, check_reachable, ladder
+from deploy_prune.budget.costs import CostModel
+from deploy_prune.errors import BudgetError
+from deploy_prune.graph import trace
+from deploy_prune.sources.networks import build_network
+from deploy_prune.values import ChannelGraph, Group, Scores, Widths
+
+USUAL = settings(max_examples=60, deadline=None)
+NAMES = st.sampled_from(["resnet20", "mobilenet_v2"])
+COSTS = st.sampled_from(["macs", "params", "size", "channels"])
+SHARES = st.floats(0.0, 1.0)
+SEEDS = st.integers(0, 1000)
+
+
+@cache
+def graph_of(name: str) -> ChannelGraph:
+    return trace(build_network(name, classes=10, input_shape=(3, 32, 32)))
+
+
+def drawn(graph: ChannelGraph, seed: int) -> Scores:
+    draw = np.random.default_rng(seed)
+    return Scores({group.name: draw.random(group.width) for group in graph.free})
+
+
+def total(graph: ChannelGraph, widths: Widths) -> np.ndarray:
+    return np.array([widths[group.name] for group in graph.free])
+
+
+def between(graph: ChannelGraph, cost: CostModel, limits: Limits, share: float) -> float:
+    """A limit somewhere from the smallest network to just below the dense one."""
+    dense = float(cost(np.array([group.width for group in graph.free])))
+    least = float(cost(np.array([ladder(group, limits).steps[0] for group in graph.free])))
+    return least + share * 0.999 * (dense - least)
+
+
+@USUAL
+@given(NAMES, COSTS, SHARES, SEEDS, st.sampled_from([1, 4, 8, 16]), st.sampled_from([0.0, 0.1, 0.3]))
+def test_an_allocation_is_within_budget_floors_and_multiples(
+    name: str, cost_name: str, share: float, seed: int, multiple: int, floor: float
+) -> None:
+    graph, limits = graph_of(name), Limits(floor=floor, multiple=multiple)
+    cost = plugins.build("costs", cost_name).model(graph)
+    limit = between(graph, cost, limits, share)
+    widths = allocate(graph, drawn(graph, seed), cost, limit, limits)
+    assert float(cost(total(graph, widths))) <= limit
+    for group in graph.free:
+        width = widths[group.name]
+        assert min(group.width, max(2, math.ceil(floor * group.width))) <= width <= group.width
+        assert width == group.width or width * group.channels_per_unit % multiple == 0
+
+
+@USUAL
+@given(NAMES, COSTS, SHARES, SHARES, SEEDS)
+def test_a_bigger_budget_never_keeps_less(name: str, cost_name: str, one: float, other: float, seed: int) -> None:
+    graph, limits = graph_of(name), Limits()
+    cost, scores = plugins.build("costs", cost_name).model(graph), drawn(graph, seed)
+    kept = []
+    for share in sorted((one, other)):
+        widths = allocate(graph, scores, cost, between(graph, cost, limits, share), limits)
+        kept.append(sum(np.sort(scores.by_group[each])[-width:].sum() for each, width in widths.items()))
+    assert kept[0] <= kept[1] + 1e-9
+
+
+@USUAL
+@given(NAMES, COSTS, SHARES, SEEDS)
+def test_the_threshold_is_exact_to_one_unit(name: str, cost_name: str, share: float, seed: int) -> None:
+    """Of what is removed, the best-scored unit could not have stayed."""
+    graph, limits = graph_of(name), Limits()
+    cost, scores = plugins.build("costs", cost_name).model(graph), drawn(graph, seed)
+    limit = between(graph, cost, limits, share)
+    widths = allocate(graph, scores, cost, limit, limits)
+    removed = {each: np.sort(scores.by_group[each])[: -widths[each]] for each in widths}
+    best = max((each for each in removed if removed[each].size), key=lambda each: removed[each][-1])
+    assert float(cost(total(graph, {**widths, best: widths[best] + 1}))) > limit
+
+
+@USUAL
+@given(NAMES, SHARES, SEEDS, st.sampled_from([8, 16]))
+def test_with_multiples_no_single_step_that_fits_is_left_out(name: str, share: float, seed: int, multiple: int) -> None:
+    graph, limits = graph_of(name), Limits(multiple=multiple)
+    cost = plugins.build("costs", "macs").model(graph)
+    limit = between(graph, cost, limits, share)
+    widths = allocate(graph, drawn(graph, seed), cost, limit, limits)
+    for group in graph.free:
+        larger = [int(step) for step in ladder(group, limits).steps if step > widths[group.name]]
+        if larger:
+            assert float(cost(total(graph, {**widths, group.name: larger[0]}))) > limit
+
+
+def test_the_lowest_scores_go_first() -> None:
+    """plain: conv a (6) -> conv b (8). Channels = 14; 0.5 of them is 7: the seven best scores stay."""
+    graph = trace(NETS["plain"]())
+    scores = Scores({"a": np.array([9, 8, 7, 1, 2, 3.0]), "b": np.array([10, 11, 12, 6, 0.1, 0.2, 0.3, 0.4])})
+    cost = plugins.build("costs", "channels").model(graph)
+    widths = allocate(graph, scores, cost, 7, Limits())
+    assert widths == {"a": 3, "b": 4}
+    assert best_units(scores, widths) == {"a": (0, 1, 2), "b": (0, 1, 2, 3)}
+
+
+def test_only_the_order_of_the_scores_counts() -> None:
+    graph = graph_of("mobilenet_v2")
+    cost, scores = plugins.build("costs", "macs").model(graph), drawn(graph, 3)
+    limit = between(graph, cost, Limits(), 0.4)
+    stretched = Scores({name: np.exp(5 * values) for name, values in scores.by_group.items()})
+    assert allocate(graph, scores, cost, limit, Limits()) == allocate(graph, stretched, cost, limit, Limits())
+
+
+def test_equal_scores_keep_the_lower_numbers() -> None:
+    assert best_units(Scores({"a": np.ones(5)}), {"a": 3}) == {"a": (0, 1, 2)}
+
+
+def test_an_impossible_budget_names_the_reachable_minimum() -> None:
+    graph = graph_of("resnet20")
+    cost = plugins.build("costs", "macs").model(graph)
+    least = float(cost(np.array([ladder(group, Limits()).steps[0] for group in graph.free])))
+    with pytest.raises(BudgetError, match=re.escape(f"{least:,.0f}")) as caught:
+        check_reachable(graph, cost, least - 1, Limits())
+    assert "floor" in caught.value.hint
+    check_reachable(graph, cost, least, Limits())  # the minimum itself is possible
+
+
+def test_a_budget_above_the_dense_cost_is_refused() -> None:
+    graph = graph_of("resnet20")
+    cost = plugins.build("costs", "macs").model(graph)
+    with pytest.raises(BudgetError, match="already costs"):
+        check_reachable(graph, cost, 1e12, Limits())
+
+
+@pytest.mark.parametrize(
+    ("width", "per_unit", "limits", "steps"),
+    [
+        (8, 1, Limits(), [2, 3, 4, 5, 6, 7, 8]),
+        (1, 1, Limits(), [1]),
+        (2, 1, Limits(), [2]),
+        (40, 1, Limits(multiple=16), [16, 32, 40]),  # the dense width stays possible
+        (64, 1, Limits(multiple=16, floor=0.4), [32, 48, 64]),  # 0.4 of 64 is 25.6
+        (8, 4, Limits(multiple=8), [2, 4, 6, 8]),  # 4 channels a unit: every second unit
+        (10, 3, Limits(multiple=4), [4, 8, 10]),  # 3 channels a unit: 12, 24, all 30
+        (25, 1, Limits(floor=0.1), list(range(3, 26))),  # 10 % of 25, rounded up
+    ],
+)
+def test_a_ladder_has_the_allowed_widths(width: int, per_unit: int, limits: Limits, steps: list[int]) -> None:
+    assert ladder(Group("g", width, per_unit, ()), limits).steps.tolist() == steps
+
+
+def test_inner_scope_leaves_residual_groups_whole() -> None:
+    graph = graph_of("resnet20")
+    cost = plugins.build("costs", "macs").model(graph)
+    limits = Limits(scope="inner")
+    widths = allocate(graph, drawn(graph, 0), cost, between(graph, cost, limits, 0.5), limits)
+    assert all(widths[group.name] == group.width for group in graph.free if group.residual)
+    assert any(widths[group.name] < group.width for group in graph.free if not group.residual)
+
+
+@pytest.mark.parametrize(("name", "groups", "channels"), [("resnet20", 9, 336), ("resnet56", 27, 1008)])
+def test_the_inner_groups_of_cifar_resnets(name: str, groups: int, channels: int) -> None:
+    inner = [group for group in graph_of(name).free if not group.residual]
+    assert (len(inner), sum(group.width for group in inner)) == (groups, channels)
+
+
+@pytest.mark.parametrize(("name", "macs"), [("resnet20", 40.55e6), ("resnet56", 125.49e6)])
+def test_the_macs_of_cifar_resnets_are_the_published_ones(name: str, macs: float) -> None:
+    graph = graph_of(name)
+    counted = float(plugins.build("costs", "macs").model(graph)(np.array([group.width for group in graph.free])))
+    assert counted == pytest.approx(macs, abs=0.005e6)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Milliseconds of layers that are four times as slow at widths beside multiples of 8."""
+
+    groups: int
+
+    def __call__(self, widths: np.ndarray) -> np.ndarray:
+        slower = np.where(np.asarray(widths) % 8, 4.0, 1.0)
+        return np.asarray((slower * (np.asarray(widths) + 1.0)).sum(axis=-1))
+
+
+@dataclass(frozen=True)
+class Cliff(Plain):
+    """The same, with its stairs known."""
+
+    def along(self, widths: np.ndarray, group: int, options: np.ndarray) -> np.ndarray:
+        plans = np.repeat(np.asarray(widths)[None], len(options), axis=0)
+        plans[:, group] = options
+        return self(plans)
+
+    @property
+    def neighbours(self) -> tuple[frozenset[int], ...]:
+        return tuple(frozenset([place]) for place in range(self.groups))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS, share=st.floats(0.3, 0.9))
+def test_beside_a_cliff_as_much_is_kept_as_in_multiples(seed: int, share: float) -> None:
+    """The rank cut at free widths lands below every cliff, and has to go far too deep."""
+    graph = graph_of("mobilenet_v2")
+    scores, groups = drawn(graph, seed), len(graph.free)
+    limit = share * float(Plain(groups)(np.array([group.width for group in graph.free])))
+    kept = allocate(graph, scores, Cliff(groups), limit, Limits())
+    free = allocate(graph, scores, Plain(groups), limit, Limits())
+    coarse = allocate(graph, scores, Plain(groups), limit, Limits(multiple=8))
+    assert sum(free.values()) < 0.7 * sum(coarse.values())
+    assert sum(kept.values()) >= 0.95 * sum(coarse.values())

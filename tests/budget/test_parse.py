@@ -1,0 +1,60 @@
+"""Budgets as people write them, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy_prune.budget.parse import in_units, parse
+from deploy_prune.errors import BudgetError
+from deploy_prune.values import Budget
+
+
+@pytest.mark.parametrize(
+    ("text", "cost", "limit", "relative"),
+    [
+        ("0.5x", "macs", 0.5, True),
+        (".25x", "macs", 0.25, True),
+        (" 0.5x ", "macs", 0.5, True),
+        ("150MMACs", "macs", 150e6, False),
+        ("1.5GMACs", "macs", 1.5e9, False),
+        ("300000MACs", "macs", 300e3, False),
+        ("params=1.2M", "params", 1.2e6, False),
+        ("params=800k", "params", 800e3, False),
+        ("params=0.4x", "params", 0.4, True),
+        ("size=4MB", "size", 4e6, False),
+        ("size=512kB", "size", 512e3, False),
+        ("channels=0.7", "channels", 0.7, True),
+        ("channels=0.7x", "channels", 0.7, True),
+        ("channels=500", "channels", 500, False),
+        ("macs=40M", "macs", 40e6, False),
+    ],
+)
+def test_a_budget_means_what_it_says(text: str, cost: str, limit: float, relative: bool) -> None:
+    assert parse(text) == Budget(cost, pytest.approx(limit), relative, text.strip())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "half", "0.5", "-0.5x", "1e3MACs", "0.5X", "150 MMACs", "params", "params=", "=3", "size=4TB",
+             "0,5x", "nanx", "infx", "0.5xx", "params=1.2M extra"],
+)  # fmt: skip
+def test_nonsense_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(BudgetError, match="is no budget") as caught:
+        parse(text)
+    assert "0.5x" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["0x", "0MACs", "params=0", "channels=0"])
+def test_nothing_is_no_budget(text: str) -> None:
+    with pytest.raises(BudgetError, match="leaves nothing"):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["1x", "1.5x", "params=2x", "channels=1.0"])
+def test_a_fraction_of_one_or_more_removes_nothing(text: str) -> None:
+    with pytest.raises(BudgetError, match="removes nothing"):
+        parse(text)
+
+
+def test_a_relative_limit_is_a_share_of_the_dense_cost() -> None:
+    assert in_units(parse("0.25x"), 400.0) == 100.0
+    assert in_units(parse("params=300"), 400.0) == 300.0

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import time
+import zipfile
+
+import numpy as np
+import pytest
+import reading
+from ai_edge_litert import schema_py_generated as schema
+from torch import nn
+
+from deploy_prune import plugins
+from deploy_prune.errors import ConfigError, MissingDependency
+from deploy_prune.exporting.exporters import tflite as exporter_module
+from deploy_prune.exporting.exporters.tflite import TFLite
+from deploy_prune.formats.tflite_file import TFLiteFile
+from deploy_prune.formats.tflite_metadata import model_metadata
+from deploy_prune.values import AppForm, Network, Normalisation
+
+
+def _input_shape(path):
+    return plugins.build("runtimes", "litert").open(path, threads=1).inputs[0].shape
+
+
+def test_images_are_channels_last_by_default(tiny_tflite):
+    assert _input_shape(tiny_tflite) == (1, 16, 24, 3)
+
+
+def test_channels_first_on_request(tiny_network, tmp_path):
+    TFLite(layout="nchw").write(tiny_network, tmp_path / "net.tflite")
+    assert _input_shape(tmp_path / "net.tflite") == (1, 3, 16, 24)
+
+
+def test_an_unknown_layout_is_refused():
+    with pytest.raises(ConfigError, match="layout 'hwcn'"):
+        plugins.build("exporters", "tflite", {"layout": "hwcn"})
+
+
+def test_exporting_twice_writes_the_same_bytes(tiny_network, tiny_tflite, tmp_path):
+    TFLite().write(tiny_network, tmp_path / "again.tflite")
+    assert (tmp_path / "again.tflite").read_bytes() == tiny_tflite.read_bytes()
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+    def absent(name):
+        raise exporter_module.PackageNotFoundError(name)
+
+    monkeypatch.setattr(exporter_module, "version", absent)
+    with pytest.raises(MissingDependency, match=r"litert-torch(.|\n)*deploy-prune\[tflite\]"):
+        TFLite().version()
+
+
+def _write(network, path, **form):
+    TFLite().write(network, path, AppForm(**form))
+    return path.read_bytes()
+
+
+def _buffers(content):
+    """Place and bytes of every buffer of a file."""
+    model = schema.Model.GetRootAs(content, 0)
+    for index in range(model.BuffersLength()):
+        buffer = model.Buffers(index)
+        if buffer.DataLength():
+            yield buffer._tab.Vector(buffer._tab.Offset(4)), buffer.DataAsNumpy().tobytes()
+
+
+def test_weights_stay_where_kernels_may_load_them_sixteen_bytes_at_a_time(tiny_network, tmp_path):
+    content = _write(tiny_network, tmp_path / "net.tflite", labels=tuple("abcde"))
+    places = [place for place, _ in _buffers(content)]
+    assert len(places) > 5 and not any(place % 16 for place in places)
+
+
+def test_naming_changes_no_buffer(tiny_tflite):
+    file = TFLiteFile(tiny_tflite.read_bytes())
+    assert file.rename(["camera"], ["scores"]) == (["camera"], ["scores"])
+    before, after = ([data for _, data in _buffers(each)] for each in (tiny_tflite.read_bytes(), file.content()))
+    assert before == after
+
+
+def test_fourteen_megabytes_are_rewritten_in_less_than_a_second(tmp_path):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(1750, 2000))
+    content = _write(Network("tests:wide", module, ((7, 25, 10),), 2000), tmp_path / "net.tflite")
+    assert len(content) > 14e6
+    started = time.perf_counter()
+    file = TFLiteFile(content)
+    file.rename(("camera",), ("scores",))
+    assert len(file.content()) == pytest.approx(len(content), abs=1000)
+    assert time.perf_counter() - started < 1
+
+
+def test_where_nothing_is_known_nothing_is_said(tiny_network, tmp_path):
+    content = _write(tiny_network, tmp_path / "net.tflite", softmax=True)
+    assert b"TFLITE_METADATA" not in content and b"min_runtime_version" in content
+    assert not zipfile.is_zipfile(tmp_path / "net.tflite")
+
+
+def test_labels_are_a_line_each_and_not_compressed(tiny_network, tmp_path):
+    """Android maps them into memory as they are."""
+    _write(tiny_network, tmp_path / "net.tflite", labels=("a", "two\nlines", "c", "d", "é"))
+    with zipfile.ZipFile(tmp_path / "net.tflite") as archive:
+        (entry,) = archive.infolist()
+        assert (entry.filename, entry.compress_type) == ("labels.txt", zipfile.ZIP_STORED)
+        assert archive.read(entry).decode().split("\n") == ["a", "two lines", "c", "d", "é"]
+
+
+def test_an_output_given_twice_and_an_input_passed_through_have_their_own_names_in_the_signature(tmp_path):
+    class Echo(nn.Module):
+        def forward(self, x):
+            return (y := x * 2), y, x
+
+    content = _write(Network("tests:echo", Echo(), ((3,),), 3), tmp_path / "net.tflite")
+    (signature,) = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0)).signatureDefs
+    assert [entry.name for entry in signature.outputs] == [b"output_0", b"output_1", b"output_2"]
+    session = plugins.build("runtimes", "litert").open(tmp_path / "net.tflite", threads=1)
+    assert [array.ravel().tolist() for array in session.run(np.array([[1, 2, 3]], np.float32))] == [
+        [2, 4, 6], [2, 4, 6], [1, 2, 3],
+    ]  # fmt: skip
+
+
+def test_files_with_the_converters_own_names_open_in_the_order_of_the_call(tmp_path, monkeypatch):
+    """As they were written before inputs had names: the numbers count, wherever the file lists the tensors."""
+
+    class Differences(nn.Module):
+        def forward(self, left, right):
+            return right - 2 * left, left * 3
+
+    monkeypatch.setattr(TFLite, "_named", lambda self, content, network, form: _turned(content))
+    _write(Network("tests:differences", Differences(), ((3,), (3,)), 3), tmp_path / "net.tflite")
+    session = plugins.build("runtimes", "litert").open(tmp_path / "net.tflite", threads=1)
+    assert [spec.name for spec in session.inputs] == ["serving_default_args_0", "serving_default_args_1"]
+    first, second = session.run(np.full((1, 3), 1.0, np.float32), np.full((1, 3), 5.0, np.float32))
+    assert (first[0, 0], second[0, 0]) == (3, 3)
+    assert (session.run(*np.float32([[[2, 2, 2]], [[5, 5, 5]]]))[0] == 1).all()
+
+
+def _turned(content):
+    """The same file with inputs and outputs listed the other way round."""
+    file = TFLiteFile(content)
+    graph = file._model.subgraphs[0]
+    graph.inputs, graph.outputs = graph.inputs[::-1], graph.outputs[::-1]
+    return file.content()
+
+
+def test_the_metadata_has_its_identifier_and_the_version_that_parsers_compare():
+    content = model_metadata("what", [], [])
+    assert content[4:8] == b"M001"
+    assert [reading.text(reading.root(content), place) for place in (1, 7)] == ["what", "1.0.0"]
+
+
+def test_names_that_look_like_the_converters_are_no_numbers(tmp_path):
+    class Difference(nn.Module):
+        def forward(self, left, right):
+            return right - 2 * left
+
+    network = Network("tests:difference", Difference(), ((3,), (3,)), 3)
+    _write(network, tmp_path / "net.tflite", input_names=("serving_default_args_1", "serving_default_args_0"))
+    session = plugins.build("runtimes", "litert").open(tmp_path / "net.tflite", threads=1)
+    (found,) = session.run(np.full((1, 3), 1.0, np.float32), np.full((1, 3), 5.0, np.float32))
+    assert found[0, 0] == 3
+
+
+def test_what_an_app_is_told_is_in_pixels_from_0_to_255(tiny_network, tmp_path):
+    normalisation = Normalisation((0.5, 0.4, 0.2), (0.25, 0.2, 0.1))
+    _write(tiny_network, tmp_path / "net.tflite", normalisation=normalisation)
+    found = reading.tflite(tmp_path / "net.tflite")
+    np.testing.assert_allclose(found.mean, [127.5, 102, 51], rtol=1e-6)
+    np.testing.assert_allclose(found.std, [63.75, 51, 25.5], rtol=1e-6)

@@ -1,0 +1,128 @@
+"""One format of one network: the row of a written file, and the row once it has been run."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from building import delivered
+from torch import nn
+
+from deploy_prune import plugins
+from deploy_prune.errors import MissingDependency, StorageError
+from deploy_prune.exporting import one_format as step
+from deploy_prune.exporting.exporters.tflite import TFLite
+from deploy_prune.exporting.one_format import Job, Written, check, write
+from deploy_prune.exporting.parity.reference import answered, make_questions
+from deploy_prune.timing.runtimes.litert import LiteRT
+from deploy_prune.values import AppForm, Network, Normalisation, Parity
+
+FORM = AppForm(normalisation=Normalisation((0.4, 0.5, 0.6), (0.2, 0.25, 0.3)), bake=True, softmax=True, input="uint8")
+FORMATS = plugins.names("exporters")
+
+
+def test_a_written_file_is_described_and_not_yet_verified(tiny_network: Network, tmp_path: Path) -> None:
+    exporter = plugins.build("exporters", "onnx")
+    row = write(make_questions(tiny_network), Job("onnx", exporter, tmp_path / "model.onnx"))
+    assert (row.status, row.parity, row.reason) == ("exported", None, "not verified")
+    assert row.artifact is not None
+    content = (tmp_path / "model.onnx").read_bytes()
+    assert row.artifact.size_bytes == len(content)
+    assert row.artifact.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_that_has_been_run_says_on_how_many_images(tiny_network: Network, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).standard_normal((30, *tiny_network.input_shape)).astype(np.float32)
+    row = delivered(tiny_network, "onnx", tmp_path, images=images)
+    assert row.status == "verified"
+    assert row.parity is not None
+    assert row.parity.images == 30
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_that_takes_bytes_and_gives_probabilities_is_verified_on_bytes(
+    name: str, tiny_network: Network, tmp_path: Path
+) -> None:
+    """The reference normalises by itself, as training does: it shares no code with what is baked in."""
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 16, 24, 3), dtype=np.uint8)
+    row = delivered(tiny_network, name, tmp_path, images=pixels, form=FORM)
+    assert row.status == "verified", row.reason
+    assert row.artifact is not None
+    assert (row.artifact.input, row.artifact.baked, row.artifact.softmax) == ("uint8", True, True)
+
+
+def test_other_means_inside_the_file_are_noticed(tiny_network: Network, tmp_path: Path) -> None:
+    shifted = replace(FORM, normalisation=Normalisation((0.4, 0.5, 0.61), (0.2, 0.25, 0.3)))
+    job = Job("onnx", plugins.build("exporters", "onnx"), tmp_path / "model.onnx")
+    right, other = make_questions(tiny_network, None, FORM), make_questions(tiny_network, None, shifted)
+    written = Written(job, write(right, job))
+    assert check(answered(right), written).status == "verified"
+    row = check(answered(other), written)
+    assert row.status == "failed"
+    assert "the first layer that differs is" in row.reason
+
+
+def test_a_free_batch_is_run_alone_and_in_batches(tiny_network: Network, tmp_path: Path) -> None:
+    row = delivered(tiny_network, "onnx", tmp_path, dynamic_batch=True)
+    assert row.status == "verified"
+    assert row.artifact is not None
+    assert row.artifact.dynamic_batch
+
+
+def test_a_missing_converter_is_a_failed_row_with_the_pip_hint(
+    tiny_network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TFLite, "version", _absent("litert-torch", "tflite"))
+    row = delivered(tiny_network, "tflite", tmp_path)
+    assert row.status == "failed"
+    assert "pip install 'deploy-prune[tflite]'" in row.reason
+
+
+def test_a_missing_runtime_leaves_an_exported_file_that_nobody_has_verified(
+    tiny_network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LiteRT, "version", _absent("ai-edge-litert", "litert"))
+    row = delivered(tiny_network, "tflite", tmp_path)
+    assert (row.status, row.parity) == ("exported", None)
+    assert row.artifact is not None
+    assert "pip install 'deploy-prune[litert]'" in row.reason
+
+
+def _absent(package: str, extra: str) -> object:
+    def version(self: object) -> str:
+        raise MissingDependency(package, extra)
+
+    return version
+
+
+def test_a_file_that_computes_something_else_is_failed_with_its_figures(
+    tiny_network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "verify", lambda *_, **__: Parity(False, 0.031, 1e-4, 0.5, 0, 10, "10 images"))
+    row = delivered(tiny_network, "onnx", tmp_path)
+    assert row.status == "failed"
+    assert row.artifact is not None
+    assert "3.1e-02 (limit 1e-04), same top-1 on 50.0%" in row.reason
+
+
+def test_a_folder_that_is_a_file_is_a_storage_error(tiny_network: Network, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("here first")
+    with pytest.raises(StorageError, match="out"):
+        delivered(tiny_network, "onnx", tmp_path / "out")
+
+
+def test_a_converter_that_refuses_leaves_nothing_behind(tmp_path: Path) -> None:
+    class Refuses(nn.Module):
+        def forward(self, x):
+            import torch
+
+            return torch.linalg.eigvals(x.flatten(1).reshape(-1, 4, 3)[:, :3]).real
+
+    network = Network("tests:eigen", Refuses(), ((3, 2, 2),), 3)
+    row = delivered(network, "tflite", tmp_path)
+    assert row.status == "failed"
+    assert "could not convert tests:eigen" in row.reason
+    assert list(tmp_path.iterdir()) == []

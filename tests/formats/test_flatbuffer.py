@@ -1,0 +1,80 @@
+"""Flatbuffers as the vendors' own library writes them, and what no flatbuffer is."""
+
+from __future__ import annotations
+
+import flatbuffers
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy_prune.formats import flatbuffer
+from deploy_prune.formats.protobuf import Malformed
+
+
+def written() -> bytes:
+    """Fields: 0 an int of -7, 1 absent, 2 a text, 3 ints 1 2 3, 4 two tables (the same one twice), 5 a double."""
+    builder = flatbuffers.Builder()
+    text, numbers = builder.CreateString("name"), builder.CreateNumpyVector(np.arange(1, 4, dtype=np.int32))
+    builder.StartObject(1)
+    builder.PrependInt16Slot(0, 5, 0)
+    child = builder.EndObject()
+    builder.StartVector(4, 2, 4)
+    builder.PrependUOffsetTRelative(child)
+    builder.PrependUOffsetTRelative(child)
+    children = builder.EndVector()
+    builder.StartObject(6)
+    builder.PrependInt32Slot(0, -7, 0)
+    builder.PrependUOffsetTRelativeSlot(2, text, 0)
+    builder.PrependUOffsetTRelativeSlot(3, numbers, 0)
+    builder.PrependUOffsetTRelativeSlot(4, children, 0)
+    builder.PrependFloat64Slot(5, 0.5, 0.0)
+    builder.Finish(builder.EndObject(), file_identifier=b"TEST")
+    return bytes(builder.Output())
+
+
+WRITTEN = written()
+
+
+def everything(table: flatbuffer.Table) -> tuple[object, ...]:
+    children = [child.number(0, "<h") for child in table.tables(4)]
+    texts = (table.text(2), table.numbers(3, "i"), children, table.double(5))
+    return (table.number(0, "<i"), table.number(1, "<i", 3), *texts)
+
+
+def test_every_kind_of_field_is_read_and_an_absent_one_has_its_default() -> None:
+    assert everything(flatbuffer.root(WRITTEN, [b"TEST"])) == (-7, 3, "name", (1, 2, 3), [5, 5], 0.5)
+
+
+def test_fields_that_a_newer_schema_added_are_absent() -> None:
+    table = flatbuffer.root(WRITTEN, [b"TEST"])
+    assert (table.number(40, "<i"), table.table(40), table.tables(40), table.text(40)) == (0, None, (), "")
+
+
+def test_another_identifier_is_refused() -> None:
+    with pytest.raises(Malformed, match="does not begin as ABCD or EFGH does"):
+        flatbuffer.root(WRITTEN, [b"ABCD", b"EFGH"])
+
+
+@given(st.data())
+def test_changed_bytes_are_read_or_refused(data: st.DataObject) -> None:
+    content = bytearray(WRITTEN)
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(8, len(content) - 1))] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(8, len(content)))]
+    try:
+        everything(flatbuffer.root(bytes(content), [b"TEST"]))
+    except Malformed:
+        return
+
+
+def test_tables_that_share_what_they_hold_do_not_keep_it_reading_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flatbuffer, "MOST_READS", 10)
+    with pytest.raises(Malformed, match="in circles"):
+        everything(flatbuffer.root(WRITTEN, [b"TEST"]))
+
+
+@pytest.mark.parametrize("index", [-1, 2])
+def test_an_entry_that_is_not_there_is_refused(index: int) -> None:
+    with pytest.raises(Malformed, match=f"entry {index} of 2"):
+        flatbuffer.chosen("ab", index)

@@ -1,0 +1,217 @@
+"""A plan is only good when its real file is: what misses the budget is planned again, and the store learns."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from latencies import PHONE, REFERENCE_MS, comparison, made_up, mixed, ratios
+
+from deploy_prune.budget.allocate import Limits, allocate, best_units
+from deploy_prune.budget.latency.model import LatencyCost
+from deploy_prune.budget.latency.profiling import Place, stored
+from deploy_prune.budget.latency.store import Store, opened
+from deploy_prune.budget.latency.table import Profile, of_networks
+from deploy_prune.budget.latency.timer import Timer
+from deploy_prune.errors import BudgetError
+from deploy_prune.graph import trace
+from deploy_prune.pipeline import real_file
+from deploy_prune.pipeline.real_file import ACCEPTED, AIM, ATTEMPTS, Chosen, closed, left_over
+from deploy_prune.results import Attempt, Closing
+from deploy_prune.values import ChannelGraph, Comparison, Network, Scores, Target
+
+GRAPH = trace(mixed())
+TABLE = made_up(GRAPH, noise=0.0)
+LIMIT_MS = 0.6 * REFERENCE_MS
+
+
+@dataclass
+class Machine:
+    """Real files take what the table says, times `slower`; the file of a network is the widths of its layers."""
+
+    slower: Callable[[float], float] = lambda ratio: ratio
+    timed: list[tuple[int, ...]] = field(default_factory=list)
+
+    @contextmanager
+    def timer(self, reference: bytes, suffix: str, target: Target, **_: object) -> Iterator[Timer]:
+        assert json.loads(reference) == [21, 38, 11] and suffix == ".tflite" and target == PHONE
+
+        def timed(content: bytes) -> Comparison:
+            widths = json.loads(content)
+            self.timed.append(tuple(widths))
+            return comparison(self.slower(float(ratios(TABLE.drawing, np.array([widths]))[0])))
+
+        yield timed
+
+
+def file(network: Network, exporter: str) -> bytes:
+    assert exporter == "tflite"
+    module = network.module
+    return json.dumps([module.a.out_channels, module.b.out_channels, module.down.out_channels]).encode()
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    found = Machine()
+    monkeypatch.setattr(real_file, "timer", found.timer)
+    monkeypatch.setattr(real_file, "_file", file)
+    return found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with opened(tmp_path / "latency.sqlite") as found:
+        found.begin(TABLE)
+        found.add(TABLE, *TABLE.samples)
+        yield found
+
+
+def choose(store: Store, graph: ChannelGraph = GRAPH) -> Callable[[float], Chosen]:
+    """The plans of a run: even scores, by the model that the store holds now."""
+
+    def chosen(limit_ms: float) -> Chosen:
+        cost = LatencyCost.of(stored(graph, Place("litert", "phone"), store), graph)
+        scores = Scores({each.name: np.arange(each.width) / each.width for each in graph.free})
+        return Chosen(graph, best_units(scores, allocate(graph, scores, cost, limit_ms, Limits())), cost)
+
+    return chosen
+
+
+def close(store: Store, limit_ms: float = LIMIT_MS) -> tuple[Chosen, Closing]:
+    return closed(mixed(), limit_ms, choose(store), store)
+
+
+def learnt(store: Store) -> Profile:
+    found = store.find(TABLE.network, TABLE.target)
+    assert found is not None
+    return found
+
+
+def test_a_model_that_is_right_meets_the_budget_at_once(machine, store):
+    chosen, found = close(store)
+    (attempt,) = found.attempts
+    assert found.chosen == 0 and found.limit_ms == LIMIT_MS and found.target == PHONE
+    assert attempt.aim_ms == AIM * LIMIT_MS
+    assert attempt.predicted_ms <= attempt.aim_ms
+    assert ACCEPTED[0] * LIMIT_MS <= attempt.measured_ms <= ACCEPTED[1] * LIMIT_MS
+    assert attempt.interval_ms == pytest.approx((0.99 * attempt.measured_ms, 1.01 * attempt.measured_ms))
+    assert machine.timed == [tuple(chosen.widths)]
+
+
+def test_a_model_that_is_a_tenth_off_is_corrected_in_the_second_attempt(machine, store):
+    machine.slower = lambda ratio: 1.1 * ratio
+    chosen, found = close(store)
+    first, second = found.attempts
+    assert first.measured_ms > ACCEPTED[1] * LIMIT_MS
+    assert second.aim_ms == pytest.approx(AIM * LIMIT_MS * AIM * LIMIT_MS / first.measured_ms)
+    assert ACCEPTED[0] * LIMIT_MS <= second.measured_ms <= ACCEPTED[1] * LIMIT_MS
+    assert found.chosen == 1 and tuple(chosen.widths) == machine.timed[1]
+
+
+def test_a_file_that_is_faster_than_it_need_be_is_planned_again_as_well(machine, store):
+    machine.slower = lambda ratio: 0.85 * ratio
+    _, found = close(store)
+    assert found.attempts[0].measured_ms < ACCEPTED[0] * LIMIT_MS
+    assert found.attempts[1].aim_ms > AIM * LIMIT_MS
+    assert found.attempts[found.chosen].measured_ms >= ACCEPTED[0] * LIMIT_MS
+
+
+def stairs(ratio: float) -> float:
+    """Nothing between 50 and 70 % of the dense network's time: the budget of 60 % lies between two stairs."""
+    return 0.5 if ratio < 0.58 else 0.7
+
+
+def test_between_two_stairs_the_one_below_the_budget_is_shipped(machine, store):
+    machine.slower = stairs
+    _, found = close(store)
+    assert found.attempts[found.chosen].measured_ms == pytest.approx(0.5 * REFERENCE_MS)
+
+
+def test_a_plan_below_a_high_stair_says_what_the_next_one_takes(machine, store):
+    """No single group can grow for less than that, by the model."""
+    machine.slower = stairs
+    chosen, found = close(store)
+    said = re.fullmatch(
+        r"the plan takes 4 of 4.8 ms: its next stair, (\d+) of \d+ units in group '(\S+)', would take (\S+) ms by .*",
+        left_over(chosen, found, Limits()),
+    )
+    assert said
+    name, place = said[2], [each.name for each in GRAPH.free].index(said[2])
+    dense, grown = np.array([each.width for each in GRAPH.free]), chosen.widths.copy()
+    grown[place] = int(said[1])
+    assert grown[place] > chosen.widths[place] and len(chosen.keep[name]) == chosen.widths[place]
+    assert float(said[3]) == pytest.approx(float(chosen.cost(grown)), rel=5e-3)
+    wider = [widths for widths in chosen.widths + np.eye(len(grown), dtype=int) if all(widths <= dense)]
+    others = [float(chosen.cost(widths)) for widths in wider]
+    assert float(chosen.cost(grown)) <= min(others)
+
+
+def test_a_plan_that_leaves_little_says_nothing(machine, store):
+    chosen, found = close(store)
+    assert left_over(chosen, found, Limits()) == ""
+
+
+def test_attempts_are_bounded_and_the_closest_is_shipped(machine, store):
+    """However slow the files become, no plan meets the budget; each is less over it than the one before."""
+    machine.slower = lambda ratio: 0.65 + 0.05 * ratio
+    _, found = close(store)
+    assert 1 < len(found.attempts) <= ATTEMPTS
+    over = [attempt.measured_ms for attempt in found.attempts]
+    assert min(over) > ACCEPTED[1] * LIMIT_MS
+    assert over[found.chosen] == min(over)
+
+
+def test_no_plan_is_timed_twice(machine, store):
+    for slower in (stairs, lambda ratio: 1.3 * ratio, lambda ratio: 0.65 + 0.05 * ratio):
+        machine.slower, machine.timed = slower, []
+        close(store)
+        assert len(set(machine.timed)) == len(machine.timed)
+
+
+def test_a_correction_beyond_the_smallest_network_ships_the_best_that_was_timed(machine, store):
+    """The smallest network would do by the model; its file takes three times as long, and nothing is smaller."""
+    cost = choose(store)(LIMIT_MS).cost
+    least_ms = float(cost(np.array([3, 4, 2])))
+    machine.slower = lambda ratio: 3 * ratio
+    _, found = close(store, 1.1 * least_ms)
+    assert len(found.attempts) == 1 and found.chosen == 0
+
+
+def test_a_correction_beyond_the_dense_network_ships_the_best_that_was_timed(machine, store):
+    machine.slower = lambda ratio: 0.5 * ratio
+    _, found = close(store, 0.9 * REFERENCE_MS)
+    assert [attempt.measured_ms < 0.5 * REFERENCE_MS for attempt in found.attempts] == [True] * len(found.attempts)
+
+
+def test_a_budget_that_no_plan_can_meet_is_refused_before_anything_is_timed(machine, store):
+    with pytest.raises(BudgetError):
+        close(store, 0.001)
+    assert machine.timed == []
+
+
+def test_the_store_learns_what_the_real_files_take(machine, store):
+    machine.slower = lambda ratio: 1.1 * ratio
+    _, found = close(store)
+    samples = {each.widths: each for each in of_networks(learnt(store))}
+    for widths, attempt in zip(machine.timed, found.attempts, strict=True):
+        assert samples[widths].ratio * REFERENCE_MS == pytest.approx(attempt.measured_ms)
+    kept = {each.widths for each in TABLE.samples}
+    assert set(samples) == kept | set(machine.timed)
+
+
+def test_attempts_are_told(machine, store):
+    told: list[tuple[str, int, int, str]] = []
+    closed(mixed(), LIMIT_MS, choose(store), store, progress=lambda *each: told.append(each))
+    ((task, done, most, note),) = told
+    assert (task, done, most) == ("plan on the real file", 1, ATTEMPTS) and note.endswith(" ms")
+
+
+def test_over_the_budget_is_worse_than_any_distance_below_it():
+    below, over = (Attempt(1.0, 1.0, ms, (ms, ms)) for ms in (0.3, 1.03))
+    assert real_file._miss(below, 1.0) < real_file._miss(over, 1.0)

@@ -1,0 +1,149 @@
+"""Work in processes of its own: results in order, crashes contained, nothing left running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deploy_prune.processes.workshop import Outcome, Unsendable, run_each, workshop
+
+
+def quiet(running: list[int], done: int) -> None:
+    """Nobody watches."""
+
+
+def multiplied(factor: int, item: int) -> int:
+    return factor * item
+
+
+def died(how: str, item: int) -> int:
+    if item == 2:
+        os.kill(os.getpid(), signal.Signals[how])
+    return 10 * item
+
+
+def refused(_: None, item: int) -> int:
+    if item == 1:
+        raise ValueError("one is refused")
+    return item
+
+
+def noted(folder: Path, item: int) -> int:
+    (folder / f"{item}-{os.getpid()}").touch()
+    time.sleep(30)
+    return item
+
+
+def test_results_are_in_the_order_of_the_items() -> None:
+    told: list[tuple[list[int], int]] = []
+    with workshop() as shop:
+        found = run_each(
+            shop, multiplied, 3, [5, 6, 7], at_once=2, told=lambda running, done: told.append((running, done))
+        )
+    assert found == [Outcome(15), Outcome(18), Outcome(21)]
+    assert max(len(running) for running, _ in told) == 2
+    assert told[-1] == ([], 3)
+
+
+@pytest.mark.parametrize("how", ["SIGSEGV", "SIGKILL"])
+def test_a_crash_costs_one_item(how: str) -> None:
+    with workshop() as shop:
+        one, two = run_each(shop, died, how, [1, 2], at_once=2, told=quiet)
+    assert one == Outcome(10)
+    assert two.result is None
+    assert two.died.startswith(how)
+
+
+def test_what_the_work_raises_is_raised_here_after_the_others_have_ended() -> None:
+    ended: list[int] = []
+    with workshop() as shop, pytest.raises(ValueError, match="one is refused"):
+        run_each(shop, refused, None, [1, 2], at_once=1, told=lambda running, done: ended.append(done))
+    assert ended[-1] == 2
+
+
+def test_work_that_cannot_be_sent_is_named() -> None:
+    with workshop() as shop, pytest.raises(Unsendable, match="generator"):
+        run_each(shop, multiplied, (number for number in (1, 2)), [1], at_once=1, told=quiet)  # type: ignore[arg-type]
+
+
+def test_an_interruption_leaves_no_process_behind(tmp_path: Path) -> None:
+    def interrupt_when_begun(running: list[int], done: int) -> None:
+        deadline = time.monotonic() + 30
+        while running and not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), workshop() as shop:
+        run_each(shop, noted, tmp_path, [1], at_once=1, told=interrupt_when_begun)
+    assert not _alive(tmp_path)
+
+
+def test_workshop_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}\n"
+        "import test_workshop as t; from pathlib import Path\n"
+        "from deploy_prune.processes.workshop import run_each, workshop\n"
+        f"with workshop() as shop: run_each(shop, t.noted, Path({str(tmp_path)!r}), [1], at_once=1, told=t.quiet)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as parent:
+        deadline = time.monotonic() + 30
+        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while _alive(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert list(tmp_path.iterdir())
+    assert not _alive(tmp_path)
+
+
+def test_a_workshop_that_dies_is_told_for_every_item(tmp_path: Path) -> None:
+    def kill_when_begun(running: list[int], done: int) -> None:
+        deadline = time.monotonic() + 30
+        while running and not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        shop.process.kill()
+
+    with workshop() as shop:
+        (outcome,) = run_each(shop, noted, tmp_path, [1], at_once=1, told=kill_when_begun)
+    assert outcome.result is None
+    assert outcome.died.startswith("SIGKILL")
+
+
+def test_a_workshop_that_never_opens_is_told_for_every_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os; os.write(2, b'no room'); os._exit(9)")
+    monkeypatch.syspath_prepend(tmp_path)
+    with workshop() as shop:
+        outcomes = run_each(shop, multiplied, 2, [1, 2, 3], at_once=2, told=quiet)
+    assert outcomes == [Outcome(None, "exit 9: no room")] * 3
+
+
+def test_a_module_beside_the_user_does_not_take_a_librarys_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "queue.py").write_text("raise ImportError('not the library')")
+    monkeypatch.chdir(tmp_path)
+    with workshop() as shop:
+        assert run_each(shop, multiplied, 2, [1], at_once=1, told=quiet) == [Outcome(2)]
+
+
+def test_modules_are_imported_once_and_missing_ones_are_left_to_whoever_needs_them() -> None:
+    with workshop(["decimal", "no_such_module"]) as shop:
+        assert run_each(shop, multiplied, 2, [1], at_once=1, told=quiet) == [Outcome(2)]
+
+
+def test_one_workshop_does_one_list_after_the_other() -> None:
+    with workshop() as shop:
+        first = run_each(shop, multiplied, 2, [1, 2], at_once=2, told=quiet)
+        assert run_each(shop, multiplied, first[1].result, [5], at_once=2, told=quiet) == [Outcome(20)]
+
+
+def _alive(folder: Path) -> list[int]:
+    numbers = [int(path.name.partition("-")[2]) for path in folder.iterdir()]
+    return [number for number in numbers if Path(f"/proc/{number}").exists()]

@@ -1,0 +1,376 @@
+"""LeGR: the score worked out by hand, what a search writes, and that its result depends on nothing but its settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from studies import stack, stripes, study, trained, with_folder
+from torch import Tensor
+from torch.nn import functional
+
+from deploy_prune import plugins
+from deploy_prune.errors import BudgetError, ConfigError, RecordError
+from deploy_prune.records import read_record
+from deploy_prune.scoring.evolution.affine_ranking import ranking_of
+from deploy_prune.scoring.evolution.ageing import Genome
+from deploy_prune.scoring.methods import Study, legr
+from deploy_prune.search_results import SEARCH, Search
+from deploy_prune.train.fitness import Exam, examiner, fitness
+from deploy_prune.values import Network, Scores
+
+SETTINGS: dict[str, Any] = {
+    "candidates": 14, "population": 5, "tournament": 2, "images": 60, "norm_images": 40, "lag": 3,
+    "steps": 0, "finalists": 0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def knows_stripes() -> Network:
+    return trained(stack(), stripes())
+
+
+def scores(of: Study, **options: Any) -> dict[str, np.ndarray]:
+    return dict(plugins.build("methods", "legr", {**SETTINGS, **options}).score(of).by_group)
+
+
+def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def with_workers(of: Study, workers: Any) -> Study:
+    return dataclasses.replace(of, workers=workers)
+
+
+def journal(folder: Path) -> Search:
+    return read_record(folder / SEARCH, Search)
+
+
+@dataclass
+class Killed:
+    """Workers that are killed after so many results."""
+
+    after: int
+
+    def map(self, task: Any, shared: Any, items: Any, *, ahead: int) -> Iterator[Any]:
+        for result in plugins.build("workers", "local", {"processes": 1}).map(task, shared, items, ahead=ahead):
+            if not self.after:
+                raise KeyboardInterrupt
+            self.after -= 1
+            yield result
+
+
+@dataclass
+class Counting:
+    """Workers that count what is really judged."""
+
+    judged: int = 0
+
+    def map(self, task: Any, shared: Any, items: Any, *, ahead: int) -> Iterator[Any]:
+        def counted(given: Any, item: Any) -> Any:
+            self.judged += item[1] is None
+            return task(given, item)
+
+        yield from plugins.build("workers", "local", {"processes": 1}).map(counted, shared, items, ahead=ahead)
+
+
+def test_a_score_is_scale_times_squared_norm_plus_shift(knows_stripes: Network, tmp_path: Path) -> None:
+    """Of the best candidate's pairs, as the journal has them."""
+    found = scores(study(knows_stripes, stripes(), folder=tmp_path))
+    search = journal(tmp_path)
+    weights = dict(knows_stripes.module.named_parameters())
+    for group, values in found.items():
+        place = search.groups.index(group)
+        norms = weights[f"{group}.weight"].detach().double().square().sum(dim=(1, 2, 3)).numpy()
+        assert values == pytest.approx(search.scale[place] * norms + search.shift[place])
+
+
+@pytest.mark.parametrize(("reduce", "divisor"), [("mean", 2), ("sum", 1)])
+def test_the_layers_of_a_group_are_reduced_as_asked(reduce: str, divisor: int) -> None:
+    from nets import NETS
+
+    network = NETS["residual"]()  # a and c make one group
+    of = study(network)
+    only_identity = {"candidates": 1, "population": 1, "tournament": 1, "lag": 1, "reduce": reduce}
+    found = scores(of, **only_identity)
+    squares = [
+        network.module.get_submodule(name).weight.detach().double().square().sum(dim=(1, 2, 3)) for name in ("a", "c")
+    ]
+    assert found["a"] == pytest.approx(((squares[0] + squares[1]) / divisor).numpy())
+
+
+def test_no_candidate_changes_the_order_within_a_group() -> None:
+    """Also not where several layers make a group: the search decides how many units stay, their norms which."""
+    from nets import NETS
+
+    of = study(NETS["residual"]())
+    ranking = ranking_of(of.network, of.graph)
+    drawn = np.random.default_rng(0)
+    for _ in range(5):
+        genome = Genome(np.exp(drawn.normal(0, 1, len(ranking.sizes))), drawn.normal(0, 1, len(ranking.sizes)))
+        for group, values in ranking.scores(genome).by_group.items():
+            assert np.argsort(values).tolist() == np.argsort(ranking.sizes[group]).tolist()
+
+
+def test_the_best_candidate_is_no_worse_than_the_identity(knows_stripes: Network, tmp_path: Path) -> None:
+    scores(study(knows_stripes, stripes(), folder=tmp_path))
+    search = journal(tmp_path)
+    losses = {each.number: each.loss for each in search.tried if each.loss is not None}
+    assert search.best == min(losses, key=lambda number: losses[number])
+    assert [each.origin for each in search.tried[:6]] == ["random"] * 3 + ["uniform", "identity", "bred"]
+    assert len(search.tried) == 14
+    assert search.ended == "all candidates judged"
+
+
+def test_the_journal_says_what_was_judged(knows_stripes: Network, tmp_path: Path) -> None:
+    """The same plan, judged by hand, has the loss that the journal has."""
+    of = study(knows_stripes, stripes(), folder=tmp_path)
+    found = plugins.build("methods", "legr", SETTINGS).score(of)
+    search = journal(tmp_path)
+    assert search.best is not None
+    best = search.tried[search.best]
+    assert of.plan
+    keep = of.plan(found)
+    assert best.widths == tuple(len(keep[name]) for name in search.groups)
+    prepared = examiner(knows_stripes, of.graph, stripes(), Exam(images=60, norm_images=40), seed=0)
+    (again,) = plugins.build("workers", "local", {"processes": 1}).map(fitness, prepared, [keep], ahead=1)  # one thread
+    assert again.loss == best.loss
+
+
+@pytest.mark.parametrize(("processes", "options"), [(1, {}), (2, {}), (3, {}), (2, {"steps": 2, "finalists": 4})])
+def test_any_number_of_workers_finds_the_same(
+    knows_stripes: Network, tmp_path: Path, processes: int, options: dict[str, Any]
+) -> None:
+    alone = scores(study(knows_stripes, stripes(), folder=tmp_path / "alone"), **options)
+    several = plugins.build("workers", "local", {"processes": processes})
+    together = scores(study(knows_stripes, stripes(), workers=several, folder=tmp_path / "together"), **options)
+    assert same(alone, together)
+    one, other = journal(tmp_path / "alone"), journal(tmp_path / "together")
+    assert [each.loss for each in one.tried + one.finals] == [each.loss for each in other.tried + other.finals]
+    assert one.generator == other.generator
+
+
+@pytest.mark.parametrize("after", [0, 1, 7, 13])
+def test_a_killed_search_goes_on_to_the_same_result(knows_stripes: Network, tmp_path: Path, after: int) -> None:
+    undisturbed = scores(study(knows_stripes, stripes(), folder=tmp_path / "undisturbed"))
+    of = study(knows_stripes, stripes(), folder=tmp_path / "killed", workers=Killed(after))
+    with pytest.raises(KeyboardInterrupt):
+        scores(of)
+    count = Counting()
+    again = scores(study(knows_stripes, stripes(), folder=tmp_path / "killed", workers=count))
+    assert same(undisturbed, again)
+    one, other = journal(tmp_path / "undisturbed"), journal(tmp_path / "killed")
+    assert [(each.plan, each.loss) for each in one.tried] == [(each.plan, each.loss) for each in other.tried]
+    assert count.judged <= 14 - after
+
+
+def test_what_a_killed_search_knew_survives_a_second_kill(knows_stripes: Network, tmp_path: Path) -> None:
+    """While it repeats what it knows, it must not write a shorter journal."""
+    for after in (9, 2):
+        with pytest.raises(KeyboardInterrupt):
+            scores(study(knows_stripes, stripes(), folder=tmp_path, workers=Killed(after)))
+        assert len(journal(tmp_path).tried) == 9
+
+
+def test_a_plan_is_judged_once(knows_stripes: Network, tmp_path: Path) -> None:
+    """Under a budget of nearly everything many candidates are one plan."""
+    count = Counting()
+    of = study(knows_stripes, stripes(), budget=0.995, folder=tmp_path, workers=count)
+    scores(of, candidates=30, population=20, lag=1)
+    tried = journal(tmp_path).tried
+    assert count.judged == len({each.plan for each in tried}) < len(tried)
+
+
+def test_a_plan_that_was_proposed_before_is_drawn_again(knows_stripes: Network, tmp_path: Path) -> None:
+    """All but those that stay one after twenty draws; with one draw a good part of them tells nothing new."""
+    scores(study(knows_stripes, stripes(), folder=tmp_path), candidates=40)
+    tried = journal(tmp_path).tried
+    assert len({each.plan for each in tried}) >= 38
+
+
+def test_random_scales_are_drawn_around_groups_of_equal_sizes(knows_stripes: Network, tmp_path: Path) -> None:
+    of = study(knows_stripes, stripes(), folder=tmp_path)
+    sizes = ranking_of(knows_stripes, of.graph)
+    assert sizes.centre * sizes.means == pytest.approx([np.mean(sizes.means)] * len(sizes.means))
+
+
+def test_the_uniform_candidate_keeps_what_uniform_widths_keep(knows_stripes: Network, tmp_path: Path) -> None:
+    """Under this budget, to within the last unit of a group."""
+    of = study(knows_stripes, stripes(), folder=tmp_path)
+    scores(of)
+    search = journal(tmp_path)
+    (tried,) = [each for each in search.tried if each.origin == "uniform"]
+    assert of.plan
+    alike = of.plan(plugins.build("methods", "uniform").score(of))
+    widths = [len(alike[group]) for group in search.groups]
+    assert np.abs(np.subtract(tried.widths, widths)).max() <= 1
+    assert widths != [group.width for group in of.graph.free]
+
+
+@pytest.mark.parametrize("width", [1, 3, 8])
+def test_a_map_is_zero_where_a_width_is_cut(width: int) -> None:
+    of = study(stack())
+    ranking = ranking_of(of.network, of.graph)
+    found = ranking.scores(ranking.cut_at([width] * len(ranking.sizes))).by_group.values()
+    assert [int((values >= 0).sum()) for values in found] == [min(width, values.size) for values in found]
+    deviations = [float(values.std()) for values in found]
+    assert deviations == pytest.approx([deviations[0]] * len(deviations))
+
+
+def judged_after(of: Study, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[int]:
+    """How many steps candidates were trained for, then finalists, where the fewest are 1 and 3."""
+    found: list[int] = []
+
+    class Noting(Counting):
+        def map(self, task: Any, shared: Any, items: Any, *, ahead: int) -> Iterator[Any]:
+            found.append(shared.steps)
+            yield from super().map(task, shared, items, ahead=ahead)
+
+    monkeypatch.setattr(legr, "STEPS", 1)
+    monkeypatch.setattr(legr, "BLIND_STEPS", 3)
+    scores(with_workers(of, Noting()), **{"steps": None, "finalists": 8, **options})
+    return found
+
+
+def test_candidates_are_trained_for_longer_where_a_cut_leaves_nothing_to_see(
+    knows_stripes: Network, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Near chance the loss tells how sure a network is, not how good."""
+    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch) == [1, 12]
+    assert not caplog.records
+    monkeypatch.setattr(legr, "SIGHT", 2.0)  # of the dense network's accuracy: no cut has that
+    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch) == [3, 12]
+    assert "every candidate is trained for 3 steps" in caplog.text
+
+
+def test_candidates_are_judged_by_the_users_loss(knows_stripes: Network, tmp_path: Path) -> None:
+    """In other processes too: a user's function may be from a file that these cannot import."""
+
+    def twice(logits: Tensor, labels: Tensor) -> Tensor:
+        return 2 * functional.cross_entropy(logits, labels)
+
+    found = []
+    for name, loss, processes in (("ours", None, 1), ("theirs", twice, 2)):
+        of = study(knows_stripes, stripes(), folder=tmp_path / name, loss=loss)
+        scores(with_workers(of, plugins.build("workers", "local", {"processes": processes})))
+        found.append(next(each.loss for each in journal(tmp_path / name).tried if each.origin == "identity"))
+    assert found[1] == pytest.approx(2 * found[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [({"steps": 0}, [0, 12]), ({"steps": 2}, [2, 8]), ({"steps": 0, "finalists": 0}, [0]), ({"finalists": 0}, [1])],
+)
+def test_steps_and_finalists_can_be_told(
+    knows_stripes: Network, monkeypatch: pytest.MonkeyPatch, options: dict[str, int], steps: list[int]
+) -> None:
+    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch, **options) == steps
+
+
+def test_a_search_that_has_collapsed_says_so(knows_stripes: Network) -> None:
+    floor = study(knows_stripes, stripes())
+    constant = {group.name: tuple(range(2)) for group in floor.graph.free}
+    narrow = Study(floor.network, floor.graph, floor.data, 0, plan=lambda scores: constant)
+    with pytest.raises(BudgetError, match="the search has collapsed: the last 5 candidates are one and the same plan"):
+        scores(narrow)
+
+
+def test_patience_ends_a_search_early(knows_stripes: Network, tmp_path: Path) -> None:
+    scores(study(knows_stripes, stripes(), folder=tmp_path), candidates=60, patience=6)
+    search = journal(tmp_path)
+    assert search.best is not None
+    assert len(search.tried) == search.best + 7 < 60
+    assert search.ended == "no better candidate among the last 6"
+
+
+def test_steps_train_every_candidate_before_it_is_judged(knows_stripes: Network, tmp_path: Path) -> None:
+    plain, tuned = tmp_path / "plain", tmp_path / "tuned"
+    scores(study(knows_stripes, stripes(), folder=plain))
+    scores(study(knows_stripes, stripes(), folder=tuned), steps=8)
+    means = [np.mean([each.loss for each in journal(folder).tried[:5]]) for folder in (plain, tuned)]
+    assert means[1] < means[0]
+
+
+def test_finalists_are_the_known_and_the_best_and_the_best_of_them_is_the_result(
+    knows_stripes: Network, tmp_path: Path
+) -> None:
+    found = scores(study(knows_stripes, stripes(), folder=tmp_path), steps=2, finalists=5)
+    search = journal(tmp_path)
+    assert len(search.finals) == len({each.plan for each in search.finals}) == 5
+    assert {each.origin for each in search.finals[:2]} == {"uniform", "identity"}
+    rest = sorted(each.loss for each in search.tried if each.loss and each.origin in ("random", "bred"))
+    assert [search.tried[each.number].loss for each in search.finals[2:]] == rest[:3]
+    won = min(search.finals, key=lambda each: each.loss or math.inf)
+    assert search.best == won.number
+    kept = study(knows_stripes, stripes()).plan(Scores(found))  # type: ignore[misc]
+    assert tuple(len(kept[group]) for group in search.groups) == won.widths
+    assert all(each.loss != search.tried[each.number].loss for each in search.finals)
+
+
+@pytest.mark.parametrize("after", [14, 16])
+def test_a_search_killed_among_its_finalists_goes_on_to_the_same_result(
+    knows_stripes: Network, tmp_path: Path, after: int
+) -> None:
+    """Nothing that was judged is judged again."""
+    options = {"steps": 2, "finalists": 4}
+    undisturbed = scores(study(knows_stripes, stripes(), folder=tmp_path / "undisturbed"), **options)
+    killed = Killed(after)
+    with pytest.raises(KeyboardInterrupt):
+        scores(study(knows_stripes, stripes(), folder=tmp_path / "killed", workers=killed), **options)
+    assert len(journal(tmp_path / "killed").finals) == after - 14
+    count = Counting()
+    again = scores(study(knows_stripes, stripes(), folder=tmp_path / "killed", workers=count), **options)
+    assert same(undisturbed, again)
+    assert count.judged == 14 + 4 - after
+    assert journal(tmp_path / "killed").finals[0].plan == journal(tmp_path / "undisturbed").finals[0].plan
+
+
+def test_a_journal_of_another_search_is_refused(knows_stripes: Network, tmp_path: Path) -> None:
+    of = study(knows_stripes, stripes(), folder=tmp_path)
+    scores(of)
+    with pytest.raises(RecordError, match="is of another search"):
+        scores(of, images=50)
+    with pytest.raises(RecordError, match="is of another search"):
+        scores(with_folder(study(stack(seed=1), stripes()), tmp_path))
+
+
+def test_a_damaged_journal_is_refused(knows_stripes: Network, tmp_path: Path) -> None:
+    (tmp_path / SEARCH).write_text(json.dumps({"schema": 1})[:-3])
+    with pytest.raises(RecordError, match="damaged"):
+        scores(study(knows_stripes, stripes(), folder=tmp_path))
+
+
+def test_a_candidate_whose_loss_is_no_number_is_recorded_and_never_best(tmp_path: Path) -> None:
+    network = stack()
+    with torch.no_grad():
+        network.module[5].bias[0] = math.nan
+    with pytest.raises(ConfigError, match="no candidate has a loss"):
+        scores(study(network, stripes(), folder=tmp_path))
+    assert {each.loss for each in journal(tmp_path).tried} == {None}
+
+
+@pytest.mark.parametrize(("wrong", "said"), [
+    ({"reduce": "max"}, "no reduce 'max'"), ({"lag": 0}, "lag and images must be 1 or more"),
+    ({"images": 0}, "lag and images must be 1 or more"), ({"finalists": -1}, "not negative"),
+    ({"finalists": 2}, "has finalists=2"),
+    ({"candidates": 3}, "candidates at least the population"),
+])  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        plugins.build("methods", "legr", {**SETTINGS, **wrong})
+
+
+def test_without_images_or_a_budget_there_is_nothing_to_search() -> None:
+    of = study(stack())
+    with pytest.raises(ConfigError, match="needs images"):
+        scores(Study(of.network, of.graph, None, 0, plan=of.plan))
+    with pytest.raises(ConfigError, match="searches under a budget"):
+        scores(Study(of.network, of.graph, of.data, 0))

@@ -1,0 +1,45 @@
+"""Sensitivity: each group alone, at each width, against the whole network."""
+
+from __future__ import annotations
+
+import pytest
+from studies import stack, stripes, trained
+
+from deploy_prune import plugins
+from deploy_prune.errors import ConfigError
+from deploy_prune.graph import trace
+from deploy_prune.graph.filter_norms import filter_norms
+from deploy_prune.scoring.sensitivity import sensitivity
+from deploy_prune.train.fitness import Exam, examiner, fitness
+from deploy_prune.values import Network
+
+DATA = stripes()
+EXAM = Exam(images=80, norm_images=60)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return trained(stack(), DATA)
+
+
+def test_every_group_is_cut_alone_and_the_rest_is_whole(network: Network) -> None:
+    graph = trace(network)
+    found = sensitivity(network, DATA, plugins.build("workers", "local", {"processes": 2}), exam=EXAM)
+    assert [(curve.name, curve.width) for curve in found.curves] == [(group.name, group.width) for group in graph.free]
+    assert [[each.kept for each in curve.points] for curve in found.curves] == [
+        [9, 6, 3, 2],
+        [12, 8, 4, 2],
+        [15, 10, 5, 2],
+    ]
+    prepared = examiner(network, graph, DATA, EXAM)
+    assert fitness(prepared, {}).top1 == found.top1
+    norms = filter_norms(network.module, graph, power=2)
+    group, points = graph.free[1].name, found.curves[1].points
+    largest = tuple(sorted(norms[group].argsort()[::-1][:4].tolist()))
+    assert fitness(prepared, {group: largest}).top1 == points[2].top1
+
+
+@pytest.mark.parametrize("shares", [(), (0.5, 1.0), (0.0,)])
+def test_shares_outside_of_0_to_1_are_refused(network: Network, shares: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigError, match="not between 0 and 1"):
+        sensitivity(network, DATA, plugins.build("workers", "local"), shares=shares)

@@ -1,0 +1,191 @@
+"""Each data source reads its layouts, and says what is wrong with anything else."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deploy_prune.errors import ConfigError, DataError, UnknownName
+from deploy_prune.sources.data import check_fit, normalise, read_data, spread
+from deploy_prune.sources.networks import build_network
+
+
+def picture(path: Path, level: int, size=(32, 32)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (level, level, level)).save(path)
+
+
+# --- what every source shares ----------------------------------------------------------------------------------
+
+
+def test_an_unknown_data_set_or_option_offers_the_closest():
+    with pytest.raises(UnknownName, match="did you mean 'digits'"):
+        read_data("digit")
+    with pytest.raises(UnknownName, match="did you mean 'seed'"):
+        read_data("digits", options={"sed": 1})
+
+
+def test_normalising_is_over_255_minus_mean_over_std():
+    images = np.array([[[[0, 255]]], [[[51, 102]]]], np.uint8)  # two images of 1x1 with two channels
+    out = normalise(images, (0.5, 0.2), (0.25, 0.4))
+    assert out.shape == (2, 2, 1, 1)
+    assert out.is_contiguous()
+    assert out.flatten().tolist() == pytest.approx([-2.0, 2.0, -1.2, 0.5], abs=1e-6)
+
+
+def test_a_network_of_another_number_of_classes_or_size_is_refused():
+    digits = read_data("digits")
+    with pytest.raises(DataError, match="has 7 classes, digits has 10"):
+        check_fit(build_network("resnet20", classes=7), digits)
+    with pytest.raises(DataError, match="in the network's size"):
+        check_fit(build_network("resnet20", input_shape=(3, 32, 40)), digits)
+
+
+# --- digits ----------------------------------------------------------------------------------------------------
+
+
+def test_digits_are_split_once_and_for_all():
+    data = read_data("digits")
+    counts = [len(split.labels) for split in (data.train, data.val, data.test)]
+    assert counts == [1078, 270, 449]
+    assert data.image_shape == (3, 32, 32)
+    again = read_data("digits").test.read(np.arange(449))
+    assert np.array_equal(data.test.read(np.arange(449)), again)
+    assert again.dtype == np.uint8
+    assert again.max() > 240
+
+
+def test_verification_images_are_spread_over_a_split():
+    images = spread(read_data("digits").val, 12)
+    assert images.shape == (12, 32, 32, 3) and images.dtype == np.uint8
+    assert len(np.unique(images.reshape(12, -1), axis=0)) == 12
+    assert len(spread(read_data("digits").val)) >= 200
+
+
+def test_digits_take_a_size_and_no_path():
+    assert read_data("digits", size=(16, 24)).val.read(np.arange(2)).shape == (2, 16, 24, 3)
+    with pytest.raises(DataError, match="takes no path"):
+        read_data("digits:folder")
+
+
+# --- image folders ---------------------------------------------------------------------------------------------
+
+
+def test_classes_are_folders_sorted_by_name_and_splits_are_drawn(tmp_path: Path):
+    for name, level in (("dog", 200), ("cat", 100)):
+        for index in range(20):
+            picture(tmp_path / name / f"{index}.png", level, size=(40, 30))
+    data = read_data(f"imagefolder:{tmp_path}", size=(16, 24))
+    assert data.classes == ("cat", "dog")
+    assert data.image_shape == (3, 16, 24)
+    counts = [len(split.labels) for split in (data.train, data.val, data.test)]
+    assert counts == pytest.approx([24, 6, 10], abs=2)
+    for split in (data.train, data.val, data.test):
+        levels = split.read(np.arange(len(split.labels)))[:, 8, 12, 0]
+        assert levels.tolist() == [(100, 200)[label] for label in split.labels]
+
+
+@pytest.mark.parametrize(("folders", "tested"), [(("train", "val"), "val"), (("train", "val", "test"), "test")])
+def test_splits_that_folders_make_are_taken(tmp_path: Path, folders, tested):
+    for position, split in enumerate(folders):
+        for name in ("cat", "dog"):
+            for index in range(10):
+                picture(tmp_path / "wrapper" / split / name / f"{index}.png", 50 * (position + 1))
+    data = read_data(f"imagefolder:{tmp_path}", size=(8, 8))
+    levels = data.test.read(np.arange(len(data.test.labels)))[:, 0, 0, 0]
+    assert set(levels.tolist()) == {50 * (folders.index(tested) + 1)}
+    assert len(data.test.labels) == 20
+
+
+def test_a_broken_photograph_is_skipped(tmp_path: Path, caplog):
+    for name in ("cat", "dog"):
+        for index in range(10):
+            picture(tmp_path / name / f"{index}.png", 5)
+    (tmp_path / "cat" / "3.png").write_bytes(b"broken")
+    data = read_data(f"imagefolder:{tmp_path}", size=(8, 8))
+    assert sum(len(split.labels) for split in (data.train, data.val, data.test)) == 19
+    assert "skipped 1 of 20" in caplog.text
+
+
+def test_numbered_folders_keep_their_numbers(tmp_path: Path):
+    for name in ("007_cock", "002_shark"):
+        for index in range(8):
+            picture(tmp_path / name / f"{index}.png", 5)
+    data = read_data(f"imagefolder:{tmp_path}", size=(8, 8), options={"numbered": 10})
+    assert len(data.classes) == 10
+    assert data.classes[7] == "007_cock"
+    assert set(data.train.labels.tolist()) == {2, 7}
+    with pytest.raises(DataError, match="class number 7 of 5"):
+        read_data(f"imagefolder:{tmp_path}", options={"numbered": 5})
+
+
+def test_images_without_class_folders_are_refused(tmp_path: Path):
+    picture(tmp_path / "1.png", 5)
+    with pytest.raises(DataError, match="no class folders"):
+        read_data(f"imagefolder:{tmp_path}")
+    with pytest.raises(ConfigError, match="no crop 2"):
+        read_data(f"imagefolder:{tmp_path}", options={"crop": 2})
+
+
+# --- torchvision and the user's own ----------------------------------------------------------------------------
+
+
+def write_mnist(root: Path, counts: dict[str, int]):
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for half, count in counts.items():
+        labels = bytes(index % 10 for index in range(count))
+        images = bytes(index % 10 for index in range(count) for _ in range(784))
+        (raw / f"{half}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, count) + labels)
+        (raw / f"{half}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, count, 28, 28) + images)
+
+
+def test_a_torchvision_set_on_disk_is_read(tmp_path: Path):
+    write_mnist(tmp_path, {"train": 100, "t10k": 20})
+    data = read_data(f"torchvision:MNIST:{tmp_path}")
+    assert len(data.classes) == 10
+    assert (len(data.train.labels), len(data.val.labels), len(data.test.labels)) == pytest.approx((90, 10, 20), abs=1)
+    assert data.test.read(np.arange(20))[:, 3, 3, 2].tolist() == data.test.labels.tolist()
+    assert not data.flip
+
+
+def test_a_torchvision_set_that_is_not_there_is_not_downloaded(tmp_path: Path):
+    with pytest.raises(DataError, match="cannot open SVHN"):
+        read_data(f"torchvision:SVHN:{tmp_path}")
+    with pytest.raises(UnknownName, match="did you mean 'SVHN'"):
+        read_data(f"torchvision:SVNH:{tmp_path}")
+    with pytest.raises(DataError, match="no train and test halves"):
+        read_data(f"torchvision:Caltech101:{tmp_path}")
+
+
+def test_the_users_own_factory_returns_data(tmp_path: Path):
+    path = tmp_path / "own.py"
+    path.write_text(
+        "from deploy_prune.sources.data import read_data, spread\n"
+        "def make():\n    return read_data('digits')\n"
+        "def wrong():\n    return 3\n"
+        "def failing():\n    return 1 / 0\n"
+    )
+    assert read_data(f"{path}:make").name == "digits"
+    with pytest.raises(DataError, match="returned a int"):
+        read_data(f"{path}:wrong")
+    with pytest.raises(DataError, match="ZeroDivisionError"):
+        read_data(f"{path}:failing")
+    with pytest.raises(DataError, match="is asked for"):
+        read_data(f"{path}:make", size=(8, 8))
+
+
+# --- the images of development ---------------------------------------------------------------------------------
+
+SHARED = Path(__file__).parents[3] / "../shared/data"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the development images are not beside the repository")
+def test_a_tar_of_photographs_is_read_without_extracting_it():
+    data = read_data(f"imagefolder:{SHARED / 'imagenet-sample-500.tar'}", options={"numbered": 1000}, size=(64, 64))
+    assert sum(len(split.labels) for split in (data.train, data.val, data.test)) == 500
+    assert data.val.read(np.arange(2)).shape == (2, 64, 64, 3)

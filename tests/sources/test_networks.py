@@ -1,0 +1,93 @@
+"""Networks are built from addresses, in eval mode, and were seen to run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from deploy_prune.errors import ConfigError, UnknownName
+from deploy_prune.sources.networks import build_network, split_address
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("resnet56", ("resnet56", "")),
+        ("torchvision:mobilenet_v2", ("torchvision", "mobilenet_v2")),
+        ("torchvision:SVHN:some/folder", ("torchvision", "SVHN:some/folder")),
+        ("some/where.py:make", ("file", "some/where.py:make")),
+    ],
+)
+def test_an_address_is_a_plugin_and_a_rest(address, parts):
+    assert split_address(address) == parts
+
+
+def test_an_unknown_model_offers_the_closest():
+    with pytest.raises(UnknownName, match="did you mean 'resnet56'"):
+        build_network("resnet65")
+    with pytest.raises(UnknownName, match="did you mean 'mobilenet_v2'"):
+        build_network("torchvision:mobilnet_v2")
+    with pytest.raises(UnknownName, match="did you mean 'width'"):
+        build_network("mobilenet_v1", options={"with": 2})
+
+
+def test_a_network_remembers_what_rebuilds_it():
+    network = build_network("mobilenet_v1", classes=7, options={"width": 0.25, "stem": "cifar"})
+    assert network.address == "mobilenet_v1"
+    assert network.options == {"width": 0.25, "stem": "cifar"}
+    assert (network.classes, network.input_shape) == (7, (3, 32, 32))
+    assert not any(module.training for module in network.module.modules())
+
+
+def test_torchs_seed_decides_the_weights():
+    def first_weight():
+        torch.manual_seed(5)
+        return build_network("resnet20").module.state_dict()["conv1.weight"]
+
+    assert torch.equal(first_weight(), first_weight())
+
+
+def test_an_input_that_the_network_cannot_take_is_refused():
+    with pytest.raises(ConfigError, match="does not run on an input of 3x8x8"):
+        build_network("vgg16_bn", input_shape=(3, 8, 8))
+
+
+@pytest.mark.parametrize("classes", [0, -3])
+def test_a_number_of_classes_below_one_is_refused(classes):
+    with pytest.raises(ConfigError, match="classes"):
+        build_network("resnet20", classes=classes)
+
+
+def test_a_factory_in_a_file_is_an_address(tmp_path: Path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from torch import nn\n"
+        "def make(num_classes=3):\n    pool = nn.AdaptiveAvgPool2d(1)\n"
+        "    return nn.Sequential(nn.Conv2d(1, 4, 3), pool, nn.Flatten(), nn.Linear(4, num_classes))\n"
+        "def wrong(num_classes=3):\n"
+        "    return num_classes\n"
+    )
+    counted = build_network(f"{path}:make", input_shape=(1, 9, 12))
+    assert (counted.classes, counted.input_shape) == (3, (1, 9, 12))
+    asked = build_network(f"{path}:make", classes=5, input_shape=(1, 9, 12))
+    assert asked.module(torch.zeros(2, 1, 9, 12)).shape == (2, 5)
+    with pytest.raises(ConfigError, match="returned a int"):
+        build_network(f"{path}:wrong")
+    with pytest.raises(UnknownName, match="did you mean 'make'"):
+        build_network(f"{path}:mak")
+
+
+def test_a_factory_that_ignores_the_number_of_classes_is_caught(tmp_path: Path):
+    path = tmp_path / "stubborn.py"
+    path.write_text(
+        "from torch import nn\ndef make(num_classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(12, 10))\n"
+    )
+    with pytest.raises(ConfigError, match="1x10 numbers, not with 1x5 logits"):
+        build_network(f"{path}:make", classes=5, input_shape=(3, 2, 2))
+
+
+def test_a_module_is_what_a_source_builds():
+    assert isinstance(build_network("timm:mobilenetv1_100", classes=4, input_shape=(3, 32, 48)).module, nn.Module)

@@ -1,0 +1,131 @@
+"""A run folder computes a stage once, belongs to one configuration, and to one process at a time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deploy_prune.errors import ConfigError, RecordError, StorageError
+from deploy_prune.run_folder import LOCK, RUN, asked_for, open_run
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="no such lock there")
+
+
+def test_a_stage_is_computed_once(tmp_path: Path) -> None:
+    computed: list[int] = []
+
+    def compute() -> dict[str, int]:
+        computed.append(1)
+        return {"found": 7}
+
+    for _ in range(2):
+        with open_run(tmp_path / "run", {"seed": 0}) as folder:
+            assert folder.stage("first", dict, compute) == {"found": 7}
+    assert len(computed) == 1
+
+
+def test_a_stage_that_fails_leaves_no_record(tmp_path: Path) -> None:
+    def fail() -> dict[str, int]:
+        raise ConfigError("no")
+
+    with open_run(tmp_path / "run", {}) as folder, pytest.raises(ConfigError):
+        folder.stage("first", dict, fail)
+    assert not (tmp_path / "run" / "first.json").exists()
+
+
+def test_progress_tells_what_is_done_now_and_what_was_before(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int, str]] = []
+
+    def progress(task: str, done: int, total: int, note: str = "") -> None:
+        told.append((task, done, total, note))
+
+    for _ in range(2):
+        with open_run(tmp_path / "run", {}, progress=progress) as folder:
+            folder.stage("first", dict, dict)
+    assert told == [("first", 0, 1, ""), ("first", 1, 1, ""), ("first", 1, 1, "done before")]
+
+
+def test_other_settings_are_refused_once_something_is_there(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with open_run(run, {"seed": 0, "budget": "0.5x"}):
+        pass
+    with open_run(run, {"seed": 1, "budget": "0.5x"}) as folder:  # nothing is done yet
+        folder.stage("first", dict, dict)
+    with pytest.raises(ConfigError, match="other settings") as caught, open_run(run, {"seed": 2}):
+        pass
+    assert "seed was 1, now 2; budget was '0.5x', now None" in caught.value.message
+    assert asked_for(run) == {"seed": 1, "budget": "0.5x"}
+
+
+def test_what_an_interrupted_first_write_left_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".writing-run-x1y2.json").write_text("{")
+    with open_run(tmp_path, {"seed": 0}):
+        assert asked_for(tmp_path) == {"seed": 0}
+
+
+def test_what_a_killed_process_was_writing_is_swept_away(tmp_path: Path) -> None:
+    for _ in range(2):
+        with open_run(tmp_path / "run", {}) as folder:
+            folder.stage("first", dict, dict)
+            assert not list((tmp_path / "run").rglob(".writing-*"))
+            (tmp_path / "run" / "dense").mkdir(exist_ok=True)
+            (tmp_path / "run" / "dense" / ".writing-weights-x1y2.safetensors").write_bytes(b"half")
+
+
+def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").touch()
+    with pytest.raises(ConfigError, match="no run folder"), open_run(tmp_path, {}):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_a_folder_without_a_configuration_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="is no run folder"):
+        asked_for(tmp_path)
+
+
+@posix
+def test_the_second_of_two_is_refused_and_says_why(tmp_path: Path) -> None:
+    with (
+        open_run(tmp_path / "run", {}),
+        pytest.raises(StorageError, match="another process works in"),
+        open_run(tmp_path / "run", {}),
+    ):
+        pass
+    with open_run(tmp_path / "run", {}):
+        assert (tmp_path / "run" / RUN).exists()
+
+
+@posix
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    code = (
+        "import time; from pathlib import Path; from deploy_prune.run_folder import open_run\n"
+        f"with open_run(Path({str(tmp_path / 'run')!r}), {{}}): print('in', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "in\n"
+        with pytest.raises(StorageError), open_run(tmp_path / "run", {}):
+            pass
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(timeout=30)
+    began = time.monotonic()
+    with open_run(tmp_path / "run", {}):
+        assert time.monotonic() - began < 1
+    assert (tmp_path / "run" / LOCK).exists()
+
+
+def test_a_finished_run_can_be_read_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """The lock is opened for reading, and no record is written again."""
+    with open_run(tmp_path / "run", {}) as folder:
+        folder.stage("first", dict, dict)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
+    with open_run(tmp_path / "run", {}) as folder:
+        folder.stage("first", dict, dict)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == before

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tinyrun import exported
+
+from deploy_prune import plugins, stats
+from deploy_prune.errors import ConfigError, InputError, Unavailable
+from deploy_prune.timing import bench as measure
+from deploy_prune.timing import client, conditions
+from deploy_prune.timing.bench import bench, formats_of_networks, networks_of_formats
+from deploy_prune.timing.bracketing import Pace
+from deploy_prune.timing.client import Job, started
+from deploy_prune.timing.files import runtime_of
+
+
+@pytest.fixture(autouse=True)
+def noisy(monkeypatch):
+    """Nothing is repeated: the tests are right on a machine that never holds still."""
+    monkeypatch.setattr(measure, "PACE", Pace(drift=math.inf))
+
+
+def test_a_file_against_itself_is_even_and_a_larger_network_slower(small_and_large):
+    small, large = small_and_large
+    first, again, larger = bench([small, small, large], blocks=6)
+    assert first.ratio is None and first.ratio_interval is None
+    assert 0.67 < again.ratio < 1.5
+    assert again.ratio_interval[0] <= again.ratio <= again.ratio_interval[1]
+    assert larger.ratio > 1.5 and larger.ratio_interval[0] > 1.5
+    assert larger.median_ms > 1.5 * first.median_ms
+
+
+def test_the_first_file_stands_around_every_block_of_the_others(small_and_large):
+    small, large = small_and_large
+    first, *others = bench([small, large, small], blocks=4)
+    assert first.brackets == () and first.repeated == 0
+    for other in others:
+        assert other.blocks_ms == tuple(bracket.candidate_ms for bracket in other.brackets)
+        assert other.ratio == stats.median([bracket.ratio for bracket in other.brackets])
+        assert len(other.brackets) == 4 and other.repeated == 0
+    around = [bracket.after_ms for pair in zip(*(other.brackets for other in others), strict=True) for bracket in pair]
+    assert first.blocks_ms == tuple(around)
+
+
+def test_readings_of_two_candidates_are_compared_through_the_reference(tiny_tflite, tiny_onnx):
+    """The first .onnx file is not the reference of the session: each counts as the ratio of its own bracket."""
+    _, base, other = bench([tiny_tflite, tiny_onnx, tiny_onnx], blocks=3)
+    assert base.ratio is None and len(base.brackets) == 3
+    pairs = zip(other.brackets, base.brackets, strict=True)
+    assert other.ratio == stats.median([mine.ratio / theirs.ratio for mine, theirs in pairs])
+
+
+def test_no_files_give_no_measurements():
+    assert bench([]) == ()
+
+
+def test_a_module_beside_the_user_does_not_take_a_librarys_place(tiny_tflite, tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise ImportError('not the library')")
+    monkeypatch.chdir(tmp_path)
+    assert len(bench([tiny_tflite], blocks=3)) == 1
+
+
+def test_everything_around_a_measurement_is_recorded(tiny_tflite):
+    (found,) = bench([str(tiny_tflite)], blocks=3, device="bench-box")
+    assert (found.target.device, found.target.runtime, found.target.threads) == ("bench-box", "litert", 1)
+    assert found.target.runtime_version == plugins.build("runtimes", "litert").version()
+    assert len(found.blocks_ms) == 3 and all(len(block) >= 5 for block in found.blocks_ms)
+    assert found.interval_ms[0] <= found.median_ms <= found.interval_ms[1]
+    assert found.p90_ms >= found.median_ms * 0.9
+    assert found.load_ms > 0
+    assert found.before.affinity == found.after.affinity == conditions.allowed_cores()[:1]
+
+
+def test_memory_is_the_workers_own(tiny_tflite):
+    """The parent has torch loaded (hundreds of MB), which Linux's ru_maxrss would hand on to the worker."""
+    ballast = bytearray(600_000_000)
+    (found,) = bench([tiny_tflite], blocks=3)
+    assert len(ballast) > 4 * found.peak_memory_bytes
+    assert found.peak_memory_bytes >= found.runtime_memory_bytes > 10_000_000
+
+
+def test_no_ratio_across_runtimes(tiny_tflite, tiny_onnx):
+    """Each runtime has a first file of its own; all share the session."""
+    found = bench([tiny_tflite, tiny_onnx, tiny_tflite, tiny_onnx], blocks=3)
+    assert [each.ratio is None for each in found] == [True, True, False, False]
+    assert len({each.session for each in found}) == 1
+
+
+@pytest.mark.skipif(len(conditions.allowed_cores()) < 2, reason="one core")
+def test_no_ratio_across_thread_counts(tiny_onnx):
+    told = []
+    found = bench([tiny_onnx], threads=(1, 2), blocks=3, progress=lambda *step: told.append(step[1:3]))
+    assert [(each.target.threads, each.ratio) for each in found] == [(1, None), (2, None)]
+    assert told == [(done, 6) for done in range(1, 7)]
+
+
+@pytest.fixture
+def formats(tiny_tflite, tiny_onnx, tmp_path):
+    """Copies by their new names: two formats of `a/net`, and files that are other networks by their names."""
+    copies = {"a/net.onnx": tiny_onnx, "a/net.tflite": tiny_tflite, "a/other.tflite": tiny_tflite}
+    copies |= {"b/net.tflite": tiny_tflite}
+    for name, source in copies.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(source, tmp_path / name)
+    return tmp_path
+
+
+def test_a_format_is_compared_with_the_first_format_of_the_same_network(formats, monkeypatch):
+    """However the folder is written; not with another folder or name, and not with itself."""
+    monkeypatch.chdir(formats / "a")
+    paths = [formats / "a/net.onnx", "net.tflite", "../a/net.onnx", "other.tflite", "../b/net.tflite"]
+    found = bench(paths, blocks=3)
+    assert [each.format_base for each in found] == [None, str(paths[0]), None, None, None]
+    assert [each.ratio is None for each in found] == [True, True, False, False, False]
+    first, other = found[:2]
+    assert first.format_ratio is None and first.format_ratio_interval is None
+    ratios = [bracket.ratio for bracket in other.brackets]
+    assert other.format_ratio == stats.median(ratios)
+    assert other.format_ratio_interval == stats.bootstrap(ratios, stats.median, seed=0)
+    assert formats_of_networks(found) == [[first, other]]
+    assert networks_of_formats(found) == [[first, found[2]], [other, *found[3:]]]
+
+
+@pytest.mark.skipif(len(conditions.allowed_cores()) < 2, reason="one core")
+def test_formats_are_not_compared_across_thread_counts(formats):
+    found = bench([formats / "a/net.onnx", formats / "a/net.tflite"], threads=(2, 1), blocks=3)
+    assert [each.format_ratio is None for each in found] == [True, False, True, False]
+    for base, other in (found[:2], found[2:]):
+        assert base.brackets == ()
+        assert other.format_ratio == stats.median([bracket.ratio for bracket in other.brackets])
+
+
+def test_a_run_folder_is_timed_and_what_is_not_is_said(tiny_onnx, tiny_mlpackage, tmp_path, caplog):
+    run = exported(tmp_path / "run", [tiny_onnx, tiny_mlpackage])
+    found = bench([run], blocks=3)
+    assert [Path(each.artifact).name for each in found] == ["dense.onnx", "pruned.onnx"]
+    assert [each.ratio is None for each in found] == [True, False]
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == 2 and all(line.startswith(f"skipped {run}/export-1/") for line in lines)
+
+
+def test_more_threads_than_cores_are_timed_and_said_to_be(tiny_onnx, caplog):
+    cores = conditions.allowed_cores()
+    (found,) = bench([tiny_onnx], threads=(len(cores) + 1,), blocks=3)
+    assert found.target.threads == len(cores) + 1
+    assert found.before.affinity == cores
+    assert f"{len(cores) + 1} threads share {len(cores)} cores" in caplog.text
+
+
+def test_no_threads_are_refused(tiny_onnx):
+    with pytest.raises(ConfigError, match="0 threads"):
+        bench([tiny_onnx], threads=(0,))
+
+
+def test_too_few_blocks_are_refused(tiny_onnx):
+    with pytest.raises(ConfigError, match="2 blocks"):
+        bench([tiny_onnx], blocks=2)
+
+
+def test_a_file_of_no_known_format_is_refused_with_the_known_ones(tmp_path):
+    (tmp_path / "net.pt").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"'\.pt'(.|\n)*\.onnx, \.pte, \.tflite"):
+        runtime_of(tmp_path / "net.pt")
+
+
+def test_a_missing_file_is_refused_before_any_worker_starts(tiny_onnx):
+    with pytest.raises(InputError, match=r"nothing\.onnx"):
+        bench([tiny_onnx, Path("nothing.onnx")])
+
+
+def test_a_damaged_file_is_named(tiny_onnx, tmp_path):
+    path = tmp_path / "half.onnx"
+    path.write_bytes(tiny_onnx.read_bytes()[:700])
+    with pytest.raises(InputError, match=r"half\.onnx"):
+        bench([tiny_onnx, path], blocks=3)
+
+
+def _onnx(path, nodes, inputs, output):
+    """A file of a few operators of opset 17."""
+    import onnx
+
+    graph = onnx.helper.make_graph(nodes, "graph", inputs, [output])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+
+
+def test_a_file_whose_inputs_cannot_be_drawn_is_named_with_their_type(tmp_path):
+    from onnx import TensorProto, helper
+
+    texts = [helper.make_tensor_value_info(name, TensorProto.STRING, [1]) for name in "xy"]
+    _onnx(tmp_path / "texts.onnx", [helper.make_node("Identity", ["x"], ["y"])], texts[:1], texts[1])
+    with pytest.raises(InputError, match=r"texts\.onnx takes inputs that cannot be drawn: .*string"):
+        bench([tmp_path / "texts.onnx"], blocks=3)
+
+
+def test_a_file_that_opens_and_does_not_run_is_named_with_the_vendors_reason(tmp_path):
+    """Three numbers do not take the shape of seven, which shows when it runs."""
+    from onnx import TensorProto, helper
+
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])
+    nodes = [
+        helper.make_node("Constant", [], ["s"], value=helper.make_tensor("seven", TensorProto.INT64, [1], [7])),
+        helper.make_node("Reshape", ["x", "s"], ["y"]),
+    ]
+    _onnx(tmp_path / "seven.onnx", nodes, [given], helper.make_tensor_value_info("y", TensorProto.FLOAT, [7]))
+    with pytest.raises(InputError, match=r"seven\.onnx opens but does not run: .*Reshape") as refused:
+        bench([tmp_path / "seven.onnx"], blocks=3)
+    assert "Traceback" not in str(refused.value)
+
+
+def _job(path):
+    return Job(path, "onnxruntime", 1, conditions.allowed_cores()[:1], 0)
+
+
+def test_a_worker_that_dies_is_named(tiny_onnx):
+    with started(_job(tiny_onnx)) as worker:
+        worker.process.kill()
+        with pytest.raises(Unavailable, match=rf"{tiny_onnx} died \(exit -9\)"):
+            worker.block(5, timeout_s=30)
+
+
+def test_the_last_words_of_a_dying_worker_are_shown(tiny_onnx):
+    """Cores that do not exist: the worker's traceback is what the user needs to see."""
+    job = Job(tiny_onnx, "onnxruntime", 1, (100_000,), 0)
+    with pytest.raises(Unavailable, match=r"exit 1(.|\n)*Error"), started(job):
+        pass
+
+
+def test_a_worker_that_hangs_is_given_up_and_ended(tiny_onnx):
+    with started(_job(tiny_onnx)) as worker, pytest.raises(Unavailable, match="did not answer within"):
+        worker.block(100_000_000, timeout_s=0.2)
+    assert worker.process.poll() is not None
+
+
+def test_every_worker_is_ended_when_the_work_is_interrupted(tiny_onnx):
+    with pytest.raises(KeyboardInterrupt), started(_job(tiny_onnx)) as worker:
+        raise KeyboardInterrupt
+    assert worker.process.poll() is not None
+
+
+def test_a_worker_ends_by_itself_when_we_are_gone(tiny_onnx):
+    """Its stdin closes, as it would if this process were killed."""
+    argv = client._command(_job(tiny_onnx))
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and '"event": "ready"' in done.stdout
+
+
+def test_timing_needs_neither_torch_nor_numpy_in_this_process():
+    vendors = {"torch", "numpy", "litert", "onnxruntime"}
+    code = f"import sys, deploy_prune.timing.bench; assert not {vendors} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

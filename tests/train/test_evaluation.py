@@ -1,0 +1,130 @@
+"""Accuracies carry their intervals; differences are between the same images; norms are measured anew."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from deploy_prune.errors import ConfigError
+from deploy_prune.sources.images import ArrayImages
+from deploy_prune.train import Hooks, Recipe, evaluate, paired_difference, recalibrate_norms
+from deploy_prune.train.batches import augment, batches_in, epoch_batches, training_part
+from deploy_prune.train.evaluation import wilson_interval
+from deploy_prune.values import Accuracy, Data, Network
+
+
+def levels(count=10, *, flip=False, crop_padding=0):
+    """1x1 grey images of level 0, 10, 20, ...; class 1 from level 50 up."""
+    grey = (np.arange(count) * 10 % 256).astype(np.uint8)
+    pixels = np.broadcast_to(grey[:, None, None, None], (count, 1, 1, 3)).copy()
+    split = ArrayImages(pixels, (grey >= 50).astype(np.int64))
+    return Data("levels", ("dark", "light"), (0.0,) * 3, (1.0,) * 3, (3, 1, 1), split, split, split, flip, crop_padding)
+
+
+def threshold(level: float) -> Network:
+    """Answers 1 for images brighter than `level`."""
+    linear = nn.Linear(3, 2)
+    with torch.no_grad():
+        linear.weight.copy_(torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]))
+        linear.bias.copy_(torch.tensor([0.0, -level / 255]))
+    return Network("threshold", nn.Sequential(nn.Flatten(), linear).eval(), ((3, 1, 1),), 2)
+
+
+def test_top1_is_the_share_of_hits_image_by_image():
+    accuracy = evaluate(threshold(65), levels().test, levels(), batch_size=3)
+    # Levels 50 and 60 are light and called dark.
+    assert accuracy.hits == (True,) * 5 + (False,) * 2 + (True,) * 3
+    assert (accuracy.top1, accuracy.images) == (0.8, 10)
+
+
+def test_a_network_in_training_mode_is_judged_in_eval_mode_and_left_as_it_was():
+    network = threshold(45)
+    network.module.append(nn.Dropout(0.99)).train()
+    assert evaluate(network, levels().test, levels()).top1 == 1.0
+    assert network.module.training
+
+
+def test_wilson_interval_matches_the_published_example():
+    # Newcombe 1998, Statistics in Medicine 17:857, table I: 81 of 263 -> 0.2553 to 0.3662; 0 of 20 -> 0 to 0.1611.
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+def judged(hits):
+    return Accuracy(sum(hits) / len(hits), (0.0, 1.0), len(hits), 0.0, tuple(hits))
+
+
+def test_a_paired_difference_counts_only_images_on_which_two_networks_differ():
+    before = [True] * 90 + [False] * 10
+    after = [False] * 4 + [True] * 86 + [True] * 1 + [False] * 9
+    difference, (low, high) = paired_difference(judged(before), judged(after))
+    assert difference == pytest.approx(-0.03)
+    # One half in each cell: (1 - 4) / 102 +- 1.96 sqrt(6 - 9 / 102) / 102.
+    assert (low, high) == pytest.approx((-0.02941 - 0.04672, -0.02941 + 0.04672), abs=1e-4)
+
+
+def test_two_networks_that_never_differ_still_have_an_interval():
+    difference, (low, high) = paired_difference(judged([True, False]), judged([True, False]))
+    assert difference == 0
+    assert low < 0 < high
+
+
+def test_other_images_cannot_be_compared_in_pairs():
+    with pytest.raises(ConfigError, match="2 and 3 images"):
+        paired_difference(judged([True] * 2), judged([True] * 3))
+
+
+def test_the_callers_metric_is_used():
+    distance = Hooks(metric=lambda logits, labels: (logits.argmax(1) - labels).abs() * 0.5)
+    accuracy = evaluate(threshold(65), levels().test, levels(), hooks=distance)
+    assert accuracy.top1 == pytest.approx(0.1)
+    assert accuracy.hits == ()
+    with pytest.raises(ConfigError, match=r"gives shape \(\) for 10 images"):
+        evaluate(threshold(65), levels().test, levels(), hooks=Hooks(metric=lambda logits, labels: logits.sum()))
+
+
+def test_norms_hold_the_mean_and_variance_of_the_training_images():
+    data = levels(26)
+    norm = nn.BatchNorm2d(3, momentum=0.3)
+    network = Network("norm", nn.Sequential(norm, nn.Flatten(), nn.Dropout(0.5), nn.Linear(3, 2)), ((3, 1, 1),), 2)
+    new = recalibrate_norms(network, data, images=26).module[0]
+    pixels = np.arange(26) * 10 / 255
+    assert new.running_mean.tolist() == pytest.approx([pixels.mean()] * 3, rel=1e-5)
+    assert new.running_var.tolist() == pytest.approx([pixels.var(ddof=1)] * 3, rel=1e-5)
+    assert new.momentum == 0.3
+    assert norm.running_mean.tolist() == [0.0] * 3
+
+
+def test_crops_and_flips_move_whole_images():
+    image = np.arange(1, 13, dtype=np.uint8).reshape(1, 3, 4, 1)
+    data = dataclasses.replace(levels(), flip=True, crop_padding=1)
+    padded = np.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)))[0, :, :, 0]
+    windows = [padded[row : row + 3, column : column + 4] for row in range(3) for column in range(3)]
+    allowed = {window.tobytes() for window in windows} | {window[:, ::-1].tobytes() for window in windows}
+    many = augment(np.repeat(image, 400, axis=0), data, torch.Generator().manual_seed(0))
+    assert {one[:, :, 0].tobytes() for one in many} == allowed
+
+
+def test_without_crop_and_flip_images_stay_as_they_are():
+    image = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
+    assert np.array_equal(augment(image, levels(), torch.Generator()), image)
+
+
+def test_an_epoch_shows_every_image_once():
+    labels = torch.cat([batch.labels for batch in epoch_batches(levels(), np.arange(10), batch_size=4, seed=3)])
+    assert sorted(labels.tolist()) == [0] * 5 + [1] * 5
+    assert [batches_in(images, 4) for images in (8, 9, 10)] == [2, 2, 3]
+
+
+def test_a_part_of_the_images_is_stratified_and_fixed():
+    data = levels(100)
+    recipe = Recipe(epochs=1, images=50)
+    part = training_part(data, recipe)
+    assert len(part) == pytest.approx(50, abs=1)
+    share = data.train.labels.mean()
+    assert data.train.labels[part].mean() == pytest.approx(share, abs=0.05)
+    assert np.array_equal(part, training_part(data, recipe))

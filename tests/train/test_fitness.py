@@ -1,0 +1,120 @@
+"""A candidate's fitness is that of the really cut network, whatever was prepared for all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from studies import stack, stripes, trained
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deploy_prune.errors import DataError
+from deploy_prune.graph import trace
+from deploy_prune.graph.surgery import cut
+from deploy_prune.train import Batch, evaluate, norm_batches, tuned, with_norms_of
+from deploy_prune.train.fitness import BATCH_SIZE, Exam, examiner, fitness
+from deploy_prune.values import Network
+
+DATA = stripes()
+ALL = Exam(images=10_000, norm_images=150)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return trained(stack(), DATA)
+
+
+def keep(network: Network) -> dict[str, tuple[int, ...]]:
+    return {group.name: tuple(range(0, group.width, 2)) for group in trace(network).free}
+
+
+def test_it_is_what_the_slow_way_gives(network: Network) -> None:
+    """Cut, norms measured anew on the same images, the whole validation split."""
+    graph = trace(network)
+    cut_down = cut(network, graph, keep(network))
+    norms = (batch.images for batch in norm_batches(DATA, images=150, seed=3, about=BATCH_SIZE))
+    small = dataclasses.replace(cut_down, module=with_norms_of(cut_down.module, norms))
+    expected = evaluate(small, DATA.val, DATA)
+    found = fitness(examiner(network, graph, DATA, ALL, seed=3), keep(network))
+    assert found.top1 == expected.top1
+    assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+
+
+def test_part_of_validation_has_its_share_of_every_class(network: Network) -> None:
+    prepared = examiner(network, trace(network), DATA, Exam(images=40), seed=0)
+    labels = torch.cat([batch.labels for batch in prepared.judged_on])
+    assert len(labels) == pytest.approx(40, abs=2)
+    assert all(abs(int((labels == each).sum()) - 10) <= 1 for each in range(4))
+
+
+def test_steps_train_the_candidate_and_nothing_else(network: Network) -> None:
+    before = {name: value.clone() for name, value in network.module.state_dict().items()}
+    state = torch.get_rng_state()
+    graph = trace(network)
+    losses = [
+        fitness(examiner(network, graph, DATA, Exam(images=192, norm_images=64, steps=steps)), keep(network)).loss
+        for steps in (0, 5, 40)
+    ]
+    assert losses[0] > losses[1] > losses[2]
+    assert all(torch.equal(before[name], value) for name, value in network.module.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_training_images_in_memory_are_bounded_by_their_size(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker keeps them as floats; images of 224 x 224 would take gigabytes."""
+    monkeypatch.setattr("deploy_prune.train.fitness.POOL_BYTES", 40 * 4 * math.prod(DATA.image_shape) + 1)
+    prepared = examiner(network, trace(network), DATA, Exam(images=20, norm_images=0, steps=50, batch_size=16))
+    assert sum(len(batch.labels) for batch in prepared.tuned_on) in range(24, 41)  # a last batch may be dropped
+
+
+def test_the_same_candidate_has_the_same_fitness(network: Network) -> None:
+    prepared = examiner(network, trace(network), DATA, Exam(images=60, steps=3))
+    one, other = fitness(prepared, keep(network)), fitness(prepared, keep(network))
+    assert (one.loss, one.top1) == (other.loss, other.top1)
+
+
+def test_the_users_loss_and_step_take_the_place_of_ours(network: Network) -> None:
+    """A step that goes against the loss trains backwards; a loss that is twice ours is twice as large."""
+    prepared = examiner(network, trace(network), DATA, Exam(images=60, steps=5))
+    ours, theirs = (fitness(each, keep(network)).loss for each in (prepared, dataclasses.replace(prepared, step=wrong)))
+    assert theirs > ours
+    doubled = dataclasses.replace(prepared, steps=0, loss=twice)
+    assert fitness(doubled, keep(network)).loss == pytest.approx(
+        2 * fitness(dataclasses.replace(prepared, steps=0), keep(network)).loss
+    )
+
+
+def wrong(module: nn.Module, batch: Batch, loss: Callable[..., Tensor]) -> Tensor:
+    return -loss(module(batch.images), batch.labels)
+
+
+def twice(logits: Tensor, labels: Tensor) -> Tensor:
+    return 2 * functional.cross_entropy(logits, labels)
+
+
+def test_removed_kernels_stay_removed_while_a_candidate_is_trained(network: Network) -> None:
+    """Of a network with masks."""
+    name, weight = next((name, weight) for name, weight in network.module.named_parameters() if weight.dim() == 4)
+    mask = torch.ones_like(weight)
+    mask[:, 0] = 0
+    masked = dataclasses.replace(network, masks={name: mask})
+    small = cut(masked, trace(masked), keep(masked))
+    batches = examiner(masked, trace(masked), DATA, Exam(images=60, steps=3)).tuned_on
+    found = tuned(small, batches, steps=3, lr=0.05).module.get_parameter(name)
+    assert torch.equal(found == 0, small.masks[name].expand_as(found) == 0)
+
+
+def test_a_loss_that_is_no_number_is_infinite(network: Network) -> None:
+    broken = trained(network, DATA, epochs=1)
+    with torch.no_grad():
+        broken.module[5].bias[0] = math.nan
+    assert fitness(examiner(broken, trace(broken), DATA, ALL), {}).loss == math.inf
+
+
+def test_data_of_another_kind_are_refused(network: Network) -> None:
+    with pytest.raises(DataError):
+        examiner(network, trace(network), stripes(side=12), ALL)
