@@ -24,7 +24,7 @@ from deploy_prune.budget.allocate import Limits, allocate
 from deploy_prune.budget.latency import profiling
 from deploy_prune.budget.latency.model import LatencyCost
 from deploy_prune.budget.latency.profiling import Place
-from deploy_prune.budget.latency.resizable import drawn
+from deploy_prune.budget.latency.resizable import learn_sizes
 from deploy_prune.budget.latency.store import opened
 from deploy_prune.scoring.methods import Study
 from deploy_prune.stats import median
@@ -45,7 +45,7 @@ def main() -> int:
     limits = iter(np.linspace(0.4, 0.9, 21) * model.profile.reference_ms)
     allocate(traced.graph, scores, cost, next(limits), Limits())  # parts of the cost are prepared once
     with tempfile.TemporaryDirectory() as folder:
-        blueprint = drawn(traced.network, traced.graph, Path(folder), model.profile.drawing.format)
+        blueprint = learn_sizes(traced.network, traced.graph, Path(folder), model.profile.drawing.format)
     plans = iter(draw_plans(traced))
     found_ms = {
         "from the store": from_store_ms,

@@ -29,7 +29,7 @@ from deploy_prune.graph.surgery import cut
 from deploy_prune.records import read_record
 from deploy_prune.scoring.evolution.ageing import Origin
 from deploy_prune.scoring.scores_file import read_scores, save_scores
-from deploy_prune.search_results import SEARCH, Search
+from deploy_prune.search_results import SEARCH, SearchRecord
 from deploy_prune.train import evaluate, fit, recalibrate_norms
 from deploy_prune.values import Data, Scores
 
@@ -74,7 +74,7 @@ def _search(subject: Pruned, name: str, seed: int) -> dict[str, Any]:
         study = subject.study(cost, BUDGET * whole, seed=seed, workers=plugins.build("workers", "local"),
                               folder=Path(folder))  # fmt: skip
         scores = plugins.build("methods", "legr", SETTINGS).score(study)
-        search = read_record(Path(folder) / SEARCH, Search)
+        search = read_record(Path(folder) / SEARCH, SearchRecord)
     save_scores(scores, _ranking(name, seed))
     origins = {kind: [each.loss for each in search.tried if each.origin == kind and each.loss is not None]
                for kind in get_args(Origin)}  # fmt: skip

@@ -13,8 +13,8 @@ from benchmarks.trained import Pruned
 from deploy_prune.graph.surgery import cut
 from deploy_prune.scoring.discrimination.greedy import Channels, Growth
 from deploy_prune.scoring.discrimination.heads import HeadRecipe
-from deploy_prune.scoring.discrimination.layerwise import Stage, Task, prepared, selected
-from deploy_prune.scoring.discrimination.progress_file import Notebook
+from deploy_prune.scoring.discrimination.layerwise import Settings, Task, prepared, selected
+from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
 from deploy_prune.scoring.discrimination.selection import ChannelRule, readers_of
 from deploy_prune.scoring.methods import Study
 from deploy_prune.scoring.methods.dcp import Dcp
@@ -48,10 +48,10 @@ class Drawn(Channels):
 
 def by_lot(study: Study, widths: Mapping[str, int], settings: Dcp) -> Selection:
     """DCP in everything but its choice: the same steps, and the same training of what entered."""
-    stage = Stage(
+    stage = Settings(
         settings.heads, HeadRecipe(settings.head_epochs, settings.head_images), settings.images, settings.batch_size
     )
-    notebook = Notebook(None, "drawn")
+    notebook = SelectionProgress(None, "drawn")
     scene = prepared(study, stage, notebook)
     drawn = np.random.default_rng(study.seed)
     rule = ChannelRule(Growth(0, 1, balance=settings.balance, lr=settings.lr), settings.steps)

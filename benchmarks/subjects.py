@@ -15,7 +15,7 @@ from benchmarks.recording import RESULTS
 from deploy_prune import plugins
 from deploy_prune.budget.costs import CostModel
 from deploy_prune.budget.latency.profiling import Place, format_of
-from deploy_prune.budget.latency.resizable import converted, lively
+from deploy_prune.budget.latency.resizable import converted, randomise_weights
 from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import cut
 from deploy_prune.records import write_atomic
@@ -35,7 +35,7 @@ class Subject:
 
     def network(self) -> Network:
         """With random weights, which times do not depend on."""
-        return lively(build_network(self.address, **self.options))
+        return randomise_weights(build_network(self.address, **self.options))
 
 
 CIFAR = {"classes": 10, "input_shape": (3, 32, 32)}

@@ -73,7 +73,7 @@ def build(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Any
         raise ConfigError(f"{kind.rstrip('s')} '{name}': {error}") from error
 
 
-def function(address: str) -> Any:
+def user_object(address: str) -> Any:
     """The object that `path/to/file.py:name` names; the file is the user's own code and is executed.
 
     Raises:

@@ -68,7 +68,7 @@ SEARCH = "search.json"
 
 
 @dataclass(frozen=True)
-class Tried:
+class CandidateResult:
     """One candidate."""
 
     number: int
@@ -87,14 +87,14 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchRecord:
     """A search so far."""
 
     identity: str
     """Digest of all that decides a fitness: weights, images, settings, seed."""
     groups: tuple[str, ...] = ()
-    tried: tuple[Tried, ...] = ()
-    finals: tuple[Tried, ...] = ()
+    tried: tuple[CandidateResult, ...] = ()
+    finals: tuple[CandidateResult, ...] = ()
     """Of them those that were trained for longer, and what came of that."""
     best: int | None = None
     scale: tuple[float, ...] = ()

@@ -19,7 +19,7 @@ from deploy_prune.values import ChannelGraph, Network
 if TYPE_CHECKING:
     from latencies import Phone
 
-    from deploy_prune.budget.latency.resizable import Blueprint
+    from deploy_prune.budget.latency.resizable import ResizableNetwork
     from deploy_prune.budget.latency.store import Store
     from deploy_prune.budget.latency.table import Profile
 
@@ -71,22 +71,22 @@ def small_and_large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pat
 
 
 @pytest.fixture(scope="session")
-def blueprints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Blueprint]:
+def blueprints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ResizableNetwork]:
     """Format -> the network of every kind of layer, drawn once: it takes three conversions."""
     from latencies import mixed
 
-    from deploy_prune.budget.latency.resizable import drawn
+    from deploy_prune.budget.latency.resizable import learn_sizes
     from deploy_prune.graph import trace
 
-    def drawn_once(name: str) -> Blueprint:
+    def drawn_once(name: str) -> ResizableNetwork:
         network = mixed()
-        return drawn(network, trace(network), tmp_path_factory.mktemp("drawn"), name)
+        return learn_sizes(network, trace(network), tmp_path_factory.mktemp("drawn"), name)
 
     return cache(drawn_once)
 
 
 @pytest.fixture(scope="session")
-def blueprint(blueprints: Callable[[str], Blueprint]) -> Blueprint:
+def blueprint(blueprints: Callable[[str], ResizableNetwork]) -> ResizableNetwork:
     """As ONNX."""
     return blueprints("onnx")
 

@@ -88,27 +88,27 @@ def factory(tmp_path: Path) -> Path:
 
 
 def test_a_file_address_gives_the_object_it_names(factory: Path) -> None:
-    assert plugins.function(f"{factory}:build")() == 7
+    assert plugins.user_object(f"{factory}:build")() == 7
 
 
 @pytest.mark.parametrize("address", ["", "file.py", "file.py:", ":build", "file.py:no identifier"])
 def test_an_address_without_a_file_or_a_name_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="is no address of a function"):
-        plugins.function(address)
+        plugins.user_object(address)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"mine\.py does not exist"):
-        plugins.function(f"{tmp_path}/mine.py:build")
+        plugins.user_object(f"{tmp_path}/mine.py:build")
 
 
 def test_a_misspelt_name_in_a_file_is_answered_with_the_closest(factory: Path) -> None:
     with pytest.raises(UnknownName) as caught:
-        plugins.function(f"{factory}:biuld")
+        plugins.user_object(f"{factory}:biuld")
     assert "did you mean 'build'?" in caught.value.hint
 
 
 def test_a_file_that_fails_says_how(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("1 / 0\n")
     with pytest.raises(ConfigError, match=r"broken\.py could not be imported: ZeroDivisionError"):
-        plugins.function(f"{tmp_path}/broken.py:build")
+        plugins.user_object(f"{tmp_path}/broken.py:build")

@@ -30,7 +30,7 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class Description:
+class FileDescription:
     """Everything that `deploy-prune doctor FILE` says."""
 
     path: str
@@ -38,7 +38,7 @@ class Description:
     opening: Opening
 
 
-def describe(path: Path | str) -> Description:
+def describe(path: Path | str) -> FileDescription:
     """Read an exported file, then have its runtime open it.
 
     Raises:
@@ -54,7 +54,7 @@ def describe(path: Path | str) -> Description:
     # numbers of a damaged file lead anywhere within these
     except (ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise InputError(f"{path} is no readable {reader.suffix} file: {error}", hint="export it again") from error
-    return Description(str(path), report, opened(path, reader.runtime))
+    return FileDescription(str(path), report, opened(path, reader.runtime))
 
 
 def opened(path: Path, runtime: str) -> Opening:

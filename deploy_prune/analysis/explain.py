@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from deploy_prune import plugins
 from deploy_prune.analysis import layer_times, slowdown, xnnpack_delegation
 from deploy_prune.analysis.layer_times import LayerTime
-from deploy_prune.analysis.slowdown import Appeared, LayerPair, OffStair, Part
+from deploy_prune.analysis.slowdown import Appeared, LayerPair, OffStair, TimeShare
 from deploy_prune.errors import ConfigError, DeployPruneError, InputError, NoSpeedUp
-from deploy_prune.formats.templates import Kind, SkeletonFormat, Template
+from deploy_prune.formats.templates import Kind, Template, TemplateFormat
 from deploy_prune.timing import client, conditions
 from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, PACE, compare
 from deploy_prune.timing.client import Job
@@ -52,10 +52,10 @@ class Explanation:
     """In order; their times add up to the whole files'."""
     appeared: tuple[Appeared, ...]
     off_stair: tuple[OffStair, ...]
-    memory_bound_before: Part
-    memory_bound_after: Part
-    not_delegated_before: Part
-    not_delegated_after: Part
+    memory_bound_before: TimeShare
+    memory_bound_after: TimeShare
+    not_delegated_before: TimeShare
+    not_delegated_after: TimeShare
     source: str
     """Where the layers' times are from."""
     not_timed: tuple[str, ...]
@@ -153,12 +153,12 @@ def _formats() -> dict[str, str]:
     return {plugins.load("templates", name).suffix: name for name in plugins.names("templates")}
 
 
-def _format_of(path: Path) -> SkeletonFormat:
+def _format_of(path: Path) -> TemplateFormat:
     formats = _formats()
     if path.suffix not in formats:
         hint = f"known: {', '.join(sorted(formats))}"
         raise InputError(f"the layers of {path} cannot be timed: nothing here takes {path.suffix} apart", hint=hint)
-    found: SkeletonFormat = plugins.build("templates", formats[path.suffix])
+    found: TemplateFormat = plugins.build("templates", formats[path.suffix])
     return found
 
 

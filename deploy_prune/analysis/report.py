@@ -9,7 +9,7 @@ from deploy_prune import stats
 from deploy_prune.records import read_record
 from deploy_prune.results import Count, RunSummary
 from deploy_prune.run_folder import asked_for
-from deploy_prune.search_results import SEARCH, Search
+from deploy_prune.search_results import SEARCH, SearchRecord
 from deploy_prune.timing.bench import formats_of_networks
 from deploy_prune.values import Accuracy, Interval, Measurement, Shipment
 
@@ -116,7 +116,7 @@ def _search(run: Path) -> str:
     """What a search came to; empty: the method does not search."""
     if not (run / SEARCH).exists():
         return ""
-    search = read_record(run / SEARCH, Search)
+    search = read_record(run / SEARCH, SearchRecord)
     if search.best is None:
         return ""
     losses = {kind: [each.loss for each in search.tried if each.origin == kind and each.loss is not None]

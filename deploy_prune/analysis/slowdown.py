@@ -73,7 +73,7 @@ class OffStair:
 
 
 @dataclass(frozen=True)
-class Part:
+class TimeShare:
     """Some layers of a file."""
 
     share: float
@@ -149,7 +149,7 @@ def off_stair(pairs: Iterable[LayerPair], tiles: Mapping[Kind, int] | None = Non
     return tuple(sorted(found, key=lambda each: -each.share))
 
 
-def memory_bound(layers: Sequence[LayerTime]) -> Part:
+def memory_bound(layers: Sequence[LayerTime]) -> TimeShare:
     """Layers that wait for memory: slow, and with little to do on each byte. The slowest first."""
     best = max((layer.macs / layer.ms for layer in layers if layer.ms), default=0.0)
     return _part(
@@ -158,14 +158,14 @@ def memory_bound(layers: Sequence[LayerTime]) -> Part:
     )
 
 
-def not_delegated(layers: Sequence[LayerTime]) -> Part:
+def not_delegated(layers: Sequence[LayerTime]) -> TimeShare:
     """Layers that the runtime left to its own slow kernels."""
     return _part(layers, lambda layer: layer.delegated is False)
 
 
-def _part(layers: Sequence[LayerTime], chosen: Callable[[LayerTime], bool]) -> Part:
+def _part(layers: Sequence[LayerTime], chosen: Callable[[LayerTime], bool]) -> TimeShare:
     found = sorted(filter(chosen, layers), key=lambda layer: -layer.ms)
-    return Part(sum(layer.ms for layer in found) / _total_ms(layers), tuple(layer.name for layer in found))
+    return TimeShare(sum(layer.ms for layer in found) / _total_ms(layers), tuple(layer.name for layer in found))
 
 
 def _total_ms(layers: Iterable[LayerTime | None]) -> float:

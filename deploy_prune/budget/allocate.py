@@ -16,7 +16,7 @@ import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.budget.costs import CostModel, Stepped
-from deploy_prune.budget.stair_snap import Choice, cheapest, snapped
+from deploy_prune.budget.stair_snap import WidthChoice, cheapest, snapped
 from deploy_prune.errors import BudgetError
 from deploy_prune.values import ChannelGraph, Group, Scores, Widths
 
@@ -149,7 +149,7 @@ def _coarser_cuts(
             yield _rank_cut(ranked, coarser, cost, limit)
 
 
-def _worth(choices: Sequence[Choice], plan: np.ndarray) -> float:
+def _worth(choices: Sequence[WidthChoice], plan: np.ndarray) -> float:
     """The utility of a whole plan."""
     pairs = zip(choices, plan, strict=True)
     return float(sum(each.utility[int(np.searchsorted(each.steps, width))] for each, width in pairs))
@@ -196,7 +196,7 @@ def _least(cost: CostModel, ladders: Sequence[Ladder]) -> np.ndarray:
     floors = _floors(ladders)
     if not isinstance(cost, Stepped):
         return floors
-    return cheapest([Choice(each.steps, np.zeros(each.steps.size)) for each in ladders], cost)
+    return cheapest([WidthChoice(each.steps, np.zeros(each.steps.size)) for each in ladders], cost)
 
 
 def _said(value: float) -> str:
@@ -235,7 +235,7 @@ class _Ranked:
         order = np.argsort(score, kind="stable")
         return _Ranked(owner[order], score[order], np.array([value.size for value in values]))
 
-    def choices(self, ladders: Sequence[Ladder], unit_worth: np.ndarray) -> list[Choice]:
+    def choices(self, ladders: Sequence[Ladder], unit_worth: np.ndarray) -> list[WidthChoice]:
         """Each group's widths, worth the rank percentiles (over the whole network) of the units that they keep.
 
         Positive, and the same for every monotone change of the scores; equals share their mean rank. `unit_worth` is
@@ -245,7 +245,7 @@ class _Ranked:
         percentile = (np.cumsum(count) - (count - 1) / 2)[same] / self.score.size
         kept = [np.cumsum(percentile[self.owner == column][::-1]) for column in range(len(ladders))]
         return [
-            Choice(each.steps, unit * worth[each.steps - 1])
+            WidthChoice(each.steps, unit * worth[each.steps - 1])
             for each, worth, unit in zip(ladders, kept, unit_worth, strict=True)
         ]
 

@@ -32,22 +32,22 @@ LEAST_GAIN = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class WidthChoice:
     """The widths that one group may have, ascending, and what each is worth; the wider is never worth less."""
 
     steps: np.ndarray
     utility: np.ndarray
 
-    def between(self, low: float, high: float) -> Choice:
+    def between(self, low: float, high: float) -> WidthChoice:
         """Some of the widths."""
         return self.only((self.steps >= low) & (self.steps <= high))
 
-    def only(self, wanted: np.ndarray) -> Choice:
+    def only(self, wanted: np.ndarray) -> WidthChoice:
         """The widths where `wanted` is true."""
-        return Choice(self.steps[wanted], self.utility[wanted])
+        return WidthChoice(self.steps[wanted], self.utility[wanted])
 
 
-def snapped(start: np.ndarray, choices: Sequence[Choice], cost: Stepped, limit: float) -> np.ndarray:
+def snapped(start: np.ndarray, choices: Sequence[WidthChoice], cost: Stepped, limit: float) -> np.ndarray:
     """Widths worth at least as much as the start's, within reach of them, whose cost is at most `limit`.
 
     Every channel that is free is kept, within reach or not: no wider width of a single group costs no more.
@@ -73,9 +73,9 @@ def reach(width: int) -> float:
     return min(max(SHARE * width, LEAST), MOST)
 
 
-def cheapest(choices: Sequence[Choice], cost: Stepped) -> np.ndarray:
+def cheapest(choices: Sequence[WidthChoice], cost: Stepped) -> np.ndarray:
     """Widths from which no single group can be made cheaper, found from the narrowest."""
-    worthless = [Choice(each.steps, np.zeros(len(each.steps))) for each in choices]
+    worthless = [WidthChoice(each.steps, np.zeros(len(each.steps))) for each in choices]
     return _settled(np.array([each.steps[0] for each in choices]), _Columns(cost, worthless), 1.0)
 
 
@@ -84,7 +84,7 @@ class _Columns:
     """The cost along each group's widths, worked out again only where a neighbour moved. Not a value: it remembers."""
 
     cost: Stepped
-    choices: Sequence[Choice]
+    choices: Sequence[WidthChoice]
     _known: dict[tuple[int, ...], np.ndarray] = field(default_factory=dict)
     _others: list[list[int]] = field(default_factory=list)
 
@@ -126,9 +126,9 @@ class _Columns:
         return (group, *plan[self._others[group]].tolist())
 
 
-def _worthwhile(start: np.ndarray, choices: Sequence[Choice], cost: Stepped) -> _Columns:
+def _worthwhile(start: np.ndarray, choices: Sequence[WidthChoice], cost: Stepped) -> _Columns:
     """Of the widths within reach those than which no wider one is as cheap, and the start."""
-    kept: list[Choice] = []
+    kept: list[WidthChoice] = []
     columns: list[np.ndarray] = []
     for group, whole in enumerate(choices):
         width = int(start[group])

@@ -13,7 +13,7 @@ from deploy_prune.cli.output import show_error, show_json, show_table
 from deploy_prune.errors import DeployPruneError
 
 if TYPE_CHECKING:
-    from deploy_prune.analysis.describe import Description, Opening
+    from deploy_prune.analysis.describe import FileDescription, Opening
     from deploy_prune.analysis.doctor import Diagnosis
 
 File = Annotated[Path | None, typer.Argument(metavar="FILE", help="An exported file to look into.", show_default=False)]
@@ -76,7 +76,7 @@ def show_diagnosis(diagnosis: Diagnosis) -> None:
     show_table("What it can do", ("kind", "name", "available", "version", "to install"), rows)
 
 
-def show_description(description: Description) -> None:
+def show_description(description: FileDescription) -> None:
     """What a file needs, what goes in and out, its operators, and its metadata."""
     report = description.report
     facts = {

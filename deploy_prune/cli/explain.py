@@ -14,7 +14,7 @@ from deploy_prune.errors import NoSpeedUp
 
 if TYPE_CHECKING:
     from deploy_prune.analysis.explain import Explanation
-    from deploy_prune.analysis.slowdown import LayerPair, Part
+    from deploy_prune.analysis.slowdown import LayerPair, TimeShare
 
 Before = Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or the file to compare with.")]
 After = Annotated[
@@ -105,7 +105,7 @@ def _facts(explanation: Explanation) -> list[tuple[str, str]]:
     ]
 
 
-def _shares(before: Part, after: Part) -> str:
+def _shares(before: TimeShare, after: TimeShare) -> str:
     return f"{before.share:.1%} of the time before, {after.share:.1%} after ({len(after.layers)} layers)"
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.exporting.converter import example, prepared
+from deploy_prune.exporting.converter import clean_copy, example
 from deploy_prune.formats.tensor_names import names
 from deploy_prune.values import AppForm, Layout, Network, Normalisation
 
@@ -29,9 +29,9 @@ def as_called(
     Inputs that are not baked stay channels first: only a baked file takes `camera_layout`.
 
     Raises:
-        ExportFailed: see `prepared`.
+        ExportFailed: see `clean_copy`.
     """
-    parts: list[nn.Module] = [prepared(network)]
+    parts: list[nn.Module] = [clean_copy(network)]
     inputs = example(network, batch=batch)
     if form.bake:
         assert form.normalisation

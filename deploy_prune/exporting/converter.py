@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from deploy_prune.errors import ExportFailed
-from deploy_prune.processes.silence import hushed
+from deploy_prune.processes.silence import silence
 from deploy_prune.values import Network
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 REASON_LENGTH = 200
 
 
-def prepared(network: Network) -> nn.Module:
+def clean_copy(network: Network) -> nn.Module:
     """A copy of the module as converters want it: eval mode, CPU, fp32, contiguous. The caller's stays as it is.
 
     Raises:
@@ -58,10 +58,10 @@ def tensors_of(output: Any) -> tuple[Tensor, ...]:
 
 
 @contextmanager
-def converter(name: str, network: Network) -> Iterator[None]:
+def vendor_errors(name: str, network: Network) -> Iterator[None]:
     """Run a vendor's converter: silent, and whatever it raises becomes `ExportFailed` with its own reason."""
     try:
-        with hushed(), torch.no_grad():
+        with silence(), torch.no_grad():
             yield
     except ExportFailed:
         raise

@@ -13,7 +13,7 @@ import torch
 from deploy_prune import plugins
 from deploy_prune.errors import ExportFailed
 from deploy_prune.exporting.exporters import PLAIN, Exporter
-from deploy_prune.exporting.one_format import Job, Written, check, write
+from deploy_prune.exporting.one_format import FormatJob, Written, check, write
 from deploy_prune.exporting.parity.reference import Images, Questions, Reference, answered, make_questions
 from deploy_prune.processes.workshop import Outcome, Unsendable, Workshop, run_each, workshop
 from deploy_prune.records import remove_unfinished
@@ -73,7 +73,10 @@ def export_what(
         progress("export", 0, 2 * len(exporters), "the network itself")
         try:
             questions = ask()
-            jobs = [Job(name, each, folder / f"{questions.form.name}{each.suffix}") for name, each in exporters.items()]
+            jobs = [
+                FormatJob(name, each, folder / f"{questions.form.name}{each.suffix}")
+                for name, each in exporters.items()
+            ]
             writing = aside.submit(_all_written, shop, questions, jobs, progress)
             reference = _answered(questions)
             return _all_checked(shop, reference, writing.result(), progress)
@@ -94,7 +97,7 @@ def _answered(questions: Questions) -> Reference:
         torch.set_num_threads(threads)
 
 
-def _all_written(shop: Workshop, questions: Questions, jobs: Sequence[Job], progress: Progress) -> list[Written]:
+def _all_written(shop: Workshop, questions: Questions, jobs: Sequence[FormatJob], progress: Progress) -> list[Written]:
     told = _telling(progress, "writing", [job.format for job in jobs], done=0, total=2 * len(jobs))
     outcomes = run_each(shop, write, questions, jobs, at_once=len(conditions.allowed_cores()), told=told)
     for job, outcome in zip(jobs, outcomes, strict=True):
@@ -103,7 +106,7 @@ def _all_written(shop: Workshop, questions: Questions, jobs: Sequence[Job], prog
     return [Written(job, outcome.result or _died(job, outcome)) for job, outcome in zip(jobs, outcomes, strict=True)]
 
 
-def _died(job: Job, outcome: Outcome[Shipment]) -> Shipment:
+def _died(job: FormatJob, outcome: Outcome[Shipment]) -> Shipment:
     hint = "a fault of the converter: other formats may do"
     return Shipment(job.format, "failed", reason=f"the converter died ({outcome.died})\n  {hint}")
 

@@ -16,7 +16,7 @@ from deploy_prune.values import Artifact, Parity, Shipment
 
 
 @dataclass(frozen=True)
-class Job:
+class FormatJob:
     """A file to write."""
 
     format: str
@@ -28,11 +28,11 @@ class Job:
 class Written:
     """A file to run: what was to be written, and what became of it."""
 
-    job: Job
+    job: FormatJob
     row: Shipment
 
 
-def write(questions: Questions, job: Job) -> Shipment:
+def write(questions: Questions, job: FormatJob) -> Shipment:
     """The row of a file that is written ("exported"), or of one that could not be ("failed").
 
     Raises:
@@ -64,7 +64,7 @@ def check(reference: Reference, written: Written) -> Shipment:
     return replace(row, status="verified", parity=parity, reason="")
 
 
-def _written(questions: Questions, job: Job) -> Artifact:
+def _written(questions: Questions, job: FormatJob) -> Artifact:
     started = time.perf_counter()
     network, form, exporter = questions.network, questions.form, job.exporter
     version = exporter.version()

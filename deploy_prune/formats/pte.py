@@ -16,14 +16,14 @@ LENGTH_WITH_SEGMENTS = 32
 
 
 @dataclass(frozen=True)
-class Head:
+class PteHeader:
     """Places in the file, in bytes from its beginning."""
 
     program_bytes: int
     segments_at: int
 
 
-def check_head(path: Path) -> Head:
+def check_head(path: Path) -> PteHeader:
     """Refuse what is no whole .pte file before anything else reads it.
 
     Raises:
@@ -42,8 +42,8 @@ def check_head(path: Path) -> Head:
     if identifier != IDENTIFIER:
         raise foreign
     if header != HEADER:  # a program without segments has none, and does not tell its size
-        return Head(program_bytes=size_bytes, segments_at=size_bytes)
+        return PteHeader(program_bytes=size_bytes, segments_at=size_bytes)
     wanted = max(program_bytes, segments_at + segments_bytes if length >= LENGTH_WITH_SEGMENTS else 0)
     if size_bytes < wanted:
         raise InputError(f"{path} is truncated: {size_bytes} of {wanted} bytes", hint="export it again")
-    return Head(program_bytes, segments_at)
+    return PteHeader(program_bytes, segments_at)

@@ -37,7 +37,7 @@ Keep = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
+class RunContext:
     """What every stage of one run works with."""
 
     config: RunConfig
@@ -112,7 +112,7 @@ def settled(config: RunConfig) -> RunConfig:
     return RunConfig.model_validate({**dict(config), **found})
 
 
-def start(work: Work) -> Network:
+def start(work: RunContext) -> Network:
     """The network as the configuration names it, before any training."""
     config = work.config
     if Path(config.model).is_dir():
@@ -128,7 +128,7 @@ def start(work: Work) -> Network:
     return network if config.weights is None else load_weights(network, config.weights)
 
 
-def preflight(work: Work) -> None:
+def preflight(work: RunContext) -> None:
     """Refuse what cannot succeed before any work is done, what is cheap to find out first.
 
     Raises:
@@ -238,7 +238,7 @@ def cost_plugin(config: RunConfig) -> Cost:
     return built
 
 
-def plan_by_hand(work: Work, network: Network) -> Keep:
+def plan_by_hand(work: RunContext, network: Network) -> Keep:
     """What the plan file keeps of a network, in that network's own unit numbers.
 
     Raises:
@@ -254,7 +254,7 @@ def plan_by_hand(work: Work, network: Network) -> Keep:
     return keep
 
 
-def priced(work: Work, graph: ChannelGraph) -> tuple[CostModel, float]:
+def priced(work: RunContext, graph: ChannelGraph) -> tuple[CostModel, float]:
     """The budget's cost of this network, and its limit in the cost's unit."""
     budget = parse(work.config.budget)
     model = cost_plugin(work.config).model(graph)

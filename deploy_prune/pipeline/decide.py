@@ -22,8 +22,8 @@ from deploy_prune.budget.parse import parse
 from deploy_prune.errors import PlanError
 from deploy_prune.graph.soundness import find, lock
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import Keep, Work, deciders, priced, widths_file, workers_of
-from deploy_prune.pipeline.real_file import Chosen, closed, left_over
+from deploy_prune.pipeline.context import Keep, RunContext, deciders, priced, widths_file, workers_of
+from deploy_prune.pipeline.real_file import Chosen, left_over, plan_on_real_file
 from deploy_prune.results import Closing, WidthsResult
 from deploy_prune.scoring.methods import Scorer, Selector, Study
 from deploy_prune.scoring.scores_file import SCORES, read_scores, save_scores
@@ -56,12 +56,12 @@ class Decision:
 class _Scored:
     """A method's answer for a network, which holds for any budget."""
 
-    work: Work
+    work: RunContext
     study: Study
     scores: Scores
 
 
-def decide(work: Work, network: Network, graph: ChannelGraph, progress: Progress) -> Decision:
+def decide(work: RunContext, network: Network, graph: ChannelGraph, progress: Progress) -> Decision:
     """Score, allocate, select, and prove on meta tensors that the cut is sound before anything is trained.
 
     Raises:
@@ -93,7 +93,7 @@ def _widths(graph: ChannelGraph, decision: Decision) -> WidthsResult:
     return WidthsResult(widths, locked, decision.closing)
 
 
-def _selected(work: Work, selector: Selector, study: Study, decided: WidthsResult) -> Decision:
+def _selected(work: RunContext, selector: Selector, study: Study, decided: WidthsResult) -> Decision:
     config = work.config
     found = selector.select(study, decided.widths)
     if broken := find(study.network, study.graph, found.keep):
@@ -108,7 +108,7 @@ def _selected(work: Work, selector: Selector, study: Study, decided: WidthsResul
 
 
 def _best_scored(
-    work: Work, scorer: Scorer | Path, network: Network, graph: ChannelGraph, progress: Progress
+    work: RunContext, scorer: Scorer | Path, network: Network, graph: ChannelGraph, progress: Progress
 ) -> tuple[Decision, Scores]:
     """The units with the highest scores under the budget."""
     scored = _scored(work, scorer, network, graph, progress)
@@ -118,7 +118,7 @@ def _best_scored(
     return Decision(*_sound(scored, limit)), scored.scores
 
 
-def scores_of(work: Work, network: Network, graph: ChannelGraph, progress: Progress) -> Scores:
+def scores_of(work: RunContext, network: Network, graph: ChannelGraph, progress: Progress) -> Scores:
     """By what decides widths, or as another run left them; written to the run folder: they are found only once.
 
     Raises:
@@ -127,7 +127,9 @@ def scores_of(work: Work, network: Network, graph: ChannelGraph, progress: Progr
     return _scored(work, deciders(work.config)[0], network, graph, progress).scores
 
 
-def _scored(work: Work, scorer: Scorer | Path, network: Network, graph: ChannelGraph, progress: Progress) -> _Scored:
+def _scored(
+    work: RunContext, scorer: Scorer | Path, network: Network, graph: ChannelGraph, progress: Progress
+) -> _Scored:
     study = _study(work, network, graph, progress)
     own = work.folder.path / SCORES
     if own.exists():
@@ -142,7 +144,7 @@ def _scored(work: Work, scorer: Scorer | Path, network: Network, graph: ChannelG
     return _Scored(work, dataclasses.replace(study, graph=lock(graph, unscored)), scores)
 
 
-def _study(work: Work, network: Network, graph: ChannelGraph, progress: Progress) -> Study:
+def _study(work: RunContext, network: Network, graph: ChannelGraph, progress: Progress) -> Study:
     cost, limit = priced(work, graph)
 
     def plan(scores: Scores) -> Keep:
@@ -171,7 +173,7 @@ def _closed(scored: _Scored, limit_ms: float, progress: Progress) -> Decision:
         return Chosen(sound, keep, cost)
 
     with opened(scored.work.config.store) as store:
-        chosen, closing = closed(scored.study.network, limit_ms, choose, store, progress=progress)
+        chosen, closing = plan_on_real_file(scored.study.network, limit_ms, choose, store, progress=progress)
     if left := left_over(chosen, closing, scored.work.limits):
         logger.warning(left)
     return Decision(chosen.graph, chosen.keep, closing)

@@ -17,7 +17,7 @@ from deploy_prune.budget.parse import parse
 from deploy_prune.errors import BudgetError, MissingDependency
 from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import Work, preflight, settled
+from deploy_prune.pipeline.context import RunContext, preflight, settled
 from deploy_prune.pipeline.decide import scores_of
 from deploy_prune.pipeline.run import asked_of, named_hooks, prune
 from deploy_prune.pipeline.smaller_images import SmallerRun, smaller_run, smaller_shapes
@@ -93,10 +93,10 @@ def ranked(
     config = settled(with_budget(config, tightest(budgets)))
     hooks = named_hooks(config, hooks)
     with open_run(out, asked_of(config), progress=progress) as folder:
-        work = Work(config, folder, hooks)
+        work = RunContext(config, folder, hooks)
         if not (out / "dense.json").exists():
             for budget in budgets:
-                preflight(Work(with_budget(config, budget), folder, hooks))
+                preflight(RunContext(with_budget(config, budget), folder, hooks))
         folder.stage("dense", DenseResult, lambda: stages.dense(work))
         scores_of(work, work.network("dense"), work.graph, progress)
     own: dict[str, Any] = {"model_options": {}, "classes": None, "input_shape": None, "weights": None, "pretrain": None}

@@ -14,9 +14,9 @@ import numpy as np
 from deploy_prune.budget.parse import parse
 from deploy_prune.errors import ConfigError, TargetMissed
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import Work, cost_of, priced
+from deploy_prune.pipeline.context import RunContext, cost_of, priced
 from deploy_prune.pipeline.front import folder_name, ranked, with_budget
-from deploy_prune.pipeline.run import prune, tried
+from deploy_prune.pipeline.run import prune, train_pruned
 from deploy_prune.records import read_record, write_record
 from deploy_prune.results import DenseResult, RunSummary
 from deploy_prune.run_folder import RunFolder
@@ -63,7 +63,7 @@ def within_drop(
     def fits(level: int) -> bool:
         if level not in tries:
             run = out / folder_name(budgets[level])
-            trained = tried(with_budget(base, budgets[level]), run, out, hooks=hooks, progress=progress)
+            trained = train_pruned(with_budget(base, budgets[level]), run, out, hooks=hooks, progress=progress)
             lost = 100 * (dense_val - trained.val.top1)
             tries[level] = DropTry(budgets[level], run.name, lost, trained.seconds)
             progress("bisection", len(tries), _most_tries(len(budgets)), f"{budgets[level]}: {lost:+.2f} points lost")
@@ -99,7 +99,7 @@ def _most_tries(levels: int) -> int:
 
 def _levels(base: RunConfig, out: Path) -> Sequence[str]:
     """Budgets from the tightest to nearly the dense network, evenly on a logarithmic scale."""
-    work = Work(base, RunFolder(out), Hooks())
+    work = RunContext(base, RunFolder(out), Hooks())
     cost, limit = priced(work, work.graph)
     dense = cost_of(cost, work.graph, {})
     name = parse(base.budget).cost

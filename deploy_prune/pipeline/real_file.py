@@ -54,7 +54,7 @@ class Chosen:
         return np.array([len(self.keep.get(group.name, range(group.width))) for group in self.graph.free])
 
 
-def closed(
+def plan_on_real_file(
     network: Network,
     limit_ms: float,
     choose: Callable[[float], Chosen],

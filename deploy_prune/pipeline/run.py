@@ -14,7 +14,7 @@ from deploy_prune.analysis import report
 from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, RecordError, TargetMissed
 from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import Work, preflight, settled, widths_file
+from deploy_prune.pipeline.context import RunContext, preflight, settled, widths_file
 from deploy_prune.records import read_record, sha256, to_json, write_atomic, write_record
 from deploy_prune.results import (
     BenchResult,
@@ -73,13 +73,13 @@ def prune(
     """
     out, config, hooks = Path(out), settled(config), named_hooks(config, hooks)
     with open_run(out, asked_of(config, plan), progress=progress) as folder:
-        work = Work(config, folder, hooks, plan, RunFolder(base, progress) if base else None)
+        work = RunContext(config, folder, hooks, plan, RunFolder(base, progress) if base else None)
         if not (out / "dense.json").exists():
             preflight(work)
-        return _go(work)
+        return _finish(work)
 
 
-def tried(
+def train_pruned(
     config: RunConfig, out: Path | str, base: Path, *, hooks: Hooks | None = None, progress: Progress = quiet
 ) -> TrainResult:
     """`prune` up to the fine-tuned network: the test split is not looked at, nothing is shipped.
@@ -91,10 +91,10 @@ def tried(
     """
     out, config, hooks = Path(out), settled(config), named_hooks(config, hooks)
     with open_run(out, asked_of(config), progress=progress) as folder:
-        work = Work(config, folder, hooks, base=RunFolder(base, progress))
+        work = RunContext(config, folder, hooks, base=RunFolder(base, progress))
         if not (out / "dense.json").exists():
             preflight(work)
-        return _trained(work).trained[-1]
+        return _train(work).trained[-1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ class _Trained:
     trained: tuple[TrainResult, ...]
 
 
-def _trained(work: Work) -> _Trained:
+def _train(work: RunContext) -> _Trained:
     folder, rounds = work.folder, _rounds(work)
     dense = folder.stage("dense", DenseResult, lambda: stages.dense(work))
     plan = folder.stage("planning", PlanResult, lambda: stages.plan(work))
@@ -121,8 +121,8 @@ def _trained(work: Work) -> _Trained:
     return _Trained(dense, plan, cut, trained)
 
 
-def _go(work: Work) -> RunSummary:
-    folder, found = work.folder, _trained(work)
+def _finish(work: RunContext) -> RunSummary:
+    folder, found = work.folder, _train(work)
     last = len(found.trained)
     test = folder.stage(f"test-{last}", TestResult, lambda: stages.test(work, last))
     ship = folder.stage(f"shipped-{last}", ShipResult, lambda: stages.ship(work, last))
@@ -157,9 +157,9 @@ def finetune(
     recipe = config.finetune or RunConfig.model_fields["finetune"].default
     more = dataclasses.replace(recipe, epochs=epochs or recipe.epochs)
     with open_run(run, asked, progress=progress) as folder:
-        work = Work(config, folder, named_hooks(config, hooks))
+        work = RunContext(config, folder, named_hooks(config, hooks))
         write_record(run / ROUNDS, _with(_rounds(work), more, run), tuple[Recipe | None, ...])
-        return _go(work)
+        return _finish(work)
 
 
 def _with(rounds: tuple[Recipe | None, ...], more: Recipe, run: Path) -> tuple[Recipe | None, ...]:
@@ -207,7 +207,7 @@ def judge(summary: RunSummary) -> None:
         raise NoSpeedUp(f"pruned, but not faster: {names}", hint=hint)
 
 
-def _rounds(work: Work) -> tuple[Recipe | None, ...]:
+def _rounds(work: RunContext) -> tuple[Recipe | None, ...]:
     path = work.folder.path / ROUNDS
     if not path.exists():
         return (work.config.finetune,)
@@ -231,4 +231,4 @@ def named_hooks(config: RunConfig, hooks: Hooks | None) -> Hooks:
     if hooks is not None:
         return hooks
     named = {key: address for key, address in config.hooks.model_dump().items() if address is not None}
-    return Hooks(**{key: plugins.function(address) for key, address in named.items()})
+    return Hooks(**{key: plugins.user_object(address) for key, address in named.items()})

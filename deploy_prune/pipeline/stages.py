@@ -18,7 +18,7 @@ from deploy_prune.graph.recount import recount
 from deploy_prune.graph.soundness import find
 from deploy_prune.graph.surgery import cut
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import Keep, Work, cost_of, plan_by_hand, priced, start
+from deploy_prune.pipeline.context import Keep, RunContext, cost_of, plan_by_hand, priced, start
 from deploy_prune.pipeline.decide import decide
 from deploy_prune.records import read_record
 from deploy_prune.results import (
@@ -48,7 +48,7 @@ SCORED = "scored"
 """Checkpoint of the dense architecture with the weights of a method that trained while it decided."""
 
 
-def dense(work: Work) -> DenseResult:
+def dense(work: RunContext) -> DenseResult:
     """Train the dense network if it has no weights yet, and judge it."""
     began = time.monotonic()
     network, config = start(work), work.config
@@ -86,7 +86,7 @@ def _within(stage: str, progress: Progress) -> Progress:
     return told
 
 
-def plan(work: Work) -> PlanResult:
+def plan(work: RunContext) -> PlanResult:
     """Score, allocate, select, and prove on meta tensors that the cut is sound before anything is trained."""
     began = time.monotonic()
     closing: Closing | None = None
@@ -110,7 +110,7 @@ def plan(work: Work) -> PlanResult:
     return PlanResult(made, method, _rows(graph, keep), time.monotonic() - began, closing)
 
 
-def _priced(work: Work, keep: Keep) -> Plan:
+def _priced(work: RunContext, keep: Keep) -> Plan:
     cost, limit = priced(work, work.graph)
     budget = parse(work.config.budget)
     reached, whole = cost_of(cost, work.graph, keep), cost_of(cost, work.graph, {})
@@ -131,7 +131,7 @@ def _rows(graph: ChannelGraph, keep: Keep) -> tuple[GroupRow, ...]:
     )  # fmt: skip
 
 
-def shrink(work: Work, decided: PlanResult) -> CutResult:
+def shrink(work: RunContext, decided: PlanResult) -> CutResult:
     """Cut physically, hold the result against what was promised, estimate the norms' statistics anew, judge.
 
     Raises:
@@ -143,7 +143,7 @@ def shrink(work: Work, decided: PlanResult) -> CutResult:
     macs: CostModel = plugins.build("costs", "macs").model(graph)
     predicted = Prediction(dense=int(cost_of(macs, graph, {})), cut=int(cost_of(macs, graph, keep)))
     count = recount(small)
-    hold(predicted, recount(network), count)
+    check_prediction(predicted, recount(network), count)
     if work.config.compensate:
         small = compensated(small, network, graph, keep, work.data, seed=work.config.seed)
     straight = evaluate(small, work.data.val, work.data, hooks=work.hooks)
@@ -172,7 +172,7 @@ class Prediction:
     cut: int
 
 
-def hold(predicted: Prediction, before: Count, after: Count) -> None:
+def check_prediction(predicted: Prediction, before: Count, after: Count) -> None:
     """Our own guarantee: a cut network is smaller, and exactly as large as predicted.
 
     Where fvcore counts the dense network differently already (it has no rule for an operator, or a layer is no
@@ -195,7 +195,7 @@ def hold(predicted: Prediction, before: Count, after: Count) -> None:
         raise TraceError(message, hint=hint)
 
 
-def train(work: Work, number: int, recipe: Recipe | None) -> TrainResult:
+def train(work: RunContext, number: int, recipe: Recipe | None) -> TrainResult:
     """One round of fine-tuning: from the cut network, or from the round before."""
     began = time.monotonic()
     network = work.network("cut" if number == 1 else f"round-{number - 1}")
@@ -210,7 +210,7 @@ def train(work: Work, number: int, recipe: Recipe | None) -> TrainResult:
     return TrainResult(val, recipe.epochs if recipe else 0, time.monotonic() - began)
 
 
-def test(work: Work, number: int) -> TestResult:
+def test(work: RunContext, number: int) -> TestResult:
     """Dense and pruned on the test images; the dense network once, in whatever rounds and runs of a front."""
 
     def of(name: str) -> Accuracy:
@@ -226,7 +226,7 @@ def test(work: Work, number: int) -> TestResult:
     return TestResult(before, after, difference, interval)
 
 
-def ship(work: Work, number: int) -> ShipResult:
+def ship(work: RunContext, number: int) -> ShipResult:
     """Export and verify both networks."""
     images, known = spread(work.data.val), form_of(work.data)
     rows = [
@@ -243,7 +243,7 @@ def ship(work: Work, number: int) -> ShipResult:
     return ShipResult(dense=rows[0], pruned=rows[1])
 
 
-def timed(work: Work, number: int, shipped: ShipResult) -> BenchResult:
+def timed(work: RunContext, number: int, shipped: ShipResult) -> BenchResult:
     """Every format's dense and pruned file, in turns on the same cores; what only runs elsewhere is left out."""
     pairs = zip(shipped.dense, shipped.pruned, strict=True)
     folder = work.folder.path / f"export-{number}"  # the record's own path may be of before the run was moved

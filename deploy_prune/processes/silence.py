@@ -15,7 +15,7 @@ Transcript = Callable[[], str]
 
 
 @contextlib.contextmanager
-def hushed() -> Iterator[Transcript]:
+def silence() -> Iterator[Transcript]:
     """Nothing that runs inside reaches stdout, stderr or the log; what it yields gives the text printed so far.
 
     Native code writes to the file descriptors, Python code to `sys.stdout`: both are turned away. Vendors also

@@ -15,7 +15,7 @@ from deploy_prune import plugins
 from deploy_prune.budget import stair_snap
 from deploy_prune.budget.allocate import Limits, allocate, at_equal, check_reachable, ladder
 from deploy_prune.budget.costs import Stepped
-from deploy_prune.budget.stair_snap import Choice, cheapest, snapped
+from deploy_prune.budget.stair_snap import WidthChoice, cheapest, snapped
 from deploy_prune.errors import BudgetError
 from deploy_prune.graph import trace
 from deploy_prune.sources.networks import build_network
@@ -103,15 +103,15 @@ def worth(scores: Scores, widths: Widths) -> float:
     return float(np.searchsorted(np.sort(every), np.concatenate(kept), side="right").sum()) / every.size
 
 
-def equal(*dense: int) -> list[Choice]:
+def equal(*dense: int) -> list[WidthChoice]:
     """Every unit is worth the same."""
-    return [Choice(np.arange(2, width + 1), np.arange(2.0, width + 1)) for width in dense]
+    return [WidthChoice(np.arange(2, width + 1), np.arange(2.0, width + 1)) for width in dense]
 
 
 def between(cost: Stairs, graph: ChannelGraph, limits: Limits, share: float) -> float:
     """A limit between the cheapest plan's time and the dense network's."""
     every = [ladder(group, limits).steps for group in graph.free]
-    least = float(cost(cheapest([Choice(steps, np.zeros(len(steps))) for steps in every], cost)))
+    least = float(cost(cheapest([WidthChoice(steps, np.zeros(len(steps))) for steps in every], cost)))
     dense = float(cost(np.array([group.width for group in graph.free])))
     return least + share * 0.999 * (dense - least)
 
@@ -146,7 +146,7 @@ def test_channels_that_are_free_are_kept() -> None:
 def test_a_group_just_above_an_edge_goes_down_where_that_buys_more_elsewhere() -> None:
     """The 97th channel costs a tile of 16; the other group has 4 units left to buy at 4 each, worth 8 each."""
     cost = Stairs((Term((), (0,), 16), Term((), (1,), 1, 4.0)), 2)
-    choices = [equal(128)[0], Choice(np.arange(2, 25), 8.0 * np.arange(2, 25))]
+    choices = [equal(128)[0], WidthChoice(np.arange(2, 25), 8.0 * np.arange(2, 25))]
     start = np.array([97, 20])
     assert snapped(start, choices, cost, float(cost(start))).tolist() == [96, 24]
 

@@ -12,7 +12,7 @@ from latencies import mixed
 from nets import NETS
 
 from deploy_prune import plugins
-from deploy_prune.budget.latency.resizable import Blueprint, drawn, lively
+from deploy_prune.budget.latency.resizable import ResizableNetwork, learn_sizes, randomise_weights
 from deploy_prune.budget.latency.size_lines import probing_widths
 from deploy_prune.budget.latency.timer import local_target, timer
 from deploy_prune.errors import Inconclusive, InputError
@@ -41,7 +41,7 @@ FAMILIES = {
 
 
 @pytest.fixture
-def blueprint(name: str, blueprints: Callable[[str], Blueprint]) -> Blueprint:
+def blueprint(name: str, blueprints: Callable[[str], ResizableNetwork]) -> ResizableNetwork:
     return blueprints(name)
 
 
@@ -50,7 +50,7 @@ def converted(name: str, network: Network, graph: ChannelGraph, widths: np.ndarr
     format_ = plugins.build("templates", name)
     keep = {group.name: tuple(range(width)) for group, width in zip(graph.free, widths.tolist(), strict=True)}
     path = folder / f"cut{format_.suffix}"
-    plugins.build("exporters", format_.exporter).write(cut(lively(network), graph, keep), path)
+    plugins.build("exporters", format_.exporter).write(cut(randomise_weights(network), graph, keep), path)
     return path.read_bytes()
 
 
@@ -177,7 +177,7 @@ def test_what_it_names_exists(name):
 def test_skeletons_of_every_kind_of_network(name, net, tmp_path):
     network = NETS[net]()
     graph = settle(network)
-    blueprint = drawn(network, graph, tmp_path, name)
+    blueprint = learn_sizes(network, graph, tmp_path, name)
     for seed in range(3):
         widths = fresh_widths(graph, seed)
         assert_same(name, blueprint.network(widths), converted(name, network, graph, widths, tmp_path))
@@ -189,7 +189,7 @@ def test_skeletons_of_every_kind_of_network(name, net, tmp_path):
 def test_skeletons_of_known_families_take_as_long_as_the_real_files(name, address, tmp_path):
     network = open_network(Order(address, input_shape=FAMILIES[address]))
     graph = settle(network)
-    blueprint = drawn(network, graph, tmp_path, name)
+    blueprint = learn_sizes(network, graph, tmp_path, name)
     draw = np.random.default_rng(0)
     dense = np.array([group.width for group in graph.free])
     widths = np.maximum((dense * draw.uniform(0.3, 0.9, len(dense))).astype(int), 2)

@@ -15,7 +15,7 @@ from deploy_prune import plugins
 from deploy_prune.errors import ConfigError, DataError, StorageError, UnknownName
 from deploy_prune.exporting import export as exporting
 from deploy_prune.exporting.export import export
-from deploy_prune.exporting.one_format import Job, Written, write
+from deploy_prune.exporting.one_format import FormatJob, Written, write
 from deploy_prune.exporting.parity.reference import answered, make_questions
 from deploy_prune.processes.workshop import workshop
 from deploy_prune.sources.networks import build_network
@@ -92,9 +92,9 @@ def test_a_converter_that_crashes_is_a_failed_row(tmp_path: Path) -> None:
 def test_a_runtime_that_crashes_is_a_failed_row_and_the_file_stays(tiny_network: Network, tmp_path: Path) -> None:
     questions = make_questions(tiny_network)
     path = tmp_path / "model.onnx"
-    row = write(questions, Job("onnx", plugins.build("exporters", "onnx"), path))
+    row = write(questions, FormatJob("onnx", plugins.build("exporters", "onnx"), path))
     with workshop() as shop:
-        written = [Written(Job("onnx", EndsInItsRuntime(), path), row)]  # type: ignore[arg-type]
+        written = [Written(FormatJob("onnx", EndsInItsRuntime(), path), row)]  # type: ignore[arg-type]
         (checked,) = exporting._all_checked(shop, answered(questions), written, quiet)
     assert (checked.status, checked.artifact) == ("failed", row.artifact)
     assert "the runtime died while it ran the file (SIGSEGV" in checked.reason

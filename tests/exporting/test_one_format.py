@@ -15,7 +15,7 @@ from deploy_prune import plugins
 from deploy_prune.errors import MissingDependency, StorageError
 from deploy_prune.exporting import one_format as step
 from deploy_prune.exporting.exporters.tflite import TFLite
-from deploy_prune.exporting.one_format import Job, Written, check, write
+from deploy_prune.exporting.one_format import FormatJob, Written, check, write
 from deploy_prune.exporting.parity.reference import answered, make_questions
 from deploy_prune.timing.runtimes.litert import LiteRT
 from deploy_prune.values import AppForm, Network, Normalisation, Parity
@@ -26,7 +26,7 @@ FORMATS = plugins.names("exporters")
 
 def test_a_written_file_is_described_and_not_yet_verified(tiny_network: Network, tmp_path: Path) -> None:
     exporter = plugins.build("exporters", "onnx")
-    row = write(make_questions(tiny_network), Job("onnx", exporter, tmp_path / "model.onnx"))
+    row = write(make_questions(tiny_network), FormatJob("onnx", exporter, tmp_path / "model.onnx"))
     assert (row.status, row.parity, row.reason) == ("exported", None, "not verified")
     assert row.artifact is not None
     content = (tmp_path / "model.onnx").read_bytes()
@@ -56,7 +56,7 @@ def test_a_file_that_takes_bytes_and_gives_probabilities_is_verified_on_bytes(
 
 def test_other_means_inside_the_file_are_noticed(tiny_network: Network, tmp_path: Path) -> None:
     shifted = replace(FORM, normalisation=Normalisation((0.4, 0.5, 0.61), (0.2, 0.25, 0.3)))
-    job = Job("onnx", plugins.build("exporters", "onnx"), tmp_path / "model.onnx")
+    job = FormatJob("onnx", plugins.build("exporters", "onnx"), tmp_path / "model.onnx")
     right, other = make_questions(tiny_network, None, FORM), make_questions(tiny_network, None, shifted)
     written = Written(job, write(right, job))
     assert check(answered(right), written).status == "verified"

@@ -22,7 +22,7 @@ from deploy_prune.budget.latency.timer import Timer
 from deploy_prune.errors import BudgetError
 from deploy_prune.graph import trace
 from deploy_prune.pipeline import real_file
-from deploy_prune.pipeline.real_file import ACCEPTED, AIM, ATTEMPTS, Chosen, closed, left_over
+from deploy_prune.pipeline.real_file import ACCEPTED, AIM, ATTEMPTS, Chosen, left_over, plan_on_real_file
 from deploy_prune.results import Attempt, Closing
 from deploy_prune.values import ChannelGraph, Comparison, Network, Scores, Target
 
@@ -84,7 +84,7 @@ def choose(store: Store, graph: ChannelGraph = GRAPH) -> Callable[[float], Chose
 
 
 def close(store: Store, limit_ms: float = LIMIT_MS) -> tuple[Chosen, Closing]:
-    return closed(mixed(), limit_ms, choose(store), store)
+    return plan_on_real_file(mixed(), limit_ms, choose(store), store)
 
 
 def learnt(store: Store) -> Profile:
@@ -207,7 +207,7 @@ def test_the_store_learns_what_the_real_files_take(machine, store):
 
 def test_attempts_are_told(machine, store):
     told: list[tuple[str, int, int, str]] = []
-    closed(mixed(), LIMIT_MS, choose(store), store, progress=lambda *each: told.append(each))
+    plan_on_real_file(mixed(), LIMIT_MS, choose(store), store, progress=lambda *each: told.append(each))
     ((task, done, most, note),) = told
     assert (task, done, most) == ("plan on the real file", 1, ATTEMPTS) and note.endswith(" ms")
 

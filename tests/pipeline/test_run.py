@@ -117,13 +117,13 @@ def test_counts_before_and_after_are_those_worked_out_by_hand(bare: tuple[Path, 
 def test_a_cut_that_is_not_as_promised_is_an_error(dense: tuple[int, int], cut: tuple[int, int], said: str) -> None:
     before, after = (Count(macs, macs, params, ()) for macs, params in (dense, cut))
     with pytest.raises(TraceError, match=said):
-        stages.hold(stages.Prediction(dense=100, cut=60), before, after)
+        stages.check_prediction(stages.Prediction(dense=100, cut=60), before, after)
 
 
 def test_where_fvcore_counts_otherwise_from_the_start_only_the_direction_is_held(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    stages.hold(stages.Prediction(dense=100, cut=60), Count(90, 90, 9, ("aten::x",)), Count(55, 55, 5, ()))
+    stages.check_prediction(stages.Prediction(dense=100, cut=60), Count(90, 90, 9, ("aten::x",)), Count(55, 55, 5, ()))
     assert "uncounted: aten::x" in caplog.text
 
 

@@ -7,11 +7,11 @@ import warnings
 
 import pytest
 
-from deploy_prune.processes.silence import hushed
+from deploy_prune.processes.silence import silence
 
 
 def test_native_and_python_output_are_kept_off_the_terminal(capfd):
-    with hushed() as transcript:
+    with silence() as transcript:
         os.write(1, b"native out\n")
         os.write(2, b"native err\n")
         sys.stdout.write("python out\n")
@@ -22,7 +22,7 @@ def test_native_and_python_output_are_kept_off_the_terminal(capfd):
 
 
 def test_output_reaches_the_terminal_again_afterwards(capfd):
-    with pytest.raises(KeyError), hushed():
+    with pytest.raises(KeyError), silence():
         raise KeyError
     os.write(1, b"native\n")
     sys.stdout.write("python\n")
@@ -32,7 +32,7 @@ def test_output_reaches_the_terminal_again_afterwards(capfd):
 
 def test_what_is_printed_before_is_not_lost(capfd):
     sys.stdout.write("before\n")
-    with hushed():
+    with silence():
         os.write(1, b"inside\n")
     sys.stdout.flush()
     assert capfd.readouterr().out == "before\n"
@@ -40,13 +40,13 @@ def test_what_is_printed_before_is_not_lost(capfd):
 
 def test_a_handler_that_a_vendor_gives_the_root_logger_is_taken_back():
     before = logging.root.handlers[:]
-    with hushed():
+    with silence():
         logging.root.addHandler(logging.StreamHandler())
     assert logging.root.handlers == before
 
 
 def test_warnings_inside_are_silent_and_outside_as_before():
-    with hushed():
+    with silence():
         warnings.warn("vendor", DeprecationWarning, stacklevel=1)
     with pytest.raises(DeprecationWarning):
         warnings.warn("ours", DeprecationWarning, stacklevel=1)

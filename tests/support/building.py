@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from deploy_prune import plugins
 from deploy_prune.exporting.exporters import PLAIN
-from deploy_prune.exporting.one_format import Job, Written, check, write
+from deploy_prune.exporting.one_format import FormatJob, Written, check, write
 from deploy_prune.exporting.parity.reference import answered, make_questions
 from deploy_prune.values import AppForm, Network, Shipment
 
@@ -51,7 +51,7 @@ def delivered(
 ) -> Shipment:
     """One format of a network, written and run in this process: what `export` does in one of its own."""
     exporter = plugins.build("exporters", target, options)
-    job = Job(target, exporter, folder / f"model{exporter.suffix}")
+    job = FormatJob(target, exporter, folder / f"model{exporter.suffix}")
     questions = make_questions(network, images, form)
     row = write(questions, job)
     return check(answered(questions), Written(job, row)) if row.artifact else row

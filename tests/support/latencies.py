@@ -12,7 +12,7 @@ import torch
 from building import conv, head, net
 
 from deploy_prune.budget.latency.sampling import plans
-from deploy_prune.budget.latency.table import Drawing, GroupWidth, Profile, Sample, features_of, fingerprint
+from deploy_prune.budget.latency.table import GroupWidth, NetworkFile, Profile, Sample, features_of, fingerprint
 from deploy_prune.formats.templates import Operator
 from deploy_prune.values import Bracket, ChannelGraph, Comparison, Network, Target
 
@@ -39,7 +39,7 @@ def mixed() -> Network:
     )  # fmt: skip
 
 
-def sketch(graph: ChannelGraph, *, format_name: str = "tflite") -> Drawing:
+def sketch(graph: ChannelGraph, *, format_name: str = "tflite") -> NetworkFile:
     """A drawing without a file: one pointwise operator per layer, in a row, whose sizes follow the graph's groups."""
     lines: list[tuple[int, ...]] = []
     operators: list[Operator] = []
@@ -57,7 +57,7 @@ def sketch(graph: ChannelGraph, *, format_name: str = "tflite") -> Drawing:
             Operator("LAYER", "pointwise", ((positions, into),), ((positions, out),), axes, into, out, label=layer.name)
         )
     groups = tuple(GroupWidth(each.name, each.width, each.channels_per_unit) for each in graph.free)
-    return Drawing(format_name, groups, tuple(lines), tuple(operators))
+    return NetworkFile(format_name, groups, tuple(lines), tuple(operators))
 
 
 def _line(graph: ChannelGraph, parameter: str, axis: int) -> tuple[int, ...]:
@@ -70,11 +70,11 @@ def _line(graph: ChannelGraph, parameter: str, axis: int) -> tuple[int, ...]:
     return (graph.shapes[parameter][axis] - cut, *slopes)
 
 
-def _dense(drawing: Drawing) -> tuple[int, ...]:
+def _dense(drawing: NetworkFile) -> tuple[int, ...]:
     return tuple(group.width for group in drawing.groups)
 
 
-def ratios(drawing: Drawing, widths: np.ndarray) -> np.ndarray:
+def ratios(drawing: NetworkFile, widths: np.ndarray) -> np.ndarray:
     """The made-up truth: time / time of the dense network."""
     columns = features_of(drawing)
     weights = np.array([COSTS.get(name, 0.0) for name in columns.names])

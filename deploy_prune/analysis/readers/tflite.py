@@ -12,7 +12,7 @@ from deploy_prune.analysis.readers import XNNPACK, FileReport, counted, shortene
 from deploy_prune.errors import MissingDependency, Unavailable
 from deploy_prune.formats import flatbuffer
 from deploy_prune.formats.flatbuffer import Table, chosen
-from deploy_prune.processes.silence import hushed
+from deploy_prune.processes.silence import silence
 from deploy_prune.timing.runtimes import TensorSpec
 
 IDENTIFIER = b"TFL3"
@@ -153,7 +153,7 @@ def _details(name: str, content: bytes) -> dict[str, str]:
 def _enumeration(name: str) -> Mapping[int, str]:
     """Number -> name, of one enumeration of the schema."""
     try:
-        with hushed():
+        with silence():
             from ai_edge_litert import schema_py_generated as schema
     except ModuleNotFoundError as error:
         raise MissingDependency("ai-edge-litert", "litert") from error

@@ -28,7 +28,7 @@ Factors = tuple[tuple[int, Function], ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Terms:
+class CompiledModel:
     """A sum of products, as a function of the widths of the free groups."""
 
     constant: float
@@ -42,7 +42,7 @@ class Terms:
     """(factors, terms): where in the tables its value at size 0 is, or would be."""
 
     @staticmethod
-    def of(features: Features, coefficients: np.ndarray, dense: np.ndarray) -> Terms:
+    def of(features: Features, coefficients: np.ndarray, dense: np.ndarray) -> CompiledModel:
         """Columns but the constant, times their coefficients.
 
         Args:
@@ -59,7 +59,7 @@ class Terms:
         sizes, starts = _looked_up(_merged(found), {row: place for place, row in enumerate(rows)}, tables)
         absent = np.zeros((1, 1 + len(dense)))  # a size that is always 0, where the first table says 1
         lines = np.concatenate([features.rows[rows], absent]).T.astype(np.float64)
-        return Terms(constant, lines, np.concatenate(tables.entries), sizes, starts)
+        return CompiledModel(constant, lines, np.concatenate(tables.entries), sizes, starts)
 
     def __call__(self, widths: np.ndarray) -> np.ndarray:
         """Widths (plans, free groups) -> (plans,)"""
@@ -72,7 +72,7 @@ class Terms:
         plan = self.lines[0] + widths @ self.lines[1:]
         return self.constant + self._sum(plan + np.outer(options - widths[group], self.lines[1 + group]))
 
-    def touched_by(self, group: int) -> Terms:
+    def touched_by(self, group: int) -> CompiledModel:
         """Those that a group's width changes."""
         touched = (self.lines[1 + group] != 0)[self.sizes].any(axis=0)
         used, sizes = np.unique(self.sizes[:, touched], return_inverse=True)

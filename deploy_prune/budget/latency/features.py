@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from deploy_prune.budget.latency.size_lines import Lines
+from deploy_prune.budget.latency.size_lines import SizeLines
 from deploy_prune.formats.templates import WEIGHTED, Kind, Operator
 
 ALIGNMENTS = (4, 8, 16)
@@ -109,7 +109,7 @@ class Class:
 class Features:
     """Columns of a file's operators."""
 
-    lines: Lines
+    lines: SizeLines
     classes: tuple[Class, ...]
 
     @property
@@ -163,7 +163,7 @@ class Features:
         return ((each, Sizes(numbers, each.places)) for each in self.classes)
 
 
-def features(lines: Lines, operators: Sequence[Operator], tiles: Tiles) -> Features:
+def features(lines: SizeLines, operators: Sequence[Operator], tiles: Tiles) -> Features:
     """The columns for a file's operators, whose numbers follow these lines."""
     kinds = sorted({operator.kind for operator in operators})
     return _compact(Features(lines, tuple(_class(kind, operators, tiles) for kind in kinds)))
@@ -253,4 +253,4 @@ def _compact(features: Features) -> Features:
         replace(each, places={name: np.vectorize(new.__getitem__)(table) for name, table in each.places.items()})
         for each in features.classes
     )
-    return replace(features, lines=Lines(features.lines.rows[used]), classes=classes)
+    return replace(features, lines=SizeLines(features.lines.rows[used]), classes=classes)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from deploy_prune.budget.latency.compiled import Terms
+from deploy_prune.budget.latency.compiled import CompiledModel
 from deploy_prune.budget.latency.features import Features
 from deploy_prune.budget.latency.fitting import FEWEST, Fit, FitError, fitted
 from deploy_prune.budget.latency.table import Profile, features_of, of_networks
@@ -38,10 +38,10 @@ class LatencyModel:
         return self.fit.error
 
     @cached_property
-    def terms(self) -> Terms:
+    def terms(self) -> CompiledModel:
         """The ratio as a function of the widths."""
         dense = np.array([group.width for group in self.profile.drawing.groups])
-        found = Terms.of(self.features, self.fit.coefficients[:-1], dense)
+        found = CompiledModel.of(self.features, self.fit.coefficients[:-1], dense)
         return replace(found, constant=found.constant + float(self.fit.coefficients[-1]))
 
     def ratio(self, widths: np.ndarray) -> np.ndarray:
@@ -123,7 +123,7 @@ class LatencyCost:
         return tuple(frozenset(place[column] for column in part.groups if column in place) for part in self._parts)
 
     @cached_property
-    def _parts(self) -> tuple[Terms, ...]:
+    def _parts(self) -> tuple[CompiledModel, ...]:
         """What each group's width changes."""
         return tuple(self.model.terms.touched_by(column) for column in self.columns)
 

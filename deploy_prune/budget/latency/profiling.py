@@ -11,10 +11,10 @@ import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.budget.latency.model import USUAL_BOUND, LatencyModel, modelled
-from deploy_prune.budget.latency.resizable import Blueprint, drawn
+from deploy_prune.budget.latency.resizable import ResizableNetwork, learn_sizes
 from deploy_prune.budget.latency.sampling import plans, unsure
 from deploy_prune.budget.latency.store import Store, opened
-from deploy_prune.budget.latency.table import Drawing, GroupWidth, Profile, Sample, fingerprint, of_networks
+from deploy_prune.budget.latency.table import GroupWidth, NetworkFile, Profile, Sample, fingerprint, of_networks
 from deploy_prune.budget.latency.timer import Timer, local_target, timer
 from deploy_prune.errors import ConfigError, Inconclusive, NotProfiled
 from deploy_prune.graph.soundness import settle
@@ -156,7 +156,7 @@ def profiled(
     if profile is not None and profile.complete and profile.target == target and not _worth_more(profile, effort):
         return modelled(profile)
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
-        blueprint = drawn(network, graph, Path(folder), name, precision=place.precision, progress=progress)
+        blueprint = learn_sizes(network, graph, Path(folder), name, precision=place.precision, progress=progress)
     suffix = plugins.load("templates", name).suffix
     with timer(blueprint.dense, suffix, target) as timed:
         if profile is None or profile.target != target:
@@ -167,15 +167,17 @@ def profiled(
     return modelled(profile)
 
 
-def _begun(network: Network, graph: ChannelGraph, target: Target, blueprint: Blueprint, itself: Comparison) -> Profile:
+def _begun(
+    network: Network, graph: ChannelGraph, target: Target, blueprint: ResizableNetwork, itself: Comparison
+) -> Profile:
     groups = tuple(GroupWidth(group.name, group.width, group.channels_per_unit) for group in graph.free)
     lines = tuple(map(tuple, blueprint.lines.rows.tolist()))
-    drawing = Drawing(blueprint.format, groups, lines, blueprint.operators)
+    drawing = NetworkFile(blueprint.format, groups, lines, blueprint.operators)
     return Profile(fingerprint(graph), network.address, target, itself.reference_ms, drawing)
 
 
 def _sampled(
-    profile: Profile, blueprint: Blueprint, timed: Timer, store: Store, *, effort: Effort, progress: Progress
+    profile: Profile, blueprint: ResizableNetwork, timed: Timer, store: Store, *, effort: Effort, progress: Progress
 ) -> Profile:
     """The profile with as many samples as the effort allows or its goal takes."""
     began, spent = time.monotonic(), 0.0
@@ -197,7 +199,7 @@ def _sampled(
     return profile
 
 
-def sampled(blueprint: Blueprint, widths: np.ndarray, timed: Timer) -> Sample:
+def sampled(blueprint: ResizableNetwork, widths: np.ndarray, timed: Timer) -> Sample:
     """Time a skeleton."""
     found = timed(blueprint.network(widths))
     return Sample(tuple(map(int, widths)), found.ratio, found.interval, comparison=found)

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from deploy_prune import plugins
-from deploy_prune.budget.latency.size_lines import Lines, probing_widths, solved
+from deploy_prune.budget.latency.size_lines import SizeLines, probing_widths, solved
 from deploy_prune.errors import DeployPruneError, ExportFailed
-from deploy_prune.formats.templates import Operator, SkeletonFormat, Template
+from deploy_prune.formats.templates import Operator, Template, TemplateFormat
 from deploy_prune.graph.surgery import cut
 from deploy_prune.processes.workshop import run_each, workshop
 from deploy_prune.timing import conditions
@@ -31,14 +31,14 @@ NEEDED = ("cloudpickle", "torch", "torch._dynamo", "torchvision", "deploy_prune.
 
 
 @dataclass(frozen=True, eq=False)
-class Blueprint:
+class ResizableNetwork:
     """A network's file, and which of its numbers follow which widths."""
 
     format: str
     dense: bytes
     """The converted dense network; its weights are random."""
     template: Template
-    lines: Lines
+    lines: SizeLines
 
     @property
     def operators(self) -> tuple[Operator, ...]:
@@ -54,7 +54,7 @@ class Blueprint:
         return self.template.single(self.lines.at(widths), operator)
 
 
-def drawn(
+def learn_sizes(
     network: Network,
     graph: ChannelGraph,
     folder: Path,
@@ -62,7 +62,7 @@ def drawn(
     *,
     precision: Precision = "fp32",
     progress: Progress = quiet,
-) -> Blueprint:
+) -> ResizableNetwork:
     """Convert a network at its dense and at probing widths, and learn from the files how sizes follow widths.
 
     Args:
@@ -76,10 +76,10 @@ def drawn(
     Raises:
         ExportFailed: the converter fails, or writes another structure at other widths.
     """
-    format_: SkeletonFormat = plugins.build("templates", format_name)
+    format_: TemplateFormat = plugins.build("templates", format_name)
     dense = np.array([group.width for group in graph.free])
     plans = np.concatenate([dense[None], probing_widths(graph)])
-    subjects = [cut(lively(network), graph, _first_units(graph, plan)) for plan in plans]
+    subjects = [cut(randomise_weights(network), graph, _first_units(graph, plan)) for plan in plans]
     contents = converted(subjects, folder, format_, progress=progress)
     templates = [format_.read(content, precision) for content in contents]
     first = templates[0].structure
@@ -87,14 +87,14 @@ def drawn(
         message = f"the converter writes {network.address} with other operators at other widths"
         raise ExportFailed(message, hint="its milliseconds cannot be predicted; prune it by MACs")
     lines = solved(graph, plans, np.stack([each.structure.numbers for each in templates]))
-    return Blueprint(format_name, contents[0], templates[0], lines)
+    return ResizableNetwork(format_name, contents[0], templates[0], lines)
 
 
 def _first_units(graph: ChannelGraph, widths: Sequence[int] | np.ndarray) -> dict[str, tuple[int, ...]]:
     return {group.name: tuple(range(width)) for group, width in zip(graph.free, map(int, widths), strict=True)}
 
 
-def lively(network: Network, *, seed: int = 0) -> Network:
+def randomise_weights(network: Network, *, seed: int = 0) -> Network:
     """The same network with random weights and norms, no two alike and none zero.
 
     Converters share equal constants and drop biases of zeros, as fresh networks have them: trained ones do not.
@@ -119,7 +119,7 @@ def _enliven(name: str, tensor: torch.Tensor, generator: torch.Generator) -> Non
 
 
 def converted(
-    subjects: Sequence[Network], folder: Path, format_: SkeletonFormat, *, progress: Progress = quiet
+    subjects: Sequence[Network], folder: Path, format_: TemplateFormat, *, progress: Progress = quiet
 ) -> list[bytes]:
     """Networks as files of a format, as many at once as there are cores; nothing is verified.
 

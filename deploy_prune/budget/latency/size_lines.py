@@ -21,7 +21,7 @@ MOST_POSITIONS = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Lines:
+class SizeLines:
     """Numbers that are linear in the widths of the free groups."""
 
     rows: np.ndarray
@@ -34,7 +34,7 @@ class Lines:
         return found
 
 
-def known_lines(graph: ChannelGraph) -> Lines:
+def known_lines(graph: ChannelGraph) -> SizeLines:
     """Every size that occurs in the network: how long each axis of each tensor is, each group's channels and units.
 
     (A grouped convolution that loses whole groups counts them.)
@@ -56,7 +56,7 @@ def known_lines(graph: ChannelGraph) -> Lines:
     single = 1 + np.flatnonzero([group.width == 1 for group in graph.free])  # which is never cut
     found[:, 0] += found[:, single].sum(axis=1)
     found[:, single] = 0
-    return Lines(np.unique(found, axis=0))
+    return SizeLines(np.unique(found, axis=0))
 
 
 def probing_widths(graph: ChannelGraph, *, seed: int = 0) -> np.ndarray:
@@ -110,7 +110,7 @@ def _distinct(dense: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     return widths
 
 
-def solved(graph: ChannelGraph, plans: np.ndarray, numbers: np.ndarray) -> Lines:
+def solved(graph: ChannelGraph, plans: np.ndarray, numbers: np.ndarray) -> SizeLines:
     """The line of each number of a file.
 
     Args:
@@ -130,7 +130,7 @@ def solved(graph: ChannelGraph, plans: np.ndarray, numbers: np.ndarray) -> Lines
         if column not in cache:
             cache[column] = _line(column, known)
         rows[place] = cache[column]
-    return Lines(rows)
+    return SizeLines(rows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,9 @@ import numpy as np
 from deploy_prune import plugins
 from deploy_prune.budget.latency.model import LatencyModel, modelled
 from deploy_prune.budget.latency.profiling import LOCAL, Place, stored_profile
-from deploy_prune.budget.latency.resizable import Blueprint, drawn
+from deploy_prune.budget.latency.resizable import ResizableNetwork, learn_sizes
 from deploy_prune.budget.latency.store import Store
-from deploy_prune.budget.latency.table import Drawing, Profile, Sample
+from deploy_prune.budget.latency.table import NetworkFile, Profile, Sample
 from deploy_prune.budget.latency.timer import QUICK, timer
 from deploy_prune.errors import UnknownName
 from deploy_prune.formats.templates import WEIGHTED
@@ -48,7 +48,7 @@ class Staircase:
 
 
 @dataclass(frozen=True)
-class Layer:
+class StairLayer:
     """An operator whose channels can be cut."""
 
     name: str
@@ -56,7 +56,7 @@ class Layer:
     channels: int
 
 
-def layers_of_network(network: Network, place: Place, store: Store) -> tuple[Layer, ...]:
+def layers_of_network(network: Network, place: Place, store: Store) -> tuple[StairLayer, ...]:
     """What can be drawn of a network that was profiled.
 
     Raises:
@@ -64,7 +64,7 @@ def layers_of_network(network: Network, place: Place, store: Store) -> tuple[Lay
     """
     drawing = stored_profile(settle(network), place, store).drawing
     return tuple(
-        Layer(name, drawing.operators[number].kind, group.width * group.channels_per_unit)
+        StairLayer(name, drawing.operators[number].kind, group.width * group.channels_per_unit)
         for name, number in layers(drawing).items()
         for group in [drawing.groups[_column(drawing, number)]]
     )
@@ -82,12 +82,12 @@ def of_network(network: Network, layer: str, place: Place, store: Store, *, prog
     operator = operator_of(profile.drawing, layer)
     if place.device == LOCAL and not all_probed(profile, operator):
         with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
-            blueprint = drawn(network, graph, Path(folder), profile.drawing.format, progress=progress)
+            blueprint = learn_sizes(network, graph, Path(folder), profile.drawing.format, progress=progress)
         profile = probed(profile, blueprint, operator, store, progress=progress)
     return staircase(modelled(profile), layer)
 
 
-def layers(drawing: Drawing) -> dict[str, int]:
+def layers(drawing: NetworkFile) -> dict[str, int]:
     """Name -> operator, of those whose channels a free group decides. They are named by that group, in order."""
     found: dict[str, int] = {}
     for number, operator in enumerate(drawing.operators):
@@ -97,13 +97,13 @@ def layers(drawing: Drawing) -> dict[str, int]:
     return found
 
 
-def _made_by(drawing: Drawing, operator: int) -> str:
+def _made_by(drawing: NetworkFile, operator: int) -> str:
     line = drawing.lines[drawing.operators[operator].channels_out]
     own = [group.name for group, each in zip(drawing.groups, line[1:], strict=True) if each]
     return own[0] if len(own) == 1 else ""
 
 
-def operator_of(drawing: Drawing, layer: str) -> int:
+def operator_of(drawing: NetworkFile, layer: str) -> int:
     """Raises UnknownName where there is no such layer."""
     known = layers(drawing)
     if layer not in known:
@@ -126,7 +126,7 @@ def all_probed(profile: Profile, operator: int) -> bool:
 
 
 def probed(
-    profile: Profile, blueprint: Blueprint, operator: int, store: Store, *, progress: Progress = quiet
+    profile: Profile, blueprint: ResizableNetwork, operator: int, store: Store, *, progress: Progress = quiet
 ) -> Profile:
     """The profile with an operator's own time at its widths, those that are stored not taken again."""
     column = _column(profile.drawing, operator)
@@ -175,6 +175,6 @@ def _predicted(model: LatencyModel, operator: int, column: int, options: Sequenc
     return found
 
 
-def _column(drawing: Drawing, operator: int) -> int:
+def _column(drawing: NetworkFile, operator: int) -> int:
     line = drawing.lines[drawing.operators[operator].channels_out]
     return next(place for place, each in enumerate(line[1:]) if each)

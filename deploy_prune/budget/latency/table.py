@@ -10,9 +10,9 @@ import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.budget.latency.features import Features, features
-from deploy_prune.budget.latency.size_lines import Lines
+from deploy_prune.budget.latency.size_lines import SizeLines
 from deploy_prune.errors import RecordError
-from deploy_prune.formats.templates import Operator, SkeletonFormat
+from deploy_prune.formats.templates import Operator, TemplateFormat
 from deploy_prune.values import ChannelGraph, Comparison, Interval, Target
 
 WHOLE_NETWORK = -1
@@ -30,7 +30,7 @@ class GroupWidth:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class NetworkFile:
     """A network's file without its bytes: its operators, and the lines that its sizes follow."""
 
     format: str
@@ -65,7 +65,7 @@ class Profile:
     target: Target
     reference_ms: float
     """Of the dense network when it was first profiled: a ratio of 1 means so many milliseconds."""
-    drawing: Drawing
+    drawing: NetworkFile
     samples: tuple[Sample, ...] = ()
     complete: bool = False
     """Whether sampling came to its end; what was killed goes on where it stopped."""
@@ -83,16 +83,16 @@ def fingerprint(graph: ChannelGraph) -> str:
     return hashlib.sha256(json.dumps([groups, layers]).encode()).hexdigest()[:24]
 
 
-def features_of(drawing: Drawing) -> Features:
+def features_of(drawing: NetworkFile) -> Features:
     """The columns of a network's operators.
 
     Raises:
         UnknownName: no such format.
         RecordError: places or lines that lead nowhere.
     """
-    format_: SkeletonFormat = plugins.load("templates", drawing.format)
+    format_: TemplateFormat = plugins.load("templates", drawing.format)
     try:
-        lines = Lines(np.array(drawing.lines, dtype=np.int64))
+        lines = SizeLines(np.array(drawing.lines, dtype=np.int64))
         if lines.rows.ndim != 2 or lines.rows.shape[1] != 1 + len(drawing.groups):
             raise ValueError("its sizes do not belong to its groups")
         return features(lines, drawing.operators, format_.tiles)

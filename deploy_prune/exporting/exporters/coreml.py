@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from deploy_prune.errors import ConfigError, MissingDependency
 from deploy_prune.exporting.app_interface import as_called
-from deploy_prune.exporting.converter import converter
+from deploy_prune.exporting.converter import vendor_errors
 from deploy_prune.exporting.exporters import PLAIN
 from deploy_prune.exporting.metadata import as_text, facts, input_sentence, output_sentence
 from deploy_prune.formats.tensor_names import names
@@ -92,7 +92,7 @@ class CoreML:
         """
         module, inputs = as_called(network, form, camera_layout=self.camera_layout)
         inputs = tuple(tensor.float() for tensor in inputs)  # inside, an image input is a tensor of floats
-        with converter(self.version(), network), tempfile.TemporaryDirectory() as folder:
+        with vendor_errors(self.version(), network), tempfile.TemporaryDirectory() as folder:
             model = self._convert(module, inputs)
             saved = Path(folder) / "model.mlpackage"
             model.save(str(saved))

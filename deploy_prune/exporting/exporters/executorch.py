@@ -17,7 +17,7 @@ from torch.fx import Graph
 
 from deploy_prune.errors import MissingDependency
 from deploy_prune.exporting.app_interface import as_called
-from deploy_prune.exporting.converter import converter
+from deploy_prune.exporting.converter import vendor_errors
 from deploy_prune.exporting.exporters import PLAIN
 from deploy_prune.exporting.fold_norms import folded
 from deploy_prune.exporting.metadata import facts, label_lines
@@ -74,7 +74,7 @@ class ExecuTorch:
             MissingDependency: executorch is not installed.
         """
         module, inputs = as_called(network, form, camera_layout=self.camera_layout)
-        with converter(self.version(), network):
+        with vendor_errors(self.version(), network):
             content = _program(module, inputs, self._constants(network, form))
         path.write_bytes(content)
 

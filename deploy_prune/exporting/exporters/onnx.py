@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from deploy_prune.errors import ConfigError, MissingDependency
 from deploy_prune.exporting.app_interface import as_called
-from deploy_prune.exporting.converter import converter, tensors_of
+from deploy_prune.exporting.converter import tensors_of, vendor_errors
 from deploy_prune.exporting.exporters import PLAIN
 from deploy_prune.exporting.metadata import Fact, as_text, facts
 from deploy_prune.formats.onnx_opsets import OLDEST_OPSET, lowered
@@ -78,7 +78,7 @@ class Onnx:
             import onnxscript  # noqa: F401 - torch imports it deep inside, where its absence reads badly
         except ModuleNotFoundError as error:
             raise MissingDependency(error.name or "onnx", "onnx") from error
-        with converter(self.version(), network):
+        with vendor_errors(self.version(), network):
             model = self._convert(module, inputs, form)
             if self.opset < EXPORTED_OPSET:
                 model = lowered(model, self.opset)

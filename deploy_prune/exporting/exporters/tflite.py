@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from deploy_prune.errors import ConfigError, MissingDependency
 from deploy_prune.exporting.app_interface import as_called
-from deploy_prune.exporting.converter import converter
+from deploy_prune.exporting.converter import vendor_errors
 from deploy_prune.exporting.exporters import PLAIN
 from deploy_prune.exporting.fold_norms import folded
 from deploy_prune.exporting.metadata import input_sentence, label_lines, output_sentence, preprocessing
@@ -66,7 +66,7 @@ class TFLite:
             MissingDependency: litert-torch is not installed.
         """
         module, inputs = as_called(network, form, camera_layout=self.camera_layout)
-        with converter(self.version(), network):
+        with vendor_errors(self.version(), network):
             content = self._named(self._converted(module, inputs, form), network, form)
         path.write_bytes(content)
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
 from deploy_prune.exporting.converter import short_reason
-from deploy_prune.processes.silence import hushed
+from deploy_prune.processes.silence import silence
 
 OWN_FORWARD = "the network's forward"
 INPUT = "the input"
@@ -79,7 +79,7 @@ def first_divergence(
     if not layers:
         return _unnamed("the runtime shows no intermediate results")
     try:
-        with hushed(), torch.no_grad():
+        with silence(), torch.no_grad():
             graph: Any = torch.export.export(module, inputs).module(check_guards=False)
     # torch.export raises anything; that it cannot look into a network must not hide that the file is wrong
     except Exception as error:  # noqa: BLE001

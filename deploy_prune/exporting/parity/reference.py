@@ -11,7 +11,7 @@ from torch import nn
 
 from deploy_prune.errors import DataError
 from deploy_prune.exporting.app_interface import check_form, random_pixels
-from deploy_prune.exporting.converter import example, prepared, tensors_of
+from deploy_prune.exporting.converter import clean_copy, example, tensors_of
 from deploy_prune.exporting.exporters import PLAIN
 from deploy_prune.sources.data import normalise
 from deploy_prune.values import AppForm, Network
@@ -68,9 +68,9 @@ def make_questions(network: Network, images: Images = None, form: AppForm = PLAI
     Raises:
         ConfigError: the network cannot take that form.
         DataError: the images do not have the network's input shape.
-        ExportFailed: see `prepared`.
+        ExportFailed: see `clean_copy`.
     """
-    module = prepared(network)
+    module = clean_copy(network)
     with torch.no_grad():
         outputs = [tuple(tensor.shape) for tensor in tensors_of(module(*example(network)))]
     check_form(network, form, outputs)
@@ -88,7 +88,7 @@ def answered(questions: Questions) -> Reference:
     does it.
     """
     network, form = questions.network, questions.form
-    module = prepared(network)
+    module = clean_copy(network)
     size = TORCH_BATCH if _takes_batches(module, network) else 1
     return Reference(questions, tuple(_answers(module, inputs.arrays, form, size=size) for inputs in questions.inputs))
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from deploy_prune.errors import InputError, NotVerifiable
 from deploy_prune.formats.mil.operators import CONSTANTS, OPERATORS
-from deploy_prune.formats.mil.program import Operation, Program, Reference, TensorType
+from deploy_prune.formats.mil.program import Operation, Program, ResultName, TensorType
 
 HALF, SINGLE = np.dtype("<f2"), np.dtype("<f4")
 
@@ -92,7 +92,7 @@ def _references(operation: Operation) -> list[str]:
     parts = [
         part for value in operation.arguments.values() for part in (value if isinstance(value, tuple) else [value])
     ]
-    return [part.name for part in parts if isinstance(part, Reference)]
+    return [part.name for part in parts if isinstance(part, ResultName)]
 
 
 def _last_uses(operations: Sequence[Operation], outputs: Sequence[str]) -> list[list[str]]:
@@ -125,7 +125,7 @@ def _evaluated(operation: Operation, known: Mapping[str, Any]) -> dict[str, Any]
 def _resolved(value: Any, known: Mapping[str, Any]) -> Any:
     if isinstance(value, tuple):
         return tuple(_resolved(part, known) for part in value)
-    return known[value.name] if isinstance(value, Reference) else value
+    return known[value.name] if isinstance(value, ResultName) else value
 
 
 def _as_declared(value: Any, kind: TensorType, label: str) -> Any:

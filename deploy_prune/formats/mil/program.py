@@ -38,7 +38,7 @@ class TensorType:
 
 
 @dataclass(frozen=True)
-class Reference:
+class ResultName:
     """The name of a result that an argument stands for."""
 
     name: str
@@ -105,7 +105,7 @@ def _argument(content: bytes, weights: bytes) -> Any:
     """One binding is the argument itself, several are a list of tensors (as concat takes)."""
     parts = [protobuf.fields(part) for part in protobuf.messages(protobuf.fields(content), 1)]
     bound = [
-        Reference(protobuf.text(part, 1)) if 1 in part else _value(protobuf.message(part, 2), weights)
+        ResultName(protobuf.text(part, 1)) if 1 in part else _value(protobuf.message(part, 2), weights)
         for part in parts
     ]  # fmt: skip
     return bound[0] if len(bound) == 1 else tuple(bound)

@@ -77,7 +77,7 @@ class Template(Protocol):
         """A file of that operator alone, at these numbers."""
 
 
-class SkeletonFormat(Protocol):
+class TemplateFormat(Protocol):
     """One format."""
 
     suffix: ClassVar[str]

@@ -27,7 +27,7 @@ CACHE_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class LayerBatch:
     """One batch as one layer's selection sees it."""
 
     given: tuple[Tensor, ...]
@@ -36,7 +36,7 @@ class Piece:
     labels: Tensor
 
 
-Row = tuple[Piece, ...]
+Row = tuple[LayerBatch, ...]
 """One batch for every layer of a group."""
 Rows = Callable[[], Iterator[Row]]
 """One pass over the selection set."""
@@ -92,7 +92,7 @@ class Trunk:
         return read
 
 
-class Desk:
+class SelectionSet:
     """The selection set, with both networks' activations as far as they do not change any more."""
 
     def __init__(self, flat: Flat, batches: Sequence[Batch], reference: Tensors) -> None:
@@ -126,9 +126,9 @@ class Desk:
         return lambda: iter(kept)
 
 
-def _piece(path: Path, given: dict[Node, Tensor], wanted: dict[Node, Tensor], labels: Tensor) -> Piece:
+def _piece(path: Path, given: dict[Node, Tensor], wanted: dict[Node, Tensor], labels: Tensor) -> LayerBatch:
     calls = path.part.wanted[:-1]
-    return Piece(tuple(given[node] for node in path.part.given), tuple(wanted[node] for node in calls), labels)
+    return LayerBatch(tuple(given[node] for node in path.part.given), tuple(wanted[node] for node in calls), labels)
 
 
 def _cut_before(flat: Flat, paths: Sequence[Path]) -> Node:

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.flat_network import Path, Tensors
-from deploy_prune.scoring.discrimination.cached_batches import Piece, Rows
+from deploy_prune.scoring.discrimination.cached_batches import LayerBatch, Rows
 
 SMALLEST = 1e-6
 """Loss that a change of the loss is held against at least."""
@@ -93,7 +93,7 @@ class Kernels:
 
 
 @dataclass(frozen=True, eq=False)
-class Reader:
+class ReadingLayer:
     """One layer of a selection."""
 
     path: Path
@@ -182,7 +182,7 @@ class Grown:
 
 def grown(
     name: str,
-    readers: Sequence[Reader],
+    readers: Sequence[ReadingLayer],
     rows: Rows,
     tensors: Tensors,
     growth: Growth,
@@ -221,7 +221,7 @@ def grown(
     return Grown(chosen, tuple(weights), tuple(distances), tuple(entropies))
 
 
-def losses_of(reader: Reader, piece: Piece, weight: Tensor, tensors: Tensors) -> tuple[Tensor, Tensor]:
+def losses_of(reader: ReadingLayer, piece: LayerBatch, weight: Tensor, tensors: Tensors) -> tuple[Tensor, Tensor]:
     """L_M and L_S of one layer on one batch."""
     *given, goal = reader.path.part(piece.given, {**tensors, reader.path.weight: weight})
     numbers = sum(target.numel() for target in piece.targets)
@@ -243,7 +243,7 @@ class _Selection:
     """What stays the same from step to step."""
 
     name: str
-    readers: Sequence[Reader]
+    readers: Sequence[ReadingLayer]
     rows: Rows
     tensors: Tensors
     growth: Growth

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.fx import Node
 
 from deploy_prune.graph.flat_network import Flat, Tensors, block_ends, flattened, head_blocks
-from deploy_prune.scoring.discrimination.cached_batches import Desk, selection_set
-from deploy_prune.scoring.discrimination.greedy import Growth, Reader, Units, grown
+from deploy_prune.scoring.discrimination.cached_batches import SelectionSet, selection_set
+from deploy_prune.scoring.discrimination.greedy import Growth, ReadingLayer, Units, grown
 from deploy_prune.scoring.discrimination.heads import (
     Head,
     HeadRecipe,
@@ -26,7 +26,7 @@ from deploy_prune.scoring.discrimination.heads import (
     new_heads,
     trained_heads,
 )
-from deploy_prune.scoring.discrimination.progress_file import Notebook
+from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
 from deploy_prune.scoring.methods import Study
 from deploy_prune.sources.data import check_fit
 from deploy_prune.train import Recipe
@@ -41,7 +41,7 @@ USUAL_HEADS = 3
 
 
 @dataclass(frozen=True)
-class Stage:
+class Settings:
     """On what a selection goes on."""
 
     heads: int | None
@@ -53,20 +53,20 @@ class Stage:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class ReferenceNetwork:
     """A reference network with its heads and its selection set."""
 
     network: Network
     flat: Flat
     heads: Mapping[Node, Head]
-    desk: Desk
+    desk: SelectionSet
 
-    def reader(self, weight: str, units: Units, tensors: Tensors) -> Reader | None:
+    def reader(self, weight: str, units: Units, tensors: Tensors) -> ReadingLayer | None:
         """A layer up to the next head behind it, or to the logits; None: the network does not use it."""
         path = self.flat.path(weight, (*self.heads, self.flat.output))
         if path is None:
             return None
-        return Reader(path, units, self.heads.get(path.goal), self.flat.tensors[weight], tensors[weight])
+        return ReadingLayer(path, units, self.heads.get(path.goal), self.flat.tensors[weight], tensors[weight])
 
     def state(self, changed: Tensors) -> dict[str, Tensor]:
         """The reference network's numbers with some weights changed (of several names, under the first)."""
@@ -74,7 +74,7 @@ class Scene:
         return {name: changed.get(name, value) for name, value in state.items() if value.is_floating_point()}
 
 
-def prepared(study: Study, stage: Stage, notebook: Notebook) -> Scene:
+def prepared(study: Study, stage: Settings, notebook: SelectionProgress) -> ReferenceNetwork:
     """Place heads, train them (and the network with them, if that is asked for), and read the selection set.
 
     Raises:
@@ -99,10 +99,12 @@ def prepared(study: Study, stage: Stage, notebook: Notebook) -> Scene:
     for number, head in enumerate(heads):
         notebook.add(HEAD.format(number), head.state_dict())
     study.progress("heads", 1, 1)
-    return Scene(network, flat, dict(zip(ends, heads, strict=True)), Desk(flat, batches, flat.tensors))
+    return ReferenceNetwork(
+        network, flat, dict(zip(ends, heads, strict=True)), SelectionSet(flat, batches, flat.tensors)
+    )
 
 
-def _placed(study: Study, network: Network, stage: Stage) -> tuple[Flat, tuple[int, ...], list[Node]]:
+def _placed(study: Study, network: Network, stage: Settings) -> tuple[Flat, tuple[int, ...], list[Node]]:
     """The network's operators, the numbers of the blocks that have a head, and those blocks' ends."""
     flat = flattened(network, [layer.weight for layer in study.graph.layers], batch=stage.batch_size)
     ends = block_ends(flat)
@@ -111,7 +113,7 @@ def _placed(study: Study, network: Network, stage: Stage) -> tuple[Flat, tuple[i
     return flat, blocks, [ends[block - 1] for block in blocks]
 
 
-def _recalled(heads: Sequence[Head], notebook: Notebook) -> tuple[Head, ...]:
+def _recalled(heads: Sequence[Head], notebook: SelectionProgress) -> tuple[Head, ...]:
     """As they were trained before an interruption; empty: they were not."""
     states = [notebook.known(HEAD.format(number)) for number in range(len(heads))]
     if None in states:
@@ -144,7 +146,9 @@ class Done:
     """All numbers of the network, as the last task has left them."""
 
 
-def selected(scene: Scene, tasks: Sequence[Task], notebook: Notebook, *, progress: Progress = quiet) -> Done:
+def selected(
+    scene: ReferenceNetwork, tasks: Sequence[Task], notebook: SelectionProgress, *, progress: Progress = quiet
+) -> Done:
     """Do all tasks front to back; each begins with the network that those before it have left.
 
     Raises:
@@ -166,7 +170,7 @@ def selected(scene: Scene, tasks: Sequence[Task], notebook: Notebook, *, progres
     return Done(chosen, scene.state(changed))
 
 
-def _in_order(scene: Scene, tasks: Sequence[Task]) -> list[Task]:
+def _in_order(scene: ReferenceNetwork, tasks: Sequence[Task]) -> list[Task]:
     """By the first place where one of their layers is called."""
     firsts = {}
     for task in tasks:
@@ -176,12 +180,12 @@ def _in_order(scene: Scene, tasks: Sequence[Task]) -> list[Task]:
     return sorted((task for task in tasks if task.name in firsts), key=lambda task: firsts[task.name])
 
 
-def _readers(scene: Scene, task: Task, tensors: Tensors) -> list[Reader]:
+def _readers(scene: ReferenceNetwork, task: Task, tensors: Tensors) -> list[ReadingLayer]:
     found = [scene.reader(weight, units, tensors) for weight, units in task.layers]
     return [each for each in found if each is not None]
 
 
-def _selected(scene: Scene, task: Task, tensors: Tensors) -> dict[str, Tensor]:
+def _selected(scene: ReferenceNetwork, task: Task, tensors: Tensors) -> dict[str, Tensor]:
     readers = _readers(scene, task, tensors)
     rows = scene.desk.rows([each.path for each in readers], tensors)
     found = grown(task.name, readers, rows, tensors, task.growth)

@@ -16,7 +16,7 @@ _BETWEEN = "\t"
 """Between the name of what is finished and those of its tensors."""
 
 
-class Notebook:
+class SelectionProgress:
     """Of one selection; in memory alone, where there is no file."""
 
     def __init__(self, path: Path | None, identity: str) -> None:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from deploy_prune.budget.allocate import best_units
 from deploy_prune.graph.filter_norms import filter_norms
 from deploy_prune.scoring.discrimination.greedy import Channels, Growth, Kernels
-from deploy_prune.scoring.discrimination.layerwise import Scene, Task, selected
-from deploy_prune.scoring.discrimination.progress_file import Notebook
+from deploy_prune.scoring.discrimination.layerwise import ReferenceNetwork, Task, selected
+from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
 from deploy_prune.values import ChannelGraph, Group, Member, Progress, Scores, Selection, Widths, quiet
 
 
@@ -50,7 +50,7 @@ def readers_of(graph: ChannelGraph, group: Group) -> tuple[Member, ...]:
 
 
 def channels(
-    scene: Scene, graph: ChannelGraph, widths: Widths, rule: ChannelRule, notebook: Notebook,
+    scene: ReferenceNetwork, graph: ChannelGraph, widths: Widths, rule: ChannelRule, notebook: SelectionProgress,
     *, progress: Progress = quiet,
 ) -> Selection:  # fmt: skip
     """Which units of the groups in `widths` stay, and the weights of the layers that read them.
@@ -102,7 +102,12 @@ class KernelRule:
 
 
 def kernels(
-    scene: Scene, weights: Sequence[str], rule: KernelRule, notebook: Notebook, *, progress: Progress = quiet
+    scene: ReferenceNetwork,
+    weights: Sequence[str],
+    rule: KernelRule,
+    notebook: SelectionProgress,
+    *,
+    progress: Progress = quiet,
 ) -> Selection:
     """Which kernels of some convolutions stay (`masks`), and the weights that were trained with them.
 
@@ -115,7 +120,7 @@ def kernels(
     return Selection({}, {name: units[name].mask(chosen) for name, chosen in done.chosen.items()}, done.weights)
 
 
-def masked_layers(scene: Scene) -> tuple[str, ...]:
+def masked_layers(scene: ReferenceNetwork) -> tuple[str, ...]:
     """Weights of the convolutions whose kernels may go: plain ones (one group), but those that read the image."""
     found = []
     for name, part in scene.network.module.named_modules():

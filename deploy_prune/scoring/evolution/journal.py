@@ -12,16 +12,16 @@ from typing import Any
 
 from deploy_prune.errors import RecordError
 from deploy_prune.records import read_record, write_record
-from deploy_prune.search_results import SEARCH, Search, Tried
+from deploy_prune.search_results import SEARCH, CandidateResult, SearchRecord
 from deploy_prune.train.fitness import Fitness
 
 
 class Journal:
     """Of one search; in memory alone, where there is no folder."""
 
-    def __init__(self, path: Path | None, earlier: Search) -> None:
+    def __init__(self, path: Path | None, earlier: SearchRecord) -> None:
         self._path = path
-        self._search = Search(earlier.identity)
+        self._search = SearchRecord(earlier.identity)
         self._written = len(earlier.tried), len(earlier.finals)
         self._known = {(each.plan, final): _fitness(each)
                        for final, found in enumerate((earlier.tried, earlier.finals)) for each in found}  # fmt: skip
@@ -35,8 +35,8 @@ class Journal:
         """
         path = folder / SEARCH if folder else None
         if path is None or not path.exists():
-            return Journal(path, Search(identity))
-        found = read_record(path, Search)
+            return Journal(path, SearchRecord(identity))
+        found = read_record(path, SearchRecord)
         if found.identity != identity:
             hint = "remove it to search from the start"
             raise RecordError(f"{path} is of another search (other weights, images or settings)", hint=hint)
@@ -46,7 +46,7 @@ class Journal:
         """What this plan was found to be, by this search or before it was interrupted."""
         return self._known.get((plan, final))
 
-    def add(self, tried: Tried, *, final: bool = False) -> None:
+    def add(self, tried: CandidateResult, *, final: bool = False) -> None:
         """One more result."""
         before = self._search
         self._search = (
@@ -54,7 +54,7 @@ class Journal:
         )
         self._known.setdefault((tried.plan, final), _fitness(tried))
 
-    def last(self, count: int) -> Sequence[Tried]:
+    def last(self, count: int) -> Sequence[CandidateResult]:
         """The latest results."""
         return self._search.tried[-count:]
 
@@ -71,5 +71,5 @@ def digest(keep: Mapping[str, Sequence[int]]) -> str:
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
 
 
-def _fitness(tried: Tried) -> Fitness:
+def _fitness(tried: CandidateResult) -> Fitness:
     return Fitness(math.inf if tried.loss is None else tried.loss, tried.top1, tried.seconds)

@@ -15,7 +15,7 @@ from deploy_prune.errors import ConfigError
 from deploy_prune.processes.workers import Workers
 from deploy_prune.values import ChannelGraph, Data, Network, Progress, Scores, Selection, Widths, quiet
 
-Plan = Callable[[Scores], Mapping[str, tuple[int, ...]]]
+Allocator = Callable[[Scores], Mapping[str, tuple[int, ...]]]
 """Scores -> the units that stay under the budget."""
 
 
@@ -27,7 +27,7 @@ class Study:
     graph: ChannelGraph
     data: Data | None
     seed: int
-    plan: Plan | None = None
+    plan: Allocator | None = None
     """Under the tightest of the budgets. None: there is none."""
     scope: str = "full"
     """`inner`: groups that a residual add touches stay whole."""

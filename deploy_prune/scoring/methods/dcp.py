@@ -17,8 +17,8 @@ from typing import Literal
 from deploy_prune.errors import ConfigError
 from deploy_prune.scoring.discrimination.greedy import Growth, StartRelative
 from deploy_prune.scoring.discrimination.heads import HeadRecipe
-from deploy_prune.scoring.discrimination.layerwise import Stage, prepared
-from deploy_prune.scoring.discrimination.progress_file import Notebook
+from deploy_prune.scoring.discrimination.layerwise import Settings, prepared
+from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
 from deploy_prune.scoring.discrimination.selection import ChannelRule, channels
 from deploy_prune.scoring.methods import Study
 from deploy_prune.train.state import fingerprint
@@ -80,10 +80,10 @@ class Dcp:
         if not asked:
             return Selection(whole)
         described = (study.network.address, data.name, study.seed, self, sorted(asked.items()))
-        notebook = Notebook(
+        notebook = SelectionProgress(
             study.folder / STATE if study.folder else None, fingerprint(study.network.module, *described)
         )
-        stage = Stage(self.heads, self._head_recipe(), self.images, self.batch_size)
+        stage = Settings(self.heads, self._head_recipe(), self.images, self.batch_size)
         scene = prepared(study, stage, notebook)
         found = channels(scene, study.graph, asked, self._rule(), notebook, progress=study.progress)
         return Selection({**whole, **found.keep}, weights=found.weights)

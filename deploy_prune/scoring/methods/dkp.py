@@ -23,8 +23,8 @@ from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut, kept_indices, uncut
 from deploy_prune.scoring.discrimination.greedy import Growth, StartRelative, StepRelative, Stop
 from deploy_prune.scoring.discrimination.heads import HeadRecipe
-from deploy_prune.scoring.discrimination.layerwise import Scene, Stage, prepared
-from deploy_prune.scoring.discrimination.progress_file import Notebook
+from deploy_prune.scoring.discrimination.layerwise import ReferenceNetwork, Settings, prepared
+from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
 from deploy_prune.scoring.discrimination.selection import (
     ChannelRule,
     KernelRule,
@@ -121,12 +121,12 @@ class Dkp:
 
     def _scene(
         self, study: Study, network: Network, graph: ChannelGraph, what: tuple[str, object]
-    ) -> tuple[Scene, Notebook]:
+    ) -> tuple[ReferenceNetwork, SelectionProgress]:
         part = dataclasses.replace(study, network=network, graph=graph)
         described = (network.address, study.images("dkp").name, study.seed, self, what)
         path: Path | None = study.folder / what[0] if study.folder else None
-        notebook = Notebook(path, fingerprint(network.module, *described))
-        stage = Stage(self.heads, HeadRecipe(self.head_epochs, self.head_images), self.images, self.batch_size)
+        notebook = SelectionProgress(path, fingerprint(network.module, *described))
+        stage = Settings(self.heads, HeadRecipe(self.head_epochs, self.head_images), self.images, self.batch_size)
         return prepared(part, stage, notebook), notebook
 
 

@@ -28,7 +28,7 @@ from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Breeding, Candidate, Evolution
 from deploy_prune.scoring.evolution.journal import Journal, digest
 from deploy_prune.scoring.methods import Study
-from deploy_prune.search_results import Tried
+from deploy_prune.search_results import CandidateResult
 from deploy_prune.train.fitness import Exam, Examiner, Fitness, examiner, fitness
 from deploy_prune.train.state import fingerprint
 from deploy_prune.values import Scores
@@ -219,10 +219,10 @@ class _Search:
         self._admitted.append((found.loss, candidate, keep))
         self._journal.add(self._tried(candidate, keep, found))
 
-    def _tried(self, candidate: Candidate, keep: Keep, found: Fitness) -> Tried:
+    def _tried(self, candidate: Candidate, keep: Keep, found: Fitness) -> CandidateResult:
         widths = tuple(len(keep[group.name]) for group in self._study.graph.free)
         loss = found.loss if math.isfinite(found.loss) else None
-        return Tried(
+        return CandidateResult(
             candidate.number, candidate.origin, candidate.parent, loss, found.top1, widths, found.seconds, digest(keep)
         )
 

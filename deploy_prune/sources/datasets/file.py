@@ -15,7 +15,7 @@ class FileData:
 
     def read(self, rest: str, *, size: tuple[int, int] | None) -> Data:
         """See the contract."""
-        factory = plugins.function(rest)
+        factory = plugins.user_object(rest)
         try:
             data = factory()
         except Exception as error:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from deploy_prune.errors import InputError, MissingDependency, Unavailable
 from deploy_prune.formats.pte import check_head
-from deploy_prune.processes.silence import hushed
+from deploy_prune.processes.silence import silence
 from deploy_prune.timing.runtimes import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class ExecuTorchSession:
     def _load(self) -> None:
         self._pool_state = _POOL.use(self._bindings, self._threads)
         verification = self._bindings.Verification.InternalConsistency
-        with hushed() as said:
+        with silence() as said:
             try:
                 self._program = self._bindings._load_program(str(self._path), program_verification=verification)
                 self._method = self._program.load_method(METHOD)
@@ -143,7 +143,7 @@ class _Pool:
     def use(self, bindings: Any, threads: int) -> int:
         """Have that many threads; the number of the pool, which tells a session whether to load its file again."""
         if bindings._threadpool_get_thread_count() != threads:
-            with hushed():
+            with silence():
                 bindings._unsafe_reset_threadpool(threads)
             self._state += 1
         return self._state
@@ -156,7 +156,7 @@ _POOL = _Pool()
 def _bindings() -> Any:
     """The extension module itself: its public wrapper imports the whole exporter, some seconds and 200 MB."""
     try:
-        with hushed():
+        with silence():
             import torch  # noqa: F401 - loads the libraries that the bindings link to
 
             bindings = importlib.import_module("executorch.extension.pybindings._C")

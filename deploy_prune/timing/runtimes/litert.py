@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from deploy_prune.errors import InputError, MissingDependency
-from deploy_prune.processes.silence import hushed
+from deploy_prune.processes.silence import silence
 from deploy_prune.timing.runtimes import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class LiteRTSession:
 
 def _package() -> Any:
     try:
-        with hushed():
+        with silence():
             from ai_edge_litert import interpreter
     except ModuleNotFoundError as error:
         raise MissingDependency("ai-edge-litert", "litert") from error
@@ -132,7 +132,7 @@ def _interpreter(path: Path, **options: Any) -> Any:
     _check_magic(path)
     package = _package()
     try:
-        with hushed():
+        with silence():
             interpreter = package.Interpreter(model_path=str(path), **options)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:

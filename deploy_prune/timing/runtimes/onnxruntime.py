@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from deploy_prune.errors import InputError, MissingDependency
-from deploy_prune.processes.silence import hushed
+from deploy_prune.processes.silence import silence
 from deploy_prune.timing.runtimes import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _options(onnxruntime: Any, threads: int) -> Any:
 def _loaded(source: str | bytes, options: Any, path: Path) -> Any:
     """A session of a file, or of its content. Raises InputError."""
     try:
-        with hushed():
+        with silence():
             return _package().InferenceSession(source, options, providers=["CPUExecutionProvider"])
     # ONNX Runtime's exceptions have no common base below Exception
     except Exception as error:
@@ -227,7 +227,7 @@ class _Origins:
 
 def _package() -> Any:
     try:
-        with hushed():
+        with silence():
             import onnxruntime
     except ModuleNotFoundError as error:
         raise MissingDependency("onnxruntime", "onnxruntime") from error

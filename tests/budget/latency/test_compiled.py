@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from latencies import mixed, sketch
 
-from deploy_prune.budget.latency.compiled import AT_ONCE, Terms
+from deploy_prune.budget.latency.compiled import AT_ONCE, CompiledModel
 from deploy_prune.budget.latency.features import Features, features
-from deploy_prune.budget.latency.size_lines import Lines
+from deploy_prune.budget.latency.size_lines import SizeLines
 from deploy_prune.budget.latency.table import features_of
 from deploy_prune.errors import RecordError
 from deploy_prune.formats.templates import Operator
@@ -34,8 +34,8 @@ def coefficients(columns: Features, seed: int) -> np.ndarray:
     return draw.uniform(0, 1, count) * draw.integers(0, 2, count)
 
 
-def terms(columns: Features, weights: np.ndarray, dense: tuple[int, ...] = DENSE) -> Terms:
-    return Terms.of(columns, weights, np.array(dense))
+def terms(columns: Features, weights: np.ndarray, dense: tuple[int, ...] = DENSE) -> CompiledModel:
+    return CompiledModel.of(columns, weights, np.array(dense))
 
 
 @settings(max_examples=25)
@@ -82,7 +82,7 @@ def test_a_group_is_decided_over_with_what_shares_a_layer_with_it(whole):
 
 def test_a_size_that_follows_two_groups():
     """A concat of both, read by a convolution: three products in all."""
-    lines = Lines(np.array([[6, 0, 0], [0, 1, 2], [10, 0, 0]]))
+    lines = SizeLines(np.array([[6, 0, 0], [0, 1, 2], [10, 0, 0]]))
     layer = Operator("CONV_2D", "pointwise", ((0, 1),), ((0, 2),), (2, 1), 1, 2)
     columns = features(lines, (layer,), {"pointwise": (4,)})
     weights = np.ones(len(columns.names) - 1)
@@ -92,6 +92,6 @@ def test_a_size_that_follows_two_groups():
 
 def test_sizes_that_no_network_has_are_refused(whole):
     """They would take gigabytes of tables."""
-    beyond = replace(whole, lines=Lines(whole.lines.rows * np.array([1, 10**7, 1, 1])))
+    beyond = replace(whole, lines=SizeLines(whole.lines.rows * np.array([1, 10**7, 1, 1])))
     with pytest.raises(RecordError, match="more values"):
         terms(beyond, np.ones(len(whole.names) - 1))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from latencies import mixed, sketch
 
 from deploy_prune.budget.latency.features import Features, features
-from deploy_prune.budget.latency.size_lines import Lines
+from deploy_prune.budget.latency.size_lines import SizeLines
 from deploy_prune.budget.latency.table import features_of
 from deploy_prune.formats.templates import Operator
 from deploy_prune.graph import trace
@@ -20,7 +20,7 @@ TILES = {"convolution": (8, 16), "pointwise": (8,), "depthwise": (4,)}
 CONV = Operator("CONV_2D", "convolution", ((0, 1, 2, 3),), ((0, 1, 2, 4),), (4, 5, 6, 3), 3, 4, kernel=9)
 RELU = Operator("RELU", "elementwise", ((0, 1, 2, 4),), ((0, 1, 2, 4),))
 ADD = Operator("ADD", "elementwise", ((0, 1, 2, 4), (0, 1, 2, 4)), ((0, 1, 2, 4),))
-LINES = Lines(np.array([[1, 0, 0], [10, 0, 0], [20, 0, 0], [0, 1, 0], [0, 0, 1], [3, 0, 0], [3, 0, 0]]))
+LINES = SizeLines(np.array([[1, 0, 0], [10, 0, 0], [20, 0, 0], [0, 1, 0], [0, 0, 1], [3, 0, 0], [3, 0, 0]]))
 """Group 0 is the channels in, group 1 the channels out; 10 x 20 positions, a window of 3 x 3."""
 
 
@@ -60,7 +60,7 @@ def test_only_rows_that_are_not_aligned_are_counted_as_such():
 
 def test_bytes_are_handed_over_where_one_neighbour_is_aligned_and_the_other_is_not():
     """The second convolution reads what the first made: its own channels in are 16, the first one's 5."""
-    lines = Lines(np.concatenate([LINES.rows, [[12, 0, 0]]]))
+    lines = SizeLines(np.concatenate([LINES.rows, [[12, 0, 0]]]))
     second = Operator("CONV_2D", "pointwise", ((0, 1, 2, 4),), ((0, 1, 2, 7),), (7, 4), 4, 7)
     found = features(lines, (CONV, RELU, second), TILES)
     named = dict(zip(found.names, found(np.array([[5, 16]]))[0].tolist(), strict=True))
@@ -118,5 +118,5 @@ def test_only_the_columns_that_weigh_give_the_same(whole, widths, seed):
 
 
 def test_numbers_that_no_column_reads_are_left_out():
-    lines = Lines(np.concatenate([LINES.rows, np.full((100, 3), 7)]))
+    lines = SizeLines(np.concatenate([LINES.rows, np.full((100, 3), 7)]))
     assert len(features(lines, (CONV,), TILES).lines.rows) == 7

@@ -15,7 +15,7 @@ from latencies import PHONE, REFERENCE_MS, comparison, made_up, mixed, renamed
 from deploy_prune import plugins
 from deploy_prune.budget.latency import profiling
 from deploy_prune.budget.latency.profiling import Effort, Place, format_of, profiled, stored, stored_profile
-from deploy_prune.budget.latency.resizable import Blueprint
+from deploy_prune.budget.latency.resizable import ResizableNetwork
 from deploy_prune.budget.latency.store import opened
 from deploy_prune.budget.latency.table import features_of, of_networks
 from deploy_prune.budget.latency.timer import Timer, local_target
@@ -63,7 +63,7 @@ class Clock:
 
 
 @pytest.fixture
-def clock(blueprint: Blueprint, monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(blueprint: ResizableNetwork, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Instead of the machine's; the converter is asked once for all tests."""
     found = Clock()
     monkeypatch.setattr(profiling, "timer", found.timer)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from deploy_prune.budget.latency.features import features
 from deploy_prune.budget.latency.sampling import plans, unsure
-from deploy_prune.budget.latency.size_lines import Lines
+from deploy_prune.budget.latency.size_lines import SizeLines
 from deploy_prune.budget.latency.table import GroupWidth
 from deploy_prune.formats.templates import Operator
 
@@ -64,7 +64,7 @@ def test_plans_reach_from_small_to_almost_whole_networks():
 def test_the_model_chooses_what_it_has_not_seen():
     """Two layers, each of a group; known plans differ in the first group alone."""
     groups = (GroupWidth("seen", 64, 1), GroupWidth("unseen", 64, 1))
-    lines = Lines(np.array([[0, 1, 0], [0, 0, 1], [16, 0, 0]]))
+    lines = SizeLines(np.array([[0, 1, 0], [0, 0, 1], [16, 0, 0]]))
     operators = [
         Operator("A", "pointwise", ((2, 2),), ((2, 0),), (0, 2), 2, 0),
         Operator("B", "convolution", ((2, 2),), ((2, 1),), (1, 2), 2, 1),

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nets import NETS
 
-from deploy_prune.budget.latency.size_lines import Lines, known_lines, probing_widths, solved
+from deploy_prune.budget.latency.size_lines import SizeLines, known_lines, probing_widths, solved
 from deploy_prune.errors import ExportFailed
 from deploy_prune.graph import trace
 from deploy_prune.values import ChannelGraph
@@ -83,7 +83,7 @@ def test_a_number_that_changes_as_no_group_does_is_refused(column):
 
 
 def test_lines_give_the_numbers_of_many_plans_at_once():
-    lines = Lines(np.array([[10, 1, 0], [0, 0, 16]]))
+    lines = SizeLines(np.array([[10, 1, 0], [0, 0, 16]]))
     assert lines.at(np.array([[[6, 8]], [[1, 2]]])).tolist() == [[[16, 128]], [[11, 32]]]
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.fx import Interpreter
 
 from deploy_prune import plugins
-from deploy_prune.exporting.converter import prepared
+from deploy_prune.exporting.converter import clean_copy
 from deploy_prune.exporting.parity.divergence import INPUT, OWN_FORWARD, first_divergence
 from deploy_prune.values import Network
 
@@ -100,14 +100,14 @@ def _found(module, layers, tolerance=TOLERANCE, image=IMAGE):
 
 
 def test_a_file_of_the_network_has_no_layer_that_differs(network, layers):
-    found = _found(prepared(network), layers)
+    found = _found(clean_copy(network), layers)
     assert not found.found and (found.layer, found.operator) == ("", "")
     assert "every layer agrees" in str(found) and "optimisations" in str(found)
 
 
 @pytest.mark.parametrize("layer", FUSED)
 def test_the_layer_whose_weight_differs_is_named(network, layers, layer):
-    found = _found(_changed(prepared(network), f"{layer}.weight"), layers)
+    found = _found(_changed(clean_copy(network), f"{layer}.weight"), layers)
     assert (found.layer, found.operator, found.after) == FUSED[layer]
     assert layer == found.layer or f"{layer} (batch_norm)" in found.note
 
@@ -120,7 +120,7 @@ def test_the_layer_whose_weight_differs_is_named(network, layers, layer):
     by=st.sampled_from([-3.0, -0.5, 0.5, 3.0]),
 )
 def test_whichever_weight_differs_its_layer_is_named_or_the_output_is_the_same(network, layers, layer, kind, at, by):
-    module = prepared(network)
+    module = clean_copy(network)
     parameter = f"{layer}.{kind}" if f"{layer}.{kind}" in dict(module.named_parameters()) else f"{layer}.weight"
     changed = _changed(module, parameter, at=at, by=by)
     with torch.no_grad():
@@ -136,7 +136,7 @@ def test_all_layers_of_a_half_precision_file_agree_within_its_tolerance(network,
     exporter = plugins.build("exporters", "coreml", {"precision": "fp16"})
     exporter.write(network, tmp_path / "half.mlpackage")
     layers = plugins.build("runtimes", "coreml").open(tmp_path / "half.mlpackage", threads=1).layers(IMAGE.numpy())
-    module = prepared(network)
+    module = clean_copy(network)
     assert not _found(module, layers, 2e-2).found
     assert _found(module, layers, 1e-6).layer == "stem", "its roundings are seen with a tolerance below them"
     assert _found(_changed(module, "wide.weight", by=3.0), layers, 2e-2).layer == "wide"
@@ -144,7 +144,7 @@ def test_all_layers_of_a_half_precision_file_agree_within_its_tolerance(network,
 
 def test_executorch_is_said_to_show_nothing(tiny_network, tiny_pte):
     layers = plugins.build("runtimes", "executorch").open(tiny_pte, threads=1).layers(IMAGE.numpy())
-    found = _found(_changed(prepared(tiny_network), "0.weight"), layers)
+    found = _found(_changed(clean_copy(tiny_network), "0.weight"), layers)
     assert not found.found and "shows no intermediate results" in str(found)
 
 

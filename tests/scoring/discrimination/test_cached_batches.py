@@ -11,7 +11,7 @@ from deploy_prune.errors import ConfigError
 from deploy_prune.graph import trace
 from deploy_prune.graph.flat_network import Flat, flattened
 from deploy_prune.scoring.discrimination import cached_batches
-from deploy_prune.scoring.discrimination.cached_batches import Desk, selection_set
+from deploy_prune.scoring.discrimination.cached_batches import SelectionSet, selection_set
 
 
 def flat_of_stack(batch: int = 16) -> Flat:
@@ -40,10 +40,10 @@ def test_a_selection_set_smaller_than_a_batch_is_refused(images: int, batch: int
         selection_set(stripes(), images, batch, seed=0)
 
 
-def desk_and_paths(limit: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Desk, Flat]:
+def desk_and_paths(limit: int, monkeypatch: pytest.MonkeyPatch) -> tuple[SelectionSet, Flat]:
     monkeypatch.setattr(cached_batches, "CACHE_BYTES", limit)
     flat = flat_of_stack()
-    return Desk(flat, selection_set(stripes(), 48, 16, seed=0), flat.tensors), flat
+    return SelectionSet(flat, selection_set(stripes(), 48, 16, seed=0), flat.tensors), flat
 
 
 @pytest.mark.parametrize("limit", [2 << 30, 100_000, 0])

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.flat_network import Flat, flattened
-from deploy_prune.scoring.discrimination.cached_batches import Piece
+from deploy_prune.scoring.discrimination.cached_batches import LayerBatch
 from deploy_prune.scoring.discrimination.greedy import (
     Channels,
     Growth,
     Kernels,
-    Reader,
+    ReadingLayer,
     StartRelative,
     StepRelative,
     Units,
@@ -41,14 +41,14 @@ def flat() -> Flat:
     return flattened(network, ["b.weight"], batch=4)
 
 
-def layer(units: Units | None = None, *, start: Tensor | None = None) -> tuple[Reader, Piece, Flat]:
+def layer(units: Units | None = None, *, start: Tensor | None = None) -> tuple[ReadingLayer, LayerBatch, Flat]:
     found, weight = flat(), WEIGHT[..., None, None]
     path = found.path("b.weight", (found.output,))
     assert path is not None
     images = torch.diag(SHOWN)[..., None, None]
-    piece = Piece((images,), (torch.nn.functional.conv2d(images, weight),), torch.tensor([0, 1, 2, 3]))
+    piece = LayerBatch((images,), (torch.nn.functional.conv2d(images, weight),), torch.tensor([0, 1, 2, 3]))
     units = units or columns()
-    return Reader(path, units, None, weight, weight if start is None else start), piece, found
+    return ReadingLayer(path, units, None, weight, weight if start is None else start), piece, found
 
 
 def columns(*, score: str = "paper", numbers: list[list[int]] | None = None) -> Channels:
@@ -136,8 +136,8 @@ def test_the_gradients_of_coupled_layers_add_up() -> None:
     other_weight = torch.zeros(5, 4, 1, 1)
     other_weight[0, 2] = 20.0
     images = piece.given[0]
-    two = Reader(one.path, columns(), None, other_weight, other_weight)
-    target = Piece((images,), (torch.nn.functional.conv2d(images, other_weight),), piece.labels)
+    two = ReadingLayer(one.path, columns(), None, other_weight, other_weight)
+    target = LayerBatch((images,), (torch.nn.functional.conv2d(images, other_weight),), piece.labels)
     growth = Growth(1, 1, **ALONE)  # type: ignore[arg-type]
     selected = grown("b", [one, two], lambda: iter([(piece, target)]), found.tensors, growth)
     assert torch.nonzero(selected.chosen).flatten().tolist() == [2]
@@ -192,6 +192,6 @@ def test_a_selection_that_stops_keeps_its_floor() -> None:
 
 def test_a_loss_that_is_no_number_names_the_group() -> None:
     reader, piece, found = layer()
-    broken = Piece(piece.given, (torch.full_like(piece.targets[0], math.nan),), piece.labels)
+    broken = LayerBatch(piece.given, (torch.full_like(piece.targets[0], math.nan),), piece.labels)
     with pytest.raises(ConfigError, match="the loss became nan while 'layer3' was selected"):
         grown("layer3", [reader], lambda: iter([(broken,)]), found.tensors, Growth(2, 1))

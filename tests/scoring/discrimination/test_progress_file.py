@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from deploy_prune.errors import RecordError
-from deploy_prune.scoring.discrimination.progress_file import Notebook
+from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
 
 
 def test_what_was_finished_is_known_again(tmp_path: Path) -> None:
     path = tmp_path / "selection.safetensors"
-    first = Notebook(path, "this one")
+    first = SelectionProgress(path, "this one")
     shared = torch.arange(6.0).reshape(2, 3)
     first.add("layer1", {"chosen": torch.tensor([True, False]), "weight": shared.t(), "again": shared})
     first.add("layer10", {"chosen": torch.tensor([False])})
-    again = Notebook(path, "this one")
+    again = SelectionProgress(path, "this one")
     found = again.known("layer1")
     assert found is not None
     assert sorted(found) == ["again", "chosen", "weight"]
@@ -26,7 +26,7 @@ def test_what_was_finished_is_known_again(tmp_path: Path) -> None:
 
 
 def test_without_a_file_it_remembers_by_itself() -> None:
-    notebook = Notebook(None, "")
+    notebook = SelectionProgress(None, "")
     notebook.add("a", {"chosen": torch.ones(2)})
     found = notebook.known("a")
     assert found is not None
@@ -34,12 +34,12 @@ def test_without_a_file_it_remembers_by_itself() -> None:
 
 
 def test_another_selection_is_refused(tmp_path: Path) -> None:
-    Notebook(tmp_path / "s.safetensors", "one").add("a", {"chosen": torch.ones(2)})
+    SelectionProgress(tmp_path / "s.safetensors", "one").add("a", {"chosen": torch.ones(2)})
     with pytest.raises(RecordError, match="is of another selection"):
-        Notebook(tmp_path / "s.safetensors", "other")
+        SelectionProgress(tmp_path / "s.safetensors", "other")
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.safetensors").write_bytes(b"nothing of the kind")
     with pytest.raises(RecordError, match="is damaged"):
-        Notebook(tmp_path / "s.safetensors", "one")
+        SelectionProgress(tmp_path / "s.safetensors", "one")

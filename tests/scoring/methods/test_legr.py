@@ -23,7 +23,7 @@ from deploy_prune.records import read_record
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Genome
 from deploy_prune.scoring.methods import Study, legr
-from deploy_prune.search_results import SEARCH, Search
+from deploy_prune.search_results import SEARCH, SearchRecord
 from deploy_prune.train.fitness import Exam, examiner, fitness
 from deploy_prune.values import Network, Scores
 
@@ -50,8 +50,8 @@ def with_workers(of: Study, workers: Any) -> Study:
     return dataclasses.replace(of, workers=workers)
 
 
-def journal(folder: Path) -> Search:
-    return read_record(folder / SEARCH, Search)
+def journal(folder: Path) -> SearchRecord:
+    return read_record(folder / SEARCH, SearchRecord)
 
 
 @dataclass
