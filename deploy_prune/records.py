@@ -15,9 +15,13 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from deploy_prune import schema_1
 from deploy_prune.errors import RecordError, StorageError
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, SCHEMA)
+FORMER_KINDS = {"SearchRecord": "Search"}
+"""Class of a record -> what it was called in schema 1."""
 
 Value = TypeVar("Value")
 
@@ -90,8 +94,7 @@ def to_json(value: Any, kind: Any = None) -> Any:
 
 def write_record(path: Path, value: Any, kind: Any = None) -> None:
     """One value as `{"schema": ..., "kind": ..., "value": ...}`."""
-    name = getattr(kind or type(value), "__name__", str(kind))
-    document = {"schema": SCHEMA, "kind": name, "value": to_json(value, kind)}
+    document = {"schema": SCHEMA, "kind": _name_of(kind or type(value)), "value": to_json(value, kind)}
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     write_atomic(path, lambda temporary: temporary.write_text(text))
 
@@ -100,7 +103,7 @@ def read_record(path: Path, kind: type[Value]) -> Value:
     """The value that `write_record` wrote.
 
     Raises:
-        RecordError: missing, truncated, of another schema, or not of that kind.
+        RecordError: the file is missing or truncated, of another schema, or a record of another kind.
     """
     try:
         document = json.loads(path.read_text())
@@ -108,14 +111,28 @@ def read_record(path: Path, kind: type[Value]) -> Value:
         raise RecordError(f"{path} does not exist", hint="is this a run folder?") from error
     except (ValueError, OSError) as error:
         raise RecordError(f"{path} is damaged: {error}") from error
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if schema != SCHEMA:
-        hint = "use the version of deploy-prune that wrote it, or run again"
-        raise RecordError(f"{path} has schema {schema}, this version reads {SCHEMA}", hint=hint)
+    _check_header(document, path, _name_of(kind))
     try:
-        return TypeAdapter(kind).validate_python(document["value"])
+        value = document["value"]
+        return TypeAdapter(kind).validate_python(schema_1.upgrade(value) if document["schema"] == 1 else value)
     except (KeyError, ValidationError) as error:
-        raise RecordError(f"{path} does not hold a {kind.__name__}: {error}") from error
+        raise RecordError(f"{path} does not hold a {_name_of(kind)}: {error}") from error
+
+
+def _name_of(kind: Any) -> str:
+    return str(getattr(kind, "__name__", kind))
+
+
+def _check_header(document: Any, path: Path, name: str) -> None:
+    """Refuse a document of a schema that nobody here reads, or one that holds another kind of record."""
+    header = document if isinstance(document, dict) else {}
+    if header.get("schema") not in READABLE:
+        hint = "use the version of deploy-prune that wrote it, or run again"
+        message = f"{path} has schema {header.get('schema')}, this version reads {READABLE[0]} to {SCHEMA}"
+        raise RecordError(message, hint=hint)
+    kind = header.get("kind")
+    if kind not in {name, FORMER_KINDS.get(name)}:
+        raise RecordError(f"{path} holds a {kind}, not a {name}", hint="is this the file that you meant?")
 
 
 def sha256(path: Path) -> str:

@@ -5,44 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from deploy_prune.values import Accuracy, Interval, Measurement, Plan, Shipment, Target
+from deploy_prune.values import Accuracy, Count, GroupRow, Interval, Measurement, Plan, Shipment, Target
 
 ALLOWED = 1.03
 """Of a budget in milliseconds: what timing it again may give."""
 Outcome = Literal["faster", "no speed-up", "not verified", "not timed"]
-
-
-@dataclass(frozen=True)
-class Count:
-    """Multiply-adds at batch 1 (fvcore's "flop" is one multiply-add), and parameters."""
-
-    macs: int
-    """Convolutions, linear layers and matrix products: what papers quote."""
-    fvcore_total: int
-    """With fvcore's rows for norms, pooling and resizing."""
-    params: int
-    not_counted: tuple[str, ...]
-    """Operators that fvcore has no rule for."""
-
-
-@dataclass(frozen=True)
-class SplitRecord:
-    """What identifies one split of a data set."""
-
-    images: int
-    sha256: str
-    """Of all labels in order, and (not for test) of the pixels of images spread over the split."""
-
-
-@dataclass(frozen=True)
-class GroupRow:
-    """One group of the channel graph, before and after."""
-
-    name: str
-    width: int
-    kept: int
-    channels_per_unit: int
-    locked: str | None
 
 
 @dataclass(frozen=True)

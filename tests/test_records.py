@@ -70,7 +70,7 @@ def test_any_plan_survives_json(
 def test_the_file_says_its_schema_and_kind(tmp_path: Path) -> None:
     write_record(tmp_path / "plan.json", PLAN)
     document = json.loads((tmp_path / "plan.json").read_text())
-    assert (document["schema"], document["kind"]) == (1, "Plan")
+    assert (document["schema"], document["kind"]) == (2, "Plan")
 
 
 def test_a_write_that_fails_halfway_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -134,8 +134,9 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error() -> None:
         ('{"schema": 1, "kind": "Plan", "val', "damaged"),
         ("", "damaged"),
         ("[]", "schema None"),
-        ('{"schema": 99, "kind": "Plan", "value": {}}', "schema 99, this version reads 1"),
+        ('{"schema": 99, "kind": "Plan", "value": {}}', "schema 99, this version reads 1 to 2"),
         ('{"schema": 1, "kind": "Plan"}', "does not hold a Plan"),
+        ('{"schema": 2, "kind": "Front", "value": {"network": "", "keep": {}}}', "holds a Front, not a Plan"),
         ('{"schema": 1, "kind": "Plan", "value": {"network": 3, "keep": {}}}', "does not hold a Plan"),
     ],
 )

@@ -23,7 +23,7 @@ from deploy_prune.timing.files import is_run, of_run, runtime_of
 from deploy_prune.values import Comparison, Interval, Progress, Target, quiet
 
 if TYPE_CHECKING:
-    from deploy_prune.timing.runtimes import NodeTime
+    from deploy_prune.values import NodeTime
 
 logger = logging.getLogger(__name__)
 

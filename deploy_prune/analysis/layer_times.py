@@ -12,8 +12,7 @@ from deploy_prune.errors import InputError
 from deploy_prune.formats.templates import Kind, Operator, Structure, Template
 from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, Pace, block_size
 from deploy_prune.timing.client import Job, Worker, started
-from deploy_prune.timing.runtimes import NodeTime
-from deploy_prune.values import Progress, quiet
+from deploy_prune.values import NodeTime, Progress, quiet
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from deploy_prune import stats
 from deploy_prune.records import read_record
-from deploy_prune.results import Count, RunSummary
+from deploy_prune.results import RunSummary
 from deploy_prune.run_folder import asked_for
 from deploy_prune.search_results import SEARCH, SearchRecord
 from deploy_prune.timing.bench import formats_of_networks
-from deploy_prune.values import Accuracy, Interval, Measurement, Shipment
+from deploy_prune.values import Accuracy, Count, Interval, Measurement, Shipment
 
 SUMMARY = "summary.json"
 REPORT = "report.md"

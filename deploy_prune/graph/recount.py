@@ -7,8 +7,7 @@ import warnings
 
 import torch
 
-from deploy_prune.results import Count
-from deploy_prune.values import Network
+from deploy_prune.values import Count, Network
 
 MACS_ROWS = ("conv", "linear", "addmm", "matmul", "bmm", "mm", "einsum")
 

@@ -16,7 +16,7 @@ from deploy_prune.graph import trace
 from deploy_prune.graph.recorder import BrokenForward, on_meta, record
 from deploy_prune.graph.recording import Recording
 from deploy_prune.graph.surgery import cut, kept_indices, unit_offsets
-from deploy_prune.values import ChannelGraph, Group, Network
+from deploy_prune.values import ChannelGraph, Group, Keep, Network
 
 
 def settle(network: Network) -> ChannelGraph:
@@ -32,7 +32,7 @@ def settle(network: Network) -> ChannelGraph:
     return graph
 
 
-def find(network: Network, graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> dict[str, str]:
+def find(network: Network, graph: ChannelGraph, keep: Keep) -> dict[str, str]:
     """Free groups that this cut breaks -> the operator and line that shows it. Empty: the cut is sound.
 
     Groups cut to a single unit are judged strictly: a channel axis of size 1 cannot be told from a broadcast one.
@@ -45,7 +45,7 @@ def _ghost(network: Network) -> Network:
     return dataclasses.replace(network, module=on_meta(network.module, integers=False)[0])
 
 
-def _find(ghost: Network, graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> dict[str, str]:
+def _find(ghost: Network, graph: ChannelGraph, keep: Keep) -> dict[str, str]:
     changed = [group.name for group in graph.free if len(keep.get(group.name, range(group.width))) < group.width]
     if not changed:
         return {}
@@ -93,7 +93,7 @@ class _Outcome:
     """The operator and line at which the cut network stops, if it does."""
 
 
-def _compare(ghost: Network, graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> _Outcome:
+def _compare(ghost: Network, graph: ChannelGraph, keep: Keep) -> _Outcome:
     """Run the cut network on meta, and hold what meets in it against what met in the dense one."""
     small = cut(ghost, graph, keep)
     try:
@@ -107,7 +107,7 @@ def _compare(ghost: Network, graph: ChannelGraph, keep: Mapping[str, Sequence[in
     return _Outcome(_shifted(recording, graph, _dense_units(recording, graph, keep)))
 
 
-def _dense_units(recording: Recording, graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> np.ndarray:
+def _dense_units(recording: Recording, graph: ChannelGraph, keep: Keep) -> np.ndarray:
     """Label of the cut network -> global unit number in the dense one."""
     starts = unit_offsets(graph)
     unit_at: dict[tuple[str, int], np.ndarray] = {}

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from deploy_prune.errors import PlanError
-from deploy_prune.values import ChannelGraph, Gather, Network
+from deploy_prune.values import ChannelGraph, Gather, Keep, Network
 
-Keep = Mapping[str, Sequence[int]]
 """Group -> sorted unit numbers that stay; a group that is not named stays whole."""
 Indices = Mapping[str, Mapping[int, np.ndarray]]
 """Parameter -> axis -> indices that stay, for every axis that loses some."""

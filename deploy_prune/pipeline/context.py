@@ -22,7 +22,6 @@ from deploy_prune.graph.surgery import check
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.processes.workers import Workers
 from deploy_prune.records import read_record, write_record
-from deploy_prune.results import SplitRecord
 from deploy_prune.run_folder import FORM, RUN, SPLITS, RunFolder, asked_for
 from deploy_prune.scoring.methods import Scorer, Selector
 from deploy_prune.scoring.scores_file import SCORES
@@ -31,9 +30,7 @@ from deploy_prune.sources.data import check_fit, form_of, read_data, splits_of
 from deploy_prune.sources.networks import build_network, split_address
 from deploy_prune.sources.weights import load_weights
 from deploy_prune.train import Hooks
-from deploy_prune.values import ChannelGraph, Data, Network, Plan, Progress
-
-Keep = Mapping[str, tuple[int, ...]]
+from deploy_prune.values import ChannelGraph, Data, Keep, Network, Plan, Progress, SplitRecord
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,12 +22,12 @@ from deploy_prune.budget.parse import parse
 from deploy_prune.errors import PlanError
 from deploy_prune.graph.soundness import find, lock
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import Keep, RunContext, deciders, priced, widths_file, workers_of
+from deploy_prune.pipeline.context import RunContext, deciders, priced, widths_file, workers_of
 from deploy_prune.pipeline.real_file import Chosen, left_over, plan_on_real_file
 from deploy_prune.results import Closing, WidthsResult
 from deploy_prune.scoring.methods import Scorer, Selector, Study
 from deploy_prune.scoring.scores_file import SCORES, read_scores, save_scores
-from deploy_prune.values import ChannelGraph, Network, Progress, Scores
+from deploy_prune.values import ChannelGraph, Keep, Network, Progress, Scores
 
 logger = logging.getLogger(__name__)
 

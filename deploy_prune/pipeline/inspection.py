@@ -11,8 +11,7 @@ from deploy_prune.budget.allocate import Limits, ladder
 from deploy_prune.errors import Inconclusive, NotProfiled, RecordError, StorageError, Unavailable
 from deploy_prune.graph.recount import recount
 from deploy_prune.graph.soundness import settle
-from deploy_prune.results import Count, GroupRow
-from deploy_prune.values import ChannelGraph, Network
+from deploy_prune.values import ChannelGraph, Count, GroupRow, Network
 
 
 @dataclass(frozen=True)

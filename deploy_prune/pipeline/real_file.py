@@ -6,7 +6,7 @@ A plan whose file misses the budget teaches the latency model, and the next plan
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +24,7 @@ from deploy_prune.exporting.export import export
 from deploy_prune.graph.surgery import cut
 from deploy_prune.results import Attempt, Closing
 from deploy_prune.timing.bracketing import Pace
-from deploy_prune.values import ChannelGraph, Comparison, Interval, Network, Progress, quiet
-
-Keep = Mapping[str, tuple[int, ...]]
+from deploy_prune.values import ChannelGraph, Comparison, Interval, Keep, Network, Progress, quiet
 
 ATTEMPTS = 4
 AIM = 0.98

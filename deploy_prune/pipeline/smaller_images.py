@@ -16,12 +16,11 @@ from deploy_prune.graph import trace
 from deploy_prune.graph.recount import recount
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.outlook import SMALLER
-from deploy_prune.results import Count
 from deploy_prune.run_folder import RunFolder
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import read_data
 from deploy_prune.train import Hooks, evaluate, fit
-from deploy_prune.values import Accuracy, Interval, Network
+from deploy_prune.values import Accuracy, Count, Interval, Network
 
 SIDE_MULTIPLE = 4
 STATE = "training.safetensors"

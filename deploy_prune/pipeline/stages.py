@@ -18,16 +18,14 @@ from deploy_prune.graph.recount import recount
 from deploy_prune.graph.soundness import find
 from deploy_prune.graph.surgery import cut
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import Keep, RunContext, cost_of, plan_by_hand, priced, start
+from deploy_prune.pipeline.context import RunContext, cost_of, plan_by_hand, priced, start
 from deploy_prune.pipeline.decide import decide
 from deploy_prune.records import read_record
 from deploy_prune.results import (
     BenchResult,
     Closing,
-    Count,
     CutResult,
     DenseResult,
-    GroupRow,
     PlanResult,
     ShipResult,
     TestResult,
@@ -40,7 +38,7 @@ from deploy_prune.timing.bench import bench
 from deploy_prune.timing.files import times_here
 from deploy_prune.train import Recipe, evaluate, fit, paired_difference, recalibrate_norms
 from deploy_prune.train.compensation import compensated
-from deploy_prune.values import Accuracy, ChannelGraph, Network, Plan, Progress
+from deploy_prune.values import Accuracy, ChannelGraph, Count, GroupRow, Keep, Network, Plan, Progress
 
 logger = logging.getLogger(__name__)
 

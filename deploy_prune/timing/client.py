@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from deploy_prune import errors
 from deploy_prune.errors import DeployPruneError, Unavailable
-from deploy_prune.timing.runtimes import NodeTime
+from deploy_prune.values import NodeTime
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 2.0

@@ -23,7 +23,8 @@ from typing import IO, Any, TypeVar
 
 from deploy_prune import plugins
 from deploy_prune.errors import DeployPruneError, InputError
-from deploy_prune.timing.runtimes import NodeTime, Session, TensorSpec
+from deploy_prune.timing.runtimes import Session
+from deploy_prune.values import NodeTime, TensorSpec
 
 Result = TypeVar("Result")
 

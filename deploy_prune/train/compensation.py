@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from deploy_prune.graph.norm_scales import flow
 from deploy_prune.graph.surgery import kept_indices
 from deploy_prune.train import norm_batches
-from deploy_prune.values import ChannelGraph, Data, Network
+from deploy_prune.values import ChannelGraph, Data, Keep, Network
 
 IMAGES = 512
 
@@ -29,7 +29,7 @@ def compensated(
     small: Network,
     dense: Network,
     graph: ChannelGraph,
-    keep: Mapping[str, Sequence[int]],
+    keep: Keep,
     data: Data,
     *,
     seed: int = 0,

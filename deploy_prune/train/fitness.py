@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,9 +25,7 @@ from deploy_prune.sources.images import split_indices
 from deploy_prune.train import Batch, norm_batches, tuned, with_norms_of
 from deploy_prune.train.batches import epoch_batches
 from deploy_prune.train.recipe import Loss, Step, plain_step
-from deploy_prune.values import ChannelGraph, Data, Network
-
-Keep = Mapping[str, Sequence[int]]
+from deploy_prune.values import ChannelGraph, Data, Keep, Network
 
 BATCH_SIZE = 50
 """Of judging and of norms: what it leaves behind stays in a core's cache."""

@@ -18,18 +18,20 @@ from deploy_prune import results  # pytest takes an imported `TestResult` for a 
 from deploy_prune.analysis.report import SUMMARY, report
 from deploy_prune.errors import NoSpeedUp, ParityFailed, RecordError
 from deploy_prune.records import write_record
-from deploy_prune.results import (
-    BenchResult,
+from deploy_prune.results import BenchResult, CutResult, DenseResult, PlanResult, RunSummary, ShipResult, TrainResult
+from deploy_prune.values import (
+    Accuracy,
+    Artifact,
+    Conditions,
     Count,
-    CutResult,
-    DenseResult,
     GroupRow,
-    PlanResult,
-    RunSummary,
-    ShipResult,
-    TrainResult,
+    Interval,
+    Measurement,
+    Parity,
+    Plan,
+    Shipment,
+    Target,
 )
-from deploy_prune.values import Accuracy, Artifact, Conditions, Interval, Measurement, Parity, Plan, Shipment, Target
 
 GOLDEN = Path(__file__).parent / "golden" / "report.md"
 

@@ -9,7 +9,7 @@ import pytest
 from deploy_prune import __main__
 from deploy_prune.cli.inspect import show_inspection
 from deploy_prune.pipeline.inspection import Inspection, Reach
-from deploy_prune.results import Count, GroupRow
+from deploy_prune.values import Count, GroupRow
 
 Captured = pytest.CaptureFixture[str]
 

@@ -15,9 +15,9 @@ from deploy_prune.errors import BudgetError, ConfigError, DataError, PlanError, 
 from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.run import prune
 from deploy_prune.records import SCHEMA, read_record, write_record
-from deploy_prune.results import Count, RunSummary
+from deploy_prune.results import RunSummary
 from deploy_prune.sources import checkpoint
-from deploy_prune.values import Plan
+from deploy_prune.values import Count, Plan
 
 RECORDS = (
     "run",

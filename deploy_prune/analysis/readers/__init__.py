@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from deploy_prune.timing.runtimes import TensorSpec
+from deploy_prune.values import TensorSpec
 
 XNNPACK = "XNNPACK"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from deploy_prune.analysis.readers import FileReport, counted, shortened, summed
-from deploy_prune.timing.runtimes import TensorSpec
+from deploy_prune.values import TensorSpec
 
 if TYPE_CHECKING:
     from deploy_prune.formats.mil.program import Program, TensorType

@@ -16,7 +16,7 @@ from deploy_prune.formats import flatbuffer, pte
 from deploy_prune.formats.flatbuffer import Table, chosen
 from deploy_prune.formats.protobuf import Malformed
 from deploy_prune.formats.xnnpack_graph import Graph, read_graph
-from deploy_prune.timing.runtimes import TensorSpec
+from deploy_prune.values import TensorSpec
 
 METHOD = "forward"
 KERNEL, DELEGATE = 1, 2

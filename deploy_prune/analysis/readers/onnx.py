@@ -14,7 +14,7 @@ from typing import ClassVar
 from deploy_prune.analysis.readers import FileReport, counted, shortened, summed
 from deploy_prune.formats import protobuf
 from deploy_prune.formats.protobuf import Fields, Malformed
-from deploy_prune.timing.runtimes import TensorSpec
+from deploy_prune.values import TensorSpec
 
 DOMAIN = "ai.onnx"
 RELEASES = (

@@ -13,7 +13,7 @@ from deploy_prune.errors import MissingDependency, Unavailable
 from deploy_prune.formats import flatbuffer
 from deploy_prune.formats.flatbuffer import Table, chosen
 from deploy_prune.processes.silence import silence
-from deploy_prune.timing.runtimes import TensorSpec
+from deploy_prune.values import TensorSpec
 
 IDENTIFIER = b"TFL3"
 DETAILS = b"M001"

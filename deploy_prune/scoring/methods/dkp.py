@@ -10,7 +10,6 @@ What is left without any kernel goes as a channel.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -37,11 +36,10 @@ from deploy_prune.scoring.discrimination.selection import (
 from deploy_prune.scoring.methods import Study
 from deploy_prune.sources.weights import with_weights
 from deploy_prune.train.state import fingerprint
-from deploy_prune.values import ChannelGraph, Network, Selection, Widths
+from deploy_prune.values import ChannelGraph, Keep, Network, Selection, Widths
 
 NAME = "dkp (reconstructed)"
 CHANNELS, KERNELS = "dkp-channels.safetensors", "dkp-kernels.safetensors"
-Keep = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -31,11 +31,10 @@ from deploy_prune.scoring.methods import Study
 from deploy_prune.search_results import CandidateResult
 from deploy_prune.train.fitness import Exam, Examiner, Fitness, examiner, fitness
 from deploy_prune.train.state import fingerprint
-from deploy_prune.values import Scores
+from deploy_prune.values import Keep, Scores
 
 logger = logging.getLogger(__name__)
 
-Keep = Mapping[str, tuple[int, ...]]
 KNOWN = ("uniform", "identity")
 """Candidates that are there whatever is drawn."""
 STEPS, BLIND_STEPS = 20, 100

@@ -3,34 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from deploy_prune.values import NodeTime, TensorSpec
+
 if TYPE_CHECKING:
     import numpy as np
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """One input of a file; a dimension of -1 takes any size."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-
-@dataclass(frozen=True)
-class NodeTime:
-    """What one inference spends in one node of what the runtime made of a file, by its own profiler."""
-
-    name: str
-    operator: str
-    """As the runtime calls it, which may have fused operators of the file and put in some of its own."""
-    ms: float
-    bytes_moved: int
-    place: int | None
-    """Of the operator of the file that it stands for; None: the runtime put it in."""
 
 
 class Session(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from deploy_prune.errors import InputError, MissingDependency
-from deploy_prune.timing.runtimes import NodeTime, TensorSpec
+from deploy_prune.values import NodeTime, TensorSpec
 from deploy_prune.version import __version__
 
 if TYPE_CHECKING:

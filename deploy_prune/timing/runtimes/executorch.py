@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from deploy_prune.errors import InputError, MissingDependency, Unavailable
 from deploy_prune.formats.pte import check_head
 from deploy_prune.processes.silence import silence
-from deploy_prune.timing.runtimes import NodeTime, TensorSpec
+from deploy_prune.values import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np

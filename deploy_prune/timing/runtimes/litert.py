@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from deploy_prune.errors import InputError, MissingDependency
 from deploy_prune.processes.silence import silence
-from deploy_prune.timing.runtimes import NodeTime, TensorSpec
+from deploy_prune.values import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np

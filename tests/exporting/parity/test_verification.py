@@ -13,8 +13,7 @@ from deploy_prune import plugins
 from deploy_prune.errors import DataError, InputError, ParityFailed
 from deploy_prune.exporting.parity.reference import answered, make_questions
 from deploy_prune.exporting.parity.verification import verify
-from deploy_prune.timing.runtimes import TensorSpec
-from deploy_prune.values import Artifact, Network
+from deploy_prune.values import Artifact, Network, TensorSpec
 
 
 class Scores(nn.Module):

@@ -1,0 +1,49 @@
+"""Records of schema 1, read as those of today: rules that recognise a value by its keys and rename what was renamed.
+
+Records hold values within values, and none of them says its class; but the keys of a value tell it from all others.
+So a rule is a set of keys that a value must have, and what to make of it. Every value of the tree is looked at, the
+inner ones first. A field that changes its name gets a rule here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Makes a value of today of one of schema 1."""
+
+    keys: frozenset[str]
+    """The keys that tell such a value from all others."""
+    renewed: Callable[[dict[str, Any]], dict[str, Any]]
+    """The value of today; it gets a value whose inner values are renewed already."""
+
+
+RULES: tuple[Rule, ...] = ()
+
+
+def upgrade(value: Any, rules: tuple[Rule, ...] = RULES) -> Any:
+    """The same JSON value in the words of today.
+
+    Args:
+        value: anything that JSON knows; it is not changed.
+        rules: what is recognised; of several rules for a value the first is applied.
+    """
+    if isinstance(value, list):
+        return [upgrade(each, rules) for each in value]
+    if not isinstance(value, dict):
+        return value
+    inner = {key: upgrade(each, rules) for key, each in value.items()}
+    return next((rule.renewed(inner) for rule in rules if rule.keys <= inner.keys()), inner)
+
+
+def rename(names: Mapping[str, str], **added: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A change that calls some keys by other names and adds what schema 1 took for granted."""
+
+    def renewed(value: dict[str, Any]) -> dict[str, Any]:
+        return {names.get(key, key): each for key, each in value.items()} | added
+
+    return renewed

@@ -1,0 +1,64 @@
+"""What is decided: budgets, scores, and the units that stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+Widths = Mapping[str, int]
+"""Group name -> units kept."""
+
+Keep = Mapping[str, tuple[int, ...]]
+"""Group name -> the numbers of the units that stay, ascending; a group that is not named stays whole."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An upper limit of one cost; `relative` limits are fractions of the dense network's."""
+
+    cost: str
+    limit: float
+    relative: bool
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """How much each unit matters; only the order counts, across the whole network."""
+
+    by_group: Mapping[str, np.ndarray]
+    weights: Mapping[str, Tensor] | None = None
+    """New weights in the dense network's shapes, from a method that trains while it scores."""
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Which units stay, and kernel masks per layer where a method removes single kernels."""
+
+    keep: Mapping[str, tuple[int, ...]]
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    """Weight -> where a kernel stays: bool, in the dense network's shape."""
+    weights: Mapping[str, Tensor] | None = None
+    """New weights in the dense network's shapes; 0 wherever a removed unit is read."""
+    method: str = ""
+    """What results call the method; empty: its name."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is kept of a dense network, always in the dense network's unit numbers; the file is made to be edited."""
+
+    network: str
+    keep: Mapping[str, tuple[int, ...]]
+    """Group -> sorted unit numbers that stay; a group that is not named stays whole."""
+    budget: str = ""
+    asked: float | None = None
+    reached: float | None = None
+    dense: float | None = None
+    cost: str = ""

@@ -1,0 +1,122 @@
+"""Times of files, and where and under which conditions they were taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy_prune.values.networks import Interval
+from deploy_prune.values.shipping import Precision
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where and how a file runs; figures of different devices, threads or precisions are never compared."""
+
+    device: str
+    runtime: str
+    runtime_version: str
+    threads: int
+    precision: Precision
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The machine around a measurement; None: this machine does not tell."""
+
+    load: float | None
+    frequency_mhz: float | None
+    governor: str | None
+    temperature_c: float | None
+    affinity: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """A block of a candidate's samples between two blocks of a fixed reference, milliseconds of single inferences.
+
+    Disturbances only ever add time, so that the fastest of a block of some 70 ms is the reading closest to the
+    undisturbed machine; what lasts longer than a block (clock frequency, a neighbour) hits both sides of the ratio.
+    """
+
+    before_ms: tuple[float, ...]
+    candidate_ms: tuple[float, ...]
+    after_ms: tuple[float, ...]
+
+    @property
+    def reference_ms(self) -> float:
+        """The reference when the candidate ran: half way between its fastest before and its fastest after."""
+        return (min(self.before_ms) + min(self.after_ms)) / 2
+
+    @property
+    def ratio(self) -> float:
+        """The candidate's fastest against the reference."""
+        return min(self.candidate_ms) / self.reference_ms
+
+    @property
+    def drift(self) -> float:
+        """By how much the reference moved meanwhile; 0: not at all."""
+        fastest = min(self.before_ms), min(self.after_ms)
+        return max(fastest) / min(fastest) - 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A candidate's time against its reference's, from one session on the same cores."""
+
+    ratio: float
+    """Median over brackets."""
+    interval: Interval
+    """Bootstrap over brackets, 95 %."""
+    reference_ms: float
+    """Median over brackets."""
+    brackets: tuple[Bracket, ...]
+    repeated: int
+    """Brackets that were thrown away because the reference moved."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Raw samples of one file on one target; the first file of its session is the reference of all others."""
+
+    artifact: str
+    target: Target
+    session: str
+    """Names the process run that took it: figures are compared within one session only."""
+    blocks_ms: tuple[tuple[float, ...], ...]
+    """Milliseconds of single inferences, a tuple per block; of the session's reference those that close a bracket."""
+    median_ms: float
+    interval_ms: Interval
+    p90_ms: float
+    load_ms: float
+    peak_memory_bytes: int
+    """Largest resident set of the worker process, runtime included."""
+    runtime_memory_bytes: int
+    """The same just before it opened the file: what the runtime takes by itself."""
+    before: Conditions
+    after: Conditions
+    ratio: float | None = None
+    """Median over rounds of (this file / the session's first file with the same target), each as the ratio of its
+    bracket, of which the session's reference has 1 by definition; None: there is none to compare with."""
+    ratio_interval: Interval | None = None
+    format_base: str | None = None
+    """The session's first file of the same network with the same threads, where it is of another format."""
+    format_ratio: float | None = None
+    """As `ratio`, against `format_base`; None: there is none."""
+    format_ratio_interval: Interval | None = None
+    brackets: tuple[Bracket, ...] = ()
+    """This file's blocks between those of the session's reference, one per round; empty for the reference itself."""
+    repeated: int = 0
+    """Brackets that were thrown away because the reference moved."""
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """What one inference spends in one node of what the runtime made of a file, by its own profiler."""
+
+    name: str
+    operator: str
+    """As the runtime calls it, which may have fused operators of the file and put in some of its own."""
+    ms: float
+    bytes_moved: int
+    place: int | None
+    """Of the operator of the file that it stands for; None: the runtime put it in."""

@@ -1,0 +1,115 @@
+"""Networks, the data they are trained and judged on, and how well they do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network and what is needed to call it.
+
+    `input_shapes` are without the batch axis, channels first: `((3, 224, 224),)`.
+    `address` rebuilds the dense architecture (`torchvision:mobilenet_v2`), `options` are its keywords.
+    """
+
+    address: str
+    module: nn.Module
+    input_shapes: tuple[tuple[int, ...], ...]
+    classes: int
+    options: Mapping[str, object] = field(default_factory=dict)
+    kept: Mapping[str, Mapping[int, np.ndarray]] = field(default_factory=dict)
+    """What earlier cuts left of the dense architecture: parameter -> axis -> dense indices, for axes that lost some."""
+    whole_groups: Mapping[str, bool] = field(default_factory=dict)
+    """How earlier cuts took grouped convolutions apart (weight -> `Layer.whole_groups`); later ones do the same."""
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    """Weight -> where it may be other than 0 (bool, its shape): kernels that were removed from a dense tensor."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of the first (for a classifier: the only) input, without the batch axis."""
+        return self.input_shapes[0]
+
+
+class ImageSet(Protocol):
+    """Some labelled images; `read` gives any of them as uint8, so that memory is the implementation's choice."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64, shape (images,)."""
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """uint8 images, shape (len(indices), height, width, channels)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A classification data set in three splits that never change.
+
+    Every decision looks at `train` and `val` alone; `test` is looked at once, for the report.
+    A network's input is (image / 255 - mean) / std.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_shape: tuple[int, int, int]
+    """Channels, height, width."""
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+    flip: bool
+    """Whether a mirrored image keeps its label (no for digits)."""
+    crop_padding: int
+    """Pixels of padding for a random crop while training; 0: no crop."""
+
+
+@dataclass(frozen=True)
+class SplitRecord:
+    """What identifies one split of a data set."""
+
+    images: int
+    sha256: str
+    """Of all labels in order, and (not for test) of the pixels of images spread over the split."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Top-1 on some images; `hits` says image by image, so that two networks can be compared in pairs."""
+
+    top1: float
+    interval: Interval
+    images: int
+    loss: float
+    hits: tuple[bool, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What a network takes: (pixel / 255 - mean) / std per channel, of pixels from 0 to 255."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Count:
+    """Multiply-adds at batch 1 (fvcore's "flop" is one multiply-add), and parameters."""
+
+    macs: int
+    """Convolutions, linear layers and matrix products: what papers quote."""
+    fvcore_total: int
+    """With fvcore's rows for norms, pooling and resizing."""
+    params: int
+    not_counted: tuple[str, ...]
+    """Operators that fvcore has no rule for."""
