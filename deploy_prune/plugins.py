@@ -13,9 +13,11 @@ import pkgutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 from deploy_prune.errors import ConfigError, MissingDependency, UnknownName
+
+Contract = TypeVar("Contract")
 
 PACKAGES = {
     "costs": "deploy_prune.budget.costs",
@@ -31,6 +33,12 @@ PACKAGES = {
 """Kind of plugin -> the package that holds its files and, in `__init__`, its contract."""
 
 
+class Kind(str, Generic[Contract]):
+    """A kind of plugin: the name of its folder, typed with the contract that this folder's `__init__` defines."""
+
+    __slots__ = ()
+
+
 def names(kind: str) -> tuple[str, ...]:
     """The plugins of a kind, sorted; imports none of them."""
     package = importlib.import_module(PACKAGES[kind])
@@ -38,7 +46,7 @@ def names(kind: str) -> tuple[str, ...]:
     return tuple(sorted(name for name in found if not name.startswith("_")))
 
 
-def load(kind: str, name: str) -> Any:
+def load(kind: Kind[Contract], name: str) -> type[Contract]:
     """The class of a plugin, unbuilt.
 
     Raises:
@@ -48,25 +56,33 @@ def load(kind: str, name: str) -> Any:
     if name not in names(kind):
         raise UnknownName(kind.rstrip("s"), name, names(kind))
     try:
-        return importlib.import_module(f"{PACKAGES[kind]}.{name}").plugin
+        return cast("type[Contract]", importlib.import_module(f"{PACKAGES[kind]}.{name}").plugin)
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("deploy_prune"):
             raise
         raise MissingDependency(error.name or name, "prune") from error
 
 
-def build(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Any:
+def option_names(kind: Kind[Any], name: str) -> frozenset[str]:
+    """The options of a plugin, which are the fields of its class.
+
+    Raises:
+        UnknownName, MissingDependency: see `load`.
+    """
+    return frozenset(field.name for field in dataclasses.fields(load(kind, name)))
+
+
+def build(kind: Kind[Contract], name: str, options: Mapping[str, Any] | None = None) -> Contract:
     """A plugin with its options set.
 
     Raises:
         UnknownName: no such plugin, or no such option.
         ConfigError: an option has a value that the plugin refuses.
     """
-    cls = load(kind, name)
-    fields = {field.name for field in dataclasses.fields(cls)}
+    cls, known = load(kind, name), option_names(kind, name)
     for key in options or {}:
-        if key not in fields:
-            raise UnknownName(f"option of {name}", key, fields)
+        if key not in known:
+            raise UnknownName(f"option of {name}", key, known)
     try:
         return cls(**(options or {}))
     except (TypeError, ValueError) as error:

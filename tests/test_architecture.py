@@ -138,8 +138,9 @@ def plugin_files() -> list[Path]:
 def test_a_plugin_file_ends_by_naming_its_frozen_dataclass(path: Path) -> None:
     body = TREES[path].body
     last = body[-1]
-    assert isinstance(last, ast.Assign)
-    assert ast.unparse(last.targets[0]) == "plugin"
+    assert isinstance(last, ast.AnnAssign), "name the contract, so that mypy checks it: plugin: type[Contract] = Name"
+    assert ast.unparse(last.target) == "plugin"
+    assert last.value
     classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
     cls = classes[ast.unparse(last.value)]
     assert not cls.bases

@@ -12,10 +12,11 @@ from typing import Any
 
 from deploy_prune import plugins
 from deploy_prune.analysis import doctor
-from deploy_prune.analysis.readers import FileReport
+from deploy_prune.analysis.readers import READERS, FileReport
 from deploy_prune.errors import DeployPruneError, InputError
 from deploy_prune.timing import client, conditions
 from deploy_prune.timing.client import Job
+from deploy_prune.timing.runtimes import RUNTIMES
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def describe(path: Path | str) -> FileDescription:
 
 def opened(path: Path, runtime: str) -> Opening:
     """Whether a runtime of ours opens a file."""
-    if untimed := plugins.load("runtimes", runtime).untimed:
+    if untimed := plugins.load(RUNTIMES, runtime).untimed:
         return Opening(None, untimed)
     ability = doctor.ability("runtimes", runtime)
     if not ability.available:
@@ -75,9 +76,7 @@ def opened(path: Path, runtime: str) -> Opening:
 def _reader_of(path: Path) -> Any:
     if not path.exists():
         raise InputError(f"{path} does not exist", hint="check the path, or export first")
-    readers = {
-        reader.suffix: reader for reader in (plugins.build("readers", name) for name in plugins.names("readers"))
-    }
+    readers = {reader.suffix: reader for reader in (plugins.build(READERS, name) for name in plugins.names(READERS))}
     if path.suffix not in readers:
         raise InputError(f"{path} is of no known format", hint=f"known: {', '.join(sorted(readers))}")
     return readers[path.suffix]

@@ -15,7 +15,7 @@ from deploy_prune.analysis import layer_times, slowdown, xnnpack_delegation
 from deploy_prune.analysis.layer_times import LayerTime
 from deploy_prune.analysis.slowdown import Appeared, LayerPair, OffStair, TimeShare
 from deploy_prune.errors import ConfigError, DeployPruneError, InputError, NoSpeedUp
-from deploy_prune.formats.templates import Kind, Template, TemplateFormat
+from deploy_prune.formats.templates import TEMPLATES, OperatorKind, Template, TemplateFormat
 from deploy_prune.timing import client, conditions
 from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, PACE, compare
 from deploy_prune.timing.client import Job
@@ -31,6 +31,8 @@ PROFILE_MS = 1500.0
 """So long a profiler looks at a file."""
 FEWEST_RUNS, MOST_RUNS = 10, 300
 STEPS = 3
+Tiles = Mapping[OperatorKind, int]
+"""Kind of operator -> how many channels its kernel computes at a time."""
 DELEGATES = ("litert",)
 """Runtimes whose files are not always computed by one and the same library."""
 
@@ -73,7 +75,7 @@ def explain(
     after: Path | str | None = None,
     *,
     threads: int = 1,
-    tiles: Mapping[Kind, int] | None = None,
+    tiles: Tiles | None = None,
     seed: int = 0,
     progress: Progress = quiet,
 ) -> tuple[Explanation, ...]:
@@ -150,7 +152,7 @@ def _of_run(run: Path) -> list[tuple[Path, Path]]:
 
 def _formats() -> dict[str, str]:
     """Suffix -> skeleton format."""
-    return {plugins.load("templates", name).suffix: name for name in plugins.names("templates")}
+    return {plugins.load(TEMPLATES, name).suffix: name for name in plugins.names(TEMPLATES)}
 
 
 def _format_of(path: Path) -> TemplateFormat:
@@ -158,7 +160,7 @@ def _format_of(path: Path) -> TemplateFormat:
     if path.suffix not in formats:
         hint = f"known: {', '.join(sorted(formats))}"
         raise InputError(f"the layers of {path} cannot be timed: nothing here takes {path.suffix} apart", hint=hint)
-    found: TemplateFormat = plugins.build("templates", formats[path.suffix])
+    found: TemplateFormat = plugins.build(TEMPLATES, formats[path.suffix])
     return found
 
 
@@ -185,7 +187,7 @@ class _Timed:
     not_timed: tuple[str, ...] = ()
 
 
-def _explained(paths: tuple[Path, Path], job: Job, tiles: Mapping[Kind, int] | None, progress: Progress) -> Explanation:
+def _explained(paths: tuple[Path, Path], job: Job, tiles: Tiles | None, progress: Progress) -> Explanation:
     jobs = [Job(path, job.runtime, job.threads, job.cores, job.seed) for path in paths]
     with ExitStack() as stack:
         workers = [stack.enter_context(client.started(each)) for each in jobs]
@@ -227,7 +229,11 @@ def _alone(templates: Sequence[Template], paths: Sequence[Path], job: Job, progr
 
 
 def _concluded(
-    paths: tuple[Path, Path], target: Target, comparison: Comparison, timed: _Timed, tiles: Mapping[Kind, int] | None
+    paths: tuple[Path, Path],
+    target: Target,
+    comparison: Comparison,
+    timed: _Timed,
+    tiles: Tiles | None,
 ) -> Explanation:
     before_ms, after_ms = comparison.reference_ms, comparison.ratio * comparison.reference_ms
     before, after = layer_times.scaled(timed.before, before_ms), layer_times.scaled(timed.after, after_ms)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from deploy_prune import stats
 from deploy_prune.errors import InputError
-from deploy_prune.formats.templates import Kind, Operator, Structure, Template
+from deploy_prune.formats.templates import Operator, OperatorKind, Structure, Template
 from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, Pace, block_size
 from deploy_prune.timing.client import Job, Worker, started
 from deploy_prune.values import NodeTime, Progress, quiet
@@ -40,7 +40,7 @@ class LayerTime:
     """As the file calls it; the runtime's word, where the runtime put it in."""
     run_as: str
     """As the runtime calls it."""
-    kind: Kind
+    kind: OperatorKind
     ms: float
     macs: int
     bytes_moved: int

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 from deploy_prune.analysis.layer_times import LayerTime
-from deploy_prune.formats.templates import Kind
+from deploy_prune.formats.templates import OperatorKind
 from deploy_prune.values import Interval
 
 TILE, NARROW_TILE = 16, 8
@@ -132,7 +132,7 @@ def appeared(pairs: Iterable[LayerPair]) -> tuple[Appeared, ...]:
     return tuple(Appeared(name, before[name], after[name]) for name in names)
 
 
-def off_stair(pairs: Iterable[LayerPair], tiles: Mapping[Kind, int] | None = None) -> tuple[OffStair, ...]:
+def off_stair(pairs: Iterable[LayerPair], tiles: Mapping[OperatorKind, int] | None = None) -> tuple[OffStair, ...]:
     """Layers of the second file with channels that were cut to no multiple of a tile; what was not cut is left out."""
     pairs = tuple(pairs)
     total_ms = _total_ms(pair.after for pair in pairs)

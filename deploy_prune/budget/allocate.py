@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deploy_prune import plugins
-from deploy_prune.budget.costs import CostModel, Stepped
+from deploy_prune.budget.costs import COSTS, CostModel, Stepped
 from deploy_prune.budget.stair_snap import WidthChoice, cheapest, snapped
 from deploy_prune.errors import BudgetError
 from deploy_prune.values import ChannelGraph, Group, Scores, Widths
@@ -163,7 +163,7 @@ def _unit_macs(graph: ChannelGraph, widths: np.ndarray) -> np.ndarray:
     stairs, is it worth moving away from the rank cut. Were each unit worth its rank alone, the snap would trade a few
     units that many layers read for many that one layer reads.
     """
-    macs = plugins.build("costs", "macs").model(graph)
+    macs = plugins.build(COSTS, "macs").model(graph)
     found: np.ndarray = macs(widths) - macs(widths - np.eye(len(widths), dtype=int))
     return np.maximum(found, 1e-3 * found.max()) if found.any() else np.ones(len(widths))
 

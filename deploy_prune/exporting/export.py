@@ -12,12 +12,13 @@ import torch
 
 from deploy_prune import plugins
 from deploy_prune.errors import ExportFailed
-from deploy_prune.exporting.exporters import PLAIN, Exporter
+from deploy_prune.exporting.exporters import EXPORTERS, PLAIN, Exporter
 from deploy_prune.exporting.one_format import FormatJob, Written, check, write
 from deploy_prune.exporting.parity.reference import Images, Questions, Reference, answered, make_questions
 from deploy_prune.processes.workshop import Outcome, Unsendable, Workshop, run_each, workshop
 from deploy_prune.records import remove_unfinished
 from deploy_prune.timing import conditions
+from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import AppForm, Network, Progress, Shipment, quiet
 
 Targets = Sequence[str] | Mapping[str, Mapping[str, Any]]
@@ -128,7 +129,7 @@ def _all_checked(
 
 def _evaluated(written: Written) -> bool:
     """Whether the file is evaluated rather than run natively, which takes longest and so begins first."""
-    return bool(plugins.load("runtimes", written.job.exporter.runtime).untimed)
+    return bool(plugins.load(RUNTIMES, written.job.exporter.runtime).untimed)
 
 
 def _crashed(outcome: Outcome[Shipment]) -> str:
@@ -137,7 +138,7 @@ def _crashed(outcome: Outcome[Shipment]) -> str:
 
 def _built(targets: Targets) -> dict[str, Exporter]:
     options = targets if isinstance(targets, Mapping) else {name: {} for name in targets}
-    return {name: plugins.build("exporters", name, chosen) for name, chosen in options.items()}
+    return {name: plugins.build(EXPORTERS, name, chosen) for name, chosen in options.items()}
 
 
 def _telling(

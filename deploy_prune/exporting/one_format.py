@@ -12,6 +12,7 @@ from deploy_prune.exporting.exporters import Exporter
 from deploy_prune.exporting.parity.reference import Questions, Reference
 from deploy_prune.exporting.parity.verification import verify
 from deploy_prune.records import sha256, size_bytes, write_atomic
+from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import Artifact, Parity, Shipment
 
 
@@ -52,7 +53,7 @@ def check(reference: Reference, written: Written) -> Shipment:
     row, artifact = written.row, written.row.artifact
     assert artifact
     try:
-        runtime = plugins.build("runtimes", written.job.exporter.runtime)
+        runtime = plugins.build(RUNTIMES, written.job.exporter.runtime)
         runtime.version()
         parity = verify(reference, artifact, runtime=runtime)
     except (MissingDependency, NotVerifiable) as error:

@@ -12,21 +12,24 @@ import torch
 
 from deploy_prune import plugins
 from deploy_prune.budget.allocate import Limits, check_reachable
-from deploy_prune.budget.costs import Cost, CostModel
+from deploy_prune.budget.costs import COSTS, Cost, CostModel
 from deploy_prune.budget.latency.profiling import LOCAL, Place, format_of, profiled
 from deploy_prune.budget.latency.store import opened
 from deploy_prune.budget.parse import in_units, parse
 from deploy_prune.errors import ConfigError, DataError, PlanError
+from deploy_prune.exporting.exporters import EXPORTERS
 from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import check
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.processes.workers import Workers
+from deploy_prune.processes.workers import WORKERS, Workers
 from deploy_prune.records import read_record, write_record
 from deploy_prune.run_folder import FORM, RUN, SPLITS, RunFolder, asked_for
-from deploy_prune.scoring.methods import Scorer, Selector
+from deploy_prune.scoring.methods import METHODS, Scorer, Selector
 from deploy_prune.scoring.scores_file import SCORES
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import check_fit, form_of, read_data, splits_of
+from deploy_prune.sources.datasets import DATASETS
+from deploy_prune.sources.models import MODELS
 from deploy_prune.sources.networks import build_network, split_address
 from deploy_prune.sources.weights import load_weights
 from deploy_prune.train import Hooks
@@ -139,12 +142,12 @@ def preflight(work: RunContext) -> None:
     config = work.config
     cost_plugin(config)
     for target in config.targets:
-        plugins.build("exporters", target).version()
+        plugins.build(EXPORTERS, target).version()
     deciders(config)
     workers_of(config)
     if not Path(config.model).is_dir():
-        plugins.load("models", split_address(config.model)[0])
-    plugins.load("datasets", split_address(config.data)[0])
+        plugins.load(MODELS, split_address(config.model)[0])
+    plugins.load(DATASETS, split_address(config.data)[0])
     check_fit(start(work), work.data)
     if work.plan_file is not None:
         plan_by_hand(work, start(work))
@@ -172,7 +175,7 @@ def workers_of(config: RunConfig) -> Workers:
     name, _, count = text.partition(":")
     if count and not count.isdigit():
         raise ConfigError(f"'{config.workers}' names no workers", hint="write 4, ray or ray:4")
-    built: Workers = plugins.build("workers", name, {"processes": int(count)} if count else {})
+    built: Workers = plugins.build(WORKERS, name, {"processes": int(count)} if count else {})
     return built
 
 
@@ -183,7 +186,7 @@ def deciders(config: RunConfig) -> tuple[Scorer | Path, Selector | None]:
         UnknownName: no such method.
         ConfigError: a method that scores has widths from elsewhere, or widths come from one that does not score.
     """
-    method = plugins.build("methods", config.method, config.method_options)
+    method = plugins.build(METHODS, config.method, config.method_options)
     selector = method if isinstance(method, Selector) else None
     if isinstance(method, Scorer):
         if config.widths != RunConfig.model_fields["widths"].default or config.widths_options:
@@ -194,7 +197,7 @@ def deciders(config: RunConfig) -> tuple[Scorer | Path, Selector | None]:
         return config.scores, selector
     if (ranked := widths_file(config)) is not None:
         return ranked, selector
-    scorer = plugins.build("methods", config.widths, config.widths_options)
+    scorer = plugins.build(METHODS, config.widths, config.widths_options)
     if not isinstance(scorer, Scorer):
         raise ConfigError(f"method '{config.widths}' does not decide widths", hint="try --widths uniform")
     return scorer, selector
@@ -206,10 +209,10 @@ def widths_file(config: RunConfig) -> Path | None:
     Raises:
         ConfigError: `legr:RUN`, and that run's widths are not by `legr`.
     """
-    if config.widths in plugins.names("methods"):
+    if config.widths in plugins.names(METHODS):
         return None
     method, _, named = config.widths.partition(":")
-    known = method in plugins.names("methods")
+    known = method in plugins.names(METHODS)
     path = Path(named if known else config.widths)
     if not path.exists():
         return None
@@ -231,7 +234,7 @@ def cost_plugin(config: RunConfig) -> Cost:
     if name == "latency":
         format_of(config.runtime)
         options = {**vars(place_of(config)), "store": config.store}
-    built: Cost = plugins.build("costs", name, options)
+    built: Cost = plugins.build(COSTS, name, options)
     return built
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.budget.allocate import Limits, ladder
+from deploy_prune.budget.costs import COSTS
 from deploy_prune.errors import Inconclusive, NotProfiled, RecordError, StorageError, Unavailable
 from deploy_prune.graph.recount import recount
 from deploy_prune.graph.soundness import settle
@@ -47,7 +48,7 @@ def inspect(network: Network, *, limits: Limits | None = None) -> Inspection:
     rows = tuple(
         GroupRow(group.name, group.width, group.width, group.channels_per_unit, group.locked) for group in graph.groups
     )
-    reach = tuple(row for name in plugins.names("costs") if (row := _reach(name, graph, limits or Limits())))
+    reach = tuple(row for name in plugins.names(COSTS) if (row := _reach(name, graph, limits or Limits())))
     return Inspection(network.address, recount(network), rows, reach, locked_share(graph))
 
 
@@ -67,7 +68,7 @@ def locked_share(graph: ChannelGraph) -> float:
 
 def _reach(name: str, graph: ChannelGraph, limits: Limits) -> Reach | None:
     """None: of milliseconds that nobody has measured, or not well enough, or whose store is of no use here."""
-    cost = plugins.build("costs", name)
+    cost = plugins.build(COSTS, name)
     try:
         model = cost.model(graph)
     except (Inconclusive, NotProfiled, RecordError, StorageError, Unavailable):

@@ -11,7 +11,7 @@ import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.budget.allocate import Limits, allocate, ladder
-from deploy_prune.budget.costs import CostModel
+from deploy_prune.budget.costs import COSTS, CostModel
 from deploy_prune.budget.latency.fitting import FitError
 from deploy_prune.budget.latency.model import LatencyCost, LatencyModel
 from deploy_prune.budget.latency.profiling import LOCAL, Place, format_of, profiled, stored
@@ -21,9 +21,10 @@ from deploy_prune.budget.latency.timer import timer
 from deploy_prune.budget.parse import in_units, parse
 from deploy_prune.errors import BudgetError, DeployPruneError, NotProfiled
 from deploy_prune.exporting.export import export
+from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph import trace
 from deploy_prune.graph.soundness import settle
-from deploy_prune.scoring.methods import Scorer, Study
+from deploy_prune.scoring.methods import METHODS, Scorer, Study
 from deploy_prune.values import ChannelGraph, Interval, Network, Progress, Scores, Target, quiet
 
 LEVELS = 8
@@ -124,7 +125,7 @@ def _model(network: Network, graph: ChannelGraph, place: Place, store: Store, pr
 
 
 def _scores(network: Network, graph: ChannelGraph, method: str) -> Scores:
-    plugin = plugins.build("methods", method)
+    plugin = plugins.build(METHODS, method)
     if not isinstance(plugin, Scorer):
         raise BudgetError(f"method '{method}' does not decide widths", hint="plan with another --method")
     return plugin.score(Study(network, graph, None, 0))
@@ -164,7 +165,7 @@ def _option(
 
 
 def _share(name: str, graph: ChannelGraph, widths: np.ndarray) -> float:
-    cost: CostModel = plugins.build("costs", name).model(graph)
+    cost: CostModel = plugins.build(COSTS, name).model(graph)
     return float(cost(widths)) / float(cost(np.array([group.width for group in graph.free])))
 
 
@@ -198,7 +199,7 @@ def _measured(
     network: Network, model: LatencyModel, store: Store, shapes: Sequence[tuple[int, ...]], progress: Progress
 ) -> dict[tuple[int, ...], str]:
     """Time the dense network at these shapes; which of them it does not take, and why."""
-    format_ = plugins.load("templates", format_of(model.target.runtime))
+    format_ = plugins.load(TEMPLATES, format_of(model.target.runtime))
     failed: dict[tuple[int, ...], str] = {}
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
         contents: dict[tuple[int, ...], bytes] = {}

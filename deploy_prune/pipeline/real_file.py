@@ -21,6 +21,7 @@ from deploy_prune.budget.latency.table import Sample
 from deploy_prune.budget.latency.timer import timer
 from deploy_prune.errors import BudgetError, ExportFailed, Inconclusive
 from deploy_prune.exporting.export import export
+from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph.surgery import cut
 from deploy_prune.results import Attempt, Closing
 from deploy_prune.timing.bracketing import Pace
@@ -75,7 +76,7 @@ def plan_on_real_file(
     """
     chosen = choose(AIM * limit_ms)
     target, runtime = chosen.cost.model.target, chosen.cost.model.target.runtime
-    format_ = plugins.load("templates", format_of(runtime))
+    format_ = plugins.load(TEMPLATES, format_of(runtime))
     attempts: list[tuple[Chosen, Attempt]] = []
     with timer(_file(network, format_.exporter), format_.suffix, target, pace=PACE, openings=OPENINGS) as timed:
         aim_ms = AIM * limit_ms

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError, DataError
+from deploy_prune.exporting.exporters import EXPORTERS
 from deploy_prune.run_folder import FORM
 from deploy_prune.values import AppForm, Network, Progress, Shipment, quiet
 
@@ -68,7 +69,7 @@ def exporter_options(targets: Sequence[str], wished: Mapping[str, Any]) -> dict[
         UnknownName: no such target.
         ConfigError: an option that none of them has.
     """
-    has = {name: {field.name for field in fields(plugins.load("exporters", name))} for name in targets}
+    has = {name: plugins.option_names(EXPORTERS, name) for name in targets}
     for option in wished:
         if not any(option in found for found in has.values()):
             hint = f"leave it out, or add a format that has it to {', '.join(targets)}"

@@ -12,6 +12,7 @@ from deploy_prune.budget.latency.profiling import format_of
 from deploy_prune.budget.latency.timer import local_target, timer
 from deploy_prune.errors import DataError, ExportFailed, TraceError
 from deploy_prune.exporting.export import export
+from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph import trace
 from deploy_prune.graph.recount import recount
 from deploy_prune.pipeline.config import RunConfig
@@ -81,7 +82,7 @@ def smaller_run(config: RunConfig, shape: tuple[int, int, int], folder: RunFolde
 
 
 def _time(whole: Network, small: Network, config: RunConfig, folder: Path) -> tuple[float, Interval]:
-    format_ = plugins.load("templates", format_of(config.runtime))
+    format_ = plugins.load(TEMPLATES, format_of(config.runtime))
     contents = []
     for name, network in (("whole", whole), ("smaller", small)):
         (row,) = export(network, (format_.exporter,), folder / name)

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from deploy_prune import plugins
-from deploy_prune.budget.costs import CostModel
+from deploy_prune.budget.costs import COSTS, CostModel
 from deploy_prune.budget.parse import parse
 from deploy_prune.errors import PlanError, TraceError
 from deploy_prune.exporting.export import export
@@ -116,7 +116,7 @@ def _priced(work: RunContext, keep: Keep) -> Plan:
 
 
 def _priced_by_hand(file: Path, graph: ChannelGraph, keep: Keep) -> Plan:
-    cost: CostModel = plugins.build("costs", "macs").model(graph)
+    cost: CostModel = plugins.build(COSTS, "macs").model(graph)
     reached, whole = cost_of(cost, graph, keep), cost_of(cost, graph, {})
     return Plan("", keep, f"plan {file.name}", reached=reached, dense=whole, cost="macs")
 
@@ -138,7 +138,7 @@ def shrink(work: RunContext, decided: PlanResult) -> CutResult:
     network = work.network(SCORED if (work.folder.path / SCORED).exists() else "dense")
     graph, keep = trace(network), checkpoint.in_own_numbers(network, decided.plan.keep)
     small = cut(network, graph, keep)
-    macs: CostModel = plugins.build("costs", "macs").model(graph)
+    macs: CostModel = plugins.build(COSTS, "macs").model(graph)
     predicted = Prediction(dense=int(cost_of(macs, graph, {})), cut=int(cost_of(macs, graph, keep)))
     count = recount(small)
     check_prediction(predicted, recount(network), count)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploy_prune import plugins
 from deploy_prune.errors import DataError
+from deploy_prune.sources.datasets import DATASETS
 from deploy_prune.sources.networks import split_address
 from deploy_prune.values import AppForm, Data, ImageSet, Network, Normalisation, SplitRecord
 
@@ -27,7 +28,7 @@ def read_data(address: str, *, size: tuple[int, int] | None = None, options: Map
         DataError: nothing there, nothing readable, or not a classification set.
     """
     name, rest = split_address(address)
-    data: Data = plugins.build("datasets", name, options).read(rest, size=size)
+    data: Data = plugins.build(DATASETS, name, options).read(rest, size=size)
     for split, images in (("train", data.train), ("val", data.val), ("test", data.test)):
         _check(data, split, images)
     return data

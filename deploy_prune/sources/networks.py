@@ -11,6 +11,7 @@ from torch import nn
 
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError
+from deploy_prune.sources.models import MODELS
 from deploy_prune.values import Network
 
 
@@ -32,7 +33,7 @@ def build_network(
     if classes is not None and classes < 1:
         raise ConfigError(f"a network cannot have {classes} classes")
     name, rest = split_address(address)
-    source = plugins.build("models", name, options)
+    source = plugins.build(MODELS, name, options)
     network: Network = source.build(rest, classes=classes, input_shape=input_shape)
     network.module.eval()
     _try_out(network)

@@ -11,6 +11,7 @@ from deploy_prune.errors import InputError, MissingDependency, RecordError
 from deploy_prune.records import read_record
 from deploy_prune.results import ShipResult
 from deploy_prune.run_folder import RUN
+from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import Shipment
 
 
@@ -100,7 +101,7 @@ def _why_not(path: Path, row: Shipment) -> str:
         return untimed(path)
     runtime_of(path)  # a file that is gone is an error, not a choice
     try:
-        plugins.build("runtimes", _by_suffix()[path.suffix]).version()
+        plugins.build(RUNTIMES, _by_suffix()[path.suffix]).version()
     except MissingDependency as error:
         return f"{error.message}: {error.hint}"
     return ""
@@ -131,8 +132,8 @@ def times_here(path: Path) -> bool:
 def untimed(path: Path) -> str:
     """Why files of this suffix are not timed on this machine; empty: they are."""
     name = _by_suffix().get(path.suffix)
-    return f"no runtime for '{path.suffix}' files" if name is None else plugins.load("runtimes", name).untimed
+    return f"no runtime for '{path.suffix}' files" if name is None else plugins.load(RUNTIMES, name).untimed
 
 
 def _by_suffix() -> dict[str, str]:
-    return {suffix: name for name in plugins.names("runtimes") for suffix in plugins.load("runtimes", name).suffixes}
+    return {suffix: name for name in plugins.names(RUNTIMES) for suffix in plugins.load(RUNTIMES, name).suffixes}

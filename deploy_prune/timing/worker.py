@@ -23,7 +23,7 @@ from typing import IO, Any, TypeVar
 
 from deploy_prune import plugins
 from deploy_prune.errors import DeployPruneError, InputError
-from deploy_prune.timing.runtimes import Session
+from deploy_prune.timing.runtimes import RUNTIMES, Session
 from deploy_prune.values import NodeTime, TensorSpec
 
 Result = TypeVar("Result")
@@ -69,7 +69,7 @@ class Loaded:
 
 
 def _load(path: Path, name: str, threads: int, seed: int) -> Loaded:
-    runtime = plugins.build("runtimes", name)
+    runtime = plugins.build(RUNTIMES, name)
     runtime.import_package()
     baseline_bytes = peak_memory_bytes()
     started = time.perf_counter()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from deploy_prune.plugins import Kind
 from deploy_prune.values import TensorSpec
 
 XNNPACK = "XNNPACK"
@@ -101,3 +102,6 @@ def shortened(content: str | bytes) -> str:
     if not line.isprintable():
         return f"{len(content)} characters that cannot be shown"
     return line if len(line) <= _TEXT else f"{line[: _TEXT - 3]}..."
+
+
+READERS: Kind[Reader] = Kind("readers")

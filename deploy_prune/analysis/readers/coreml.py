@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from deploy_prune.analysis.readers import FileReport, counted, shortened, summed
+from deploy_prune.analysis.readers import FileReport, Reader, counted, shortened, summed
 from deploy_prune.values import TensorSpec
 
 if TYPE_CHECKING:
@@ -73,4 +73,4 @@ def _spec(name: str, kind: TensorType | None) -> TensorSpec:
     return TensorSpec(name, (), "unknown") if kind is None else TensorSpec(name, kind.shape, np.dtype(kind.dtype).name)
 
 
-plugin = CoreML
+plugin: type[Reader] = CoreML

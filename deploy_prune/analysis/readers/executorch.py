@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import ClassVar
 
-from deploy_prune.analysis.readers import XNNPACK, FileReport, counted, shortened, summed, verdict
+from deploy_prune.analysis.readers import XNNPACK, FileReport, Reader, counted, shortened, summed, verdict
 from deploy_prune.formats import flatbuffer, pte
 from deploy_prune.formats.flatbuffer import Table, chosen
 from deploy_prune.formats.protobuf import Malformed
@@ -166,4 +166,4 @@ def _constant(value: Table) -> str:
     return str(table.number(0, "<q")) if kind == INT else "a value"
 
 
-plugin = ExecuTorch
+plugin: type[Reader] = ExecuTorch

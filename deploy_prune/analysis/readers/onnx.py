@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import ClassVar
 
-from deploy_prune.analysis.readers import FileReport, counted, shortened, summed
+from deploy_prune.analysis.readers import FileReport, Reader, counted, shortened, summed
 from deploy_prune.formats import protobuf
 from deploy_prune.formats.protobuf import Fields, Malformed
 from deploy_prune.values import TensorSpec
@@ -143,4 +143,4 @@ def _metadata(model: Fields) -> dict[str, str]:
     return {key: text for key, text in told.items() if text} | own
 
 
-plugin = Onnx
+plugin: type[Reader] = Onnx

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from deploy_prune.analysis import xnnpack_delegation
-from deploy_prune.analysis.readers import XNNPACK, FileReport, counted, shortened, summed, verdict
+from deploy_prune.analysis.readers import XNNPACK, FileReport, Reader, counted, shortened, summed, verdict
 from deploy_prune.errors import MissingDependency, Unavailable
 from deploy_prune.formats import flatbuffer
 from deploy_prune.formats.flatbuffer import Table, chosen
@@ -161,4 +161,4 @@ def _enumeration(name: str) -> Mapping[int, str]:
     return {number: key for key, number in members.items() if isinstance(number, int) and not key.startswith("_")}
 
 
-plugin = TFLite
+plugin: type[Reader] = TFLite

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from deploy_prune.plugins import Kind
 from deploy_prune.values import ChannelGraph
 
 if TYPE_CHECKING:
@@ -38,7 +39,12 @@ class Stepped(CostModel, Protocol):
 class Cost(Protocol):
     """A cost that can be worked out from a channel graph."""
 
-    unit: str
+    @property
+    def unit(self) -> str:
+        """The unit that the numbers are in: ms, MACs, bytes."""
 
     def model(self, graph: ChannelGraph) -> CostModel:
         """The cost of this network; widths are in the order of `graph.free`."""
+
+
+COSTS: Kind[Cost] = Kind("costs")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deploy_prune.budget.bilinear import Extents
-from deploy_prune.budget.costs import CostModel
+from deploy_prune.budget.costs import Cost, CostModel
 from deploy_prune.values import ChannelGraph
 
 
@@ -25,4 +25,4 @@ class Channels:
         return Extents(np.ones(1), per_unit, one, 0.0)
 
 
-plugin = Channels
+plugin: type[Cost] = Channels

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy_prune.budget.costs import CostModel
+from deploy_prune.budget.costs import Cost, CostModel
 from deploy_prune.budget.latency.model import USUAL_BOUND, LatencyCost
 from deploy_prune.budget.latency.profiling import LOCAL, Place, stored
 from deploy_prune.budget.latency.store import opened
@@ -38,4 +38,4 @@ class Latency:
             return LatencyCost.of(stored(graph, place, store, bound=self.bound), graph)
 
 
-plugin = Latency
+plugin: type[Cost] = Latency

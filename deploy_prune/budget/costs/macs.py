@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy_prune.budget.bilinear import sum_over, whole
-from deploy_prune.budget.costs import CostModel
+from deploy_prune.budget.costs import Cost, CostModel
 from deploy_prune.values import ChannelGraph
 
 
@@ -21,4 +21,4 @@ class Macs:
         return sum_over(graph, terms, constant=graph.fixed_macs)
 
 
-plugin = Macs
+plugin: type[Cost] = Macs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy_prune.budget.bilinear import sum_over, whole
-from deploy_prune.budget.costs import CostModel
+from deploy_prune.budget.costs import Cost, CostModel
 from deploy_prune.values import ChannelGraph
 
 
@@ -20,4 +20,4 @@ class Params:
         return sum_over(graph, (whole(graph, name) for name in sorted(graph.parameters)))
 
 
-plugin = Params
+plugin: type[Cost] = Params

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from deploy_prune.budget.latency.size_lines import SizeLines
-from deploy_prune.formats.templates import WEIGHTED, Kind, Operator
+from deploy_prune.formats.templates import WEIGHTED, Operator, OperatorKind
 
 ALIGNMENTS = (4, 8, 16)
 """Floats of a vector register: rows of another length take a slower end."""
@@ -98,7 +98,7 @@ Column = tuple[Product, ...]
 class Class:
     """The operators of one kind."""
 
-    kind: Kind
+    kind: OperatorKind
     members: np.ndarray
     """Which of the file's operators."""
     places: Mapping[str, np.ndarray]
@@ -169,7 +169,7 @@ def features(lines: SizeLines, operators: Sequence[Operator], tiles: Tiles) -> F
     return _compact(Features(lines, tuple(_class(kind, operators, tiles) for kind in kinds)))
 
 
-def _class(kind: Kind, operators: Sequence[Operator], tiles: Tiles) -> Class:
+def _class(kind: OperatorKind, operators: Sequence[Operator], tiles: Tiles) -> Class:
     members = [index for index, operator in enumerate(operators) if operator.kind == kind]
     chosen = [operators[index] for index in members]
     places = {
@@ -216,7 +216,7 @@ SCATTERED: Column = (Product(MEGA, ("positions", "out")),)
 COUNT: Column = (Product(1.0),)
 
 
-def _columns(kind: Kind, tiles: Tiles) -> dict[str, Column]:
+def _columns(kind: OperatorKind, tiles: Tiles) -> dict[str, Column]:
     moved = {"MB read": READ, "MB written": WRITTEN}
     if kind not in WEIGHTED:
         return {**moved, "count": COUNT}

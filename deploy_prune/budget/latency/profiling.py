@@ -17,7 +17,9 @@ from deploy_prune.budget.latency.store import Store, opened
 from deploy_prune.budget.latency.table import GroupWidth, NetworkFile, Profile, Sample, fingerprint, of_networks
 from deploy_prune.budget.latency.timer import Timer, local_target, timer
 from deploy_prune.errors import ConfigError, Inconclusive, NotProfiled
+from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph.soundness import settle
+from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import ChannelGraph, Comparison, Network, Precision, Progress, Target, quiet
 
 LOCAL = "local"
@@ -59,7 +61,7 @@ class Place:
         """
         if self.device == LOCAL:
             return local_target(self.runtime, self.threads, self.precision)
-        plugins.load("runtimes", self.runtime)
+        plugins.load(RUNTIMES, self.runtime)
         return Target(self.device, self.runtime, "", self.threads, self.precision)
 
 
@@ -69,7 +71,7 @@ def format_of(runtime: str) -> str:
     Raises:
         ConfigError: none.
     """
-    by_runtime = {plugins.load("templates", name).runtime: name for name in plugins.names("templates")}
+    by_runtime = {plugins.load(TEMPLATES, name).runtime: name for name in plugins.names(TEMPLATES)}
     if runtime not in by_runtime:
         hint = f"known: {', '.join(sorted(by_runtime))}"
         raise ConfigError(f"no milliseconds are predicted for runtime '{runtime}'", hint=hint)
@@ -157,7 +159,7 @@ def profiled(
         return modelled(profile)
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
         blueprint = learn_sizes(network, graph, Path(folder), name, precision=place.precision, progress=progress)
-    suffix = plugins.load("templates", name).suffix
+    suffix = plugins.load(TEMPLATES, name).suffix
     with timer(blueprint.dense, suffix, target) as timed:
         if profile is None or profile.target != target:
             profile = _begun(network, graph, target, blueprint, timed(blueprint.dense))

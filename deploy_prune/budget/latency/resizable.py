@@ -20,7 +20,8 @@ import torch
 from deploy_prune import plugins
 from deploy_prune.budget.latency.size_lines import SizeLines, probing_widths, solved
 from deploy_prune.errors import DeployPruneError, ExportFailed
-from deploy_prune.formats.templates import Operator, Template, TemplateFormat
+from deploy_prune.exporting.exporters import EXPORTERS
+from deploy_prune.formats.templates import TEMPLATES, Operator, Template, TemplateFormat
 from deploy_prune.graph.surgery import cut
 from deploy_prune.processes.workshop import run_each, workshop
 from deploy_prune.timing import conditions
@@ -76,7 +77,7 @@ def learn_sizes(
     Raises:
         ExportFailed: the converter fails, or writes another structure at other widths.
     """
-    format_: TemplateFormat = plugins.build("templates", format_name)
+    format_: TemplateFormat = plugins.build(TEMPLATES, format_name)
     dense = np.array([group.width for group in graph.free])
     plans = np.concatenate([dense[None], probing_widths(graph)])
     subjects = [cut(randomise_weights(network), graph, _first_units(graph, plan)) for plan in plans]
@@ -126,7 +127,7 @@ def converted(
     Raises:
         ExportFailed: a network cannot be converted.
     """
-    exporter: Any = plugins.build("exporters", format_.exporter)
+    exporter: Any = plugins.build(EXPORTERS, format_.exporter)
     exporter.version()
     jobs = [(subject, folder / f"at-{number}{format_.suffix}") for number, subject in enumerate(subjects)]
     with workshop(NEEDED) as shop:

@@ -17,7 +17,7 @@ from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import NetworkFile, Profile, Sample
 from deploy_prune.budget.latency.timer import QUICK, timer
 from deploy_prune.errors import UnknownName
-from deploy_prune.formats.templates import WEIGHTED
+from deploy_prune.formats.templates import TEMPLATES, WEIGHTED
 from deploy_prune.graph.soundness import settle
 from deploy_prune.values import Network, Progress, quiet
 
@@ -132,7 +132,7 @@ def probed(
     column = _column(profile.drawing, operator)
     dense = [group.width for group in profile.drawing.groups]
     known = {sample.widths for sample in profile.samples if sample.operator == operator}
-    suffix = plugins.load("templates", blueprint.format).suffix
+    suffix = plugins.load(TEMPLATES, blueprint.format).suffix
     taken: list[Sample] = []
     with timer(blueprint.layer(operator, np.array(dense)), suffix, profile.target, pace=QUICK, openings=1) as timed:
         asked = widths_to_probe(dense[column])

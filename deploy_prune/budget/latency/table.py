@@ -12,7 +12,7 @@ from deploy_prune import plugins
 from deploy_prune.budget.latency.features import Features, features
 from deploy_prune.budget.latency.size_lines import SizeLines
 from deploy_prune.errors import RecordError
-from deploy_prune.formats.templates import Operator, TemplateFormat
+from deploy_prune.formats.templates import TEMPLATES, Operator
 from deploy_prune.values import ChannelGraph, Comparison, Interval, Target
 
 WHOLE_NETWORK = -1
@@ -90,7 +90,7 @@ def features_of(drawing: NetworkFile) -> Features:
         UnknownName: no such format.
         RecordError: places or lines that lead nowhere.
     """
-    format_: TemplateFormat = plugins.load("templates", drawing.format)
+    format_ = plugins.load(TEMPLATES, drawing.format)
     try:
         lines = SizeLines(np.array(drawing.lines, dtype=np.int64))
         if lines.rows.ndim != 2 or lines.rows.shape[1] != 1 + len(drawing.groups):

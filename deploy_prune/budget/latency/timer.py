@@ -11,6 +11,7 @@ from deploy_prune import plugins
 from deploy_prune.timing import bracketing, client, conditions
 from deploy_prune.timing.bracketing import Pace
 from deploy_prune.timing.client import Job
+from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import Comparison, Precision, Target
 
 QUICK = Pace(blocks=4, block_ms=15.0, fewest_inferences=3, repeats=40, warm_up=3)
@@ -27,7 +28,7 @@ def local_target(runtime: str, threads: int = 1, precision: Precision = "fp32") 
     Raises:
         UnknownName: no such runtime; MissingDependency: it is not installed here.
     """
-    return Target(conditions.device_name(), runtime, plugins.build("runtimes", runtime).version(), threads, precision)
+    return Target(conditions.device_name(), runtime, plugins.build(RUNTIMES, runtime).version(), threads, precision)
 
 
 @contextmanager

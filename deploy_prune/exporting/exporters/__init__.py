@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from deploy_prune.plugins import Kind
 from deploy_prune.values import AppForm, Layout, Network, Precision
 
 PLAIN = AppForm()
@@ -41,3 +42,6 @@ class Exporter(Protocol):
 
         Raises ExportFailed with the converter's own reason.
         """
+
+
+EXPORTERS: Kind[Exporter] = Kind("exporters")

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from deploy_prune.errors import ConfigError, MissingDependency
 from deploy_prune.exporting.app_interface import as_called
 from deploy_prune.exporting.converter import vendor_errors
-from deploy_prune.exporting.exporters import PLAIN
+from deploy_prune.exporting.exporters import PLAIN, Exporter
 from deploy_prune.exporting.metadata import as_text, facts, input_sentence, output_sentence
 from deploy_prune.formats.tensor_names import names
 from deploy_prune.values import AppForm, Layout, Network, Precision
@@ -173,4 +173,4 @@ def _write_package(path: Path, specification: bytes, weights: dict[str, bytes]) 
     (path / MANIFEST).write_text(json.dumps(manifest, indent=4) + "\n")
 
 
-plugin = CoreML
+plugin: type[Exporter] = CoreML

@@ -18,7 +18,7 @@ from torch.fx import Graph
 from deploy_prune.errors import MissingDependency
 from deploy_prune.exporting.app_interface import as_called
 from deploy_prune.exporting.converter import vendor_errors
-from deploy_prune.exporting.exporters import PLAIN
+from deploy_prune.exporting.exporters import PLAIN, Exporter
 from deploy_prune.exporting.fold_norms import folded
 from deploy_prune.exporting.metadata import facts, label_lines
 from deploy_prune.values import AppForm, Layout, Network, Precision
@@ -112,4 +112,4 @@ def _without_unused_patterns(graph: Graph) -> Iterator[None]:
         yield
 
 
-plugin = ExecuTorch
+plugin: type[Exporter] = ExecuTorch

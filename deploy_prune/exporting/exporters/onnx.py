@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from deploy_prune.errors import ConfigError, MissingDependency
 from deploy_prune.exporting.app_interface import as_called
 from deploy_prune.exporting.converter import tensors_of, vendor_errors
-from deploy_prune.exporting.exporters import PLAIN
+from deploy_prune.exporting.exporters import PLAIN, Exporter
 from deploy_prune.exporting.metadata import Fact, as_text, facts
 from deploy_prune.formats.onnx_opsets import OLDEST_OPSET, lowered
 from deploy_prune.formats.tensor_names import names
@@ -124,4 +124,4 @@ def _forget_sources(graph: Any) -> None:
             entry.ClearField("doc_string")
 
 
-plugin = Onnx
+plugin: type[Exporter] = Onnx

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deploy_prune.errors import ConfigError, MissingDependency
 from deploy_prune.exporting.app_interface import as_called
 from deploy_prune.exporting.converter import vendor_errors
-from deploy_prune.exporting.exporters import PLAIN
+from deploy_prune.exporting.exporters import PLAIN, Exporter
 from deploy_prune.exporting.fold_norms import folded
 from deploy_prune.exporting.metadata import input_sentence, label_lines, output_sentence, preprocessing
 from deploy_prune.formats.tflite_file import TFLiteFile
@@ -104,4 +104,4 @@ class TFLite:
         return file.content()
 
 
-plugin = TFLite
+plugin: type[Exporter] = TFLite

@@ -1,5 +1,6 @@
 """The contract of a skeleton format: an exported file as numbers, and the same file again with other numbers.
 
+
 Everything in a file that may depend on the widths of its network (dimensions, the values of shape-like constants, the
 groups of a convolution) is one entry of a list of whole numbers. What else there is, its wiring, stays as it is.
 Imports no torch.
@@ -11,17 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from deploy_prune.plugins import Kind
+
 if TYPE_CHECKING:
     import numpy as np
 
     from deploy_prune.values import Precision
 
-Kind = Literal["pointwise", "convolution", "grouped", "depthwise", "dense", "elementwise", "activation", "move"]
+OperatorKind = Literal["pointwise", "convolution", "grouped", "depthwise", "dense", "elementwise", "activation", "move"]
 """What bounds an operator's time: multiply-adds over channels ("pointwise" to "dense"), or the bytes it moves.
 
 "activation" follows the operator that makes its input, and runtimes fuse the two.
 """
-WEIGHTED: tuple[Kind, ...] = ("pointwise", "convolution", "grouped", "depthwise", "dense")
+WEIGHTED: tuple[OperatorKind, ...] = ("pointwise", "convolution", "grouped", "depthwise", "dense")
 
 TILES: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys(("pointwise", "convolution", "grouped"), (4, 8, 16, 32, 64)),
@@ -36,7 +39,7 @@ class Operator:
 
     name: str
     """In the format's own terms: CONV_2D."""
-    kind: Kind
+    kind: OperatorKind
     inputs: tuple[tuple[int, ...], ...]
     """Places of the dimensions of every tensor it reads that another operator made."""
     outputs: tuple[tuple[int, ...], ...]
@@ -101,3 +104,6 @@ def appended(numbers: list[int], values: Sequence[int]) -> range:
     start = len(numbers)
     numbers.extend(int(value) for value in values)
     return range(start, len(numbers))
+
+
+TEMPLATES: Kind[TemplateFormat] = Kind("templates")

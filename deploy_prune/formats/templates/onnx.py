@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from deploy_prune.errors import InputError, MissingDependency
-from deploy_prune.formats.templates import TILES, Kind, Operator, Structure, appended
+from deploy_prune.formats.templates import TILES, Operator, OperatorKind, Structure, TemplateFormat, appended
 from deploy_prune.values import Precision
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, OperatorKind] = {
     "Conv": "convolution",
     "ConvTranspose": "convolution",
     "Gemm": "dense",
@@ -205,4 +205,4 @@ def _attributes(node: Any) -> Iterator[tuple[Any, list[int]]]:
             yield attribute, list(attribute.ints)
 
 
-plugin = Onnx
+plugin: type[TemplateFormat] = Onnx

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from deploy_prune.errors import InputError, MissingDependency
-from deploy_prune.formats.templates import TILES, Kind, Operator, Structure, appended
+from deploy_prune.formats.templates import TILES, Operator, OperatorKind, Structure, TemplateFormat, appended
 from deploy_prune.formats.tflite_file import packed
 from deploy_prune.values import Precision
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, OperatorKind] = {
     "CONV_2D": "convolution",
     "DEPTHWISE_CONV_2D": "depthwise",
     "TRANSPOSE_CONV": "convolution",
@@ -221,4 +221,4 @@ def _options(options: Any) -> Iterator[tuple[Any, str, list[int]]]:
             yield options, key, [int(each) for each in value]
 
 
-plugin = TFLite
+plugin: type[TemplateFormat] = TFLite

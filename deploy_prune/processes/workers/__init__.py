@@ -1,5 +1,6 @@
 """The contract of workers: who computes the many small tasks of a search, and in which order results come back.
 
+
 A task is a function of a module, `task(shared, item) -> result`; `shared` is handed to each process once. Items are
 taken one by one, so that a later item may depend on earlier results: never more than `ahead` items are taken than
 results were given back, and both keep their order. What is computed is therefore the same for any number of workers.
@@ -11,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Protocol, TypeVar
+
+from deploy_prune.plugins import Kind
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -42,3 +45,6 @@ def in_order(
     while begun:
         yield end(begun.popleft())
         begun.extend(begin(item) for item in islice(source, 1))
+
+
+WORKERS: Kind[Workers] = Kind("workers")

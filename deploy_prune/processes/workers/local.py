@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from deploy_prune.errors import MissingDependency, Unavailable
-from deploy_prune.processes.workers import Item, Result, Shared, Task, in_order
+from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, in_order
 from deploy_prune.processes.workshop.parcels import load, send
 
 ORPHAN_POLL_S = 1.0
@@ -111,4 +111,4 @@ def _ended(future: Future[Result]) -> Result:
         raise Unavailable(f"a worker process died: {reason}", hint="is memory short? try --workers 1") from error
 
 
-plugin = Local
+plugin: type[Workers] = Local

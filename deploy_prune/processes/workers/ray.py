@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy_prune.errors import MissingDependency, Unavailable
-from deploy_prune.processes.workers import Item, Result, Shared, Task, in_order
+from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, in_order
 from deploy_prune.processes.workshop.parcels import packed, unpacked
 
 
@@ -111,4 +111,4 @@ def _ended(ray: Any, reference: Any) -> Any:
         raise Unavailable(f"a Ray worker died: {reason}", hint="is memory short? try --workers 1") from error
 
 
-plugin = Ray
+plugin: type[Workers] = Ray

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from deploy_prune.errors import ConfigError
+from deploy_prune.plugins import Kind
 from deploy_prune.processes.workers import Workers
 from deploy_prune.values import ChannelGraph, Data, Network, Progress, Scores, Selection, Widths, quiet
 
@@ -69,3 +70,6 @@ class Selector(Protocol):
 
         New weights, where it trains, let nothing read a unit that goes: cutting them changes no answer.
         """
+
+
+METHODS: Kind[Scorer | Selector] = Kind("methods")

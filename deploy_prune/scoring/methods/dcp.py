@@ -20,7 +20,7 @@ from deploy_prune.scoring.discrimination.heads import HeadRecipe
 from deploy_prune.scoring.discrimination.layerwise import Settings, prepared
 from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
 from deploy_prune.scoring.discrimination.selection import ChannelRule, channels
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.methods import Selector, Study
 from deploy_prune.train.state import fingerprint
 from deploy_prune.values import Selection, Widths
 
@@ -109,4 +109,4 @@ class Dcp:
         return ChannelRule(growth, self.steps, self.norm, self.floor)
 
 
-plugin = Dcp
+plugin: type[Selector] = Dcp

@@ -33,7 +33,7 @@ from deploy_prune.scoring.discrimination.selection import (
     promoted,
     readers_of,
 )
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.methods import Selector, Study
 from deploy_prune.sources.weights import with_weights
 from deploy_prune.train.state import fingerprint
 from deploy_prune.values import ChannelGraph, Keep, Network, Selection, Widths
@@ -138,4 +138,4 @@ def _silence(graph: ChannelGraph, keep: Keep, weights: dict[str, Tensor]) -> Non
             weights[member.parameter] = weight
 
 
-plugin = Dkp
+plugin: type[Selector] = Dkp

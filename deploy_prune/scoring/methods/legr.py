@@ -23,11 +23,11 @@ from typing import Any, Literal
 
 from deploy_prune import plugins
 from deploy_prune.errors import BudgetError, ConfigError
-from deploy_prune.processes.workers import Workers
+from deploy_prune.processes.workers import WORKERS, Workers
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Breeding, Candidate, Evolution
 from deploy_prune.scoring.evolution.journal import Journal, digest
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.methods import Scorer, Study
 from deploy_prune.search_results import CandidateResult
 from deploy_prune.train.fitness import Exam, Examiner, Fitness, examiner, fitness
 from deploy_prune.train.state import fingerprint
@@ -100,7 +100,7 @@ class Legr:
         prepared = replace(prepared, loss=study.loss or prepared.loss, step=study.step or prepared.step)
         search = _Search(self, study, journal)
         steps = search.steps_for(prepared) if self.steps is None else self.steps
-        workers = study.workers or plugins.build("workers", "local", {"processes": 1})
+        workers = study.workers or plugins.build(WORKERS, "local", {"processes": 1})
         search.run(workers, replace(prepared, steps=steps))
         if self.finalists:
             search.finish(workers, prepared)
@@ -262,4 +262,4 @@ def _judge(prepared: Examiner, item: tuple[Keep, Fitness | None]) -> Fitness:
     return known or fitness(prepared, keep)
 
 
-plugin = Legr
+plugin: type[Scorer] = Legr

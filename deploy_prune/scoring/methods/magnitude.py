@@ -7,7 +7,7 @@ from typing import Literal
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.filter_norms import filter_norms
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.methods import Scorer, Study
 from deploy_prune.values import Scores
 
 
@@ -30,4 +30,4 @@ class Magnitude:
         return Scores(norms)
 
 
-plugin = Magnitude
+plugin: type[Scorer] = Magnitude

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.methods import Scorer, Study
 from deploy_prune.values import Scores
 
 
@@ -21,4 +21,4 @@ class Random:
         return Scores({group.name: (generator.permutation(group.width) + 1) / group.width for group in groups})
 
 
-plugin = Random
+plugin: type[Scorer] = Random

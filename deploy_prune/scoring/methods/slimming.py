@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.norm_scales import flow, gammas_of, trained_gammas
 from deploy_prune.records import read_record, write_record
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.methods import Scorer, Study
 from deploy_prune.train import Hooks, Recipe, fit
 from deploy_prune.train.batches import batches_in, training_part
 from deploy_prune.train.recipe import Batch, Loss, Step, plain_step
@@ -210,4 +210,4 @@ class _Log:
             )  # fmt: skip
 
 
-plugin = Slimming
+plugin: type[Scorer] = Slimming

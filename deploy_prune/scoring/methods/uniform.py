@@ -7,7 +7,7 @@ from typing import Literal
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.filter_norms import filter_norms, percentiles
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.methods import Scorer, Study
 from deploy_prune.values import Scores
 
 
@@ -27,4 +27,4 @@ class Uniform:
         return percentiles(norms)
 
 
-plugin = Uniform
+plugin: type[Scorer] = Uniform

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from deploy_prune.plugins import Kind
 from deploy_prune.values import Data
 
 
@@ -16,3 +17,6 @@ class DataSource(Protocol):
         Raises:
             DataError: nothing there, nothing readable, or not a classification set.
         """
+
+
+DATASETS: Kind[DataSource] = Kind("datasets")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_prune.sources.cifar import Layout, read_cifar
+from deploy_prune.sources.datasets import DataSource
 from deploy_prune.values import Data
 
 LAYOUT = Layout(
@@ -32,4 +33,4 @@ class Cifar10:
         return read_cifar(LAYOUT, Path(rest), size=size, seed=self.seed)
 
 
-plugin = Cifar10
+plugin: type[DataSource] = Cifar10

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from deploy_prune.errors import DataError
+from deploy_prune.sources.datasets import DataSource
 from deploy_prune.sources.images import ArrayImages, split_indices
 from deploy_prune.values import Data
 
@@ -49,4 +50,4 @@ class Digits:
         )
 
 
-plugin = Digits
+plugin: type[DataSource] = Digits

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from deploy_prune import plugins
 from deploy_prune.errors import DataError
+from deploy_prune.sources.datasets import DataSource
 from deploy_prune.values import Data
 
 
@@ -27,4 +28,4 @@ class FileData:
         return data
 
 
-plugin = FileData
+plugin: type[DataSource] = FileData

@@ -15,6 +15,7 @@ from PIL import Image
 
 from deploy_prune.errors import ConfigError, DataError
 from deploy_prune.sources.cifar import MEAN, STD, VAL_SHARE
+from deploy_prune.sources.datasets import DataSource
 from deploy_prune.sources.images import Blob, EncodedImages, Framing, list_images, split_indices, whole_images
 from deploy_prune.values import Data
 
@@ -115,4 +116,4 @@ def _split(splits: np.ndarray, labels: np.ndarray, *, seed: int) -> tuple[np.nda
     return train[kept], train[drawn], held_out
 
 
-plugin = ImageFolder
+plugin: type[DataSource] = ImageFolder

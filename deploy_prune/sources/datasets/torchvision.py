@@ -12,6 +12,7 @@ from torchvision import datasets
 
 from deploy_prune.errors import DataError, UnknownName
 from deploy_prune.sources.cifar import MEAN, STD, VAL_SHARE
+from deploy_prune.sources.datasets import DataSource
 from deploy_prune.sources.images import ArrayImages, split_indices
 from deploy_prune.values import Data
 
@@ -93,4 +94,4 @@ def _decode(name: str, items: Any, size: tuple[int, int] | None) -> tuple[np.nda
 
 _HINT = "download it with torchvision first; the address is torchvision:NAME:DIR"
 
-plugin = TorchvisionData
+plugin: type[DataSource] = TorchvisionData

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from deploy_prune.plugins import Kind
 from deploy_prune.values import Network
 
 
@@ -17,3 +18,6 @@ class ModelSource(Protocol):
             UnknownName: the source has no such model.
             ConfigError: the model cannot have that many classes or that input.
         """
+
+
+MODELS: Kind[ModelSource] = Kind("models")

@@ -14,6 +14,7 @@ from torch import nn
 
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError
+from deploy_prune.sources.models import ModelSource
 from deploy_prune.values import Network
 
 DEFAULT_SHAPE = (3, 224, 224)
@@ -52,4 +53,4 @@ def _count_classes(address: str, module: nn.Module, shape: tuple[int, int, int])
     return output.shape[1]
 
 
-plugin = FileModel
+plugin: type[ModelSource] = FileModel

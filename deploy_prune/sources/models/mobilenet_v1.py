@@ -9,6 +9,7 @@ from torch import nn
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.sources.architectures.mobilenet_v1 import MobileNetV1
+from deploy_prune.sources.models import ModelSource
 from deploy_prune.sources.networks import own_architecture
 from deploy_prune.values import Network
 
@@ -44,4 +45,4 @@ class MobileNetV1Source:
 
 _HINT = f"width is a positive number; stem is one of {', '.join(STEMS)}"
 
-plugin = MobileNetV1Source
+plugin: type[ModelSource] = MobileNetV1Source

@@ -10,6 +10,7 @@ from torchvision.models import MobileNetV2
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.sources.architectures.stem import set_stem_stride
+from deploy_prune.sources.models import ModelSource
 from deploy_prune.sources.networks import own_architecture
 from deploy_prune.values import Network
 
@@ -62,4 +63,4 @@ class MobileNetV2Source:
 
 _HINT = f"width is a positive number; stem is one of {', '.join(STEMS)}; setting one of {', '.join(SETTINGS)}"
 
-plugin = MobileNetV2Source
+plugin: type[ModelSource] = MobileNetV2Source

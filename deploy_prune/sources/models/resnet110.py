@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from deploy_prune.sources.architectures.resnet_cifar import ResNetCifar
+from deploy_prune.sources.models import ModelSource
 from deploy_prune.sources.networks import own_architecture
 from deploy_prune.values import Network
 
@@ -24,4 +25,4 @@ def _make(classes: int, channels: int) -> nn.Module:
     return ResNetCifar(classes, blocks=18, input_channels=channels)
 
 
-plugin = ResNet110
+plugin: type[ModelSource] = ResNet110

@@ -9,6 +9,7 @@ import timm
 
 from deploy_prune.errors import ConfigError, UnknownName
 from deploy_prune.sources.architectures.stem import set_stem_stride
+from deploy_prune.sources.models import ModelSource
 from deploy_prune.values import Network
 
 
@@ -38,4 +39,4 @@ class Timm:
         return Network(address=f"timm:{rest}", module=module, input_shapes=(shape,), classes=int(module.num_classes))
 
 
-plugin = Timm
+plugin: type[ModelSource] = Timm

@@ -8,6 +8,7 @@ from torchvision import models
 
 from deploy_prune.errors import ConfigError, UnknownName
 from deploy_prune.sources.architectures.stem import set_stem_stride
+from deploy_prune.sources.models import ModelSource
 from deploy_prune.values import Network
 
 # Auxiliary classifiers serve training from scratch only, and would make the output a tuple; without
@@ -44,4 +45,4 @@ class Torchvision:
         return Network(address=f"torchvision:{rest}", module=module, input_shapes=(shape,), classes=classes)
 
 
-plugin = Torchvision
+plugin: type[ModelSource] = Torchvision

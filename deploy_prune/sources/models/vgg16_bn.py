@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from deploy_prune.sources.architectures.vgg_cifar import VggCifar
+from deploy_prune.sources.models import ModelSource
 from deploy_prune.sources.networks import own_architecture
 from deploy_prune.values import Network
 
@@ -24,4 +25,4 @@ def _make(classes: int, channels: int) -> nn.Module:
     return VggCifar(classes, input_channels=channels)
 
 
-plugin = Vgg16Bn
+plugin: type[ModelSource] = Vgg16Bn

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from deploy_prune.plugins import Kind
 from deploy_prune.values import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
@@ -58,3 +59,6 @@ class Runtime(Protocol):
 
     def open(self, path: Path, *, threads: int) -> Session:
         """Load a file. Raises InputError for a truncated or foreign file."""
+
+
+RUNTIMES: Kind[Runtime] = Kind("runtimes")

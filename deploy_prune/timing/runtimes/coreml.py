@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from deploy_prune.errors import InputError, MissingDependency
+from deploy_prune.timing.runtimes import Runtime
 from deploy_prune.values import NodeTime, TensorSpec
 from deploy_prune.version import __version__
 
@@ -95,4 +96,4 @@ class CoreMLSession:
                 raise InputError(message, hint="run it image by image")
 
 
-plugin = CoreML
+plugin: type[Runtime] = CoreML

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from deploy_prune.errors import InputError, MissingDependency, Unavailable
 from deploy_prune.formats.pte import check_head
 from deploy_prune.processes.silence import silence
+from deploy_prune.timing.runtimes import Runtime
 from deploy_prune.values import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
@@ -171,4 +172,4 @@ def _bindings() -> Any:
     return bindings
 
 
-plugin = ExecuTorch
+plugin: type[Runtime] = ExecuTorch

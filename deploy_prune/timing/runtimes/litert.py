@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from deploy_prune.errors import InputError, MissingDependency
 from deploy_prune.processes.silence import silence
+from deploy_prune.timing.runtimes import Runtime
 from deploy_prune.values import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
@@ -173,4 +174,4 @@ def _number(name: str) -> int | None:
     return int(found[2]) if found else None
 
 
-plugin = LiteRT
+plugin: type[Runtime] = LiteRT

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from deploy_prune.errors import InputError, MissingDependency
 from deploy_prune.processes.silence import silence
+from deploy_prune.timing.runtimes import Runtime
 from deploy_prune.values import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
@@ -234,4 +235,4 @@ def _package() -> Any:
     return onnxruntime
 
 
-plugin = OnnxRuntime
+plugin: type[Runtime] = OnnxRuntime
