@@ -19,7 +19,8 @@
     ├── ParityFailed         4   the exported file computes something else than the network
     ├── Inconclusive         5   too noisy to say
     ├── NoSpeedUp            6   the pruned network is not faster
-    └── StorageError         7   the file system refused (full, read-only)
+    ├── StorageError         7   the file system refused (full, read-only)
+    └── Diverged             8   a training ended in NaN or infinity
 
 0 is success, 130 an interruption (Ctrl-C), and 70 a fault of ours: an exception that is none of these.
 """
@@ -152,3 +153,9 @@ class StorageError(DeployPruneError):
     """The file system refused to write."""
 
     exit_code = 7
+
+
+class Diverged(DeployPruneError):
+    """A training ended in NaN or infinity: its numbers are lost, what was finished before stays."""
+
+    exit_code = 8

@@ -27,6 +27,7 @@ EXIT_CODES = {
     "Inconclusive": 5,
     "NoSpeedUp": 6,
     "StorageError": 7,
+    "Diverged": 8,
 }
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deploy_prune.errors import ConfigError
+from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.sources.data import check_fit
 from deploy_prune.train.batches import batches_in, epoch_batches, training_part
 from deploy_prune.train.masks import masked
@@ -43,7 +43,8 @@ def fit(
     from it to the very weights it would have reached; the file stays when the training is done.
 
     Raises:
-        ConfigError: distillation without a teacher, or the loss became NaN.
+        ConfigError: the recipe distills and there is no teacher.
+        Diverged: the loss became NaN or infinite.
         DataError: network and data do not belong together.
         RecordError: the checkpoint is damaged or of another training.
     """
@@ -142,7 +143,7 @@ def _epoch(run: _Run, optimizer: torch.optim.Optimizer, arithmetic: Arithmetic, 
             message = (
                 f"the loss became {value} in epoch {epoch + 1} of {recipe.epochs}, step {done - epoch * run.steps + 1}"
             )
-            raise ConfigError(message, hint=f"lower the learning rate (now {recipe.lr})")
+            raise Diverged(message, hint=f"lower the learning rate (now {recipe.lr})")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from deploy_prune.errors import ConfigError, DataError, RecordError
+from deploy_prune.errors import ConfigError, DataError, Diverged, RecordError
 from deploy_prune.sources.images import ArrayImages
 from deploy_prune.train import Hooks, Recipe, evaluate, fit
 from deploy_prune.train.precision import Arithmetic, fastest
@@ -135,7 +135,7 @@ def test_the_checkpoint_of_another_training_is_refused(tmp_path: Path):
 
 def test_a_loss_that_is_no_number_stops_with_the_place_and_a_remedy():
     hooks = Hooks(loss=lambda logits, labels: logits.sum() * float("nan"))
-    with pytest.raises(ConfigError, match="became nan in epoch 1 of 3, step 1") as caught:
+    with pytest.raises(Diverged, match="became nan in epoch 1 of 3, step 1") as caught:
         fit(tiny(), stripes(), RECIPE, hooks=hooks)
     assert "learning rate" in caught.value.hint
 

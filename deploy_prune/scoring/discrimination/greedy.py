@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deploy_prune.errors import ConfigError
+from deploy_prune.errors import Diverged
 from deploy_prune.graph.flat_network import Path, Tensors
 from deploy_prune.scoring.discrimination.cached_batches import LayerBatch, Rows
 
@@ -197,7 +197,7 @@ def grown(
         growth: how.
 
     Raises:
-        ConfigError: the loss became NaN.
+        Diverged: the loss became NaN.
     """
     selection = _Selection(name, readers, rows, tensors, growth)
     chosen = torch.zeros(readers[0].units.pull(readers[0].start).numel(), dtype=torch.bool)
@@ -285,4 +285,4 @@ class _Selection:
         if not math.isfinite(loss):
             message = f"the loss became {loss} while '{self.name}' was selected; what was selected before it is kept"
             hint = f"lower the learning rate (now {self.growth.lr}), or look for NaN in the dense weights"
-            raise ConfigError(message, hint=hint)
+            raise Diverged(message, hint=hint)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.fx import Node
 from torch.nn import functional
 
-from deploy_prune.errors import ConfigError
+from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.graph.flat_network import Flat
 from deploy_prune.scoring.methods import Study
 from deploy_prune.train import Batch, Hooks, Recipe, fit
@@ -104,7 +104,7 @@ def trained_heads(
 
 def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     if not math.isfinite(float(loss.detach())):
-        raise ConfigError("the loss of a head became NaN", hint="do the dense network's weights hold NaN?")
+        raise Diverged("the loss of a head became NaN", hint="do the dense network's weights hold NaN?")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
@@ -173,7 +173,7 @@ def jointly_trained(
         recipe: of the training.
 
     Raises:
-        ConfigError: the loss became NaN.
+        Diverged: the loss became NaN.
     """
     weights, network = tuple(modules.values()), study.network
     assert study.data is not None

@@ -152,7 +152,7 @@ def selected(
     """Do all tasks front to back; each begins with the network that those before it have left.
 
     Raises:
-        ConfigError: the loss became NaN; what is finished stays in the notebook.
+        Diverged: the loss became NaN; what is finished stays in the notebook.
     """
     tensors, changed = dict(scene.flat.tensors), dict[str, Tensor]()
     chosen: dict[str, Tensor] = {}

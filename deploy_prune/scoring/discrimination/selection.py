@@ -58,7 +58,7 @@ def channels(
     A group that no layer reads keeps the units with the largest filters.
 
     Raises:
-        ConfigError: the loss became NaN; groups that are finished stay in the notebook.
+        Diverged: the loss became NaN; groups that are finished stay in the notebook.
     """
     tasks = [
         Task(
@@ -112,7 +112,7 @@ def kernels(
     """Which kernels of some convolutions stay (`masks`), and the weights that were trained with them.
 
     Raises:
-        ConfigError: the loss became NaN; layers that are finished stay in the notebook.
+        Diverged: the loss became NaN; layers that are finished stay in the notebook.
     """
     units = {weight: Kernels(tuple(scene.flat.tensors[weight].shape), rule.filters) for weight in weights}
     tasks = [Task(weight, ((weight, each),), rule.of(each.candidates)) for weight, each in units.items()]

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from deploy_prune import plugins
-from deploy_prune.errors import BudgetError, ConfigError
+from deploy_prune.errors import BudgetError, ConfigError, Diverged
 from deploy_prune.processes.workers import WORKERS, Workers
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Breeding, Candidate, Evolution
@@ -106,7 +106,7 @@ class Legr:
             search.finish(workers, prepared)
         if not math.isfinite(search.best[0]):
             hint = "do the dense network's weights hold NaN? a lower lr keeps steps from diverging"
-            raise ConfigError(f"no candidate has a loss: every network of {study.network.address} gives NaN", hint=hint)
+            raise Diverged(f"no candidate has a loss: every network of {study.network.address} gives NaN", hint=hint)
         return search.scores
 
     @property

@@ -12,7 +12,7 @@ import torch
 from building import conv, net
 from torch import Tensor
 
-from deploy_prune.errors import ConfigError
+from deploy_prune.errors import Diverged
 from deploy_prune.graph.flat_network import Flat, flattened
 from deploy_prune.scoring.discrimination.cached_batches import LayerBatch
 from deploy_prune.scoring.discrimination.greedy import (
@@ -193,5 +193,5 @@ def test_a_selection_that_stops_keeps_its_floor() -> None:
 def test_a_loss_that_is_no_number_names_the_group() -> None:
     reader, piece, found = layer()
     broken = LayerBatch(piece.given, (torch.full_like(piece.targets[0], math.nan),), piece.labels)
-    with pytest.raises(ConfigError, match="the loss became nan while 'layer3' was selected"):
+    with pytest.raises(Diverged, match="the loss became nan while 'layer3' was selected"):
         grown("layer3", [reader], lambda: iter([(broken,)]), found.tensors, Growth(2, 1))
