@@ -47,7 +47,7 @@ def describe(path: Path | str) -> FileDescription:
         MissingDependency: the package that knows the format's names is not installed.
     """
     path = Path(path)
-    reader = _reader_of(path)
+    reader = _find_reader(path)
     try:
         report: FileReport = reader.read(path)
     except OSError as error:
@@ -55,14 +55,14 @@ def describe(path: Path | str) -> FileDescription:
     # numbers of a damaged file lead anywhere within these
     except (ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise InputError(f"{path} is no readable {reader.suffix} file: {error}", hint="export it again") from error
-    return FileDescription(str(path), report, opened(path, reader.runtime))
+    return FileDescription(str(path), report, try_to_open(path, reader.runtime))
 
 
-def opened(path: Path, runtime: str) -> Opening:
+def try_to_open(path: Path, runtime: str) -> Opening:
     """Whether a runtime of ours opens a file."""
     if untimed := plugins.load(RUNTIMES, runtime).untimed:
         return Opening(None, untimed)
-    ability = doctor.ability("runtimes", runtime)
+    ability = doctor.check_ability("runtimes", runtime)
     if not ability.available:
         return Opening(None, f"{', '.join(ability.missing)} not installed: {ability.install}")
     job = Job(path, runtime, threads=1, cores=conditions.allowed_cores()[:1], seed=0)
@@ -73,7 +73,7 @@ def opened(path: Path, runtime: str) -> Opening:
         return Opening(opens=False, detail=error.message, exit_code=error.exit_code)
 
 
-def _reader_of(path: Path) -> Any:
+def _find_reader(path: Path) -> Any:
     if not path.exists():
         raise InputError(f"{path} does not exist", hint="check the path, or export first")
     readers = {reader.suffix: reader for reader in (plugins.build(READERS, name) for name in plugins.names(READERS))}

@@ -70,17 +70,17 @@ class Diagnosis:
 
 def diagnose() -> Diagnosis:
     """Look at this machine; runs nothing and imports no vendor package."""
-    extras = _extras()
-    abilities = (_ability(kind, name, extras) for kind in _KINDS for name in plugins.names(kind))
-    return Diagnosis(version=metadata.version(_DISTRIBUTION), machine=machine(), abilities=tuple(abilities))
+    extras = _read_extras()
+    abilities = (_check_ability(kind, name, extras) for kind in _KINDS for name in plugins.names(kind))
+    return Diagnosis(version=metadata.version(_DISTRIBUTION), machine=describe_machine(), abilities=tuple(abilities))
 
 
-def ability(kind: str, name: str) -> Ability:
+def check_ability(kind: str, name: str) -> Ability:
     """Whether one plugin can work here."""
-    return _ability(kind, name, _extras())
+    return _check_ability(kind, name, _read_extras())
 
 
-def machine() -> Machine:
+def describe_machine() -> Machine:
     """Python, processor, memory, and how steady times can be here."""
     allowed = conditions.allowed_cores()
     cores = len(allowed)
@@ -92,11 +92,11 @@ def machine() -> Machine:
         cores=cores,
         memory_bytes=_memory_bytes(),
         conditions=now,
-        advice=timing_advice(now, cores),
+        advice=advise_on_timing(now, cores),
     )
 
 
-def timing_advice(now: Conditions, cores: int) -> tuple[str, ...]:
+def advise_on_timing(now: Conditions, cores: int) -> tuple[str, ...]:
     """What to change before times are taken here, most harmful first."""
     advice = []
     if now.load is not None and now.load > 0.5 * cores:
@@ -110,23 +110,23 @@ def timing_advice(now: Conditions, cores: int) -> tuple[str, ...]:
     return tuple(advice)
 
 
-def _extras() -> Mapping[str, tuple[str, ...]]:
+def _read_extras() -> Mapping[str, tuple[str, ...]]:
     """Extra -> distributions it asks for, from the installed metadata; extras of extras are left out."""
-    found: dict[str, list[str]] = {}
+    packages_of: dict[str, list[str]] = {}
     for line in metadata.requires(_DISTRIBUTION) or ():
         match = _REQUIREMENT.match(line)
         if match and match["name"] != _DISTRIBUTION:
-            found.setdefault(match["extra"], []).append(match["name"])
-    return {extra: tuple(packages) for extra, packages in found.items()}
+            packages_of.setdefault(match["extra"], []).append(match["name"])
+    return {extra: tuple(packages) for extra, packages in packages_of.items()}
 
 
-def _ability(kind: str, name: str, extras: Mapping[str, tuple[str, ...]]) -> Ability:
+def _check_ability(kind: str, name: str, extras: Mapping[str, tuple[str, ...]]) -> Ability:
     wanted = (name, *_KINDS[kind]) if name in extras else _KINDS[kind]
     installed: dict[str, str] = {}
     missing: list[str] = []
     lacking: list[str] = []
     for extra in wanted:
-        absent = [package for package in extras.get(extra, ()) if _version(package) is None]
+        absent = [package for package in extras.get(extra, ()) if _find_version(package) is None]
         present = [package for package in extras.get(extra, ()) if package not in absent]
         # The versions of all of [prune] would drown the one or two that tell a plugin's behaviour.
         telling = [package for package in present if name in {extra, package}]
@@ -137,7 +137,7 @@ def _ability(kind: str, name: str, extras: Mapping[str, tuple[str, ...]]) -> Abi
     return Ability(kind, name, not missing, installed, tuple(missing), install)
 
 
-def _version(distribution: str) -> str | None:
+def _find_version(distribution: str) -> str | None:
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

@@ -222,7 +222,7 @@ def _alone(templates: Sequence[Template], paths: Sequence[Path], job: Job, progr
     found, missing = [], []
     for template, path, alone_ms in zip(templates, paths, readings, strict=True):
         operators = template.structure.operators
-        taken = xnnpack_delegation.taken(path, len(operators)) if job.runtime in DELEGATES else frozenset()
+        taken = xnnpack_delegation.ask_delegated(path, len(operators)) if job.runtime in DELEGATES else frozenset()
         found.append(layer_times.timed(template.structure, alone_ms, taken))
         missing += [layer.name for layer, ms in zip(found[-1], alone_ms, strict=True) if ms is None]
     return _Timed(found[0], found[1], "one-operator files, scaled to the whole files", tuple(dict.fromkeys(missing)))
@@ -238,9 +238,9 @@ def _concluded(
     before_ms, after_ms = comparison.reference_ms, comparison.ratio * comparison.reference_ms
     before, after = layer_times.scaled(timed.before, before_ms), layer_times.scaled(timed.after, after_ms)
     macs_ratio = sum(layer.macs for layer in after) / sum(layer.macs for layer in before)
-    pairs = slowdown.aligned(before, after)
-    off_stair = slowdown.off_stair(pairs, tiles)
-    pairs = slowdown.attributed(pairs, macs_ratio, off_stair)
+    pairs = slowdown.align(before, after)
+    off_stair = slowdown.find_off_stair(pairs, tiles)
+    pairs = slowdown.attribute_losses(pairs, macs_ratio, off_stair)
     return Explanation(
         before=str(paths[0]),
         after=str(paths[1]),
@@ -251,15 +251,15 @@ def _concluded(
         after_ms=after_ms,
         macs_ratio=macs_ratio,
         layers=pairs,
-        appeared=slowdown.appeared(pairs),
+        appeared=slowdown.find_appeared(pairs),
         off_stair=off_stair,
-        memory_bound_before=slowdown.memory_bound(before),
-        memory_bound_after=slowdown.memory_bound(after),
-        not_delegated_before=slowdown.not_delegated(before),
-        not_delegated_after=slowdown.not_delegated(after),
+        memory_bound_before=slowdown.find_memory_bound(before),
+        memory_bound_after=slowdown.find_memory_bound(after),
+        not_delegated_before=slowdown.find_not_delegated(before),
+        not_delegated_after=slowdown.find_not_delegated(after),
         source=timed.source,
         not_timed=timed.not_timed,
-        sentence=slowdown.sentence(
+        sentence=slowdown.word_the_speed_up(
             (before_ms, after_ms), comparison.interval, macs_ratio=macs_ratio, pairs=pairs, off_stairs=off_stair
         ),
     )

@@ -61,7 +61,7 @@ def check_suffix(path: Path) -> None:
         raise ConfigError(f"{path} is neither .png nor .html", hint="choose one of these endings")
 
 
-def _png(plot: Plot, path: Path) -> None:
+def _write_png(plot: Plot, path: Path) -> None:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -73,7 +73,7 @@ def _png(plot: Plot, path: Path) -> None:
         style = {"drawstyle": "steps-mid"} if line.steps else {"marker": ".", "linewidth": 0.8}
         axes.errorbar(
             line.x, line.y, label=line.name, capsize=2, elinewidth=0.6, **style,
-            xerr=_arms(line.x, line.x_spread), yerr=_arms(line.y, line.y_spread),
+            xerr=_measure_arms(line.x, line.x_spread), yerr=_measure_arms(line.y, line.y_spread),
         )  # fmt: skip
     axes.set(title=plot.title, xlabel=plot.x_label, ylabel=plot.y_label)
     if plot.from_zero:
@@ -84,7 +84,7 @@ def _png(plot: Plot, path: Path) -> None:
     canvas.print_png(str(path))
 
 
-def _html(plot: Plot, path: Path) -> None:
+def _write_html(plot: Plot, path: Path) -> None:
     try:
         import plotly.graph_objects as go
     except ModuleNotFoundError as error:
@@ -94,7 +94,7 @@ def _html(plot: Plot, path: Path) -> None:
         shape = {"shape": "hvh"} if line.steps else {}
         figure.add_scatter(
             x=line.x, y=line.y, name=line.name, mode="lines+markers", line=shape,
-            error_x=_whiskers(line.x, line.x_spread), error_y=_whiskers(line.y, line.y_spread),
+            error_x=_make_whiskers(line.x, line.x_spread), error_y=_make_whiskers(line.y, line.y_spread),
         )  # fmt: skip
     figure.update_layout(title=plot.title, xaxis_title=plot.x_label, yaxis_title=plot.y_label)
     if plot.from_zero:
@@ -102,23 +102,23 @@ def _html(plot: Plot, path: Path) -> None:
     path.write_text(figure.to_html(include_plotlyjs=True, full_html=True), encoding="utf-8")
 
 
-def _arms(values: Sequence[float], spread: Sequence[Interval]) -> list[list[float]] | None:
-    """Below and above; None: no intervals."""
+def _measure_arms(values: Sequence[float], spread: Sequence[Interval]) -> list[list[float]] | None:
+    """Lengths of the error bars, [below, above] per point; None where there are no intervals."""
     if not spread:
         return None
     low = [max(value - start, 0.0) for value, (start, _) in zip(values, spread, strict=True)]
     return [low, [max(end - value, 0.0) for value, (_, end) in zip(values, spread, strict=True)]]
 
 
-def _whiskers(values: Sequence[float], spread: Sequence[Interval]) -> dict[str, Any] | None:
-    arms = _arms(values, spread)
+def _make_whiskers(values: Sequence[float], spread: Sequence[Interval]) -> dict[str, Any] | None:
+    arms = _measure_arms(values, spread)
     return {"type": "data", "arrayminus": arms[0], "array": arms[1], "thickness": 0.8} if arms else None
 
 
-WRITERS: Mapping[str, Callable[[Plot, Path], None]] = {".png": _png, ".html": _html}
+WRITERS: Mapping[str, Callable[[Plot, Path], None]] = {".png": _write_png, ".html": _write_html}
 
 
-def drawn(plot: Plot) -> str:
+def draw_in_terminal(plot: Plot) -> str:
     """The first line as columns of blocks, with the range of both axes."""
     line = plot.lines[0]
     top = max(line.y, default=0.0) or 1.0
@@ -135,7 +135,7 @@ def _block(level: int) -> str:
     return BLOCKS[min(max(level, 0), len(BLOCKS) - 1)]
 
 
-def series(name: str, points: Sequence[tuple[float, float | None]], *, steps: bool = False) -> Line:
+def make_line(name: str, points: Sequence[tuple[float, float | None]], *, steps: bool = False) -> Line:
     """A line of the points that have a value."""
     known = [(x, y) for x, y in points if y is not None]
     return Line(name, tuple(x for x, _ in known), tuple(y for _, y in known), steps)

@@ -20,9 +20,9 @@ FEW_MACS_PER_BYTE = 4.0
 KEPT = 1.1
 """A time, or a layer's multiply-adds, up to this factor above the whole network's count as that much."""
 UNCUT = 0.95
-"""Above this ratio there are as good as no multiply-adds gone."""
+"""A network that keeps more than this share of its multiply-adds has as good as none gone."""
 NAMED, SHARE_NAMED = 3, 0.05
-"""At most so many causes are named, none with less than this share of the lost time."""
+"""The sentence names this many causes at the most, none with less than this share of the lost time."""
 EXAMPLES = 3
 
 
@@ -33,7 +33,7 @@ class Loss:
     cause: str
     """A key of `CAUSES`."""
     ms: float
-    """Below 0: a gain."""
+    """Milliseconds that the cause costs; a negative number is a gain."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class LayerPair:
 
     @property
     def lost_ms(self) -> float:
-        """What it takes now above its time before times the network's ratio of multiply-adds."""
+        """What it takes now above its time before times the network's ratio of multiply-adds, in ms."""
         return sum(loss.ms for loss in self.losses)
 
 
@@ -69,7 +69,7 @@ class OffStair:
     edge: int
     """The multiple below, or the first one where there is none."""
     share: float
-    """Of the file's time."""
+    """Their part of the file's time, from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -77,48 +77,48 @@ class TimeShare:
     """Some layers of a file."""
 
     share: float
-    """Of the file's time."""
+    """Their part of the file's time, from 0 to 1."""
     layers: tuple[str, ...] = ()
 
 
-def aligned(before: Sequence[LayerTime], after: Sequence[LayerTime]) -> tuple[LayerPair, ...]:
+def align(before: Sequence[LayerTime], after: Sequence[LayerTime]) -> tuple[LayerPair, ...]:
     """Layers that do the same at whatever widths, in order; what only one file has stands alone.
 
     The files' own layers are paired first, so that what a runtime puts in between them parts none.
     """
     own = [[index for index, layer in enumerate(layers) if layer.place is not None] for layers in (before, after)]
-    matches = _matches([before[index] for index in own[0]], [after[index] for index in own[1]])
+    matches = _match_layers([before[index] for index in own[0]], [after[index] for index in own[1]])
     anchors = [(own[0][old], own[1][new]) for old, new in matches]
-    found: list[LayerPair] = []
+    aligned: list[LayerPair] = []
     start = other = 0
     for old, new in (*anchors, (len(before), len(after))):
-        found += _between(before[start:old], after[other:new])
-        found += [LayerPair(*pair) for pair in zip(before[old : old + 1], after[new : new + 1], strict=True)]
+        aligned += _pair_between(before[start:old], after[other:new])
+        aligned += [LayerPair(*pair) for pair in zip(before[old : old + 1], after[new : new + 1], strict=True)]
         start, other = old + 1, new + 1
-    return tuple(found)
+    return tuple(aligned)
 
 
-def _between(before: Sequence[LayerTime], after: Sequence[LayerTime]) -> Iterator[LayerPair]:
+def _pair_between(before: Sequence[LayerTime], after: Sequence[LayerTime]) -> Iterator[LayerPair]:
     start = other = 0
-    for old, new in (*_matches(before, after), (len(before), len(after))):
+    for old, new in (*_match_layers(before, after), (len(before), len(after))):
         yield from (LayerPair(layer, None) for layer in before[start:old])
         yield from (LayerPair(None, layer) for layer in after[other:new])
         yield from (LayerPair(*pair) for pair in zip(before[old : old + 1], after[new : new + 1], strict=True))
         start, other = old + 1, new + 1
 
 
-def _matches(before: Sequence[LayerTime], after: Sequence[LayerTime]) -> Iterator[tuple[int, int]]:
+def _match_layers(before: Sequence[LayerTime], after: Sequence[LayerTime]) -> Iterator[tuple[int, int]]:
     """Places of layers that do the same, in order."""
-    matcher = SequenceMatcher(None, list(map(_what, before)), list(map(_what, after)), autojunk=False)
+    matcher = SequenceMatcher(None, list(map(_identify, before)), list(map(_identify, after)), autojunk=False)
     for block in matcher.get_matching_blocks():
         yield from ((block.a + offset, block.b + offset) for offset in range(block.size))
 
 
-def _what(layer: LayerTime) -> tuple[str, str, int, int, int]:
+def _identify(layer: LayerTime) -> tuple[str, str, int, int, int]:
     return layer.operator, layer.kind, layer.kernel, layer.stride, layer.positions
 
 
-def appeared(pairs: Iterable[LayerPair]) -> tuple[Appeared, ...]:
+def find_appeared(pairs: Iterable[LayerPair]) -> tuple[Appeared, ...]:
     """Operators that the second file runs more of, the most time first; a layer that is run otherwise is none."""
     pairs = tuple(pairs)
     before = Counter(pair.before.operator for pair in pairs if pair.before)
@@ -132,11 +132,11 @@ def appeared(pairs: Iterable[LayerPair]) -> tuple[Appeared, ...]:
     return tuple(Appeared(name, before[name], after[name]) for name in names)
 
 
-def off_stair(pairs: Iterable[LayerPair], tiles: Mapping[OperatorKind, int] | None = None) -> tuple[OffStair, ...]:
+def find_off_stair(pairs: Iterable[LayerPair], tiles: Mapping[OperatorKind, int] | None = None) -> tuple[OffStair, ...]:
     """Layers of the second file with channels that were cut to no multiple of a tile; what was not cut is left out."""
     pairs = tuple(pairs)
-    total_ms = _total_ms(pair.after for pair in pairs)
-    found = []
+    total_ms = _sum_ms(pair.after for pair in pairs)
+    off = []
     for pair in pairs:
         layer = pair.after
         if layer is None or not layer.channels_out or (pair.before and pair.before.channels_out == layer.channels_out):
@@ -145,30 +145,32 @@ def off_stair(pairs: Iterable[LayerPair], tiles: Mapping[OperatorKind, int] | No
         tile = (tiles or {}).get(layer.kind, default)
         if layer.channels_out % tile:
             edge = max(layer.channels_out // tile, 1) * tile
-            found.append(OffStair(layer.name, layer.channels_out, tile, edge, layer.ms / total_ms))
-    return tuple(sorted(found, key=lambda each: -each.share))
+            off.append(OffStair(layer.name, layer.channels_out, tile, edge, layer.ms / total_ms))
+    return tuple(sorted(off, key=lambda each: -each.share))
 
 
-def memory_bound(layers: Sequence[LayerTime]) -> TimeShare:
+def find_memory_bound(layers: Sequence[LayerTime]) -> TimeShare:
     """Layers that wait for memory: slow, and with little to do on each byte. The slowest first."""
     best = max((layer.macs / layer.ms for layer in layers if layer.ms), default=0.0)
-    return _part(
+    return _gather_share(
         layers,
         lambda layer: layer.macs < SLOW * best * layer.ms and layer.macs < FEW_MACS_PER_BYTE * layer.bytes_moved,
     )
 
 
-def not_delegated(layers: Sequence[LayerTime]) -> TimeShare:
+def find_not_delegated(layers: Sequence[LayerTime]) -> TimeShare:
     """Layers that the runtime left to its own slow kernels."""
-    return _part(layers, lambda layer: layer.delegated is False)
+    return _gather_share(layers, lambda layer: layer.delegated is False)
 
 
-def _part(layers: Sequence[LayerTime], chosen: Callable[[LayerTime], bool]) -> TimeShare:
-    found = sorted(filter(chosen, layers), key=lambda layer: -layer.ms)
-    return TimeShare(sum(layer.ms for layer in found) / _total_ms(layers), tuple(layer.name for layer in found))
+def _gather_share(layers: Sequence[LayerTime], chosen: Callable[[LayerTime], bool]) -> TimeShare:
+    chosen_layers = sorted(filter(chosen, layers), key=lambda layer: -layer.ms)
+    return TimeShare(
+        sum(layer.ms for layer in chosen_layers) / _sum_ms(layers), tuple(layer.name for layer in chosen_layers)
+    )
 
 
-def _total_ms(layers: Iterable[LayerTime | None]) -> float:
+def _sum_ms(layers: Iterable[LayerTime | None]) -> float:
     return max(sum(layer.ms for layer in layers if layer), 1e-9)
 
 
@@ -186,7 +188,9 @@ CAUSES: Mapping[str, str] = {
 """Cause -> how the sentence says it."""
 
 
-def attributed(pairs: Sequence[LayerPair], macs_ratio: float, off_stairs: Sequence[OffStair]) -> tuple[LayerPair, ...]:
+def attribute_losses(
+    pairs: Sequence[LayerPair], macs_ratio: float, off_stairs: Sequence[OffStair]
+) -> tuple[LayerPair, ...]:
     """The pairs with what each has lost, and to what.
 
     A layer's own work (its multiply-adds; its bytes where it waits for memory) may shrink less than the network's:
@@ -194,15 +198,19 @@ def attributed(pairs: Sequence[LayerPair], macs_ratio: float, off_stairs: Sequen
     The losses of all layers add up to what the network takes above its promise.
     """
     off = frozenset(each.layer for each in off_stairs)
-    waiting = {name for way in zip(*((pair.before, pair.after) for pair in pairs), strict=True) for name in _bound(way)}
-    return tuple(replace(pair, losses=tuple(_losses(pair, macs_ratio, off, waiting))) for pair in pairs)
+    waiting = {
+        name
+        for way in zip(*((pair.before, pair.after) for pair in pairs), strict=True)
+        for name in _name_memory_bound(way)
+    }
+    return tuple(replace(pair, losses=tuple(_split_loss(pair, macs_ratio, off, waiting))) for pair in pairs)
 
 
-def _bound(layers: Iterable[LayerTime | None]) -> tuple[str, ...]:
-    return memory_bound([layer for layer in layers if layer]).layers
+def _name_memory_bound(layers: Iterable[LayerTime | None]) -> tuple[str, ...]:
+    return find_memory_bound([layer for layer in layers if layer]).layers
 
 
-def _losses(pair: LayerPair, macs_ratio: float, off: Set[str], waiting: Set[str]) -> Iterator[Loss]:
+def _split_loss(pair: LayerPair, macs_ratio: float, off: Set[str], waiting: Set[str]) -> Iterator[Loss]:
     before, after = pair.before, pair.after
     if before is None or after is None:
         yield Loss("appeared" if after else "other", after.ms if after else -macs_ratio * (before.ms if before else 0))
@@ -216,7 +224,7 @@ def _losses(pair: LayerPair, macs_ratio: float, off: Set[str], waiting: Set[str]
     yield Loss("off-stair" if after.name in off else "other", after.ms - own * before.ms)
 
 
-def sentence(
+def word_the_speed_up(
     times_ms: tuple[float, float],
     interval: Interval,
     *,
@@ -234,36 +242,37 @@ def sentence(
     if ratio <= KEPT * macs_ratio:
         return f"{head}: as much as its multiply-adds promise"
     lost_ms = after_ms - macs_ratio * before_ms
-    promise = f"{_ms(lost_ms)} above the {_ms(macs_ratio * before_ms)} that its multiply-adds promise"
-    return f"{head}: {promise}, with {_named(pairs, lost_ms, off_stairs)}"
+    promise = f"{_format_ms(lost_ms)} above the {_format_ms(macs_ratio * before_ms)} that its multiply-adds promise"
+    return f"{head}: {promise}, with {_name_causes(pairs, lost_ms, off_stairs)}"
 
 
-def _named(pairs: Sequence[LayerPair], lost_ms: float, off_stairs: Sequence[OffStair]) -> str:
+def _name_causes(pairs: Sequence[LayerPair], lost_ms: float, off_stairs: Sequence[OffStair]) -> str:
     """The causes, the one with the most time first."""
-    losses = {cause: [pair for pair in pairs if _lost(pair, cause) > 0] for cause in CAUSES}
-    lost = {cause: sum(_lost(pair, cause) for pair in pairs) for cause in CAUSES}
+    losses = {cause: [pair for pair in pairs if _sum_lost(pair, cause) > 0] for cause in CAUSES}
+    lost = {cause: sum(_sum_lost(pair, cause) for pair in pairs) for cause in CAUSES}
     named = [cause for cause in sorted(CAUSES, key=lambda each: -lost[each]) if lost[cause] >= SHARE_NAMED * lost_ms]
     operators = {cause: [pair.after.operator for pair in losses[cause] if pair.after] for cause in CAUSES}
-    more = [f"{each.operator} {each.before} -> {each.after}" for each in appeared(pairs)]
+    more = [f"{each.operator} {each.before} -> {each.after}" for each in find_appeared(pairs)]
     examples = {
         "appeared": more or list(dict.fromkeys(operators["appeared"])),
         "not delegated": list(dict.fromkeys(operators["not delegated"])),
         "off-stair": list(dict.fromkeys(f"{each.channels} -> {each.edge}" for each in off_stairs)),
     }
     texts = [
-        f"{_ms(lost[cause])} " + CAUSES[cause].format(count=len(losses[cause]), examples=_some(examples.get(cause, [])))
+        f"{_format_ms(lost[cause])} "
+        + CAUSES[cause].format(count=len(losses[cause]), examples=_list_examples(examples.get(cause, [])))
         for cause in named[:NAMED]
     ]
     return "; ".join(texts) or "no layer that stands out"
 
 
-def _ms(ms: float) -> str:
+def _format_ms(ms: float) -> str:
     return f"{ms:.2f} ms" if ms >= 1 else f"{ms:.3f} ms"
 
 
-def _lost(pair: LayerPair, cause: str) -> float:
+def _sum_lost(pair: LayerPair, cause: str) -> float:
     return sum(loss.ms for loss in pair.losses if loss.cause == cause)
 
 
-def _some(examples: Sequence[str]) -> str:
+def _list_examples(examples: Sequence[str]) -> str:
     return ", ".join(examples[:EXAMPLES]) + (", ..." if len(examples) > EXAMPLES else "")

@@ -1,4 +1,4 @@
-"""Which operators of a .tflite file LiteRT hands to XNNPACK: asked of LiteRT, in a process of its own.
+"""Asks LiteRT, in a process of its own, which operators of a .tflite file it hands to XNNPACK.
 
     python -m deploy_prune.analysis.xnnpack_delegation PATH
 
@@ -32,35 +32,35 @@ class Node:
     outputs: tuple[int, ...]
 
 
-def taken(path: Path, operators: int) -> frozenset[int]:
-    """Which of a file's operators (by their place in the main graph, which has so many) XNNPACK runs.
+def ask_delegated(path: Path, operators: int) -> frozenset[int]:
+    """The places in the main graph (which has `operators` of them) that XNNPACK runs.
 
     Raises:
         Unavailable: LiteRT is not there, refuses the file or died on it; the reason is in the message.
     """
-    nodes = _asked(path)
-    return within(nodes[:operators], nodes[operators:])
+    nodes = _ask_litert(path)
+    return find_delegated(nodes[:operators], nodes[operators:])
 
 
-def within(operators: Sequence[Node], delegates: Iterable[Node]) -> frozenset[int]:
+def find_delegated(operators: Sequence[Node], delegates: Iterable[Node]) -> frozenset[int]:
     """The operators that delegates stand for.
 
     LiteRT keeps the operators and appends a node per part that a delegate took. That node's inputs are all that its
     part reads and does not make, so that the part is what lies between its outputs and its inputs.
     """
     makers = {tensor: place for place, node in enumerate(operators) for tensor in node.outputs}
-    found: set[int] = set()
+    delegated: set[int] = set()
     for delegate in delegates:
         borders, waiting = set(delegate.inputs), list(delegate.outputs)
         while waiting:
             place = makers.get(waiting.pop())
-            if place is not None and place not in found:
-                found.add(place)
+            if place is not None and place not in delegated:
+                delegated.add(place)
                 waiting += [tensor for tensor in operators[place].inputs if tensor not in borders]
-    return frozenset(found)
+    return frozenset(delegated)
 
 
-def _asked(path: Path) -> tuple[Node, ...]:
+def _ask_litert(path: Path) -> tuple[Node, ...]:
     command = [sys.executable, "-m", "deploy_prune.analysis.xnnpack_delegation", str(path)]
     try:
         done = subprocess.run(
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     os.dup2(2, 1)  # whatever the vendor prints is not the answer
     (path,) = arguments
     try:
-        answer: dict[str, object] = {"nodes": _nodes(path)}
+        answer: dict[str, object] = {"nodes": _read_nodes(path)}
     except (ImportError, ValueError, RuntimeError, MemoryError) as error:
         answer = {"refused": f"LiteRT refuses it: {str(error).strip().splitlines()[0]}"}
     answers.write(json.dumps(answer) + "\n")
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _nodes(path: str) -> list[tuple[list[int], list[int]]]:
+def _read_nodes(path: str) -> list[tuple[list[int], list[int]]]:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=path, num_threads=1)

@@ -104,7 +104,7 @@ def weight_shares(weights_bytes: Mapping[str, int]) -> str:
 
 
 def share(part: float) -> str:
-    """In percent; what is there is never told as 0, nor what is not all as 100."""
+    """A share in percent: what is there is never told as 0, nor what is not all as 100."""
     if part == 1:
         return "100 %"
     percent = 100 * part

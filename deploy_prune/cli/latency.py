@@ -31,12 +31,12 @@ def list_tables(store: flags.StoreFile = None, as_json: flags.Json = False) -> N
     from deploy_prune.budget.latency.store import opened
 
     with opened(store) as table:
-        found = [(profile, len(table.whole(profile).samples)) for profile in table.profiles()]
+        tables = [(profile, len(table.whole(profile).samples)) for profile in table.profiles()]
     if as_json:
-        show_json(tables=[_line(profile, samples) for profile, samples in found])
+        show_json(tables=[_line(profile, samples) for profile, samples in tables])
         return
     columns = ("network", "device", "runtime", "threads", "dense ms", "samples", "whole")
-    show_table("Latency tables", columns, [tuple(map(str, _line(*each).values())) for each in found])
+    show_table("Latency tables", columns, [tuple(map(str, _line(*each).values())) for each in tables])
 
 
 def _line(profile: Profile, samples: int) -> dict[str, object]:
@@ -77,7 +77,7 @@ def show(
     )
     assert counts
     pictures = _pictures(png, html)
-    from deploy_prune.analysis.plots import drawn, save
+    from deploy_prune.analysis.plots import draw_in_terminal, save
     from deploy_prune.budget.latency.profiling import Place
     from deploy_prune.budget.latency.staircase import of_network
     from deploy_prune.budget.latency.store import opened
@@ -89,18 +89,18 @@ def show(
         if layer is None:
             _show_layers(network, place, table, as_json=as_json)
             return
-        found = of_network(network, layer, place, table, progress=told)
-    plot = _plot(found)
+        staircase = of_network(network, layer, place, table, progress=told)
+    plot = _plot(staircase)
     for path in pictures:
         save(plot, path)
     if as_json:
-        show_json(staircase=found)
+        show_json(staircase=staircase)
     else:
-        typer.echo(drawn(plot))
+        typer.echo(draw_in_terminal(plot))
 
 
 def _pictures(png: Path | None, html: Path | None) -> list[Path]:
-    """Where to draw; refused before minutes are spent on measuring."""
+    """The files to draw; a wrong ending is refused before minutes are spent on measuring."""
     asked = [(path, suffix) for path, suffix in ((png, ".png"), (html, ".html")) if path is not None]
     for path, suffix in asked:
         if path.suffix != suffix:
@@ -111,21 +111,21 @@ def _pictures(png: Path | None, html: Path | None) -> list[Path]:
 def _show_layers(network: Network, place: object, table: object, *, as_json: bool) -> None:
     from deploy_prune.budget.latency.staircase import layers_of_network
 
-    found = layers_of_network(network, place, table)  # type: ignore[arg-type]
+    layers = layers_of_network(network, place, table)  # type: ignore[arg-type]
     if as_json:
-        show_json(layers=found)
+        show_json(layers=layers)
     else:
-        rows = [(each.name, each.kind, str(each.channels)) for each in found]
+        rows = [(each.name, each.kind, str(each.channels)) for each in layers]
         show_table("Layers whose channels can be cut", ("layer", "kind", "channels"), rows)
 
 
-def _plot(found: Staircase) -> Plot:
-    from deploy_prune.analysis.plots import Plot, series
+def _plot(staircase: Staircase) -> Plot:
+    from deploy_prune.analysis.plots import Plot, make_line
 
-    measured = series("measured alone, scaled", [(step.channels, step.measured_ms) for step in found.steps])
-    predicted = series("latency model", [(step.channels, step.predicted_ms) for step in found.steps], steps=True)
+    measured = make_line("measured alone, scaled", [(step.channels, step.measured_ms) for step in staircase.steps])
+    predicted = make_line("latency model", [(step.channels, step.predicted_ms) for step in staircase.steps], steps=True)
     lines = (measured, predicted) if measured.x else (predicted,)
-    return Plot(f"{found.layer} ({found.kind})", f"channels of {found.group}", "ms", lines)
+    return Plot(f"{staircase.layer} ({staircase.kind})", f"channels of {staircase.group}", "ms", lines)
 
 
 def export_table(

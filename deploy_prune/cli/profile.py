@@ -62,11 +62,13 @@ def profile(
     network = open_network(Order(model, classes=classes, input_shape=shape, options=options))
     count, where = one_of(counts), store or usual_path()
     with progress(as_json=as_json) as told:
-        found = measure(network, runtime=runtime, threads=count, store=where, effort=_effort(samples), progress=told)
+        latency_model = measure(
+            network, runtime=runtime, threads=count, store=where, effort=_effort(samples), progress=told
+        )
     if as_json:
-        show_json(store=str(where), **summary(found))
+        show_json(store=str(where), **summary(latency_model))
     else:
-        show_model(found, where)
+        show_model(latency_model, where)
 
 
 def one_of(counts: tuple[int, ...]) -> int:

@@ -67,18 +67,18 @@ def sensitivity(
     network = open_network(order)
     who = workers_of(RunConfig(model=model, workers=workers or "local"))
     with progress(as_json=as_json) as told:
-        found = measured(network, images_of, who, shares=asked, exam=Exam(images=images), progress=told)
+        result = measured(network, images_of, who, shares=asked, exam=Exam(images=images), progress=told)
     if plot is not None:
         lines = tuple(
-            Line(curve.name, *_line(curve.width, found.top1, [(each.kept, each.top1) for each in curve.points]))
-            for curve in found.curves
+            Line(curve.name, *_line(curve.width, result.top1, [(each.kept, each.top1) for each in curve.points]))
+            for curve in result.curves
         )
-        title = f"{found.address}: one group cut, not trained afterwards"
-        save(Plot(title, "share of the group's units kept", f"top-1 on {found.images} images, %", lines), plot)
+        title = f"{result.address}: one group cut, not trained afterwards"
+        save(Plot(title, "share of the group's units kept", f"top-1 on {result.images} images, %", lines), plot)
     if as_json:
-        show_json(sensitivity=found)
+        show_json(sensitivity=result)
     else:
-        show_sensitivity(found)
+        show_sensitivity(result)
 
 
 def _line(width: int, dense: float, points: list[tuple[int, float]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -86,13 +86,13 @@ def _line(width: int, dense: float, points: list[tuple[int, float]]) -> tuple[tu
     return tuple(kept / width for kept, _ in whole), tuple(100 * top1 for _, top1 in whole)
 
 
-def show_sensitivity(found: Sensitivity) -> None:
+def show_sensitivity(result: Sensitivity) -> None:
     """A row per group, the most sensitive first."""
-    most = max((len(curve.points) for curve in found.curves), default=0)
+    most = max((len(curve.points) for curve in result.curves), default=0)
     rows = [
         (curve.name, str(curve.width), *(f"{each.top1:.1%} at {each.kept}" for each in curve.points),
          *[""] * (most - len(curve.points)))
-        for curve in sorted(found.curves, key=lambda curve: min((each.top1 for each in curve.points), default=1.0))
+        for curve in sorted(result.curves, key=lambda curve: min((each.top1 for each in curve.points), default=1.0))
     ]  # fmt: skip
-    title = f"{found.address}: top-1 {found.top1:.1%} on {found.images} images whole, and with one group cut"
+    title = f"{result.address}: top-1 {result.top1:.1%} on {result.images} images whole, and with one group cut"
     show_table(title, ("group", "width", *[""] * most), rows)

@@ -54,7 +54,7 @@ def test_every_plugin_has_a_row() -> None:
 
 
 def test_every_exporter_and_runtime_names_its_extra() -> None:
-    extras = doctor._extras()
+    extras = doctor._read_extras()
     unnamed = [name for kind in ("exporters", "runtimes") for name in plugins.names(kind) if name not in extras]
     assert not unnamed, "an exporter or runtime needs an extra of its name in pyproject.toml"
 
@@ -79,13 +79,13 @@ def conditions(load: float | None, frequency_mhz: float | None, governor: str | 
     ],
 )
 def test_timing_advice_names_what_disturbs(now: Conditions, cores: int, advice: list[str]) -> None:
-    given = doctor.timing_advice(now, cores)
+    given = doctor.advise_on_timing(now, cores)
     assert len(given) == len(advice)
     assert all(line.startswith(beginning) for line, beginning in zip(given, advice, strict=True))
 
 
 def test_the_machine_has_cores_and_a_name() -> None:
-    machine = doctor.machine()
+    machine = doctor.describe_machine()
     assert machine.cores >= 1
     assert machine.processor
     assert machine.memory_bytes is None or machine.memory_bytes > 1 << 20

@@ -17,12 +17,12 @@ from deploy_prune.analysis.explain import explain, judge
 from deploy_prune.analysis.layer_times import LayerTime, of_structure, timed
 from deploy_prune.analysis.slowdown import (
     Appeared,
-    aligned,
-    appeared,
-    attributed,
-    memory_bound,
-    not_delegated,
-    off_stair,
+    align,
+    attribute_losses,
+    find_appeared,
+    find_memory_bound,
+    find_not_delegated,
+    find_off_stair,
 )
 from deploy_prune.errors import ConfigError, InputError, NoSpeedUp
 from deploy_prune.timing.bracketing import Pace
@@ -55,10 +55,10 @@ def concluded(before, after, tiles=None):
     """As `explain` puts it together: pairs, and the sentence for an interval that is far from 1."""
     times_ms = sum(each.ms for each in before), sum(each.ms for each in after)
     ratio = sum(each.macs for each in after) / sum(each.macs for each in before)
-    off = off_stair(aligned(before, after), tiles)
-    pairs = attributed(aligned(before, after), ratio, off)
+    off = find_off_stair(align(before, after), tiles)
+    pairs = attribute_losses(align(before, after), ratio, off)
     interval = (times_ms[1] / times_ms[0] - 0.01, times_ms[1] / times_ms[0] + 0.01)
-    return pairs, slowdown.sentence(times_ms, interval, macs_ratio=ratio, pairs=pairs, off_stairs=off)
+    return pairs, slowdown.word_the_speed_up(times_ms, interval, macs_ratio=ratio, pairs=pairs, off_stairs=off)
 
 
 DENSE = (conv("a", 8.0, 8000, 32), depthwise("b", 2.0, 200, 32))
@@ -103,8 +103,8 @@ def test_operators_that_the_delegate_leaves_are_named():
     cut = (conv("a", 4.0, 4000, 16, delegated=True), depthwise("b", 4.0, 100, 16, delegated=False))
     _, said = concluded(dense, cut)
     assert said.endswith("with 3.00 ms in operators that the delegate does not take (Conv)")
-    assert not_delegated(cut).share == 0.5 and not_delegated(cut).layers == ("b",)
-    assert not_delegated(DENSE).layers == ()
+    assert find_not_delegated(cut).share == 0.5 and find_not_delegated(cut).layers == ("b",)
+    assert find_not_delegated(DENSE).layers == ()
 
 
 def test_as_many_multiply_adds_promise_nothing():
@@ -117,39 +117,39 @@ def test_as_many_multiply_adds_promise_nothing():
     [(16, None, None), (17, None, 16), (11, None, 8), (5, None, 8), (97, None, 96), (24, {"pointwise": 8}, None)],
 )
 def test_widths_that_were_cut_are_held_against_the_tile(channels, tiles, edge):
-    found = off_stair(aligned(DENSE, (conv("a", 3.0, 4000, channels), depthwise("b", 1.0, 100, 16))), tiles)
+    found = find_off_stair(align(DENSE, (conv("a", 3.0, 4000, channels), depthwise("b", 1.0, 100, 16))), tiles)
     assert [(each.layer, each.edge, each.share) for each in found] == ([] if edge is None else [("a", edge, 0.75)])
 
 
 def test_a_width_that_was_not_cut_is_nobodys_doing():
     """A thousand classes are no multiple of 16."""
-    assert off_stair(aligned((conv("head", 1.0, 10, 1000),), (conv("head", 1.0, 5, 1000),))) == ()
+    assert find_off_stair(align((conv("head", 1.0, 10, 1000),), (conv("head", 1.0, 5, 1000),))) == ()
 
 
 def test_layers_pair_up_around_what_only_one_file_has():
     cut = (move("t", 0.5), conv("a", 4.0, 4000, 16), move("u", 0.5), depthwise("b", 1.0, 100, 16))
-    pairs = aligned(DENSE, cut)
+    pairs = align(DENSE, cut)
     assert [(pair.before and pair.before.name, pair.after.name) for pair in pairs] == [
         (None, "t"), ("a", "a"), (None, "u"), ("b", "b"),
     ]  # fmt: skip
-    assert appeared(pairs) == (Appeared("Transpose", 0, 2),)
-    assert appeared(aligned(cut, DENSE)) == ()
+    assert find_appeared(pairs) == (Appeared("Transpose", 0, 2),)
+    assert find_appeared(align(cut, DENSE)) == ()
 
 
 def test_what_the_runtime_puts_in_parts_no_layers():
     """The longest run of equals is not the right one: behind the one conversion stands the same layer twice."""
     before = (conv("a", 1.0, 10, 32), conv("b", 1.0, 10, 32), move("r", 1.0, "Reorder"), conv("c", 1.0, 10, 32))
     after = (conv("a", 1.0, 10, 32), move("r", 1.0, "Reorder"), conv("b", 1.0, 10, 32), conv("c", 1.0, 10, 32))
-    pairs = aligned(before, after)
+    pairs = align(before, after)
     assert [pair.after.name for pair in pairs if pair.before and pair.after] == ["a", "b", "c"]
-    assert appeared(pairs) == ()
+    assert find_appeared(pairs) == ()
 
 
 def test_a_layer_is_memory_bound_if_it_is_slow_and_has_little_to_do_on_each_byte():
     slow = conv("slow", 40.0, 8000, 32)
     fast = depthwise("fast", 0.2, 200, 32)
-    assert memory_bound((*DENSE, slow, fast)).layers == ("b",)
-    assert memory_bound(DENSE).share == 0.2
+    assert find_memory_bound((*DENSE, slow, fast)).layers == ("b",)
+    assert find_memory_bound(DENSE).share == 0.2
 
 
 def test_an_interval_that_reaches_one_is_no_speed_up(tiny_onnx):

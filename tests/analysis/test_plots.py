@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from deploy_prune.analysis.plots import Line, Plot, drawn, save, series
+from deploy_prune.analysis.plots import Line, Plot, draw_in_terminal, make_line, save
 from deploy_prune.errors import ConfigError
 
 STAIRS = Plot("b (pointwise)", "channels of b", "ms", (Line("model", (1, 2, 3, 4, 5), (0.5, 0.5, 1, 1, 2)),))
@@ -29,22 +29,22 @@ b (pointwise)
 
 
 def test_a_staircase_in_the_terminal():
-    assert drawn(STAIRS) == GOLDEN
+    assert draw_in_terminal(STAIRS) == GOLDEN
 
 
 def test_parts_of_a_line_are_drawn_in_eighths():
     """15/16 of the height are eleven lines and a quarter; nothing is nothing."""
-    rows = drawn(Plot("t", "x", "ms", (Line("l", (1, 2, 3), (16, 15, 0)),))).splitlines()[1:-1]
+    rows = draw_in_terminal(Plot("t", "x", "ms", (Line("l", (1, 2, 3), (16, 15, 0)),))).splitlines()[1:-1]
     assert [row.partition("|")[2] for row in rows[:2]] == ["█▂ ", "██ "]
 
 
 def test_a_line_of_nothing_is_drawn_too():
-    assert len(drawn(Plot("t", "x", "ms", (Line("l", (), ()),))).splitlines()) == 14
-    assert len(drawn(Plot("t", "x", "ms", (Line("l", (1,), (0.0,)),))).splitlines()) == 14
+    assert len(draw_in_terminal(Plot("t", "x", "ms", (Line("l", (), ()),))).splitlines()) == 14
+    assert len(draw_in_terminal(Plot("t", "x", "ms", (Line("l", (1,), (0.0,)),))).splitlines()) == 14
 
 
 def test_points_without_a_value_are_left_out():
-    assert series("l", [(1, 0.5), (2, None), (3, 0.7)], steps=True) == Line("l", (1, 3), (0.5, 0.7), steps=True)
+    assert make_line("l", [(1, 0.5), (2, None), (3, 0.7)], steps=True) == Line("l", (1, 3), (0.5, 0.7), steps=True)
 
 
 def test_a_png_is_a_picture(tmp_path):

@@ -26,18 +26,18 @@ CHAIN = (Node((0, 9), (1,)), Node((1,), (2,)), Node((2, 8), (3,)), Node((3, 1), 
     ],
 )
 def test_a_part_is_what_lies_between_a_delegates_outputs_and_its_inputs(delegates: list[Node], found: set[int]) -> None:
-    assert xnnpack_delegation.within(CHAIN, delegates) == found
+    assert xnnpack_delegation.find_delegated(CHAIN, delegates) == found
 
 
 def test_where_nothing_is_left_everything_is_taken(tiny_tflite: Path) -> None:
-    assert xnnpack_delegation.taken(tiny_tflite, 4) == {0, 1, 2, 3}
+    assert xnnpack_delegation.ask_delegated(tiny_tflite, 4) == {0, 1, 2, 3}
 
 
 def test_a_refusal_is_told_in_litert_s_words(tmp_path: Path) -> None:
     path = tmp_path / "bad.tflite"
     path.write_bytes(b"\x00\x00\x00\x00TFL3" + bytes(100))
     with pytest.raises(Unavailable, match="LiteRT refuses it: "):
-        xnnpack_delegation.taken(path, 1)
+        xnnpack_delegation.ask_delegated(path, 1)
 
 
 def test_a_process_that_dies_is_told_and_ours_lives_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,4 +49,4 @@ def test_a_process_that_dies_is_told_and_ours_lives_on(tmp_path: Path, monkeypat
     python.chmod(0o755)
     monkeypatch.setattr(xnnpack_delegation.sys, "executable", str(python))
     with pytest.raises(Unavailable, match=r"LiteRT died when it opened .*net.tflite \(exit -6\): trusted it"):
-        xnnpack_delegation.taken(tmp_path / "net.tflite", 1)
+        xnnpack_delegation.ask_delegated(tmp_path / "net.tflite", 1)

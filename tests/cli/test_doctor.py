@@ -122,7 +122,7 @@ def test_a_runtime_that_is_not_installed_is_no_failure(
     tiny_onnx: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     absent = doctor.Ability("runtimes", "onnxruntime", False, {}, ("onnxruntime",), "pip install it")
-    monkeypatch.setattr(doctor, "ability", lambda kind, name: absent)
+    monkeypatch.setattr(doctor, "check_ability", lambda kind, name: absent)
     assert __main__.run(["doctor", str(tiny_onnx)]) == 0
     assert "not known: onnxruntime not installed: pip install it" in lines(capsys)
 

@@ -32,8 +32,8 @@ def file(name, request):
 @pytest.fixture
 def unopened(monkeypatch):
     """Only our own reading, without the runtimes in processes of their own."""
-    monkeypatch.setattr(reading, "opened", lambda path, runtime: Opening(None, "not asked"))
-    monkeypatch.setattr(xnnpack_delegation, "taken", lambda path, operators: frozenset(range(operators)))
+    monkeypatch.setattr(reading, "try_to_open", lambda path, runtime: Opening(None, "not asked"))
+    monkeypatch.setattr(xnnpack_delegation, "ask_delegated", lambda path, operators: frozenset(range(operators)))
 
 
 def parts(file):

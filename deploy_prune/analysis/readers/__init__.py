@@ -32,7 +32,7 @@ class FileReport:
 
     format: str
     version: str
-    """Of the format, in the format's own terms."""
+    """The format's version in its own terms, such as "opset 18"."""
     needs: Mapping[str, str]
     """Runtime or system -> the oldest version that runs the file, or what is known of it."""
     operators: tuple[OperatorCount, ...]
@@ -63,24 +63,26 @@ class Reader(Protocol):
         """
 
 
-def counted(names: Iterable[tuple[str, str]]) -> tuple[OperatorCount, ...]:
+def count_operators(names: Iterable[tuple[str, str]]) -> tuple[OperatorCount, ...]:
     """Operators by name and kernels, most frequent first."""
-    found: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, str], int] = {}
     for each in names:
-        found[each] = found.get(each, 0) + 1
-    rows = (OperatorCount(name, count, kernels) for (name, kernels), count in found.items())
+        counts[each] = counts.get(each, 0) + 1
+    rows = (OperatorCount(name, count, kernels) for (name, kernels), count in counts.items())
     return tuple(sorted(rows, key=lambda row: (-row.count, row.name, row.kernels)))
 
 
-def summed(sizes: Iterable[tuple[str, int]]) -> Mapping[str, int]:
+def sum_bytes(sizes: Iterable[tuple[str, int]]) -> Mapping[str, int]:
     """Bytes by type, largest first; what is empty is left out."""
-    found: dict[str, int] = {}
+    bytes_of: dict[str, int] = {}
     for dtype, size_bytes in sizes:
-        found[dtype] = found.get(dtype, 0) + size_bytes
-    return dict(sorted(((dtype, size) for dtype, size in found.items() if size), key=lambda each: (-each[1], each[0])))
+        bytes_of[dtype] = bytes_of.get(dtype, 0) + size_bytes
+    return dict(
+        sorted(((dtype, size) for dtype, size in bytes_of.items() if size), key=lambda each: (-each[1], each[0]))
+    )
 
 
-def verdict(operators: Iterable[OperatorCount]) -> str:
+def judge_delegation(operators: Iterable[OperatorCount]) -> str:
     """Whether XNNPACK takes every operator, and which ones it leaves."""
     rows = tuple(operators)
     total = sum(row.count for row in rows)
@@ -91,7 +93,7 @@ def verdict(operators: Iterable[OperatorCount]) -> str:
     return f"leaves {sum(row.count for row in left)} of {total} operators: {names}"
 
 
-def shortened(content: str | bytes) -> str:
+def shorten(content: str | bytes) -> str:
     """A metadata value as one short line; bytes that are no text are told by their size."""
     if isinstance(content, bytes):
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from deploy_prune.analysis.readers import FileReport, Reader, counted, shortened, summed
+from deploy_prune.analysis.readers import FileReport, Reader, count_operators, shorten, sum_bytes
 from deploy_prune.values import TensorSpec
 
 if TYPE_CHECKING:
@@ -44,16 +44,16 @@ class CoreML:
             format="Core ML package",
             version=f"specification {about.version}",
             needs={"Core ML": systems},
-            operators=counted((each.kind, "Core ML") for each in program.operations if each.kind != CONSTANT),
+            operators=count_operators((each.kind, "Core ML") for each in program.operations if each.kind != CONSTANT),
             xnnpack="does not apply: Core ML runs it on Apple's own CPU, GPU and Neural Engine kernels",
-            weights_bytes=summed(_weights(program)),
-            inputs=tuple(_spec(name, kind) for name, kind in program.inputs.items()),
-            outputs=tuple(_spec(name, made.get(name) or program.inputs.get(name)) for name in program.outputs),
-            metadata={key: shortened(text) for key, text in about.metadata.items()},
+            weights_bytes=sum_bytes(_list_weights(program)),
+            inputs=tuple(_read_spec(name, kind) for name, kind in program.inputs.items()),
+            outputs=tuple(_read_spec(name, made.get(name) or program.inputs.get(name)) for name in program.outputs),
+            metadata={key: shorten(text) for key, text in about.metadata.items()},
         )
 
 
-def _weights(program: Program) -> Iterator[tuple[str, int]]:
+def _list_weights(program: Program) -> Iterator[tuple[str, int]]:
     """Arrays that operators were given as values; what stands inside of another operator's arguments counts too."""
     import numpy as np
 
@@ -67,7 +67,7 @@ def _weights(program: Program) -> Iterator[tuple[str, int]]:
                 yield value.dtype.name, value.nbytes
 
 
-def _spec(name: str, kind: TensorType | None) -> TensorSpec:
+def _read_spec(name: str, kind: TensorType | None) -> TensorSpec:
     import numpy as np
 
     return TensorSpec(name, (), "unknown") if kind is None else TensorSpec(name, kind.shape, np.dtype(kind.dtype).name)

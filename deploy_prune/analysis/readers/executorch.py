@@ -11,7 +11,15 @@ from math import prod
 from pathlib import Path
 from typing import ClassVar
 
-from deploy_prune.analysis.readers import XNNPACK, FileReport, Reader, counted, shortened, summed, verdict
+from deploy_prune.analysis.readers import (
+    XNNPACK,
+    FileReport,
+    Reader,
+    count_operators,
+    judge_delegation,
+    shorten,
+    sum_bytes,
+)
 from deploy_prune.formats import flatbuffer, pte
 from deploy_prune.formats.flatbuffer import Table, chosen
 from deploy_prune.formats.protobuf import Malformed
@@ -54,22 +62,22 @@ class ExecuTorch:
         if not plans:
             raise Malformed("it holds no method")
         main = plans.get(METHOD) or next(iter(plans.values()))
-        graphs = [_graph(delegate, program, content, head.segments_at) for delegate in main.tables(7)]
-        operators = counted(_operators(main, graphs))
+        graphs = [_read_graph(delegate, program, content, head.segments_at) for delegate in main.tables(7)]
+        operators = count_operators(_list_operators(main, graphs))
         return FileReport(
             format="ExecuTorch",
             version=f"{pte.IDENTIFIER.decode()}, schema {program.number(0, '<I')}",
             needs={"ExecuTorch": "not told by the file; its kernels must have the operators below"},
             operators=operators,
-            xnnpack=verdict(operators),
-            weights_bytes=summed([*_lowered(graphs), *_constants(main)]),
-            inputs=_specs(main, "input", main.numbers(3, "i")),
-            outputs=_specs(main, "output", main.numbers(4, "i")),
-            metadata=_metadata(plans),
+            xnnpack=judge_delegation(operators),
+            weights_bytes=sum_bytes([*_list_lowered(graphs), *_list_constants(main)]),
+            inputs=_read_specs(main, "input", main.numbers(3, "i")),
+            outputs=_read_specs(main, "output", main.numbers(4, "i")),
+            metadata=_read_metadata(plans),
         )
 
 
-def _graph(delegate: Table, program: Table, content: bytes, segments_at: int) -> Graph | str:
+def _read_graph(delegate: Table, program: Table, content: bytes, segments_at: int) -> Graph | str:
     """A graph of XNNPACK, or the name of another backend, whose graphs are its own."""
     name, data = delegate.text(0), delegate.table(1)
     if name != XNNPACK_ID or data is None:
@@ -82,7 +90,7 @@ def _graph(delegate: Table, program: Table, content: bytes, segments_at: int) ->
     return read_graph(flatbuffer.Buffer(content).slice(start, segment.number(1, "<Q")))
 
 
-def _operators(plan: Table, graphs: Sequence[Graph | str]) -> Iterator[tuple[str, str]]:
+def _list_operators(plan: Table, graphs: Sequence[Graph | str]) -> Iterator[tuple[str, str]]:
     """Name and kernels of each operator in the order of the instructions."""
     names = [operator.text(0) + (f".{operator.text(1)}" if operator.text(1) else "") for operator in plan.tables(6)]
     for chain in plan.tables(5):
@@ -102,7 +110,7 @@ def _operators(plan: Table, graphs: Sequence[Graph | str]) -> Iterator[tuple[str
             )
 
 
-def _lowered(graphs: Sequence[Graph | str]) -> Iterator[tuple[str, int]]:
+def _list_lowered(graphs: Sequence[Graph | str]) -> Iterator[tuple[str, int]]:
     """Type and bytes of the constants in XNNPACK's graphs; graphs share those that bear a name."""
     seen: set[str] = set()
     for weight in (weight for graph in graphs if isinstance(graph, Graph) for weight in graph.weights):
@@ -111,49 +119,49 @@ def _lowered(graphs: Sequence[Graph | str]) -> Iterator[tuple[str, int]]:
         seen |= {weight.name} - {""}
 
 
-def _constants(plan: Table) -> Iterator[tuple[str, int]]:
+def _list_constants(plan: Table) -> Iterator[tuple[str, int]]:
     """Type and bytes of the constants outside of delegates; tensors may share one."""
-    found: dict[int, tuple[str, int]] = {}
+    constants: dict[int, tuple[str, int]] = {}
     for value in plan.tables(2):
         kind, tensor = value.union(1)
         if kind != TENSOR or tensor is None or tensor.table(6) is not None:
             continue
         if buffer := tensor.number(5, "<I"):
-            name, size_bytes = _dtype(tensor)
-            found[buffer] = name, size_bytes * prod(tensor.numbers(2, "i"))
-    yield from found.values()
+            name, size_bytes = _name_dtype(tensor)
+            constants[buffer] = name, size_bytes * prod(tensor.numbers(2, "i"))
+    yield from constants.values()
 
 
-def _specs(plan: Table, word: str, places: Sequence[int]) -> tuple[TensorSpec, ...]:
+def _read_specs(plan: Table, word: str, places: Sequence[int]) -> tuple[TensorSpec, ...]:
     """A .pte file does not name what goes in and out."""
     values = plan.tables(2)
-    found = [chosen(values, place).union(1) for place in places]
-    names = [word] if len(found) == 1 else [f"{word}_{index}" for index in range(len(found))]
+    unions = [chosen(values, place).union(1) for place in places]
+    names = [word] if len(unions) == 1 else [f"{word}_{index}" for index in range(len(unions))]
     return tuple(
-        TensorSpec(name, value.numbers(2, "i"), _dtype(value)[0])
+        TensorSpec(name, value.numbers(2, "i"), _name_dtype(value)[0])
         if kind == TENSOR and value is not None
         else TensorSpec(name, (), "no tensor")
-        for name, (kind, value) in zip(names, found, strict=True)
+        for name, (kind, value) in zip(names, unions, strict=True)
     )
 
 
-def _dtype(tensor: Table) -> tuple[str, int]:
+def _name_dtype(tensor: Table) -> tuple[str, int]:
     number = tensor.number(0, "<b")
     return DTYPES.get(number, (f"scalar type {number}", 1))
 
 
-def _metadata(plans: Mapping[str, Table]) -> dict[str, str]:
+def _read_metadata(plans: Mapping[str, Table]) -> dict[str, str]:
     """The methods; those that only return constants are how a .pte file tells facts to an app."""
-    told = {"methods": shortened(", ".join(plans))}
+    told = {"methods": shorten(", ".join(plans))}
     for name, plan in plans.items():
         if name == METHOD or any(chain.tables(2) for chain in plan.tables(5)):
             continue
         values = plan.tables(2)
-        told[name] = shortened(", ".join(_constant(chosen(values, place)) for place in plan.numbers(4, "i")))
+        told[name] = shorten(", ".join(_word_constant(chosen(values, place)) for place in plan.numbers(4, "i")))
     return told
 
 
-def _constant(value: Table) -> str:
+def _word_constant(value: Table) -> str:
     kind, table = value.union(1)
     if table is None:
         return "nothing"

@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import ClassVar
 
-from deploy_prune.analysis.readers import FileReport, Reader, counted, shortened, summed
+from deploy_prune.analysis.readers import FileReport, Reader, count_operators, shorten, sum_bytes
 from deploy_prune.formats import protobuf
 from deploy_prune.formats.protobuf import Fields, Malformed
 from deploy_prune.values import TensorSpec
@@ -58,29 +58,29 @@ class Onnx:
         graph, ir = protobuf.fields(protobuf.message(model, 7)), protobuf.integer(model, 1)
         if not graph or not opsets or not ir:
             raise Malformed("it holds no graph, or does not say of which version")
-        nodes = list(_nodes(graph))
-        constants = {name for name, _, _ in map(_tensor, protobuf.messages(graph, 5))}
+        nodes = list(_walk_nodes(graph))
+        constants = {name for name, _, _ in map(_read_tensor, protobuf.messages(graph, 5))}
         return FileReport(
             format="ONNX",
             version=", ".join([f"IR {ir}", *(f"opset {number} of {name}" for name, number in opsets.items())]),
-            needs={"ONNX Runtime": oldest(opsets, ir)},
-            operators=counted((_kind(node), "ONNX Runtime") for node in nodes),
+            needs={"ONNX Runtime": find_oldest_release(opsets, ir)},
+            operators=count_operators((_name_operator(node), "ONNX Runtime") for node in nodes),
             xnnpack="does not apply: ONNX Runtime's CPU provider has kernels of its own",
-            weights_bytes=summed(_weights(graph, nodes)),
-            inputs=tuple(spec for spec in map(_spec, protobuf.messages(graph, 11)) if spec.name not in constants),
-            outputs=tuple(map(_spec, protobuf.messages(graph, 12))),
-            metadata=_metadata(model),
+            weights_bytes=sum_bytes(_list_weights(graph, nodes)),
+            inputs=tuple(spec for spec in map(_read_spec, protobuf.messages(graph, 11)) if spec.name not in constants),
+            outputs=tuple(map(_read_spec, protobuf.messages(graph, 12))),
+            metadata=_read_metadata(model),
         )
 
 
-def oldest(opsets: Mapping[str, int], ir: int) -> str:
+def find_oldest_release(opsets: Mapping[str, int], ir: int) -> str:
     """The first release that reads such a file, as far as its makers' table goes."""
     opset = opsets.get(DOMAIN, 0)
     release = next((name for name, newest, newest_ir in RELEASES if opset <= newest and ir <= newest_ir), "")
     return release or f"newer than {LAST_TOLD}, where its table of versions ends"
 
 
-def _nodes(graph: Fields, depth: int = 0) -> Iterator[Fields]:
+def _walk_nodes(graph: Fields, depth: int = 0) -> Iterator[Fields]:
     """Nodes of a graph, and of the graphs that are attributes of these."""
     if depth > DEEPEST:
         raise Malformed(f"graphs within graphs, more than {DEEPEST} deep")
@@ -88,10 +88,10 @@ def _nodes(graph: Fields, depth: int = 0) -> Iterator[Fields]:
         yield node
         for attribute in map(protobuf.fields, protobuf.messages(node, 5)):
             for inner in [*protobuf.messages(attribute, 6), *protobuf.messages(attribute, 11)]:
-                yield from _nodes(protobuf.fields(inner), depth + 1)
+                yield from _walk_nodes(protobuf.fields(inner), depth + 1)
 
 
-def _kind(node: Fields) -> str:
+def _name_operator(node: Fields) -> str:
     """The operator, with its domain where that is not ONNX's own."""
     name, domain = protobuf.text(node, 4), protobuf.text(node, 7)
     if not name:
@@ -99,18 +99,18 @@ def _kind(node: Fields) -> str:
     return name if domain in {"", DOMAIN} else f"{domain}.{name}"
 
 
-def _weights(graph: Fields, nodes: list[Fields]) -> Iterator[tuple[str, int]]:
+def _list_weights(graph: Fields, nodes: list[Fields]) -> Iterator[tuple[str, int]]:
     """Initializers, and tensors that are attributes (of Constant)."""
     attributes = [protobuf.fields(each) for node in nodes for each in protobuf.messages(node, 5)]
     tensors = [*protobuf.messages(graph, 5), *(tensor for each in attributes for tensor in protobuf.messages(each, 5))]
-    for _, dtype, size_bytes in map(_tensor, tensors):
+    for _, dtype, size_bytes in map(_read_tensor, tensors):
         yield dtype, size_bytes
 
 
-def _tensor(content: bytes) -> tuple[str, str, int]:
+def _read_tensor(content: bytes) -> tuple[str, str, int]:
     """Name, type and bytes of a tensor, the last from its shape."""
     tensor = protobuf.fields(content)
-    name, size = _dtype(protobuf.integer(tensor, 2))
+    name, size = _name_dtype(protobuf.integer(tensor, 2))
     sizes = protobuf.integers(tensor, 1)
     if min(sizes, default=0) < 0:
         raise Malformed(f"tensor '{protobuf.text(tensor, 8)}' has the sizes {sizes}")
@@ -122,24 +122,24 @@ def _tensor(content: bytes) -> tuple[str, str, int]:
     return protobuf.text(tensor, 8), name, size_bytes
 
 
-def _spec(content: bytes) -> TensorSpec:
+def _read_spec(content: bytes) -> TensorSpec:
     """An input or output; a dimension with a name, or none, takes any size."""
     info = protobuf.fields(content)
     kind = protobuf.fields(protobuf.message(protobuf.fields(protobuf.message(info, 2)), 1))
     sizes = [protobuf.fields(each) for each in protobuf.messages(protobuf.fields(protobuf.message(kind, 2)), 1)]
     shape = tuple(protobuf.integer(size, 1) if 1 in size else -1 for size in sizes)
-    return TensorSpec(protobuf.text(info, 1), shape, _dtype(protobuf.integer(kind, 1))[0])
+    return TensorSpec(protobuf.text(info, 1), shape, _name_dtype(protobuf.integer(kind, 1))[0])
 
 
-def _dtype(number: int) -> tuple[str, float]:
+def _name_dtype(number: int) -> tuple[str, float]:
     return DTYPES.get(number, (f"type {number}", 0))
 
 
-def _metadata(model: Fields) -> dict[str, str]:
+def _read_metadata(model: Fields) -> dict[str, str]:
     producer = f"{protobuf.text(model, 2)} {protobuf.text(model, 3)}".strip()
-    told = {"producer": producer, "description": shortened(protobuf.text(model, 6))}
+    told = {"producer": producer, "description": shorten(protobuf.text(model, 6))}
     entries = map(protobuf.fields, protobuf.messages(model, 14))
-    own = {protobuf.text(entry, 1): shortened(protobuf.text(entry, 2)) for entry in entries}
+    own = {protobuf.text(entry, 1): shorten(protobuf.text(entry, 2)) for entry in entries}
     return {key: text for key, text in told.items() if text} | own
 
 

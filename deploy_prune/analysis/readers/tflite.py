@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from deploy_prune.analysis import xnnpack_delegation
-from deploy_prune.analysis.readers import XNNPACK, FileReport, Reader, counted, shortened, summed, verdict
+from deploy_prune.analysis.readers import (
+    XNNPACK,
+    FileReport,
+    Reader,
+    count_operators,
+    judge_delegation,
+    shorten,
+    sum_bytes,
+)
 from deploy_prune.errors import MissingDependency, Unavailable
 from deploy_prune.formats import flatbuffer
 from deploy_prune.formats.flatbuffer import Table, chosen
@@ -40,73 +48,73 @@ class TFLite:
         """
         content = path.read_bytes()
         model = flatbuffer.root(content, [IDENTIFIER])
-        buffers = [_data(buffer, content) for buffer in model.tables(4)]
-        graphs, codes = model.tables(2), _codes(model)
+        buffers = [_read_data(buffer, content) for buffer in model.tables(4)]
+        graphs, codes = model.tables(2), _read_codes(model)
         main = chosen(graphs, 0)
-        places = [[_code(codes, operator) for operator in graph.tables(3)] for graph in graphs]
-        took, unknown = _taken(path, len(places[0]))
+        places = [[_find_code(codes, operator) for operator in graph.tables(3)] for graph in graphs]
+        took, unknown = _ask_delegated(path, len(places[0]))
         kernels = ["" if unknown else XNNPACK if place in took else OWN for place in range(len(places[0]))]
         kinds = [(name, whose) for (name, _), whose in zip(places[0], kernels, strict=True)]
-        operators = counted(kinds + [(name, "") for others in places[1:] for name, _ in others])
-        metadata = _metadata(model, buffers)
+        operators = count_operators(kinds + [(name, "") for others in places[1:] for name, _ in others])
+        metadata = _read_metadata(model, buffers)
         newest = max((version for graph in places for _, version in graph), default=1)
         return FileReport(
             format="TensorFlow Lite",
             version=f"schema {model.number(0, '<I')}",
-            needs={"TensorFlow Lite": _oldest(metadata, newest)},
+            needs={"TensorFlow Lite": _word_oldest(metadata, newest)},
             operators=operators,
-            xnnpack=unknown or verdict(row for row in operators if row.kernels) + _further(graphs),
-            weights_bytes=summed(_weights(graphs, buffers)),
-            inputs=_specs(main, main.numbers(1, "i")),
-            outputs=_specs(main, main.numbers(2, "i")),
+            xnnpack=unknown or judge_delegation(row for row in operators if row.kernels) + _word_further(graphs),
+            weights_bytes=sum_bytes(_list_weights(graphs, buffers)),
+            inputs=_read_specs(main, main.numbers(1, "i")),
+            outputs=_read_specs(main, main.numbers(2, "i")),
             metadata=metadata,
         )
 
 
-def _data(buffer: Table, content: bytes) -> bytes:
+def _read_data(buffer: Table, content: bytes) -> bytes:
     """Inline, or behind the flatbuffer in files of more than 2 GB."""
     start, size_bytes = buffer.number(1, "<Q"), buffer.number(2, "<Q")
     return flatbuffer.Buffer(content).slice(start, size_bytes) if start > 1 else buffer.data(0)
 
 
-def _codes(model: Table) -> list[tuple[str, int]]:
+def _read_codes(model: Table) -> list[tuple[str, int]]:
     """Name and version of each kind of operator in the file."""
-    names = _enumeration("BuiltinOperator")
-    found = []
+    names = _read_enumeration("BuiltinOperator")
+    named = []
     for code in model.tables(1):
         # the older field is one byte wide and says 127 for what does not fit
         number = max(code.number(0, "<b"), code.number(3, "<i"))
-        found.append((code.text(1) or names.get(number, f"operator {number}"), code.number(2, "<i", 1)))
-    return found
+        named.append((code.text(1) or names.get(number, f"operator {number}"), code.number(2, "<i", 1)))
+    return named
 
 
-def _code(codes: Sequence[tuple[str, int]], operator: Table) -> tuple[str, int]:
-    found: tuple[str, int] = chosen(codes, operator.number(0, "<I"))
-    return found
+def _find_code(codes: Sequence[tuple[str, int]], operator: Table) -> tuple[str, int]:
+    code: tuple[str, int] = chosen(codes, operator.number(0, "<I"))
+    return code
 
 
-def _oldest(metadata: Mapping[str, str], newest: int) -> str:
+def _word_oldest(metadata: Mapping[str, str], newest: int) -> str:
     """The converter's word: it knows no release for operators that came with StableHLO."""
     if OLDEST in metadata:
         return f"{metadata[OLDEST]}, as its converter says"
     return f"not told by the file; its operators are of version {newest} or older"
 
 
-def _taken(path: Path, operators: int) -> tuple[frozenset[int], str]:
+def _ask_delegated(path: Path, operators: int) -> tuple[frozenset[int], str]:
     """What XNNPACK takes, or why that is not known."""
     try:
-        return xnnpack_delegation.taken(path, operators), ""
+        return xnnpack_delegation.ask_delegated(path, operators), ""
     except Unavailable as error:
         return frozenset(), f"not known: {error.message}"
 
 
-def _further(graphs: Sequence[Table]) -> str:
+def _word_further(graphs: Sequence[Table]) -> str:
     return f" ({len(graphs) - 1} more graphs of control flow not looked at)" if len(graphs) > 1 else ""
 
 
-def _weights(graphs: Sequence[Table], buffers: Sequence[bytes]) -> Iterator[tuple[str, int]]:
+def _list_weights(graphs: Sequence[Table], buffers: Sequence[bytes]) -> Iterator[tuple[str, int]]:
     """Type and bytes of each constant; buffer 0 stands for none, and tensors may share one."""
-    names, seen = _enumeration("TensorType"), {0}
+    names, seen = _read_enumeration("TensorType"), {0}
     for graph in graphs:
         for tensor in graph.tables(0):
             place, number = tensor.number(2, "<I"), tensor.number(1, "<b")
@@ -115,32 +123,32 @@ def _weights(graphs: Sequence[Table], buffers: Sequence[bytes]) -> Iterator[tupl
                 yield names.get(number, f"type {number}").lower(), len(chosen(buffers, place))
 
 
-def _specs(graph: Table, places: Sequence[int]) -> tuple[TensorSpec, ...]:
-    names, tensors = _enumeration("TensorType"), graph.tables(0)
-    found = [chosen(tensors, place) for place in places]
+def _read_specs(graph: Table, places: Sequence[int]) -> tuple[TensorSpec, ...]:
+    names, tensors = _read_enumeration("TensorType"), graph.tables(0)
+    listed = [chosen(tensors, place) for place in places]
     return tuple(
         TensorSpec(
             tensor.text(3),
             tensor.numbers(7, "i") or tensor.numbers(0, "i"),
             names.get(tensor.number(1, "<b"), "unknown").lower(),
         )
-        for tensor in found
+        for tensor in listed
     )
 
 
-def _metadata(model: Table, buffers: Sequence[bytes]) -> dict[str, str]:
-    found = {"description": shortened(model.text(3))} if model.text(3) else {}
+def _read_metadata(model: Table, buffers: Sequence[bytes]) -> dict[str, str]:
+    metadata = {"description": shorten(model.text(3))} if model.text(3) else {}
     for entry in model.tables(6):
         content: bytes = chosen(buffers, entry.number(1, "<I"))
         name = entry.text(0)
-        found |= _details(name, content) if content[4:8] == DETAILS else {name: shortened(content)}
+        metadata |= _read_details(name, content) if content[4:8] == DETAILS else {name: shorten(content)}
     signatures = [signature.text(2) for signature in model.tables(7)]
-    return found | ({"signatures": ", ".join(signatures)} if signatures else {})
+    return metadata | ({"signatures": ", ".join(signatures)} if signatures else {})
 
 
-def _details(name: str, content: bytes) -> dict[str, str]:
+def _read_details(name: str, content: bytes) -> dict[str, str]:
     details = flatbuffer.root(content, [DETAILS])
-    texts = {f"{name}.{key}": shortened(details.text(field)) for field, key in DETAIL_TEXTS.items()}
+    texts = {f"{name}.{key}": shorten(details.text(field)) for field, key in DETAIL_TEXTS.items()}
     graphs = details.tables(3)
     files = [*details.tables(6), *(file for graph in graphs for file in graph.tables(4))]
     for graph in graphs:
@@ -150,7 +158,7 @@ def _details(name: str, content: bytes) -> dict[str, str]:
     return {key: text for key, text in texts.items() if text}
 
 
-def _enumeration(name: str) -> Mapping[int, str]:
+def _read_enumeration(name: str) -> Mapping[int, str]:
     """Number -> name, of one enumeration of the schema."""
     try:
         with silence():

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from deploy_prune.analysis.describe import describe
-from deploy_prune.analysis.readers.onnx import Onnx, oldest
+from deploy_prune.analysis.readers.onnx import Onnx, find_oldest_release
 from deploy_prune.errors import InputError
 
 IMAGE = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 4])
@@ -26,12 +26,12 @@ def saved(path, *nodes, weights=(), inputs=(IMAGE,), **model):
     [(9, 3, "0.3"), (17, 8, "1.12"), (19, 8, "1.15"), (19, 9, "1.16"), (18, 10, "1.18"), (21, 10, "1.18")],
 )
 def test_the_oldest_release_takes_the_opset_and_the_ir_version(opset, ir, release):
-    assert oldest({"ai.onnx": opset}, ir) == release
+    assert find_oldest_release({"ai.onnx": opset}, ir) == release
 
 
 @pytest.mark.parametrize(("opset", "ir"), [(22, 10), (18, 11)])
 def test_what_the_published_table_does_not_reach_is_said_to_be_newer(opset, ir):
-    assert oldest({"ai.onnx": opset}, ir).startswith("newer than 1.20")
+    assert find_oldest_release({"ai.onnx": opset}, ir).startswith("newer than 1.20")
 
 
 def test_operators_of_other_domains_bear_them_and_inner_graphs_count(tmp_path):

@@ -8,7 +8,7 @@ from ai_edge_litert.interpreter import Interpreter
 from building import conv, head, net
 
 from deploy_prune.analysis.readers.tflite import TFLite
-from deploy_prune.analysis.xnnpack_delegation import taken
+from deploy_prune.analysis.xnnpack_delegation import ask_delegated
 from deploy_prune.exporting.exporters.tflite import TFLite as Exporter
 
 IDENTIFIER = b"TFL3"
@@ -76,7 +76,7 @@ def test_it_is_what_litert_shows_with_a_delegate_per_operator(interrupted):
     nodes = [tuple(each["outputs"]) for each in interpreter._get_ops_details()]
     expected = {place for place, outputs in enumerate(nodes[:total]) if outputs in nodes[total:]}
     assert 0 < len(expected) < total
-    assert taken(interrupted, total) == expected
+    assert ask_delegated(interrupted, total) == expected
 
 
 def test_an_operator_that_litert_does_not_have_leaves_the_question_open(tiny_tflite, tmp_path):
