@@ -162,11 +162,6 @@ class RunSummary:
         return fastest / limit - 1 if fastest > ALLOWED * limit else 0.0
 
     @property
-    def unverified(self) -> tuple[Shipment, ...]:
-        """Pruned files that were written, but that nothing here could run."""
-        return tuple(row for row in self.ship.pruned if row.status == "exported")
-
-    @property
     def outcome(self) -> Outcome:
         """Whether what was shipped is verified, and faster than the dense network on every target it was timed on."""
         if any(row.status == "failed" for row in self.ship.pruned):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,25 +27,27 @@ from deploy_prune.errors import ConfigError, ExportFailed
 from deploy_prune.values import AppForm, InputKind, Normalisation
 
 if TYPE_CHECKING:
+    from deploy_prune.pipeline.ship import Order
     from deploy_prune.values import Shipment
 
-Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")]
-Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Of the files, without the suffix.")]
+Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder that the files are written to.")]
+Name = Annotated[str, typer.Option("--name", metavar="NAME", help="What the files are called, without the suffix.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Fail unless every file could be run against the network.")]
 Taken = Annotated[str, typer.Option("--input", metavar="float|uint8", help="Numbers, or bytes as a camera gives them.")]
 Bake = Annotated[
     bool, typer.Option("--bake-preprocessing", help="Files take pixels from 0 to 255: mean, std and layout are inside.")
 ]
 Softmax = Annotated[bool, typer.Option("--softmax", help="Files give probabilities instead of scores.")]
-Mean = Annotated[str | None, typer.Option("--mean", metavar="N,...", help="Per channel, of pixels from 0 to 1.")]
-Std = Annotated[str | None, typer.Option("--std", metavar="N,...", help="Per channel, of pixels from 0 to 1.")]
+Mean = Annotated[str | None, typer.Option("--mean", metavar="N,...", help="A number per channel; pixels are 0 to 1.")]
+Std = Annotated[str | None, typer.Option("--std", metavar="N,...", help="A number per channel; pixels are 0 to 1.")]
 Labels = Annotated[Path | None, typer.Option("--labels", metavar="FILE", help="Class names, one per line.")]
-InputNames = Annotated[str | None, typer.Option("--input-name", metavar="NAMES", help="Of the files' inputs.")]
-OutputNames = Annotated[str | None, typer.Option("--output-name", metavar="NAMES", help="Of the files' outputs.")]
-DynamicBatch = Annotated[bool, typer.Option("--dynamic-batch", help="Any batch size, in formats that have it (onnx).")]
-Opset = Annotated[int | None, typer.Option("--opset", metavar="N", help="Of ONNX files.")]
+InputNames = Annotated[str | None, typer.Option("--input-name", metavar="NAMES", help="Names of the files' inputs.")]
+OutputNames = Annotated[str | None, typer.Option("--output-name", metavar="NAMES", help="Names of the files' outputs.")]
+DynamicBatch = Annotated[bool, typer.Option("--dynamic-batch", help="Take any batch size (onnx).")]
+Opset = Annotated[int | None, typer.Option("--opset", metavar="N", help="The opset of the ONNX file, 13 or newer.")]
 Precision = Annotated[
-    str | None, typer.Option("--precision", metavar="fp32|fp16", help="In formats that have it (coreml); else fp32.")
+    str | None,
+    typer.Option("--precision", metavar="fp32|fp16", help="fp16 where the format has it (coreml)."),
 ]
 
 
@@ -78,29 +81,34 @@ def export(
     others; the exit code says so.
     """
     wished = {"dynamic_batch": dynamic_batch or None, "opset": opset, "precision": precision}
-    from deploy_prune.pipeline.ship import Order, read_labels, ship
+    form = AppForm(name=name, input=_kind(taken), bake=bake, softmax=softmax, normalisation=_normalisation(mean, std))
+    from deploy_prune.pipeline.ship import Order
 
-    form = AppForm(
-        name=name,
-        normalisation=_normalisation(mean, std),
-        labels=() if labels is None else read_labels(labels),
-        input=_kind(taken),
-        bake=bake,
-        softmax=softmax,
-        input_names=name_list(input_name) or (),
-        output_names=name_list(output_name) or (),
-    )
     order = Order(
-        model,
-        name_list(target) or (),
-        weights=weights,
-        data=data,
-        classes=classes,
-        input_shape=image_shape(input_shape),
-        options=model_options(option),
-        form=form,
+        model, name_list(target) or (), weights=weights, data=data, classes=classes,
+        input_shape=image_shape(input_shape), options=model_options(option),
+        form=_with_names(form, labels, input_name, output_name),
         exporters={key: value for key, value in wished.items() if value is not None},
+    )  # fmt: skip
+    return ship_and_show(order, out, verify=verify, as_json=as_json)
+
+
+def _with_names(form: AppForm, labels: Path | None, input_names: str | None, output_names: str | None) -> AppForm:
+    """The form with the names of classes, inputs and outputs that were given."""
+    from deploy_prune.pipeline.ship import read_labels
+
+    return replace(
+        form,
+        labels=() if labels is None else read_labels(labels),
+        input_names=name_list(input_names) or (),
+        output_names=name_list(output_names) or (),
     )
+
+
+def ship_and_show(order: Order, out: Path, *, verify: bool, as_json: bool) -> int:
+    """Write and verify the files, show a row per format, and give the exit code."""
+    from deploy_prune.pipeline.ship import ship
+
     with progress(as_json=as_json) as told:
         shipments = ship(order, out, progress=told)
     if as_json:
