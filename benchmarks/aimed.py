@@ -41,7 +41,7 @@ class Aim:
     @property
     def dense_ms(self) -> float:
         """What a ratio of 1 stands for."""
-        return float(self.latency.model.profile.reference_ms)
+        return float(self.latency.model.profile.reference)
 
     @property
     def dense(self) -> np.ndarray:

@@ -54,7 +54,7 @@ def _figures(summary: RunSummary) -> dict[str, Any]:
         ],
         "times": [
             {"runtime": item.target.runtime, "threads": item.target.threads, "ratio": item.ratio,
-             "ratio_interval": item.ratio_interval, "median_ms": item.median_ms}
+             "ratio_interval": item.ratio_interval, "median_ms": item.median}
             for item in summary.speedups
         ],
     }  # fmt: skip

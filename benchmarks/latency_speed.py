@@ -42,7 +42,7 @@ def main() -> int:
     cost = LatencyCost.of(model, traced.graph)
     many = np.tile(draw_plans(traced), (25, 1))
     scores = plugins.build("methods", "magnitude").score(Study(traced.network, traced.graph, None, 0))
-    limits = iter(np.linspace(0.4, 0.9, 21) * model.profile.reference_ms)
+    limits = iter(np.linspace(0.4, 0.9, 21) * model.profile.reference)
     allocate(traced.graph, scores, cost, next(limits), Limits())  # parts of the cost are prepared once
     with tempfile.TemporaryDirectory() as folder:
         blueprint = learn_sizes(traced.network, traced.graph, Path(folder), model.profile.drawing.format)

@@ -102,7 +102,7 @@ def _figures(name: str, place: Place) -> dict[str, Any]:
         "profile_s": profile_s,
         "samples": model.error.samples,
         "stated": vars(model.error),
-        "reference_ms": model.profile.reference_ms,
+        "reference_ms": model.profile.reference,
         "error": vars(error_of(predicted, both)),
         "exported_error": vars(error_of(predicted[_exported()], both[_exported()])),
         "repeats": vars(error_of(first, second)),

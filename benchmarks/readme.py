@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks import readme_methods, readme_selections
 from benchmarks.markdown import Row, percent, points, table, titled
 from benchmarks.recording import RESULTS, read
+from deploy_prune.schema_1 import upgrade
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
@@ -232,11 +233,11 @@ def _kept(arm: dict[str, Any]) -> str:
 def _shipped_budgets(record: dict[str, Any]) -> str:
     rows: list[Row] = [
         (row["network"], f"{row['budget_ms']:.3f} ms ({row['share']}x)", str(len(row["attempts"])),
-         f"{row['attempts'][0]['predicted_ms'] / row['budget_ms']:.3f}",
-         f"{row['attempts'][0]['measured_ms'] / row['budget_ms']:.3f}",
+         f"{row['attempts'][0]['predicted'] / row['budget_ms']:.3f}",
+         f"{row['attempts'][0]['measured'] / row['budget_ms']:.3f}",
          f"{row['shipped_of_budget']:.3f}", _again(row),
          "yes" if row["met"] else "**no**")
-        for row in record["rows"]
+        for row in upgrade(record["rows"])
     ]  # fmt: skip
     head = (
         "network",

@@ -20,6 +20,7 @@ from benchmarks.subjects import STORE, cell, stored
 from deploy_prune.budget.latency.timer import timer
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.run import prune
+from deploy_prune.records import to_json
 from deploy_prune.timing.bracketing import Pace
 
 TABLE = "shipped_budgets"
@@ -59,22 +60,22 @@ def _cell(settings: dict[str, Any], share: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         summary = prune(config, run)
-        closing, shipped = summary.plan.closing, summary.shipped_ms
+        closing, shipped = summary.plan.closing, summary.shipped_time
         assert closing
         assert shipped
         dense, pruned = ((run / "export-1" / f"{name}.tflite").read_bytes() for name in ("dense", "pruned"))
         with timer(dense, ".tflite", closing.target, pace=PACE, openings=OPENINGS) as timed:
             again = timed(pruned)
-    limit = closing.limit_ms
+    limit = closing.limit
     return {
         "budget_ms": limit,
-        "reference_ms": closing.reference_ms,
-        "attempts": [vars(attempt) for attempt in closing.attempts],
+        "reference_ms": closing.reference,
+        "attempts": [to_json(attempt) for attempt in closing.attempts],
         "shipped_of_budget": shipped[0] / limit,
-        "again_of_budget": again.ratio * closing.reference_ms / limit,
-        "again_interval": [end * closing.reference_ms / limit for end in again.interval],
+        "again_of_budget": again.ratio * closing.reference / limit,
+        "again_interval": [end * closing.reference / limit for end in again.interval],
         "macs": summary.cut.count.macs / summary.dense.count.macs,
-        "met": PROMISED[0] <= again.ratio * closing.reference_ms / limit <= PROMISED[1],
+        "met": PROMISED[0] <= again.ratio * closing.reference / limit <= PROMISED[1],
     }
 
 

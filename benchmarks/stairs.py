@@ -126,7 +126,7 @@ def _at_equal_ms(ratio: float, what: tuple[Traced, Scores, LatencyModel], timed:
     traced, scores, model = what
     cost = LatencyCost.of(model, traced.graph)
     try:
-        widths = allocate(traced.graph, scores, cost, ratio * model.profile.reference_ms, Limits())
+        widths = allocate(traced.graph, scores, cost, ratio * model.profile.reference, Limits())
     except BudgetError as error:
         return {"reason": error.message}
     plan = np.array([widths[group.name] for group in traced.graph.free])

@@ -10,6 +10,7 @@
     │   ├── BudgetError          a budget that no plan can meet
     │   ├── PlanError            a plan that does not fit the network
     │   ├── TraceError           a network that cannot be traced
+    │   ├── UnitError            figures of two units (milliseconds, cycles, bytes) that were to be compared
     │   ├── RecordError          a run folder or record that is damaged or of another schema
     │   └── NotProfiled          no milliseconds of this network on that target, or stale ones
     ├── Unavailable          3   a device, tool or dependency is not there
@@ -95,6 +96,10 @@ class PlanError(InputError):
 
 class TraceError(InputError):
     """The network cannot be traced."""
+
+
+class UnitError(InputError):
+    """Two figures are of different units, such as milliseconds and cycles, and say nothing about one another."""
 
 
 class RecordError(InputError):

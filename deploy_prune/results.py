@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from deploy_prune.values import Accuracy, Count, GroupRow, Interval, Measurement, Plan, Shipment, Target
+from deploy_prune.values import Accuracy, Count, GroupRow, Interval, Measurement, Plan, Shipment, Target, same_unit
 
 ALLOWED = 1.03
 """Of a budget in milliseconds: what timing it again may give."""
@@ -27,12 +27,14 @@ class DenseResult:
 class Attempt:
     """A plan that was exported and timed against the dense network's file before it was trained."""
 
-    aim_ms: float
+    aim: float
     """The limit that the allocation was given."""
-    predicted_ms: float
-    measured_ms: float
-    """Ratio to the dense file times the target's reference."""
-    interval_ms: Interval
+    predicted: float
+    measured: float
+    """The ratio to the dense file times the target's reference."""
+    interval: Interval
+    unit: str
+    """What all of these are counted in, such as "ms"."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,11 @@ class Closing:
     """How a budget in milliseconds was met on real files."""
 
     target: Target
-    limit_ms: float
-    reference_ms: float
+    limit: float
+    reference: float
     """What a ratio of 1 to the dense network stands for."""
+    unit: str
+    """What the limit, the reference and the attempts are counted in, such as "ms"."""
     attempts: tuple[Attempt, ...]
     chosen: int
     """Which of them goes on."""
@@ -140,8 +144,14 @@ class RunSummary:
         return tuple(item for item in self.bench.measurements if item.ratio is not None)
 
     @property
-    def shipped_ms(self) -> tuple[float, Interval] | None:
-        """What the shipped file takes of a budget in milliseconds; None: it was not timed there, or there is none."""
+    def shipped_time(self) -> tuple[float, Interval] | None:
+        """What the shipped file takes of a budget in milliseconds, in the unit of `Closing`, and its interval.
+
+        None: it was not timed there, or there is no such budget.
+
+        Raises:
+            UnitError: it was timed in another unit than the budget's.
+        """
         closing = self.plan.closing
         for item in self.speedups if closing else ():
             assert closing
@@ -150,15 +160,16 @@ class RunSummary:
                 closing.target.runtime, closing.target.threads
             ):  # fmt: skip
                 low, high = item.ratio_interval
-                return item.ratio * closing.reference_ms, (low * closing.reference_ms, high * closing.reference_ms)
+                same_unit(item.unit, closing.unit)
+                return item.ratio * closing.reference, (low * closing.reference, high * closing.reference)
         return None
 
     @property
     def missed_by(self) -> float:
         """By which share of the budget in milliseconds the shipped file is too slow for certain; 0: it is not."""
-        if self.plan.closing is None or self.shipped_ms is None:
+        if self.plan.closing is None or self.shipped_time is None:
             return 0.0
-        fastest, limit = self.shipped_ms[1][0], self.plan.closing.limit_ms
+        fastest, limit = self.shipped_time[1][0], self.plan.closing.limit
         return fastest / limit - 1 if fastest > ALLOWED * limit else 0.0
 
     @property

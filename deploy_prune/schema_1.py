@@ -22,7 +22,29 @@ class Rule:
     """The value of today; it gets a value whose inner values are renewed already."""
 
 
-RULES: tuple[Rule, ...] = ()
+def rename(names: Mapping[str, str], **added: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A change that calls some keys by other names and adds what schema 1 took for granted."""
+
+    def renewed(value: dict[str, Any]) -> dict[str, Any]:
+        return {names.get(key, key): each for key, each in value.items()} | added
+
+    return renewed
+
+
+def _without_unit(*names: str, also: tuple[str, ...] = ()) -> Rule:
+    """A value whose names ended in their unit, which is a field of its own now."""
+    old = [f"{name}_ms" for name in names]
+    return Rule(frozenset((*old, *also)), rename(dict(zip(old, names, strict=True)), unit="ms"))
+
+
+RULES = (
+    _without_unit("before", "candidate", "after"),  # Bracket
+    _without_unit("reference", also=("ratio", "interval", "brackets", "repeated")),  # Comparison
+    _without_unit("blocks", "median", "interval", "p90"),  # Measurement
+    _without_unit("aim", "predicted", "measured", "interval"),  # Attempt
+    _without_unit("limit", "reference", also=("target", "attempts", "chosen")),  # Closing
+    _without_unit("reference", also=("network", "address", "target", "drawing")),  # Profile
+)
 
 
 def upgrade(value: Any, rules: tuple[Rule, ...] = RULES) -> Any:
@@ -38,12 +60,3 @@ def upgrade(value: Any, rules: tuple[Rule, ...] = RULES) -> Any:
         return value
     inner = {key: upgrade(each, rules) for key, each in value.items()}
     return next((rule.renewed(inner) for rule in rules if rule.keys <= inner.keys()), inner)
-
-
-def rename(names: Mapping[str, str], **added: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A change that calls some keys by other names and adds what schema 1 took for granted."""
-
-    def renewed(value: dict[str, Any]) -> dict[str, Any]:
-        return {names.get(key, key): each for key, each in value.items()} | added
-
-    return renewed

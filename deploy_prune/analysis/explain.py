@@ -195,7 +195,7 @@ def _explained(paths: tuple[Path, Path], job: Job, tiles: Tiles | None, progress
         progress("explain", 0, STEPS, f"{job.path.suffix}, whole files")
         comparison = compare(workers[0], workers[1], PACE, seed=job.seed)
         progress("explain", 1, STEPS, f"{job.path.suffix}, layers")
-        times_ms = comparison.reference_ms, comparison.ratio * comparison.reference_ms
+        times_ms = comparison.reference, comparison.ratio * comparison.reference
         nodes = [
             worker.profile(_runs(ms), timeout_s=BLOCK_TIMEOUT_S) for worker, ms in zip(workers, times_ms, strict=True)
         ]
@@ -235,7 +235,7 @@ def _concluded(
     timed: _Timed,
     tiles: Tiles | None,
 ) -> Explanation:
-    before_ms, after_ms = comparison.reference_ms, comparison.ratio * comparison.reference_ms
+    before_ms, after_ms = comparison.reference, comparison.ratio * comparison.reference
     before, after = layer_times.scaled(timed.before, before_ms), layer_times.scaled(timed.after, after_ms)
     macs_ratio = sum(layer.macs for layer in after) / sum(layer.macs for layer in before)
     pairs = slowdown.align(before, after)

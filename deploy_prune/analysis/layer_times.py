@@ -204,6 +204,6 @@ def _attempted(worker: Worker, path: Path) -> float | None:
 
 def _read(worker: Worker, path: Path) -> float:
     opened = worker.open(path)
-    once = opened.block(1, timeout_s=BLOCK_TIMEOUT_S).samples_ms
+    once = opened.block(1, timeout_s=BLOCK_TIMEOUT_S).samples
     block = opened.block(block_size(stats.median(once), ALONE), timeout_s=BLOCK_TIMEOUT_S)
-    return min(block.samples_ms)
+    return min(block.samples)

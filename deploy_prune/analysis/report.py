@@ -89,14 +89,14 @@ def _milliseconds(summary: RunSummary) -> str:
     if closing is None:
         return ""
     rows = [
-        (f"plan {number}{', taken' * (number - 1 == closing.chosen)}", f"{each.aim_ms:.3f}", f"{each.predicted_ms:.3f}",
-         _spread(each.measured_ms, each.interval_ms))
+        (f"plan {number}{', taken' * (number - 1 == closing.chosen)}", f"{each.aim:.3f}", f"{each.predicted:.3f}",
+         _spread(each.measured, each.interval))
         for number, each in enumerate(closing.attempts, start=1)
     ]  # fmt: skip
-    predicted = closing.attempts[closing.chosen].predicted_ms
-    shipped = summary.shipped_ms
+    predicted = closing.attempts[closing.chosen].predicted
+    shipped = summary.shipped_time
     rows.append(("**shipped**", "", f"{predicted:.3f}", _spread(*shipped) if shipped else "not timed"))
-    table = _table(("file", "aimed at, ms", "predicted ms", "measured ms"), rows)
+    table = _table(("file", f"aimed at, {closing.unit}", f"predicted {closing.unit}", f"measured {closing.unit}"), rows)
     said = (
         f"**Missed by {summary.missed_by:.1%}**"
         if summary.missed_by
@@ -107,8 +107,8 @@ def _milliseconds(summary: RunSummary) -> str:
     target = closing.target
     return (
         f"Milliseconds on {target.device}, {target.runtime} {target.runtime_version}, {target.threads} threads "
-        f"(the dense network stands for {closing.reference_ms:.3f} ms there). {said}: {closing.limit_ms:.4g} ms."
-        f"\n\n{table}"
+        f"(the dense network stands for {closing.reference:.3f} {closing.unit} there). {said}: "
+        f"{closing.limit:.4g} {closing.unit}.\n\n{table}"
     )
 
 
@@ -208,7 +208,7 @@ def _times(measurements: Sequence[Measurement]) -> str:
             Path(item.artifact).name,
             f"{item.target.runtime} {item.target.runtime_version}",
             str(item.target.threads),
-            _spread(item.median_ms, item.interval_ms),
+            _spread(item.median, item.interval),
             _ratio(item),
         )
         for item in measurements
@@ -255,9 +255,9 @@ def _format(item: Measurement) -> str:
 
 def _format_time(item: Measurement) -> str:
     if item.format_ratio is None or item.format_ratio_interval is None:
-        return f"{item.median_ms:.3f}"
+        return f"{item.median:.3f}"
     interval = item.format_ratio_interval
-    return f"{item.median_ms:.3f}, {_spread(item.format_ratio, interval)} = {_speed(item.format_ratio, interval)}"
+    return f"{item.median:.3f}, {_spread(item.format_ratio, interval)} = {_speed(item.format_ratio, interval)}"
 
 
 def _widths(summary: RunSummary) -> str:

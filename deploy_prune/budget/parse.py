@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 
 from deploy_prune.errors import BudgetError
-from deploy_prune.values import Budget
+from deploy_prune.values import Budget, same_unit
 
 _NUMBER = r"(?P<number>\d+(?:\.\d*)?|\.\d+)"
 _PREFIXES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
 _FORMS = (
     (re.compile(rf"^{_NUMBER}x$"), "macs"),
-    (re.compile(rf"^{_NUMBER}(?P<prefix>[kKMG]?)MACs$"), "macs"),
-    (re.compile(rf"^{_NUMBER} ?ms$"), "latency"),
-    (re.compile(rf"^(?P<cost>[a-z]+)={_NUMBER}(?P<prefix>[kKMG]?)(?:B|MACs|ms)?(?P<relative>x?)$"), ""),
+    (re.compile(rf"^{_NUMBER}(?P<prefix>[kKMG]?)(?P<unit>MACs)$"), "macs"),
+    (re.compile(rf"^{_NUMBER} ?(?P<unit>ms)$"), "latency"),
+    (re.compile(rf"^(?P<cost>[a-z]+)={_NUMBER}(?P<prefix>[kKMG]?)(?P<unit>B|MACs|ms)?(?P<relative>x?)$"), ""),
 )
+_UNITS = {"": "", "B": "bytes", "MACs": "MACs", "ms": "ms"}
+"""The unit as it is written, and as costs call it; empty: the cost's own."""
 _HINT = "write 5ms, 0.5x, 150MMACs, params=1.2M, size=4MB or channels=0.7; NAME=0.5x is a fraction of any cost"
 
 
@@ -31,7 +33,8 @@ def parse(text: str) -> Budget:
             limit = float(found["number"]) * _PREFIXES[found.get("prefix") or ""]
             name = cost or found["cost"]
             fraction = text.strip().endswith("x") or (name == "channels" and limit <= 1)
-            return _sensible(Budget(name, limit, fraction, text.strip()))
+            unit = "" if fraction else _UNITS[found.get("unit") or ""]
+            return _sensible(Budget(name, limit, fraction, text.strip(), unit))
     raise BudgetError(f"'{text}' is no budget", hint=_HINT)
 
 
@@ -43,6 +46,11 @@ def _sensible(budget: Budget) -> Budget:
     return budget
 
 
-def in_units(budget: Budget, dense: float) -> float:
-    """The limit in the cost's own unit, given the dense network's cost."""
+def in_units(budget: Budget, dense: float, unit: str) -> float:
+    """The limit in the cost's own unit, such as "ms", given the dense network's cost in that unit.
+
+    Raises:
+        UnitError: the budget is in another unit.
+    """
+    same_unit(budget.unit or unit, unit)
     return budget.limit * dense if budget.relative else budget.limit

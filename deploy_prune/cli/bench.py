@@ -57,8 +57,8 @@ def _row(measurement: Measurement) -> tuple[str, ...]:
         measurement.artifact,
         f"{target.runtime} {target.runtime_version}",
         str(target.threads),
-        _spread(measurement.median_ms, measurement.interval_ms),
-        f"{measurement.p90_ms:.3f}",
+        _spread(measurement.median, measurement.interval),
+        f"{measurement.p90:.3f}",
         f"{measurement.load_ms:.1f}",
         f"{measurement.peak_memory_bytes / 1e6:.0f}",
     )
@@ -82,7 +82,7 @@ def _formats(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:
             str(Path(item.artifact).with_suffix("")),
             Path(item.artifact).suffix[1:],
             str(item.target.threads),
-            f"{item.median_ms:.3f}",
+            f"{item.median:.3f}",
             *_compared(item.format_ratio, item.format_ratio_interval),
         )
         for group in formats_of_networks(measurements)

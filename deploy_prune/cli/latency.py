@@ -46,7 +46,7 @@ def _line(profile: Profile, samples: int) -> dict[str, object]:
         "device": target.device,
         "runtime": f"{target.runtime} {target.runtime_version}",
         "threads": target.threads,
-        "dense_ms": f"{profile.reference_ms:.3f}",
+        "dense_ms": f"{profile.reference:.3f}",
         "samples": samples,
         "complete": "yes" if profile.complete else "no",
     }

@@ -96,7 +96,7 @@ def summary(model: LatencyModel) -> dict[str, object]:
     return {
         "network": profile.address,
         "target": profile.target,
-        "reference_ms": profile.reference_ms,
+        "reference_ms": profile.reference,
         "samples": len(profile.samples),
         "error": model.error,
     }
@@ -109,7 +109,7 @@ def show_model(model: LatencyModel, where: Path) -> None:
     rows = [
         ("device", target.device),
         ("runtime", f"{target.runtime} {target.runtime_version}, {target.threads} threads, {target.precision}"),
-        ("dense network", f"{profile.reference_ms:.3f} ms"),
+        ("dense network", f"{profile.reference:.3f} {profile.unit}"),
         ("plans timed", str(error.samples)),
         ("mean error of plans left out", f"{error.mean:.1%}"),
         ("95 % of them within", f"{error.p95:.1%}"),

@@ -257,8 +257,9 @@ def plan_by_hand(work: RunContext, network: Network) -> Keep:
 def priced(work: RunContext, graph: ChannelGraph) -> tuple[CostModel, float]:
     """The budget's cost of this network, and its limit in the cost's unit."""
     budget = parse(work.config.budget)
-    model = cost_plugin(work.config).model(graph)
-    return model, in_units(budget, cost_of(model, graph, {}))
+    cost = cost_plugin(work.config)
+    model = cost.model(graph)
+    return model, in_units(budget, cost_of(model, graph, {}), cost.unit)
 
 
 def cost_of(cost: CostModel, graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> float:

@@ -173,9 +173,9 @@ def _measured(summary: RunSummary) -> Measurement | None:
 def _reference_ms(summary: RunSummary) -> float | None:
     """What a ratio of 1 stands for: the target's reference, or what the dense file took in this run's session."""
     if summary.plan.closing is not None:
-        return summary.plan.closing.reference_ms
+        return summary.plan.closing.reference
     dense = [item for item in summary.bench.measurements if item.ratio is None]
-    return dense[0].median_ms if dense else None
+    return dense[0].median if dense else None
 
 
 def _smaller(base: RunConfig, out: Path, hooks: Hooks, reference_ms: float, progress: Progress) -> list[FrontPoint]:

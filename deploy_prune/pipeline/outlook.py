@@ -108,7 +108,7 @@ def outlook(
     cost, scores = LatencyCost.of(model, graph), _scores(network, graph, wish.method)
     dense_ms = float(cost(np.array([group.width for group in graph.free])))
     least_ms = float(cost(np.array([ladder(group, limits).steps[0] for group in graph.free])))
-    asked = {text: _limit(text, dense_ms) for text in wish.budgets} or _levels(dense_ms, least_ms)
+    asked = {text: _limit(text, dense_ms, model.profile.unit) for text in wish.budgets} or _levels(dense_ms, least_ms)
     try:
         options = tuple(_option(text, limit, (graph, scores, cost), limits, dense_ms) for text, limit in asked.items())
     except BudgetError as error:
@@ -131,13 +131,13 @@ def _scores(network: Network, graph: ChannelGraph, method: str) -> Scores:
     return plugin.score(Study(network, graph, None, 0))
 
 
-def _limit(text: str, dense_ms: float) -> float:
+def _limit(text: str, dense: float, unit: str) -> float:
     budget = parse(text)
     if budget.cost == "macs" and budget.relative:  # `0.5x` of what this verb is about
-        return budget.limit * dense_ms
+        return budget.limit * dense
     if budget.cost != "latency":
         raise BudgetError(f"'{text}' is no budget in milliseconds", hint="write 5ms, or 0.5x of the dense network's")
-    return in_units(budget, dense_ms)
+    return in_units(budget, dense, unit)
 
 
 def _levels(dense_ms: float, least_ms: float) -> dict[str, float]:
@@ -184,7 +184,7 @@ def _smaller_inputs(
     failed = _measured(network, model, store, missing, progress) if missing else {}
     whole = store.find(model.profile.network, model.target)
     known = {sample.input_shape: sample for sample in (whole.samples if whole else ()) if sample.input_shape}
-    reference_ms = model.profile.reference_ms
+    reference_ms = model.profile.reference
     return tuple(_row(shape, known.get(shape), reference_ms, failed.get(shape, "")) for shape in shapes)
 
 

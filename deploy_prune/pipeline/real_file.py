@@ -25,7 +25,7 @@ from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph.surgery import cut
 from deploy_prune.results import Attempt, Closing
 from deploy_prune.timing.bracketing import Pace
-from deploy_prune.values import ChannelGraph, Comparison, Interval, Keep, Network, Progress, quiet
+from deploy_prune.values import ChannelGraph, Comparison, Interval, Keep, Network, Progress, quiet, same_unit
 
 ATTEMPTS = 4
 AIM = 0.98
@@ -84,10 +84,10 @@ def plan_on_real_file(
             found = timed(_file(cut(network, chosen.graph, chosen.keep), format_.exporter))
             attempts.append((chosen, _attempt(chosen, aim_ms, found)))
             _teach(store, chosen, found)
-            progress("plan on the real file", len(attempts), ATTEMPTS, f"{attempts[-1][1].measured_ms:.2f} ms")
+            progress("plan on the real file", len(attempts), ATTEMPTS, f"{attempts[-1][1].measured:.2f} ms")
             if _met(attempts[-1][1], limit_ms) or len(attempts) == ATTEMPTS:
                 break
-            aim_ms = min(aim_ms * AIM * limit_ms / attempts[-1][1].measured_ms, 2 * limit_ms)
+            aim_ms = min(aim_ms * AIM * limit_ms / attempts[-1][1].measured, 2 * limit_ms)
             try:
                 chosen = choose(aim_ms)
             except (BudgetError, Inconclusive):
@@ -96,8 +96,9 @@ def plan_on_real_file(
                 break  # the next stair lies beyond the budget
     best, _ = min(attempts, key=lambda each: _miss(each[1], limit_ms))
     tried = tuple(attempt for _, attempt in attempts)
+    profile = best.cost.model.profile
     shipped = next(place for place, (each, _) in enumerate(attempts) if each is best)
-    return best, Closing(target, limit_ms, best.cost.model.profile.reference_ms, tried, shipped)
+    return best, Closing(target, limit_ms, profile.reference, profile.unit, tried, shipped)
 
 
 def left_over(chosen: Chosen, closing: Closing, limits: Limits) -> str:
@@ -105,8 +106,8 @@ def left_over(chosen: Chosen, closing: Closing, limits: Limits) -> str:
 
     The next stair is what costs least, by the model, of all that a single group can grow to.
     """
-    taken_ms, groups = closing.attempts[closing.chosen].measured_ms, chosen.graph.free
-    if taken_ms > (1 - LEFT) * closing.limit_ms:
+    taken_ms, groups = closing.attempts[closing.chosen].measured, chosen.graph.free
+    if taken_ms > (1 - LEFT) * closing.limit:
         return ""
     grown = [(place, int(step)) for place, group in enumerate(groups)
              for step in ladder(group, limits).steps if step > chosen.widths[place]]  # fmt: skip
@@ -116,25 +117,26 @@ def left_over(chosen: Chosen, closing: Closing, limits: Limits) -> str:
     least = int(np.argmin(costs))
     place, step = grown[least]
     return (
-        f"the plan takes {taken_ms:.3g} of {closing.limit_ms:.3g} ms: its next stair, {step} of {groups[place].width} "
+        f"the plan takes {taken_ms:.3g} of {closing.limit:.3g} ms: its next stair, {step} of {groups[place].width} "
         f"units in group '{groups[place].name}', would take {float(costs[least]):.3g} ms by the model"
     )
 
 
 def _attempt(chosen: Chosen, aim_ms: float, found: Comparison) -> Attempt:
-    reference_ms = chosen.cost.model.profile.reference_ms
-    interval: Interval = (found.interval[0] * reference_ms, found.interval[1] * reference_ms)
-    return Attempt(aim_ms, float(chosen.cost(chosen.widths)), found.ratio * reference_ms, interval)
+    profile = chosen.cost.model.profile
+    reference, unit = profile.reference, same_unit(found.unit, profile.unit)
+    interval: Interval = (found.interval[0] * reference, found.interval[1] * reference)
+    return Attempt(aim_ms, float(chosen.cost(chosen.widths)), found.ratio * reference, interval, unit)
 
 
 def _met(attempt: Attempt, limit_ms: float) -> bool:
-    return ACCEPTED[0] * limit_ms <= attempt.measured_ms <= ACCEPTED[1] * limit_ms
+    return ACCEPTED[0] * limit_ms <= attempt.measured <= ACCEPTED[1] * limit_ms
 
 
 def _miss(attempt: Attempt, limit_ms: float) -> tuple[bool, float]:
     """Above the budget is worse than any distance below it."""
-    over = attempt.measured_ms > ACCEPTED[1] * limit_ms
-    return over, abs(attempt.measured_ms - AIM * limit_ms)
+    over = attempt.measured > ACCEPTED[1] * limit_ms
+    return over, abs(attempt.measured - AIM * limit_ms)
 
 
 def _teach(store: Store, chosen: Chosen, found: Comparison) -> None:

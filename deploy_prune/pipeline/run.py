@@ -193,12 +193,11 @@ def judge(summary: RunSummary) -> None:
         failed = [f"{row.format}: {row.reason}" for row in summary.ship.pruned if row.status == "failed"]
         raise ParityFailed(f"not every format was shipped: {'; '.join(failed)}")
     if summary.missed_by:
-        closing, shipped = summary.plan.closing, summary.shipped_ms
+        closing, shipped = summary.plan.closing, summary.shipped_time
         assert closing
         assert shipped
-        message = (
-            f"the shipped file takes {shipped[0]:.2f} ms, {summary.missed_by:.1%} more than {closing.limit_ms:g} ms"
-        )
+        limit = f"{closing.limit:g} {closing.unit}"
+        message = f"the shipped file takes {shipped[0]:.2f} {closing.unit}, {summary.missed_by:.1%} more than {limit}"
         raise TargetMissed(message, hint="its plan was timed before training: see the report; try a smaller budget")
     if summary.outcome == "no speed-up":
         slow = [item for item in summary.speedups if not item.ratio_interval or item.ratio_interval[1] >= 1]

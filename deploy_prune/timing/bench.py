@@ -15,7 +15,7 @@ from deploy_prune.timing import client, conditions
 from deploy_prune.timing.bracketing import PACE, Round, chained
 from deploy_prune.timing.client import Job, Worker
 from deploy_prune.timing.files import choose, runtime_of
-from deploy_prune.values import Conditions, Interval, Measurement, Progress, Target, quiet
+from deploy_prune.values import Conditions, Interval, Measurement, Progress, Target, quiet, same_unit
 
 logger = logging.getLogger(__name__)
 
@@ -126,15 +126,16 @@ def _measurement(race: _Race, index: int, session: str, device: str) -> Measurem
     job = worker.job
     readings = [each.readings[index - 1] for each in race.rounds] if index else []
     blocks = [each.candidate for each in readings] or [block for each in race.rounds for block in each.reference]
-    blocks_ms = tuple(block.samples_ms for block in blocks)
+    samples = tuple(block.samples for block in blocks)
     return Measurement(
         artifact=str(job.path),
         target=Target(device, job.runtime, worker.version, job.threads, "fp32"),
         session=session,
-        blocks_ms=blocks_ms,
-        median_ms=stats.median_of_blocks(blocks_ms),
-        interval_ms=stats.median_interval(blocks_ms, seed=job.seed),
-        p90_ms=stats.p90(blocks_ms),
+        unit=same_unit(*(block.unit for block in blocks)),
+        blocks=samples,
+        median=stats.median_of_blocks(samples),
+        interval=stats.median_interval(samples, seed=job.seed),
+        p90=stats.p90(samples),
         load_ms=worker.load_ms,
         peak_memory_bytes=max(block.peak_memory_bytes for block in blocks),
         runtime_memory_bytes=worker.runtime_memory_bytes,
@@ -173,6 +174,7 @@ def _network_and_place(measurement: Measurement) -> tuple[str, Target]:
 
 def _ratio(measurement: Measurement, first: Measurement, seed: int) -> tuple[float, Interval]:
     """Round by round through the session's reference, which may be `first` itself."""
+    same_unit(measurement.unit, first.unit)
     bases = [bracket.ratio for bracket in first.brackets] or [1.0] * len(measurement.brackets)
     ratios = [bracket.ratio / base for bracket, base in zip(measurement.brackets, bases, strict=True)]
     return stats.median(ratios), stats.bootstrap(ratios, stats.median, seed=seed)

@@ -9,7 +9,7 @@ from typing import Protocol
 from deploy_prune import stats
 from deploy_prune.errors import Inconclusive
 from deploy_prune.timing.client import Block
-from deploy_prune.values import Bracket, Comparison
+from deploy_prune.values import Bracket, Comparison, same_unit
 
 MOST_INFERENCES = 1000
 STEADY = 0.03
@@ -58,7 +58,8 @@ class Reading:
     @property
     def bracket(self) -> Bracket:
         """The samples alone."""
-        return Bracket(self.before.samples_ms, self.candidate.samples_ms, self.after.samples_ms)
+        unit = same_unit(self.before.unit, self.candidate.unit, self.after.unit)
+        return Bracket(self.before.samples, self.candidate.samples, self.after.samples, unit)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def summed_up(brackets: Sequence[Bracket], repeated: int, *, seed: int = 0) -> C
     return Comparison(
         ratio=stats.median(ratios),
         interval=stats.bootstrap(ratios, stats.median, seed=seed),
-        reference_ms=stats.median([bracket.reference_ms for bracket in brackets]),
+        reference=stats.median([bracket.reference for bracket in brackets]),
+        unit=same_unit(*(bracket.unit for bracket in brackets)),
         brackets=tuple(brackets),
         repeated=repeated,
     )
@@ -118,7 +120,7 @@ def _warm(worker: Timed, pace: Pace) -> Callable[[], Block]:
     """Run blocks until two in a row agree; the call that takes another."""
     inferences, last_ms = 1, float("inf")
     for _ in range(pace.warm_up):
-        median_ms = stats.median(worker.block(inferences, timeout_s=BLOCK_TIMEOUT_S).samples_ms)
+        median_ms = stats.median(worker.block(inferences, timeout_s=BLOCK_TIMEOUT_S).samples)
         steady = inferences >= pace.fewest_inferences and abs(median_ms - last_ms) <= STEADY * last_ms
         inferences = block_size(median_ms, pace)
         if steady:

@@ -39,7 +39,9 @@ class Job:
 class Block:
     """The answer to one request."""
 
-    samples_ms: tuple[float, ...]
+    samples: tuple[float, ...]
+    """What each inference took, in `unit`."""
+    unit: str
     peak_memory_bytes: int
 
 
@@ -64,7 +66,7 @@ class Worker:
         """
         _send(self.process, {"inferences": inferences, "path": str(self.job.path)})
         answer = _receive(self.job, self.process, self.answers, self.log, timeout_s)
-        return Block(tuple(answer["samples_ms"]), answer["peak_memory_bytes"])
+        return Block(tuple(answer["samples"]), answer["unit"], answer["peak_memory_bytes"])
 
     def profile(self, runs: int, *, timeout_s: float) -> tuple[NodeTime, ...]:
         """What every node takes over that many inferences, by the runtime's own profiler; empty where it has none.

@@ -46,7 +46,12 @@ def processor() -> str:
 
 
 def device_name() -> str:
-    """What tables of times call this machine: figures of another processor are not its own."""
+    """What figures taken here call this machine (processor, architecture, system): others' are not its own."""
+    return f"{name_before_systems()}, {platform.system()}"
+
+
+def name_before_systems() -> str:
+    """What latency tables of schema 1 call this machine: processor and architecture, without the system."""
     return f"{processor()}, {platform.machine()}"
 
 

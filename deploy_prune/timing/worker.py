@@ -147,8 +147,8 @@ def _block(current: Loaded | None, inferences: int, path: str) -> dict[str, obje
     loaded = _opened(current, path)
     for _ in range(LEAD_IN):
         loaded.run()
-    samples_ms = [_timed_ms(loaded.run) for _ in range(inferences)]
-    return {"samples_ms": samples_ms, "peak_memory_bytes": peak_memory_bytes()}
+    samples = [_timed_ms(loaded.run) for _ in range(inferences)]
+    return {"samples": samples, "unit": "ms", "peak_memory_bytes": peak_memory_bytes()}
 
 
 def _timed_ms(run: Callable[[], object]) -> float:

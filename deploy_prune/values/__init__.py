@@ -20,6 +20,7 @@ from deploy_prune.values.measuring import Conditions as Conditions
 from deploy_prune.values.measuring import Measurement as Measurement
 from deploy_prune.values.measuring import NodeTime as NodeTime
 from deploy_prune.values.measuring import Target as Target
+from deploy_prune.values.measuring import same_unit as same_unit
 from deploy_prune.values.networks import Accuracy as Accuracy
 from deploy_prune.values.networks import Count as Count
 from deploy_prune.values.networks import Data as Data

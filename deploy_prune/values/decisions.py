@@ -26,6 +26,8 @@ class Budget:
     limit: float
     relative: bool
     text: str
+    unit: str = ""
+    """What the limit is counted in ("ms", "MACs"); empty: the cost's own unit, whatever that is."""
 
 
 @dataclass(frozen=True, eq=False)

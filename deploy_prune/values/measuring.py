@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deploy_prune.errors import UnitError
 from deploy_prune.values.networks import Interval
 from deploy_prune.values.shipping import Precision
+
+
+def same_unit(one: str, *others: str) -> str:
+    """The unit of figures that are about to be compared, such as "ms".
+
+    Raises:
+        UnitError: they are of different units.
+    """
+    for other in others:
+        if one != other:
+            message = f"figures in {one} and in {other} are never compared"
+            raise UnitError(message, hint=f"take both in {one}, or both in {other}")
+    return one
 
 
 @dataclass(frozen=True)
@@ -32,30 +46,32 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Bracket:
-    """A block of a candidate's samples between two blocks of a fixed reference, milliseconds of single inferences.
+    """A block of a candidate's samples between two blocks of a fixed reference; a sample is of a single inference.
 
     Disturbances only ever add time, so that the fastest of a block of some 70 ms is the reading closest to the
     undisturbed machine; what lasts longer than a block (clock frequency, a neighbour) hits both sides of the ratio.
     """
 
-    before_ms: tuple[float, ...]
-    candidate_ms: tuple[float, ...]
-    after_ms: tuple[float, ...]
+    before: tuple[float, ...]
+    candidate: tuple[float, ...]
+    after: tuple[float, ...]
+    unit: str
+    """What all samples are counted in, such as "ms"."""
 
     @property
-    def reference_ms(self) -> float:
+    def reference(self) -> float:
         """The reference when the candidate ran: half way between its fastest before and its fastest after."""
-        return (min(self.before_ms) + min(self.after_ms)) / 2
+        return (min(self.before) + min(self.after)) / 2
 
     @property
     def ratio(self) -> float:
         """The candidate's fastest against the reference."""
-        return min(self.candidate_ms) / self.reference_ms
+        return min(self.candidate) / self.reference
 
     @property
     def drift(self) -> float:
         """By how much the reference moved meanwhile; 0: not at all."""
-        fastest = min(self.before_ms), min(self.after_ms)
+        fastest = min(self.before), min(self.after)
         return max(fastest) / min(fastest) - 1
 
 
@@ -67,8 +83,9 @@ class Comparison:
     """Median over brackets."""
     interval: Interval
     """Bootstrap over brackets, 95 %."""
-    reference_ms: float
-    """Median over brackets."""
+    reference: float
+    """The median over brackets, in `unit`."""
+    unit: str
     brackets: tuple[Bracket, ...]
     repeated: int
     """Brackets that were thrown away because the reference moved."""
@@ -82,11 +99,13 @@ class Measurement:
     target: Target
     session: str
     """Names the process run that took it: figures are compared within one session only."""
-    blocks_ms: tuple[tuple[float, ...], ...]
-    """Milliseconds of single inferences, a tuple per block; of the session's reference those that close a bracket."""
-    median_ms: float
-    interval_ms: Interval
-    p90_ms: float
+    unit: str
+    """What `blocks`, `median`, `interval` and `p90` are counted in, such as "ms"."""
+    blocks: tuple[tuple[float, ...], ...]
+    """Samples of single inferences, a tuple per block; of the session's reference those that close a bracket."""
+    median: float
+    interval: Interval
+    p90: float
     load_ms: float
     peak_memory_bytes: int
     """Largest resident set of the worker process, runtime included."""

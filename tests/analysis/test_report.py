@@ -57,8 +57,8 @@ def shipped(stem: str, size_bytes: int, *, ties: int = 0, suffix: str = "tflite"
 def timed(stem: str, median_ms: float, ratio: float | None, interval: Interval | None) -> Measurement:
     return Measurement(
         artifact=f"elsewhere/{stem}.tflite", target=Target("local", "litert", "2.3.0", 1, "fp32"), session="s",
-        blocks_ms=((median_ms,),), median_ms=median_ms, interval_ms=(0.99 * median_ms, 1.01 * median_ms),
-        p90_ms=median_ms, load_ms=1.0, peak_memory_bytes=1, runtime_memory_bytes=1, before=NOW, after=NOW,
+        unit="ms", blocks=((median_ms,),), median=median_ms, interval=(0.99 * median_ms, 1.01 * median_ms),
+        p90=median_ms, load_ms=1.0, peak_memory_bytes=1, runtime_memory_bytes=1, before=NOW, after=NOW,
         ratio=ratio, ratio_interval=interval,
     )  # fmt: skip
 

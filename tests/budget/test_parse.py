@@ -5,32 +5,32 @@ from __future__ import annotations
 import pytest
 
 from deploy_prune.budget.parse import in_units, parse
-from deploy_prune.errors import BudgetError
+from deploy_prune.errors import BudgetError, UnitError
 from deploy_prune.values import Budget
 
 
 @pytest.mark.parametrize(
-    ("text", "cost", "limit", "relative"),
+    ("text", "cost", "limit", "relative", "unit"),
     [
-        ("0.5x", "macs", 0.5, True),
-        (".25x", "macs", 0.25, True),
-        (" 0.5x ", "macs", 0.5, True),
-        ("150MMACs", "macs", 150e6, False),
-        ("1.5GMACs", "macs", 1.5e9, False),
-        ("300000MACs", "macs", 300e3, False),
-        ("params=1.2M", "params", 1.2e6, False),
-        ("params=800k", "params", 800e3, False),
-        ("params=0.4x", "params", 0.4, True),
-        ("size=4MB", "size", 4e6, False),
-        ("size=512kB", "size", 512e3, False),
-        ("channels=0.7", "channels", 0.7, True),
-        ("channels=0.7x", "channels", 0.7, True),
-        ("channels=500", "channels", 500, False),
-        ("macs=40M", "macs", 40e6, False),
+        ("0.5x", "macs", 0.5, True, ""),
+        (".25x", "macs", 0.25, True, ""),
+        (" 0.5x ", "macs", 0.5, True, ""),
+        ("150MMACs", "macs", 150e6, False, "MACs"),
+        ("1.5GMACs", "macs", 1.5e9, False, "MACs"),
+        ("300000MACs", "macs", 300e3, False, "MACs"),
+        ("params=1.2M", "params", 1.2e6, False, ""),
+        ("params=800k", "params", 800e3, False, ""),
+        ("params=0.4x", "params", 0.4, True, ""),
+        ("size=4MB", "size", 4e6, False, "bytes"),
+        ("size=512kB", "size", 512e3, False, "bytes"),
+        ("channels=0.7", "channels", 0.7, True, ""),
+        ("channels=0.7x", "channels", 0.7, True, ""),
+        ("channels=500", "channels", 500, False, ""),
+        ("macs=40M", "macs", 40e6, False, ""),
     ],
 )
-def test_a_budget_means_what_it_says(text: str, cost: str, limit: float, relative: bool) -> None:
-    assert parse(text) == Budget(cost, pytest.approx(limit), relative, text.strip())
+def test_a_budget_means_what_it_says(text: str, cost: str, limit: float, relative: bool, unit: str) -> None:
+    assert parse(text) == Budget(cost, pytest.approx(limit), relative, text.strip(), unit)
 
 
 @pytest.mark.parametrize(
@@ -56,5 +56,11 @@ def test_a_fraction_of_one_or_more_removes_nothing(text: str) -> None:
 
 
 def test_a_relative_limit_is_a_share_of_the_dense_cost() -> None:
-    assert in_units(parse("0.25x"), 400.0) == 100.0
-    assert in_units(parse("params=300"), 400.0) == 300.0
+    assert in_units(parse("0.25x"), 400.0, "MACs") == 100.0
+    assert in_units(parse("params=300"), 400.0, "parameters") == 300.0
+
+
+def test_a_limit_in_another_unit_than_the_cost_is_refused() -> None:
+    with pytest.raises(UnitError, match="in MACs and in bytes are never compared") as caught:
+        in_units(parse("size=4MMACs"), 1e6, "bytes")
+    assert "bytes" in caught.value.hint

@@ -20,10 +20,11 @@ MEASUREMENT = Measurement(
     artifact="a.tflite",
     target=Target("local", "litert", "2.3.0", 1, "fp32"),
     session="s",
-    blocks_ms=((1.0, 1.2),),
-    median_ms=1.1,
-    interval_ms=(1.05, 1.15),
-    p90_ms=1.2,
+    unit="ms",
+    blocks=((1.0, 1.2),),
+    median=1.1,
+    interval=(1.05, 1.15),
+    p90=1.2,
     load_ms=8.04,
     peak_memory_bytes=69_400_000,
     runtime_memory_bytes=50_000_000,
@@ -121,7 +122,7 @@ def test_json_holds_all_of_a_measurement(capsys: Captured) -> None:
         "threads": 1,
         "precision": "fp32",
     }
-    assert record["blocks_ms"] == [[1.0, 1.2]]
+    assert record["blocks"] == [[1.0, 1.2]]
     assert record["ratio"] is None
 
 

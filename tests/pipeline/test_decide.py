@@ -136,8 +136,8 @@ def in_milliseconds(sources: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Run
     def closed(network: Any, limit: float, choose: Any, store: Any, *, progress: Any) -> Any:
         found = [choose(share * limit) for share in shares]
         asked.append(len(found))
-        tried = tuple(Attempt(each, each, each, (each, each)) for each in shares)
-        return found[-1], Closing(Target("local", "litert", "1", 1, "fp32"), 1.0, 1.0, tried, 2)
+        tried = tuple(Attempt(each, each, each, (each, each), "ms") for each in shares)
+        return found[-1], Closing(Target("local", "litert", "1", 1, "fp32"), 1.0, 1.0, "ms", tried, 2)
 
     monkeypatch.setattr(decide, "closed", closed)
     monkeypatch.setattr(decide, "LatencyCost", object)

@@ -96,11 +96,11 @@ def learnt(store: Store) -> Profile:
 def test_a_model_that_is_right_meets_the_budget_at_once(machine, store):
     chosen, found = close(store)
     (attempt,) = found.attempts
-    assert found.chosen == 0 and found.limit_ms == LIMIT_MS and found.target == PHONE
-    assert attempt.aim_ms == AIM * LIMIT_MS
-    assert attempt.predicted_ms <= attempt.aim_ms
-    assert ACCEPTED[0] * LIMIT_MS <= attempt.measured_ms <= ACCEPTED[1] * LIMIT_MS
-    assert attempt.interval_ms == pytest.approx((0.99 * attempt.measured_ms, 1.01 * attempt.measured_ms))
+    assert found.chosen == 0 and found.limit == LIMIT_MS and found.target == PHONE
+    assert attempt.aim == AIM * LIMIT_MS
+    assert attempt.predicted <= attempt.aim
+    assert ACCEPTED[0] * LIMIT_MS <= attempt.measured <= ACCEPTED[1] * LIMIT_MS
+    assert attempt.interval == pytest.approx((0.99 * attempt.measured, 1.01 * attempt.measured))
     assert machine.timed == [tuple(chosen.widths)]
 
 
@@ -108,18 +108,18 @@ def test_a_model_that_is_a_tenth_off_is_corrected_in_the_second_attempt(machine,
     machine.slower = lambda ratio: 1.1 * ratio
     chosen, found = close(store)
     first, second = found.attempts
-    assert first.measured_ms > ACCEPTED[1] * LIMIT_MS
-    assert second.aim_ms == pytest.approx(AIM * LIMIT_MS * AIM * LIMIT_MS / first.measured_ms)
-    assert ACCEPTED[0] * LIMIT_MS <= second.measured_ms <= ACCEPTED[1] * LIMIT_MS
+    assert first.measured > ACCEPTED[1] * LIMIT_MS
+    assert second.aim == pytest.approx(AIM * LIMIT_MS * AIM * LIMIT_MS / first.measured)
+    assert ACCEPTED[0] * LIMIT_MS <= second.measured <= ACCEPTED[1] * LIMIT_MS
     assert found.chosen == 1 and tuple(chosen.widths) == machine.timed[1]
 
 
 def test_a_file_that_is_faster_than_it_need_be_is_planned_again_as_well(machine, store):
     machine.slower = lambda ratio: 0.85 * ratio
     _, found = close(store)
-    assert found.attempts[0].measured_ms < ACCEPTED[0] * LIMIT_MS
-    assert found.attempts[1].aim_ms > AIM * LIMIT_MS
-    assert found.attempts[found.chosen].measured_ms >= ACCEPTED[0] * LIMIT_MS
+    assert found.attempts[0].measured < ACCEPTED[0] * LIMIT_MS
+    assert found.attempts[1].aim > AIM * LIMIT_MS
+    assert found.attempts[found.chosen].measured >= ACCEPTED[0] * LIMIT_MS
 
 
 def stairs(ratio: float) -> float:
@@ -130,7 +130,7 @@ def stairs(ratio: float) -> float:
 def test_between_two_stairs_the_one_below_the_budget_is_shipped(machine, store):
     machine.slower = stairs
     _, found = close(store)
-    assert found.attempts[found.chosen].measured_ms == pytest.approx(0.5 * REFERENCE_MS)
+    assert found.attempts[found.chosen].measured == pytest.approx(0.5 * REFERENCE_MS)
 
 
 def test_a_plan_below_a_high_stair_says_what_the_next_one_takes(machine, store):
@@ -162,7 +162,7 @@ def test_attempts_are_bounded_and_the_closest_is_shipped(machine, store):
     machine.slower = lambda ratio: 0.65 + 0.05 * ratio
     _, found = close(store)
     assert 1 < len(found.attempts) <= ATTEMPTS
-    over = [attempt.measured_ms for attempt in found.attempts]
+    over = [attempt.measured for attempt in found.attempts]
     assert min(over) > ACCEPTED[1] * LIMIT_MS
     assert over[found.chosen] == min(over)
 
@@ -186,7 +186,7 @@ def test_a_correction_beyond_the_smallest_network_ships_the_best_that_was_timed(
 def test_a_correction_beyond_the_dense_network_ships_the_best_that_was_timed(machine, store):
     machine.slower = lambda ratio: 0.5 * ratio
     _, found = close(store, 0.9 * REFERENCE_MS)
-    assert [attempt.measured_ms < 0.5 * REFERENCE_MS for attempt in found.attempts] == [True] * len(found.attempts)
+    assert [attempt.measured < 0.5 * REFERENCE_MS for attempt in found.attempts] == [True] * len(found.attempts)
 
 
 def test_a_budget_that_no_plan_can_meet_is_refused_before_anything_is_timed(machine, store):
@@ -200,7 +200,7 @@ def test_the_store_learns_what_the_real_files_take(machine, store):
     _, found = close(store)
     samples = {each.widths: each for each in of_networks(learnt(store))}
     for widths, attempt in zip(machine.timed, found.attempts, strict=True):
-        assert samples[widths].ratio * REFERENCE_MS == pytest.approx(attempt.measured_ms)
+        assert samples[widths].ratio * REFERENCE_MS == pytest.approx(attempt.measured)
     kept = {each.widths for each in TABLE.samples}
     assert set(samples) == kept | set(machine.timed)
 
@@ -213,5 +213,5 @@ def test_attempts_are_told(machine, store):
 
 
 def test_over_the_budget_is_worse_than_any_distance_below_it():
-    below, over = (Attempt(1.0, 1.0, ms, (ms, ms)) for ms in (0.3, 1.03))
+    below, over = (Attempt(1.0, 1.0, ms, (ms, ms), "ms") for ms in (0.3, 1.03))
     assert real_file._miss(below, 1.0) < real_file._miss(over, 1.0)

@@ -95,13 +95,13 @@ def made_up(graph: ChannelGraph, target: Target = PHONE, *, samples: int = 64, n
         widths = 1 + np.stack(np.unravel_index(np.arange(np.prod(dense := _dense(drawing))), dense), axis=1)
     noisy = ratios(drawing, widths) * (1 + noise * np.random.default_rng(1).standard_normal(len(widths)))
     taken = tuple(sample(*each) for each in zip(widths, noisy, strict=True))
-    return Profile(fingerprint(graph), "tests:made_up", target, REFERENCE_MS, drawing, taken, complete=True)
+    return Profile(fingerprint(graph), "tests:made_up", target, REFERENCE_MS, "ms", drawing, taken, complete=True)
 
 
 def comparison(ratio: float, *, reference_ms: float = REFERENCE_MS) -> Comparison:
     """Of one bracket in which nothing moved."""
-    bracket = Bracket((reference_ms,), (ratio * reference_ms,), (reference_ms,))
-    return Comparison(ratio, (0.99 * ratio, 1.01 * ratio), reference_ms, (bracket,), 0)
+    bracket = Bracket((reference_ms,), (ratio * reference_ms,), (reference_ms,), "ms")
+    return Comparison(ratio, (0.99 * ratio, 1.01 * ratio), reference_ms, "ms", (bracket,), 0)
 
 
 def renamed(profile: Profile, **changes: Any) -> Profile:

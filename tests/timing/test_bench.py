@@ -32,7 +32,7 @@ def test_a_file_against_itself_is_even_and_a_larger_network_slower(small_and_lar
     assert 0.67 < again.ratio < 1.5
     assert again.ratio_interval[0] <= again.ratio <= again.ratio_interval[1]
     assert larger.ratio > 1.5 and larger.ratio_interval[0] > 1.5
-    assert larger.median_ms > 1.5 * first.median_ms
+    assert larger.median > 1.5 * first.median
 
 
 def test_the_first_file_stands_around_every_block_of_the_others(small_and_large):
@@ -40,11 +40,11 @@ def test_the_first_file_stands_around_every_block_of_the_others(small_and_large)
     first, *others = bench([small, large, small], blocks=4)
     assert first.brackets == () and first.repeated == 0
     for other in others:
-        assert other.blocks_ms == tuple(bracket.candidate_ms for bracket in other.brackets)
+        assert other.blocks == tuple(bracket.candidate for bracket in other.brackets)
         assert other.ratio == stats.median([bracket.ratio for bracket in other.brackets])
         assert len(other.brackets) == 4 and other.repeated == 0
-    around = [bracket.after_ms for pair in zip(*(other.brackets for other in others), strict=True) for bracket in pair]
-    assert first.blocks_ms == tuple(around)
+    around = [bracket.after for pair in zip(*(other.brackets for other in others), strict=True) for bracket in pair]
+    assert first.blocks == tuple(around)
 
 
 def test_readings_of_two_candidates_are_compared_through_the_reference(tiny_tflite, tiny_onnx):
@@ -69,9 +69,9 @@ def test_everything_around_a_measurement_is_recorded(tiny_tflite):
     (found,) = bench([str(tiny_tflite)], blocks=3, device="bench-box")
     assert (found.target.device, found.target.runtime, found.target.threads) == ("bench-box", "litert", 1)
     assert found.target.runtime_version == plugins.build("runtimes", "litert").version()
-    assert len(found.blocks_ms) == 3 and all(len(block) >= 5 for block in found.blocks_ms)
-    assert found.interval_ms[0] <= found.median_ms <= found.interval_ms[1]
-    assert found.p90_ms >= found.median_ms * 0.9
+    assert len(found.blocks) == 3 and all(len(block) >= 5 for block in found.blocks)
+    assert found.interval[0] <= found.median <= found.interval[1]
+    assert found.p90 >= found.median * 0.9
     assert found.load_ms > 0
     assert found.before.affinity == found.after.affinity == conditions.allowed_cores()[:1]
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_prune.errors import Inconclusive, InputError
+from deploy_prune.errors import Inconclusive, InputError, UnitError
 from deploy_prune.records import read_record, write_record
 from deploy_prune.timing import conditions
-from deploy_prune.timing.bracketing import Pace, block_size, chained, compare
+from deploy_prune.timing.bracketing import Pace, block_size, chained, compare, summed_up
 from deploy_prune.timing.client import Block, Job, started
 from deploy_prune.values import Bracket, Comparison
 
@@ -48,7 +48,7 @@ class Fake:
     def block(self, inferences: int, *, timeout_s: float) -> Block:
         self.asked.append(inferences)
         ms = self.fastest_ms * self.machine.factor(self.name)
-        return Block((1.5 * ms, ms, 1.2 * ms), peak_memory_bytes=1)
+        return Block((1.5 * ms, ms, 1.2 * ms), "ms", peak_memory_bytes=1)
 
 
 def compared(slowness: list[float], pace: Pace, *, candidate_ms: float = 2.0) -> tuple[Machine, Comparison]:
@@ -58,23 +58,23 @@ def compared(slowness: list[float], pace: Pace, *, candidate_ms: float = 2.0) ->
 
 def test_a_bracket_compares_the_fastest_with_the_middle_of_the_fastest_before_and_after():
     """Before 2 and after 4 give 3; 6 / 3 = 2; 4 is twice 2."""
-    bracket = Bracket(before_ms=(5.0, 2.0), candidate_ms=(6.0, 9.0), after_ms=(4.0, 8.0))
-    assert (bracket.reference_ms, bracket.ratio, bracket.drift) == (3.0, 2.0, 1.0)
+    bracket = Bracket(before=(5.0, 2.0), candidate=(6.0, 9.0), after=(4.0, 8.0), unit="ms")
+    assert (bracket.reference, bracket.ratio, bracket.drift) == (3.0, 2.0, 1.0)
 
 
 def test_the_ratio_is_the_median_over_brackets():
     """R c R c R c R: c at 2, 3 and 10 ms, R at 4 ms: 0.5, 0.75 and 2.5; the interval reaches from end to end."""
     _, found = compared([1, 1, 1, 1.5, 1, 5, 1], Pace(blocks=3))
     assert [bracket.ratio for bracket in found.brackets] == [0.5, 0.75, 2.5]
-    assert (found.ratio, found.interval, found.reference_ms, found.repeated) == (0.75, (0.5, 2.5), 4.0, 0)
-    assert found.brackets[0] == Bracket((6.0, 4.0, 4.8), (3.0, 2.0, 2.4), (6.0, 4.0, 4.8))
+    assert (found.ratio, found.interval, found.reference, found.repeated) == (0.75, (0.5, 2.5), 4.0, 0)
+    assert found.brackets[0] == Bracket((6.0, 4.0, 4.8), (3.0, 2.0, 2.4), (6.0, 4.0, 4.8), "ms")
 
 
 def test_a_block_of_the_reference_closes_one_bracket_and_opens_the_next():
     machine, found = compared([1.0], Pace(blocks=12))
     assert machine.order == "R" + 12 * "cR"
     assert len(found.brackets) == 12
-    assert all(one.after_ms is two.before_ms for one, two in zip(found.brackets, found.brackets[1:], strict=False))
+    assert all(one.after is two.before for one, two in zip(found.brackets, found.brackets[1:], strict=False))
 
 
 def test_a_bracket_whose_reference_moved_is_repeated_and_not_counted():
@@ -114,7 +114,7 @@ def test_a_candidate_k_times_as_slow_has_k_times_the_ratio(k: float, slowness: l
     _, slower = compared(slowness, pace, candidate_ms=2.0 * k)
     assert slower.ratio == pytest.approx(k * base.ratio)
     assert slower.interval == pytest.approx(tuple(k * end for end in base.interval))
-    assert slower.reference_ms == base.reference_ms
+    assert slower.reference == base.reference
 
 
 def test_a_round_has_the_reference_between_any_two_candidates():
@@ -184,7 +184,7 @@ def test_a_worker_survives_a_damaged_file(tiny_onnx, tmp_path):
     with started(_job(tiny_onnx)) as worker:
         with pytest.raises(InputError, match=r"garbage\.onnx"):
             worker.open(garbage)
-        assert len(worker.open(tiny_onnx).block(5, timeout_s=30).samples_ms) == 5
+        assert len(worker.open(tiny_onnx).block(5, timeout_s=30).samples) == 5
 
 
 def test_a_file_in_whose_place_another_was_opened_is_not_timed(small_and_large):
@@ -193,3 +193,10 @@ def test_a_file_in_whose_place_another_was_opened_is_not_timed(small_and_large):
         worker.open(large)
         with pytest.raises(InputError, match=r"small\.onnx is no longer open"):
             worker.block(5, timeout_s=30)
+
+
+def test_brackets_of_two_units_are_not_summed_up() -> None:
+    brackets = [Bracket((1.0,), (2.0,), (1.0,), unit) for unit in ("ms", "cycles")]
+    with pytest.raises(UnitError, match="figures in ms and in cycles are never compared") as caught:
+        summed_up(brackets, 0)
+    assert "both in cycles" in caught.value.hint

@@ -9,7 +9,7 @@ from deploy_prune.budget.costs import Cost, CostModel
 from deploy_prune.budget.latency.model import USUAL_BOUND, LatencyCost
 from deploy_prune.budget.latency.profiling import LOCAL, Place, stored
 from deploy_prune.budget.latency.store import opened
-from deploy_prune.values import ChannelGraph, Precision
+from deploy_prune.values import ChannelGraph, Precision, same_unit
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,13 @@ class Latency:
         Raises:
             NotProfiled: this network was not measured there, or with another version of the runtime.
             Inconclusive: its model errs too much.
+            UnitError: its table is in another unit than milliseconds.
         """
         place = Place(self.runtime, self.device, self.threads, self.precision)
         with opened(self.store, make=False) as store:
-            return LatencyCost.of(stored(graph, place, store, bound=self.bound), graph)
+            model = stored(graph, place, store, bound=self.bound)
+        same_unit(self.unit, model.profile.unit)
+        return LatencyCost.of(model, graph)
 
 
 plugin: type[Cost] = Latency

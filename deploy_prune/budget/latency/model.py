@@ -49,15 +49,15 @@ class LatencyModel:
         widths = np.asarray(widths)
         return self.terms(widths.reshape(-1, widths.shape[-1])).reshape(widths.shape[:-1])
 
-    def latency_ms(self, widths: np.ndarray) -> np.ndarray:
-        """Widths in units (..., groups) -> milliseconds (...)."""
-        return self.ratio(widths) * self.profile.reference_ms
+    def latency(self, widths: np.ndarray) -> np.ndarray:
+        """Widths in units (..., groups) -> time in the profile's unit, such as milliseconds (...)."""
+        return self.ratio(widths) * self.profile.reference
 
-    def by_operator_ms(self, widths: np.ndarray) -> np.ndarray:
-        """Widths (plans, groups) -> (plans, operators): they sum to all but the constant."""
+    def by_operator(self, widths: np.ndarray) -> np.ndarray:
+        """Widths (plans, groups) -> time in the profile's unit (plans, operators): they sum to all but the constant."""
         operators = len(self.profile.drawing.operators)
         ratios = self.features.by_operator(widths, self.fit.coefficients[:-1], operators)
-        return ratios * self.profile.reference_ms
+        return ratios * self.profile.reference
 
 
 def modelled(profile: Profile, *, bound: float = USUAL_BOUND) -> LatencyModel:
@@ -109,12 +109,12 @@ class LatencyCost:
 
     def __call__(self, widths: np.ndarray) -> np.ndarray:
         """Widths (..., free groups) -> milliseconds (...)."""
-        return self.model.latency_ms(self.whole(np.asarray(widths)))
+        return self.model.latency(self.whole(np.asarray(widths)))
 
     def along(self, widths: np.ndarray, group: int, options: np.ndarray) -> np.ndarray:
         """Milliseconds at other widths of one group, less a constant of the plan: (options,)."""
         plan = self.whole(np.asarray(widths))
-        return self._parts[group].along(plan, self.columns[group], options) * self.model.profile.reference_ms
+        return self._parts[group].along(plan, self.columns[group], options) * self.model.profile.reference
 
     @cached_property
     def neighbours(self) -> tuple[frozenset[int], ...]:

@@ -20,7 +20,7 @@ from deploy_prune.errors import ConfigError, Inconclusive, NotProfiled
 from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph.soundness import settle
 from deploy_prune.timing.runtimes import RUNTIMES
-from deploy_prune.values import ChannelGraph, Comparison, Network, Precision, Progress, Target, quiet
+from deploy_prune.values import ChannelGraph, Comparison, Network, Precision, Progress, Target, quiet, same_unit
 
 LOCAL = "local"
 
@@ -175,7 +175,7 @@ def _begun(
     groups = tuple(GroupWidth(group.name, group.width, group.channels_per_unit) for group in graph.free)
     lines = tuple(map(tuple, blueprint.lines.rows.tolist()))
     drawing = NetworkFile(blueprint.format, groups, lines, blueprint.operators)
-    return Profile(fingerprint(graph), network.address, target, itself.reference_ms, drawing)
+    return Profile(fingerprint(graph), network.address, target, itself.reference, itself.unit, drawing)
 
 
 def _sampled(
@@ -192,6 +192,8 @@ def _sampled(
             break
         for widths in batch:
             sample = sampled(blueprint, widths, timed)
+            assert sample.comparison
+            same_unit(sample.comparison.unit, profile.unit)
             store.add(profile, sample)
             profile = replace(profile, samples=(*profile.samples, sample))
             note = "" if error is None else f"mean error {error:.1%}"

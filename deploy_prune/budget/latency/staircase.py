@@ -171,7 +171,7 @@ def _predicted(model: LatencyModel, operator: int, column: int, options: Sequenc
     dense = np.array([group.width for group in model.profile.drawing.groups])
     plans = np.repeat(dense[None], len(options), axis=0)
     plans[:, column] = options
-    found: np.ndarray = model.by_operator_ms(plans)[:, operator]
+    found: np.ndarray = model.by_operator(plans)[:, operator]
     return found
 
 

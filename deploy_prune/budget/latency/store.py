@@ -13,27 +13,15 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from deploy_prune.budget.latency.store_schema import prepare
 from deploy_prune.budget.latency.table import Profile, Sample
 from deploy_prune.errors import NotProfiled, RecordError, StorageError
 from deploy_prune.records import storage_errors
 from deploy_prune.values import Target
 
-SCHEMA = 1
 FILE = "latency.sqlite"
 WAIT_S = 30.0
 """For another process that writes at the same moment."""
-TABLES = (
-    """CREATE TABLE profiles (
-    id INTEGER PRIMARY KEY, network TEXT NOT NULL, address TEXT NOT NULL, device TEXT NOT NULL, runtime TEXT NOT NULL,
-    runtime_version TEXT NOT NULL, threads INTEGER NOT NULL, precision TEXT NOT NULL, reference_ms REAL NOT NULL,
-    drawing TEXT NOT NULL, complete INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (network, device, runtime, runtime_version, threads, precision))""",
-    """CREATE TABLE samples (
-    id INTEGER PRIMARY KEY, profile INTEGER NOT NULL REFERENCES profiles ON DELETE CASCADE, operator INTEGER NOT NULL,
-    widths TEXT NOT NULL, input_shape TEXT NOT NULL, ratio REAL NOT NULL, low REAL NOT NULL, high REAL NOT NULL,
-    raw TEXT, UNIQUE (profile, operator, widths, input_shape))""",
-    f"PRAGMA user_version = {SCHEMA}",
-)
 FIND = """SELECT id FROM profiles WHERE network = ? AND device = ? AND runtime = ? AND runtime_version = ?
     AND threads = ? AND precision = ?"""
 FORGET = """DELETE FROM profiles WHERE network = ? AND device = ? AND runtime = ? AND runtime_version = ?
@@ -90,14 +78,15 @@ class Store:
             target.runtime_version,
             target.threads,
             target.precision,
-            profile.reference_ms,
+            profile.reference,
+            profile.unit,
             _json(profile.drawing),
             profile.complete,
         )
         with self._writing():
             self._connection.execute(
                 "INSERT OR IGNORE INTO profiles (network, address, device, runtime, runtime_version, threads, "
-                "precision, reference_ms, drawing, complete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "precision, reference, unit, drawing, complete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 values,
             )
 
@@ -148,7 +137,7 @@ class Store:
         return replace(self._profile(row), samples=tuple(map(self._sample, rows)))
 
     def _profile(self, row: sqlite3.Row) -> Profile:
-        known = {name: row[name] for name in ("network", "address", "reference_ms", "complete")}
+        known = {name: row[name] for name in ("network", "address", "reference", "unit", "complete")}
         target = {name: row[name] for name in ("device", "runtime", "runtime_version", "threads", "precision")}
         found: Profile = self._valid(Profile, lambda: known | {"target": target, "drawing": json.loads(row["drawing"])})
         return found
@@ -200,32 +189,8 @@ def opened(path: Path | None = None, *, make: bool = True) -> Iterator[Store]:
         path.parent.mkdir(parents=True, exist_ok=True)
     with _explained(path), closing(sqlite3.connect(path, timeout=WAIT_S, isolation_level="IMMEDIATE")) as connection:
         connection.row_factory = sqlite3.Row
-        _prepare(connection, path)
+        prepare(connection, path)
         yield Store(connection, path)
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables where the file is new; nothing is changed in a file of somebody else."""
-    if _version(connection) == 0:
-        with connection:
-            connection.execute("BEGIN IMMEDIATE")
-            if _version(connection) == 0 and not _tables(connection):  # another process may have been first
-                for statement in TABLES:
-                    connection.execute(statement)
-    if (version := _version(connection)) not in {0, SCHEMA}:
-        hint = "give another --store, or use the version of deploy-prune that wrote it"
-        raise RecordError(f"{path} has schema {version}, this version reads {SCHEMA}", hint=hint)
-    if _tables(connection) != {"profiles", "samples"}:
-        raise RecordError(f"{path} is a database of something else", hint="give another --store")
-    connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _tables(connection: sqlite3.Connection) -> set[str]:
-    return {str(row[0]) for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 @contextmanager

@@ -63,8 +63,10 @@ class Profile:
     """Its fingerprint."""
     address: str
     target: Target
-    reference_ms: float
-    """Of the dense network when it was first profiled: a ratio of 1 means so many milliseconds."""
+    reference: float
+    """What the dense network took when it was first profiled: what a ratio of 1 stands for."""
+    unit: str
+    """What the reference is counted in, such as "ms"."""
     drawing: NetworkFile
     samples: tuple[Sample, ...] = ()
     complete: bool = False

@@ -50,8 +50,8 @@ def imported(path: Path, store: Store, *, device: str | None = None) -> Profile:
 
 def _impossible(profile: Profile) -> str:
     """What in a profile cannot be; empty: nothing."""
-    if not (math.isfinite(profile.reference_ms) and profile.reference_ms > 0):
-        return f"its reference takes {profile.reference_ms} ms"
+    if not (math.isfinite(profile.reference) and profile.reference > 0):
+        return f"its reference takes {profile.reference} {profile.unit}"
     if not profile.samples:
         return "it has no samples"
     reasons = (_impossible_sample(profile, sample) for sample in profile.samples)

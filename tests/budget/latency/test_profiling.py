@@ -67,7 +67,7 @@ def clock(blueprint: ResizableNetwork, monkeypatch: pytest.MonkeyPatch) -> Clock
     """Instead of the machine's; the converter is asked once for all tests."""
     found = Clock()
     monkeypatch.setattr(profiling, "timer", found.timer)
-    monkeypatch.setattr(profiling, "drawn", lambda *_, **__: blueprint)
+    monkeypatch.setattr(profiling, "learn_sizes", lambda *_, **__: blueprint)
     return found
 
 
@@ -77,7 +77,7 @@ def test_what_is_measured_is_enough_for_a_model_and_no_more(clock, store, graph)
     assert model.error.mean < 0.05
     assert model.error.samples == QUICK.first
     assert len(clock.timed) == QUICK.first + 1
-    assert model.profile.reference_ms == REFERENCE_MS
+    assert model.profile.reference == REFERENCE_MS
 
 
 def test_the_model_predicts_files_that_it_was_not_shown(clock, store, graph, blueprint):
@@ -209,8 +209,8 @@ def test_the_network_itself_is_measured(tmp_path: Path, graph: ChannelGraph):
             profiled(mixed(), graph, HERE, store, effort=effort)
         profile = stored_profile(graph, HERE, store)
         assert len(profile.samples) == 32 and profile.complete
-        assert profile.reference_ms > 0
+        assert profile.reference > 0
         assert profile.drawing.format == "onnx" and [each.name for each in profile.drawing.groups] == ["a", "b", "down"]
         assert len(features_of(profile.drawing).names) > 10
         raw = json.loads(store._rows("SELECT raw FROM samples LIMIT 1")[0]["raw"])
-        assert len(raw["brackets"]) == 8 and all(bracket["candidate_ms"] for bracket in raw["brackets"])
+        assert len(raw["brackets"]) == 8 and all(bracket["candidate"] for bracket in raw["brackets"])

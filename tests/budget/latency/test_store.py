@@ -18,6 +18,7 @@ from deploy_prune.budget.latency.store import Store, opened
 from deploy_prune.budget.latency.table import Profile
 from deploy_prune.budget.latency.table_file import exported
 from deploy_prune.errors import NotProfiled, RecordError, StorageError
+from deploy_prune.timing import conditions
 
 WRITER = """
 import itertools, sys
@@ -131,8 +132,8 @@ def test_an_operators_own_sample_and_one_of_another_input_stand_beside_the_netwo
 
 def test_a_profile_that_is_begun_twice_keeps_its_first_reference(store, table):
     store.begin(table)
-    store.begin(replace(table, reference_ms=99.0))
-    assert store.find(table.network, table.target).reference_ms == table.reference_ms
+    store.begin(replace(table, reference=99.0))
+    assert store.find(table.network, table.target).reference == table.reference
 
 
 def test_a_profile_is_complete_when_that_is_said(store, table):
@@ -161,15 +162,15 @@ def test_what_is_written_together_is_kept_as_a_whole_or_not_at_all(store, table)
     def taken_anew(then: Exception | None) -> None:
         with store.together():
             store.forget(table)
-            store.begin(replace(table, reference_ms=2 * table.reference_ms))
+            store.begin(replace(table, reference=2 * table.reference))
             if then:
                 raise then
 
     with pytest.raises(ZeroDivisionError):
         taken_anew(ZeroDivisionError())
-    assert store.find(table.network, table.target).reference_ms == table.reference_ms
+    assert store.find(table.network, table.target).reference == table.reference
     taken_anew(None)
-    assert store.find(table.network, table.target).reference_ms == 2 * table.reference_ms
+    assert store.find(table.network, table.target).reference == 2 * table.reference
 
 
 def test_samples_of_a_profile_that_is_not_there_are_refused(store, table):
@@ -222,7 +223,7 @@ def written(path: Path, *statements: str) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("version", [0, 1])
+@pytest.mark.parametrize("version", [0, 1, 2])
 def test_a_database_of_something_else_is_refused_and_not_changed(tmp_path, version):
     """Another program may count its versions as well."""
     path = tmp_path / "bookmarks.sqlite"
@@ -231,6 +232,55 @@ def test_a_database_of_something_else_is_refused_and_not_changed(tmp_path, versi
         pass
     assert path.read_bytes() == content
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+SCHEMA_1 = (
+    """CREATE TABLE profiles (
+    id INTEGER PRIMARY KEY, network TEXT NOT NULL, address TEXT NOT NULL, device TEXT NOT NULL, runtime TEXT NOT NULL,
+    runtime_version TEXT NOT NULL, threads INTEGER NOT NULL, precision TEXT NOT NULL, reference_ms REAL NOT NULL,
+    drawing TEXT NOT NULL, complete INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (network, device, runtime, runtime_version, threads, precision))""",
+    """CREATE TABLE samples (
+    id INTEGER PRIMARY KEY, profile INTEGER NOT NULL REFERENCES profiles ON DELETE CASCADE, operator INTEGER NOT NULL,
+    widths TEXT NOT NULL, input_shape TEXT NOT NULL, ratio REAL NOT NULL, low REAL NOT NULL, high REAL NOT NULL,
+    raw TEXT, UNIQUE (profile, operator, widths, input_shape))""",
+    "INSERT INTO profiles VALUES (1, 'net', 'tests:net', 'phone', 'litert', '2.1', 1, 'fp32', 8.0, "
+    """'{"format": "tflite", "groups": [], "lines": [], "operators": []}', 1)""",
+    "INSERT INTO samples VALUES (1, 1, -1, '[3]', '[]', 0.5, 0.4, 0.6, NULL)",
+    """INSERT INTO samples VALUES (2, 1, -1, '[4]', '[]', 0.6, 0.5, 0.7, '{"ratio": 0.6, "interval": [0.5, 0.7],
+    "reference_ms": 8.0, "brackets": [{"before_ms": [8.0], "candidate_ms": [4.8], "after_ms": [8.0]}], "repeated": 0}')
+    """,
+    "PRAGMA user_version = 1",
+)
+"""A store as deploy-prune wrote it before times had a unit."""
+
+
+def test_a_store_of_schema_1_is_brought_up_to_date_where_it_lies(tmp_path):
+    written(path := tmp_path / "latency.sqlite", *SCHEMA_1)
+    for _ in range(2):
+        with opened(path) as store:
+            (profile,) = store.profiles()
+            assert (profile.reference, profile.unit, profile.target.device) == (8.0, "ms", "phone")
+            first, second = store.whole(profile).samples
+            assert first.comparison is None
+            assert second.comparison.brackets[0].candidate == (4.8,)
+            assert (second.comparison.reference, second.comparison.unit) == (8.0, "ms")
+            store.begin(replace(profile, network="another"))
+            store.forget(replace(profile, network="another"))
+
+
+def test_a_table_of_this_machine_goes_by_its_name_of_today(tmp_path):
+    old = conditions.name_before_systems().replace("'", "''")
+    written(path := tmp_path / "latency.sqlite", *SCHEMA_1, f"UPDATE profiles SET device = '{old}'")
+    with opened(path) as store:
+        assert [each.target.device for each in store.profiles()] == [conditions.device_name()]
+
+
+def test_a_store_of_schema_1_that_cannot_be_read_stays_as_it_is(tmp_path):
+    content = written(path := tmp_path / "latency.sqlite", *SCHEMA_1, "UPDATE samples SET raw = '{' WHERE id = 2")
+    with pytest.raises(RecordError, match="is damaged"), opened(path):
+        pass
+    assert path.read_bytes() == content
 
 
 def test_a_store_of_another_schema_is_refused_and_not_changed(table, tmp_path):
@@ -268,7 +318,7 @@ def test_a_foreign_file_is_refused_named_and_not_changed(table, tmp_path, conten
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE profiles SET reference_ms = 'fast'",
+        "UPDATE profiles SET reference = 'fast'",
         "UPDATE profiles SET complete = 'maybe'",
         "UPDATE profiles SET drawing = '{'",
         "UPDATE profiles SET drawing = 'null'",
