@@ -17,6 +17,7 @@ EXIT_CODES = {
     "BudgetError": 2,
     "PlanError": 2,
     "TraceError": 2,
+    "UnitError": 2,
     "RecordError": 2,
     "NotProfiled": 2,
     "Unavailable": 3,

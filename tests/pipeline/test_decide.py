@@ -139,7 +139,7 @@ def in_milliseconds(sources: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Run
         tried = tuple(Attempt(each, each, each, (each, each), "ms") for each in shares)
         return found[-1], Closing(Target("local", "litert", "1", 1, "fp32"), 1.0, 1.0, "ms", tried, 2)
 
-    monkeypatch.setattr(decide, "closed", closed)
+    monkeypatch.setattr(decide, "plan_on_real_file", closed)
     monkeypatch.setattr(decide, "LatencyCost", object)
     monkeypatch.setattr(decide, "parse", lambda text: dataclasses.replace(parse(text), cost="latency"))
     from deploy_prune.budget.parse import parse
