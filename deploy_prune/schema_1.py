@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 
@@ -37,6 +38,20 @@ def _without_unit(*names: str, also: tuple[str, ...] = ()) -> Rule:
     return Rule(frozenset((*old, *also)), rename(dict(zip(old, names, strict=True)), unit="ms"))
 
 
+RUNTIMES = {"tflite": "litert", "onnx": "onnxruntime", "coreml": "coreml", "executorch": "executorch"}
+"""Format -> the runtime that ran its files, which went without saying in schema 1."""
+
+
+def name_network_of_file(artifact: dict[str, Any]) -> dict[str, Any]:
+    """An exported file that says which network it was made of, and what runs it.
+
+    Schema 1 told by their names which files were formats of one network: equal but for the suffix.
+    """
+    network = {"address": PurePath(artifact["path"]).with_suffix("").as_posix(), "digest": ""}
+    runtime = RUNTIMES.get(artifact["format"], artifact["format"])
+    return {**artifact, "network": network, "runtime": runtime}
+
+
 RULES = (
     _without_unit("before", "candidate", "after"),  # Bracket
     _without_unit("reference", also=("ratio", "interval", "brackets", "repeated")),  # Comparison
@@ -44,6 +59,7 @@ RULES = (
     _without_unit("aim", "predicted", "measured", "interval"),  # Attempt
     _without_unit("limit", "reference", also=("target", "attempts", "chosen")),  # Closing
     _without_unit("reference", also=("network", "address", "target", "drawing")),  # Profile
+    Rule(frozenset({"path", "format", "sha256", "input_shape", "exporter"}), name_network_of_file),  # Artifact
 )
 
 

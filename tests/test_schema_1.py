@@ -9,7 +9,7 @@ import pytest
 
 from deploy_prune.budget.latency.table import Profile
 from deploy_prune.records import read_record
-from deploy_prune.results import Attempt, BenchResult, WidthsResult
+from deploy_prune.results import Attempt, BenchResult, ShipResult, WidthsResult
 from deploy_prune.schema_1 import Rule, rename, upgrade
 from deploy_prune.search_results import SearchRecord
 
@@ -47,6 +47,27 @@ def test_a_value_is_renewed_wherever_it_stands() -> None:
 def test_inner_values_are_renewed_first() -> None:
     outer = {"old_ms": {"old_ms": 1, "runs": 1}, "runs": 1}
     assert upgrade(outer, RULES) == {"new": {"new": 1, "runs": 1, "unit": "ms"}, "runs": 1, "unit": "ms"}
+
+
+def test_an_exported_file_of_schema_1_says_its_network_by_its_name_and_what_runs_it(tmp_path: Path) -> None:
+    def row(name: str, form: str) -> dict[str, object]:
+        artifact = {
+            "path": f"runs/a/export-1/{name}", "format": form, "size_bytes": 1, "sha256": "0",
+            "input_shape": [3, 32, 32], "layout": "nchw", "dynamic_batch": False, "precision": "fp32",
+            "exporter": "torch.onnx 2", "seconds": 1.5, "input": "float", "baked": False, "softmax": False,
+        }  # fmt: skip
+        return {"format": form, "status": "exported", "artifact": artifact, "parity": None, "reason": "not verified"}
+
+    value = {
+        "dense": [row("dense.onnx", "onnx"), row("dense.tflite", "tflite")],
+        "pruned": [row("pruned.onnx", "onnx"), row("pruned.tflite", "tflite")],
+    }
+    (tmp_path / "shipped.json").write_text(json.dumps({"schema": 1, "kind": "ShipResult", "value": value}))
+    shipped = read_record(tmp_path / "shipped.json", ShipResult)
+    files = [row.artifact for row in (*shipped.dense, *shipped.pruned) if row.artifact]
+    assert [file.runtime for file in files] == ["onnxruntime", "litert"] * 2
+    assert files[0].network == files[1].network != files[2].network == files[3].network
+    assert (files[0].needs, files[0].seconds) == ({}, 1.5)
 
 
 def test_a_record_is_read_under_the_name_that_its_class_had(tmp_path: Path) -> None:

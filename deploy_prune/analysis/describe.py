@@ -47,6 +47,17 @@ def describe(path: Path | str) -> FileDescription:
         MissingDependency: the package that knows the format's names is not installed.
     """
     path = Path(path)
+    report = read_report(path)
+    return FileDescription(str(path), report, try_to_open(path, _find_reader(path).runtime))
+
+
+def read_report(path: Path) -> FileReport:
+    """What an exported file says of itself; nothing is run.
+
+    Raises:
+        InputError: missing, truncated, foreign, or of a format that nothing here reads.
+        MissingDependency: the package that knows the format's names is not installed.
+    """
     reader = _find_reader(path)
     try:
         report: FileReport = reader.read(path)
@@ -55,7 +66,7 @@ def describe(path: Path | str) -> FileDescription:
     # numbers of a damaged file lead anywhere within these
     except (ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise InputError(f"{path} is no readable {reader.suffix} file: {error}", hint="export it again") from error
-    return FileDescription(str(path), report, try_to_open(path, reader.runtime))
+    return report
 
 
 def try_to_open(path: Path, runtime: str) -> Opening:

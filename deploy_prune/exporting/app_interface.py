@@ -21,7 +21,7 @@ FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """No separator: the files stay in the folder that was asked for."""
 
 
-def as_called(
+def put_in_form(
     network: Network, form: AppForm, *, camera_layout: Layout, batch: int = 1
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """A clean copy of the network that takes and gives what the form says, and inputs to trace it with.

@@ -6,12 +6,13 @@ import copy
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import metadata
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from deploy_prune.errors import ExportFailed
+from deploy_prune.errors import DeployPruneError, ExportFailed, MissingDependency
 from deploy_prune.processes.silence import silence
 from deploy_prune.values import Network
 
@@ -57,13 +58,25 @@ def tensors_of(output: Any) -> tuple[Tensor, ...]:
     return ()
 
 
+def installed_version(package: str, *, extra: str) -> str:
+    """The version of a converter's package.
+
+    Raises:
+        MissingDependency: it is not installed; names the extra that brings it.
+    """
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError as error:
+        raise MissingDependency(package, extra) from error
+
+
 @contextmanager
 def vendor_errors(name: str, network: Network) -> Iterator[None]:
     """Run a vendor's converter: silent, and whatever it raises becomes `ExportFailed` with its own reason."""
     try:
         with silence(), torch.no_grad():
             yield
-    except ExportFailed:
+    except DeployPruneError:
         raise
     # Converters raise anything, from AssertionError to their own classes: this is the seam
     except Exception as error:

@@ -12,7 +12,7 @@ import torch
 
 from deploy_prune import plugins
 from deploy_prune.errors import ExportFailed
-from deploy_prune.exporting.exporters import EXPORTERS, PLAIN, Exporter
+from deploy_prune.exporting.exporters import EXPORTERS, PLAIN, check_precision
 from deploy_prune.exporting.one_format import FormatJob, Written, check, write
 from deploy_prune.exporting.parity.reference import Images, Questions, Reference, answered, make_questions
 from deploy_prune.processes.workshop import Outcome, Unsendable, Workshop, run_each, workshop
@@ -22,7 +22,8 @@ from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import AppForm, Network, Progress, Shipment, quiet
 
 Targets = Sequence[str] | Mapping[str, Mapping[str, Any]]
-"""Formats, or formats with the options of their exporters: `{"onnx": {"dynamic_batch": True}}`."""
+"""Formats, or formats with how each is written, by its `precision` and the options of its exporter:
+`{"onnx": {"dynamic_batch": True}, "coreml": {"precision": "fp16"}}`."""
 NEEDED = ("cloudpickle", "torch", "torch._dynamo", "torchvision", "deploy_prune.exporting.one_format")
 """What every converter process imports; seconds, if each did it by itself."""
 
@@ -55,7 +56,7 @@ def export(
 
     Raises:
         UnknownName: no such target or option; nothing has been written.
-        ConfigError: the network cannot take that form.
+        ConfigError: the network cannot take that form, or a format cannot be written in the precision asked for.
         StorageError: the file system refuses.
         DataError: the images do not have the network's input shape.
     """
@@ -65,31 +66,31 @@ def export(
 def export_what(
     ask: Callable[[], Questions], targets: Targets, folder: Path, *, progress: Progress = quiet
 ) -> tuple[Shipment, ...]:
-    """As `export`, of a network that is still to be opened: the converters' libraries are loaded meanwhile.
+    """Do what `export` does for a network that is still to be opened: the converters' libraries are loaded meanwhile.
 
     While files are written, the network answers what they will be asked.
     """
-    exporters = _built(targets)
+    jobs = _plan_jobs(targets, folder)
     with ThreadPoolExecutor(1) as aside, workshop(NEEDED) as shop:
-        progress("export", 0, 2 * len(exporters), "the network itself")
+        progress("export", 0, 2 * len(jobs), "the network itself")
         try:
             questions = ask()
-            jobs = [
-                FormatJob(name, each, folder / f"{questions.form.name}{each.suffix}")
-                for name, each in exporters.items()
-            ]
-            writing = aside.submit(_all_written, shop, questions, jobs, progress)
-            reference = _answered(questions)
-            return _all_checked(shop, reference, writing.result(), progress)
+            jobs = [replace(job, path=job.path.with_name(questions.form.name + job.exporter.suffix)) for job in jobs]
+            writing = aside.submit(_write_all, shop, questions, jobs, progress)
+            reference = _answer_beside(questions)
+            return _check_all(shop, reference, writing.result(), progress)
         except ExportFailed as error:  # the network's own fault, whatever the format
-            return tuple(Shipment(name, "failed", reason=str(error)) for name in exporters)
+            return tuple(Shipment(job.format, "failed", reason=str(error)) for job in jobs)
         except Unsendable as error:
             reason = f"the network cannot be handed to a process of its own: {error}"
-            return tuple(Shipment(name, "failed", reason=reason) for name in exporters)
+            return tuple(Shipment(job.format, "failed", reason=reason) for job in jobs)
 
 
-def _answered(questions: Questions) -> Reference:
-    """With a core left to the converters: threads that wait for one another take more than they give."""
+def _answer_beside(questions: Questions) -> Reference:
+    """Let the network answer, with a core left to the converters.
+
+    Threads that wait for one another take more than they give.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(max(threads - 1, 1))
     try:
@@ -98,50 +99,59 @@ def _answered(questions: Questions) -> Reference:
         torch.set_num_threads(threads)
 
 
-def _all_written(shop: Workshop, questions: Questions, jobs: Sequence[FormatJob], progress: Progress) -> list[Written]:
-    told = _telling(progress, "writing", [job.format for job in jobs], done=0, total=2 * len(jobs))
+def _write_all(shop: Workshop, questions: Questions, jobs: Sequence[FormatJob], progress: Progress) -> list[Written]:
+    told = _report_to(progress, "writing", [job.format for job in jobs], done=0, total=2 * len(jobs))
     outcomes = run_each(shop, write, questions, jobs, at_once=len(conditions.allowed_cores()), told=told)
     for job, outcome in zip(jobs, outcomes, strict=True):
         if outcome.died:
             remove_unfinished(job.path.parent)
-    return [Written(job, outcome.result or _died(job, outcome)) for job, outcome in zip(jobs, outcomes, strict=True)]
+    pairs = zip(jobs, outcomes, strict=True)
+    return [Written(job, outcome.result or _tell_death(job, outcome)) for job, outcome in pairs]
 
 
-def _died(job: FormatJob, outcome: Outcome[Shipment]) -> Shipment:
+def _tell_death(job: FormatJob, outcome: Outcome[Shipment]) -> Shipment:
     hint = "a fault of the converter: other formats may do"
     return Shipment(job.format, "failed", reason=f"the converter died ({outcome.died})\n  {hint}")
 
 
-def _all_checked(
+def _check_all(
     shop: Workshop, reference: Reference, written: Sequence[Written], progress: Progress
 ) -> tuple[Shipment, ...]:
-    there = sorted((each for each in written if each.row.artifact), key=_evaluated, reverse=True)
+    there = sorted((each for each in written if each.row.artifact), key=_is_evaluated, reverse=True)
     total = 2 * len(written)
-    told = _telling(progress, "running", [each.job.format for each in there], done=total - len(there), total=total)
+    told = _report_to(progress, "running", [each.job.format for each in there], done=total - len(there), total=total)
     outcomes = run_each(shop, check, reference, there, at_once=len(conditions.allowed_cores()), told=told)
     progress("export", total, total)
     checked = {
-        each.job.format: outcome.result or replace(each.row, status="failed", reason=_crashed(outcome))
+        each.job.format: outcome.result or replace(each.row, status="failed", reason=_tell_crash(outcome))
         for each, outcome in zip(there, outcomes, strict=True)
     }
     return tuple(checked.get(each.job.format, each.row) for each in written)
 
 
-def _evaluated(written: Written) -> bool:
+def _is_evaluated(written: Written) -> bool:
     """Whether the file is evaluated rather than run natively, which takes longest and so begins first."""
     return bool(plugins.load(RUNTIMES, written.job.exporter.runtime).untimed)
 
 
-def _crashed(outcome: Outcome[Shipment]) -> str:
+def _tell_crash(outcome: Outcome[Shipment]) -> str:
     return f"the runtime died while it ran the file ({outcome.died})"
 
 
-def _built(targets: Targets) -> dict[str, Exporter]:
-    options = targets if isinstance(targets, Mapping) else {name: {} for name in targets}
-    return {name: plugins.build(EXPORTERS, name, chosen) for name, chosen in options.items()}
+def _plan_jobs(targets: Targets, folder: Path) -> list[FormatJob]:
+    """A job per target, refused before anything is done; its file has no name yet, which the form gives."""
+    chosen = targets if isinstance(targets, Mapping) else {name: {} for name in targets}
+    jobs = []
+    for name, wishes in chosen.items():
+        options = dict(wishes)
+        precision = options.pop("precision", "fp32")
+        exporter = plugins.build(EXPORTERS, name, options)
+        check_precision(exporter, precision)
+        jobs.append(FormatJob(name, exporter, folder / name, precision))
+    return jobs
 
 
-def _telling(
+def _report_to(
     progress: Progress, what: str, formats: Sequence[str], *, done: int, total: int
 ) -> Callable[[list[int], int], None]:
     before = done

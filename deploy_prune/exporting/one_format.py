@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_prune import plugins
-from deploy_prune.errors import DeployPruneError, MissingDependency, NotVerifiable, StorageError
+from deploy_prune.analysis.describe import read_report
+from deploy_prune.errors import DeployPruneError, InputError, MissingDependency, NotVerifiable, StorageError
 from deploy_prune.exporting.exporters import Exporter
+from deploy_prune.exporting.identity import identify
 from deploy_prune.exporting.parity.reference import Questions, Reference
 from deploy_prune.exporting.parity.verification import verify
 from deploy_prune.records import sha256, size_bytes, write_atomic
 from deploy_prune.timing.runtimes import RUNTIMES
-from deploy_prune.values import Artifact, Parity, Shipment
+from deploy_prune.values import Artifact, Parity, Precision, Shipment
 
 
 @dataclass(frozen=True)
 class FormatJob:
-    """A file to write."""
+    """A file to write: its format by name, the exporter with its options, and the precision it is asked for in."""
 
     format: str
     exporter: Exporter
     path: Path
+    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ def write(questions: Questions, job: FormatJob) -> Shipment:
         StorageError: the file system refuses.
     """
     try:
-        artifact = _written(questions, job)
+        artifact = _write_file(questions, job)
     except StorageError:
         raise
     except DeployPruneError as error:
@@ -61,33 +65,44 @@ def check(reference: Reference, written: Written) -> Shipment:
     except DeployPruneError as error:
         return replace(row, status="failed", reason=str(error))
     if not parity.passed:
-        return replace(row, status="failed", parity=parity, reason=_difference(parity))
+        return replace(row, status="failed", parity=parity, reason=_tell_difference(parity))
     return replace(row, status="verified", parity=parity, reason="")
 
 
-def _written(questions: Questions, job: FormatJob) -> Artifact:
+def _write_file(questions: Questions, job: FormatJob) -> Artifact:
     started = time.perf_counter()
     network, form, exporter = questions.network, questions.form, job.exporter
     version = exporter.version()
-    write_atomic(job.path, lambda temporary: exporter.write(network, temporary, form))
+    write_atomic(job.path, lambda temporary: exporter.write(network, temporary, form, precision=job.precision))
     return Artifact(
         path=str(job.path),
         format=job.format,
+        network=identify(network),
+        runtime=exporter.runtime,
+        precision=job.precision,
+        layout=exporter.camera_layout if form.bake else exporter.layout,
+        input_shape=network.input_shape,
+        dynamic_batch=exporter.dynamic_batch,
         size_bytes=size_bytes(job.path),
         sha256=sha256(job.path),
-        input_shape=network.input_shape,
-        layout=exporter.camera_layout if form.bake else exporter.layout,
-        dynamic_batch=exporter.dynamic_batch,
-        precision=exporter.precision,
         exporter=version,
         seconds=time.perf_counter() - started,
+        needs=_read_needs(job.path),
         input=form.input,
         baked=form.bake,
         softmax=form.softmax,
     )
 
 
-def _difference(parity: Parity) -> str:
+def _read_needs(path: Path) -> Mapping[str, str]:
+    """What the file itself says of the oldest runtime; nothing where no reader of ours can tell."""
+    try:
+        return read_report(path).needs
+    except (InputError, MissingDependency):
+        return {}
+
+
+def _tell_difference(parity: Parity) -> str:
     return (
         f"the file computes something else: relative error {parity.max_error:.1e} (limit {parity.tolerance:.0e}), "
         f"same top-1 on {parity.agreement:.1%} ({parity.detail})"

@@ -51,7 +51,7 @@ class Situation:
         return None if found is None else [int(each) for each in numpy_helper.to_array(found).ravel()]
 
 
-def lowered(model: Any, opset: int) -> Any:
+def lower_opset(model: Any, opset: int) -> Any:
     """The model at an older opset, with the same names, weights and shapes; `model` itself is changed.
 
     Raises:

@@ -36,8 +36,18 @@ class TFLiteFile:
         self._model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
         self._attached: dict[str, bytes] = {}
 
-    def rename(self, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Name tensors and signature alike, in the order of the torch call; the names (see `naming.names`).
+    @property
+    def input_names(self) -> list[str]:
+        """What the signature calls the inputs, in the order that `rename` gave them."""
+        return [entry.name for entry in self._model.signatureDefs[0].inputs]
+
+    @property
+    def output_names(self) -> list[str]:
+        """What the signature calls the outputs, in the order that `rename` gave them."""
+        return [entry.name for entry in self._model.signatureDefs[0].outputs]
+
+    def rename(self, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        """Name tensors and signature alike, in the order of the torch call; without names: see `tensor_names.names`.
 
         litert-torch lists a signature by the alphabet, `args_10` before `args_2`, and the subgraph in the order of the
         call. Afterwards the subgraph's order counts, for there are no numbers in the names any more.
@@ -47,12 +57,14 @@ class TFLiteFile:
         graph.outputs = _call_order(graph.outputs, signature.outputs)
         input_names = names("input", inputs, len(graph.inputs))
         output_names = names("output", outputs, len(graph.outputs))
-        signature.inputs = self._named(graph.inputs, input_names)
-        signature.outputs = self._named(graph.outputs, output_names, but=frozenset(graph.inputs))
-        return input_names, output_names
+        signature.inputs = self._name(graph.inputs, input_names)
+        signature.outputs = self._name(graph.outputs, output_names, but=frozenset(graph.inputs))
 
-    def _named(self, indices: Sequence[int], names: Sequence[str], *, but: Set[int] = frozenset()) -> list[Any]:
-        """Name the tensors; what a signature says of them. An output that is an input as well keeps that name."""
+    def _name(self, indices: Sequence[int], names: Sequence[str], *, but: Set[int] = frozenset()) -> list[Any]:
+        """Name the tensors, and return the entries of a signature for them.
+
+        Tensors in `but` keep their names: an output that is an input as well has one already.
+        """
         entries = []
         for index, name in zip(indices, names, strict=True):
             entry = self._schema.TensorMapT()

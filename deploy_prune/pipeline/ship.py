@@ -34,7 +34,7 @@ class Order:
     """Keywords of the architecture."""
     form: AppForm = field(default_factory=AppForm)
     exporters: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the exporters: each goes to the targets that have it."""
+    """The precision and the options of the exporters: each goes to the targets that have it."""
 
 
 def ship(order: Order, folder: Path, *, progress: Progress = quiet) -> tuple[Shipment, ...]:
@@ -63,18 +63,27 @@ def _questions(order: Order) -> Questions:
 
 
 def exporter_options(targets: Sequence[str], wished: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Target -> those of the options that its exporter has.
+    """Target -> those of the options that its exporter has, and the precision where it can write it.
 
     Raises:
         UnknownName: no such target.
-        ConfigError: an option that none of them has.
+        ConfigError: an option or a precision that none of them has.
     """
-    has = {name: plugins.option_names(EXPORTERS, name) for name in targets}
-    for option in wished:
-        if not any(option in found for found in has.values()):
+    accepted = {name: _accept(name, wished) for name in targets}
+    for option, value in wished.items():
+        if not any(option in options for options in accepted.values()):
+            what = f"the precision '{value}'" if option == "precision" else f"'{option}'"
             hint = f"leave it out, or add a format that has it to {', '.join(targets)}"
-            raise ConfigError(f"none of these formats has '{option}'", hint=hint)
-    return {name: {key: value for key, value in wished.items() if key in found} for name, found in has.items()}
+            raise ConfigError(f"none of these formats has {what}", hint=hint)
+    return accepted
+
+
+def _accept(target: str, wished: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the wishes that a format can fulfil."""
+    options, precisions = plugins.option_names(EXPORTERS, target), plugins.load(EXPORTERS, target).precisions
+    return {
+        key: value for key, value in wished.items() if key in options or (key == "precision" and value in precisions)
+    }
 
 
 def _known(order: Order, network: Network) -> tuple[AppForm, np.ndarray | None]:

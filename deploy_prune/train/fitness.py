@@ -15,10 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from deploy_prune.graph.norm_scales import flow
+from deploy_prune.graph.fold_norms import find_foldable, fold_modules
 from deploy_prune.graph.surgery import cut
 from deploy_prune.sources.data import check_fit, normalise
 from deploy_prune.sources.images import split_indices
@@ -94,19 +92,12 @@ def examiner(network: Network, graph: ChannelGraph, data: Data, exam: Exam, *, s
         judged_on=tuple(_judged_on(data, exam.images, seed)),
         norms_on=tuple(_placed(batch).images for batch in norms),
         tuned_on=tuple(map(_placed, _tuned_on(data, exam, seed))),
-        foldable=_foldable(network),
+        foldable=find_foldable(network),
     )
 
 
 def _placed(batch: Batch) -> Batch:
     return Batch(batch.images.contiguous(memory_format=LAYOUT), batch.labels)
-
-
-def _foldable(network: Network) -> tuple[tuple[str, str], ...]:
-    parts = dict(network.module.named_modules())
-    found = ((weight.removesuffix(".weight"), gamma.removesuffix(".weight"))
-             for weight, gamma in flow(network.module, network.input_shapes).foldable)  # fmt: skip
-    return tuple((layer, norm) for layer, norm in found if isinstance(parts.get(layer), nn.Conv2d))
 
 
 def _judged_on(data: Data, images: int, seed: int) -> Iterator[Batch]:
@@ -139,24 +130,8 @@ def fitness(prepared: Examiner, keep: Keep) -> Fitness:
     module = small.module
     if prepared.norms_on:
         module = with_norms_of(module, prepared.norms_on)
-    loss, top1 = judged(_folded(module, prepared.foldable), prepared.judged_on, prepared.loss)
+    loss, top1 = judged(fold_modules(module, prepared.foldable), prepared.judged_on, prepared.loss)
     return Fitness(loss if math.isfinite(loss) else math.inf, top1, time.monotonic() - began)
-
-
-def _folded(module: nn.Module, foldable: Sequence[tuple[str, str]]) -> nn.Module:
-    """The module itself, with norms inside the convolutions before them: activations are read once less."""
-    for layer, norm in foldable:
-        into, from_ = module.get_submodule(layer), module.get_submodule(norm)
-        assert isinstance(into, nn.Conv2d)
-        assert isinstance(from_, _BatchNorm)
-        if from_.running_mean is None or from_.running_var is None:
-            continue
-        into.weight, bias = fuse_conv_bn_weights(
-            into.weight, into.bias, from_.running_mean, from_.running_var, from_.eps, from_.weight, from_.bias
-        )
-        into.bias = bias
-        module.set_submodule(norm, nn.Identity())
-    return module
 
 
 def judged(module: nn.Module, batches: Sequence[Batch], loss: Loss = functional.cross_entropy) -> tuple[float, float]:

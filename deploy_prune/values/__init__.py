@@ -35,6 +35,7 @@ from deploy_prune.values.shipping import AppForm as AppForm
 from deploy_prune.values.shipping import Artifact as Artifact
 from deploy_prune.values.shipping import InputKind as InputKind
 from deploy_prune.values.shipping import Layout as Layout
+from deploy_prune.values.shipping import NetworkIdentity as NetworkIdentity
 from deploy_prune.values.shipping import Parity as Parity
 from deploy_prune.values.shipping import Precision as Precision
 from deploy_prune.values.shipping import Shipment as Shipment

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from deploy_prune.values.networks import Normalisation
@@ -32,32 +33,50 @@ class AppForm:
     """Empty: `input`, or `input_0`, `input_1`, ..."""
     output_names: tuple[str, ...] = ()
     name: str = "model"
-    """Of the file, without its suffix."""
+    """The name of the file, without its suffix."""
+
+
+@dataclass(frozen=True)
+class NetworkIdentity:
+    """Which network a file was made of: files of equal identity compute the same, whatever their format and name."""
+
+    address: str
+    """The architecture (`torchvision:mobilenet_v2`), or what stands for it where only a file is known."""
+    digest: str = ""
+    """The SHA-256 of its weights and of the shapes of its inputs; empty where only a file is known."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """An exported file, or the folder that some formats are. Sizes without the batch axis.
-
-    `layout` is that of the image input.
-    """
+    """An exported file, or the folder that some formats are, and all that verifying and timing it takes to know."""
 
     path: str
     format: str
+    """The exporter plugin of its format: "tflite", "onnx", "coreml", "executorch"."""
+    network: NetworkIdentity
+    runtime: str
+    """The runtime plugin that runs it."""
+    precision: Precision
+    """In which weights and activations are stored."""
+    layout: Layout
+    """The layout of its image input."""
+    input_shape: tuple[int, ...]
+    """The shape of the network's first input, channels first, without the batch axis."""
+    dynamic_batch: bool
+    """Whether it takes any batch size (otherwise 1)."""
     size_bytes: int
     sha256: str
-    input_shape: tuple[int, ...]
-    layout: Layout
-    dynamic_batch: bool
-    precision: Precision
     exporter: str
     """Converter and version."""
     seconds: float
-    """That converting took."""
+    """Seconds that converting took."""
+    needs: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Runtime or system -> the oldest version that runs the file, in words; empty where the file does not tell."""
     input: InputKind = "float"
     baked: bool = False
     """Whether it takes pixels from 0 to 255 instead of normalised numbers."""
     softmax: bool = False
+    """Whether it gives probabilities instead of scores."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from deploy_prune.values import (
     GroupRow,
     Interval,
     Measurement,
+    NetworkIdentity,
     Parity,
     Plan,
     Shipment,
@@ -44,8 +45,10 @@ def accuracy(top1: float, interval: Interval) -> Accuracy:
 
 def file(stem: str, size_bytes: int, suffix: str) -> Artifact:
     return Artifact(
-        path=f"elsewhere/{stem}.{suffix}", format=suffix, size_bytes=size_bytes, sha256="0", input_shape=(3, 32, 32),
-        layout="nhwc", dynamic_batch=False, precision="fp32", exporter="litert-torch 0.10", seconds=1.0,
+        path=f"elsewhere/{stem}.{suffix}", format=suffix, network=NetworkIdentity("net", digest=stem),
+        runtime="onnxruntime" if suffix == "onnx" else "litert", size_bytes=size_bytes, sha256="0",
+        input_shape=(3, 32, 32), layout="nhwc", dynamic_batch=False, precision="fp32", exporter="litert-torch 0.10",
+        seconds=1.0,
     )  # fmt: skip
 
 

@@ -67,6 +67,11 @@ def test_an_option_that_no_target_has_is_refused() -> None:
         exporter_options(("tflite", "coreml"), {"opset": 17})
 
 
+def test_a_precision_that_no_target_can_write_is_refused() -> None:
+    with pytest.raises(ConfigError, match="none of these formats has the precision 'fp16'"):
+        exporter_options(("tflite", "onnx"), {"precision": "fp16"})
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

@@ -11,7 +11,7 @@ import pytest
 from deploy_prune.cli import output
 from deploy_prune.cli.bench import show_measurements
 from deploy_prune.cli.export import show_shipments
-from deploy_prune.values import Artifact, Conditions, Interval, Measurement, Parity, Shipment, Target
+from deploy_prune.values import Artifact, Conditions, Interval, Measurement, NetworkIdentity, Parity, Shipment, Target
 
 Captured = pytest.CaptureFixture[str]
 
@@ -34,6 +34,8 @@ MEASUREMENT = Measurement(
 ARTIFACT = Artifact(
     path="out/model.onnx",
     format="onnx",
+    network=NetworkIdentity("net", digest="1"),
+    runtime="onnxruntime",
     size_bytes=8_830_000,
     sha256="0",
     input_shape=(3, 32, 32),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from reading import said
 from torch import nn
 
 from deploy_prune import plugins
-from deploy_prune.errors import ExportFailed
+from deploy_prune.analysis.describe import read_report
+from deploy_prune.errors import ConfigError, ExportFailed, MissingDependency
 from deploy_prune.exporting.app_interface import random_pixels
 from deploy_prune.records import sha256
 from deploy_prune.values import AppForm, Network, Normalisation
@@ -96,6 +98,40 @@ def test_it_names_its_converter_and_a_runtime_that_reads_its_files(name):
     assert any(character.isdigit() for character in exporter.version())
     assert exporter.suffix in plugins.load("runtimes", exporter.runtime).suffixes
     assert exporter.layout in {"nchw", "nhwc"}
+
+
+def test_a_converter_that_is_not_installed_is_named_with_the_extra_that_brings_it(name, monkeypatch):
+    def absent(package):
+        raise metadata.PackageNotFoundError(package)
+
+    exporter = plugins.build("exporters", name)
+    monkeypatch.setattr(metadata, "version", absent)
+    with pytest.raises(MissingDependency, match=rf"deploy-prune\[{name}\]"):
+        exporter.version()
+
+
+def test_a_precision_that_it_cannot_write_is_refused_before_anything_is_converted(name, tmp_path):
+    class Untouchable(nn.Module):
+        def __deepcopy__(self, memo):
+            raise AssertionError("the network is copied to convert it")
+
+    exporter = plugins.build("exporters", name)
+    assert "fp32" in exporter.precisions
+    with pytest.raises(ConfigError, match="precision 'int3'") as caught:
+        exporter.write(Network("tests:net", Untouchable(), ((3,),), 2), tmp_path / "net", precision="int3")
+    assert ", ".join(exporter.precisions) in caught.value.hint
+    assert not (tmp_path / "net").exists()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_what_it_writes_in_a_precision_stores_its_weights_so(name, precision, tiny_network, tmp_path):
+    exporter = plugins.build("exporters", name)
+    if precision not in exporter.precisions:
+        pytest.skip(f"{name} writes {', '.join(exporter.precisions)}")
+    path = tmp_path / f"net{exporter.suffix}"
+    exporter.write(tiny_network, path, precision=precision)
+    sizes = read_report(path).weights_bytes
+    assert sizes[{"fp32": "float32", "fp16": "float16"}[precision]] > 0.9 * sum(sizes.values())
 
 
 NORMALISATION = Normalisation((0.5, 0.25, 0.125), (0.25, 0.5, 0.2))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.exporting.app_interface import Pixels, as_called, check_form
+from deploy_prune.exporting.app_interface import Pixels, check_form, put_in_form
 from deploy_prune.formats.tensor_names import names
 from deploy_prune.sources.data import normalise
 from deploy_prune.values import AppForm, Layout, Network, Normalisation
@@ -41,13 +41,13 @@ def test_pixels_are_normalised_as_training_does_it(
 
 @pytest.mark.parametrize(("layout", "shape"), [("nhwc", (1, 2, 3, 3)), ("nchw", (1, 3, 2, 3))])
 def test_a_baked_network_takes_bytes_in_the_cameras_layout(layout: Layout, shape: tuple[int, ...]) -> None:
-    module, (pixels,) = as_called(NETWORK, replace(BAKED, softmax=True), camera_layout=layout)
+    module, (pixels,) = put_in_form(NETWORK, replace(BAKED, softmax=True), camera_layout=layout)
     assert (pixels.dtype, tuple(pixels.shape)) == (torch.uint8, shape)
     assert float(module(pixels).sum()) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_a_plain_form_changes_nothing() -> None:
-    module, (image,) = as_called(NETWORK, AppForm(), camera_layout="nhwc")
+    module, (image,) = put_in_form(NETWORK, AppForm(), camera_layout="nhwc")
     assert isinstance(module[0], nn.Flatten)
     assert tuple(image.shape) == (1, 3, 2, 3)
 

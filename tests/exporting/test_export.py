@@ -95,7 +95,7 @@ def test_a_runtime_that_crashes_is_a_failed_row_and_the_file_stays(tiny_network:
     row = write(questions, FormatJob("onnx", plugins.build("exporters", "onnx"), path))
     with workshop() as shop:
         written = [Written(FormatJob("onnx", EndsInItsRuntime(), path), row)]  # type: ignore[arg-type]
-        (checked,) = exporting._all_checked(shop, answered(questions), written, quiet)
+        (checked,) = exporting._check_all(shop, answered(questions), written, quiet)
     assert (checked.status, checked.artifact) == ("failed", row.artifact)
     assert "the runtime died while it ran the file (SIGSEGV" in checked.reason
     assert path.exists()
@@ -126,6 +126,17 @@ def test_an_unknown_target_is_refused_before_anything_is_written(tiny_network: N
     with pytest.raises(UnknownName, match="did you mean 'dynamic_batch'"):
         export(tiny_network, {"onnx": {"dynamic_bach": True}}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_precision_is_asked_for_format_by_format_and_refused_before_anything_is_written(
+    tiny_network: Network, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"\.onnx files cannot be written in precision 'fp16'"):
+        export(tiny_network, {"coreml": {"precision": "fp16"}, "onnx": {"precision": "fp16"}}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    coreml, onnx = export(tiny_network, {"coreml": {"precision": "fp16"}, "onnx": {}}, tmp_path / "out")
+    assert coreml.artifact is not None and onnx.artifact is not None
+    assert (coreml.artifact.precision, onnx.artifact.precision) == ("fp16", "fp32")
 
 
 def test_nan_in_the_weights_fails_every_format_by_its_name(tmp_path: Path) -> None:

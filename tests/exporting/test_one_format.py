@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from building import delivered
 from torch import nn
 
@@ -32,6 +34,22 @@ def test_a_written_file_is_described_and_not_yet_verified(tiny_network: Network,
     content = (tmp_path / "model.onnx").read_bytes()
     assert row.artifact.size_bytes == len(content)
     assert row.artifact.sha256 == hashlib.sha256(content).hexdigest()
+    assert (row.artifact.format, row.artifact.runtime, row.artifact.precision) == ("onnx", "onnxruntime", "fp32")
+    assert row.artifact.needs == {"ONNX Runtime": "1.14"}
+
+
+def test_formats_of_one_network_are_known_to_be_the_same_network_whatever_their_names(
+    tiny_network: Network, tmp_path: Path
+) -> None:
+    module = copy.deepcopy(tiny_network.module)
+    other = replace(tiny_network, module=module)
+    with torch.no_grad():
+        module[0].weight[0, 0, 0, 0] += 1
+    files = [delivered(tiny_network, "onnx", tmp_path / "a"), delivered(tiny_network, "tflite", tmp_path / "b"),
+             delivered(other, "onnx", tmp_path / "a")]  # fmt: skip
+    one, same, changed = (file.artifact.network for file in files if file.artifact)
+    assert one == same != changed
+    assert one.address == changed.address == tiny_network.address
 
 
 def test_a_file_that_has_been_run_says_on_how_many_images(tiny_network: Network, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from deploy_prune import plugins
 from deploy_prune.exporting.exporters import PLAIN
 from deploy_prune.exporting.one_format import FormatJob, Written, check, write
 from deploy_prune.exporting.parity.reference import answered, make_questions
-from deploy_prune.values import AppForm, Network, Shipment
+from deploy_prune.values import AppForm, Network, Precision, Shipment
 
 CLASSES = 5
 
@@ -47,11 +47,12 @@ def head(inputs: int) -> nn.Sequential:
 
 
 def delivered(
-    network: Network, target: str, folder: Path, *, images: Any = None, form: AppForm = PLAIN, **options: Any
-) -> Shipment:
+    network: Network, target: str, folder: Path, *, images: Any = None, form: AppForm = PLAIN,
+    precision: Precision = "fp32", **options: Any
+) -> Shipment:  # fmt: skip
     """One format of a network, written and run in this process: what `export` does in one of its own."""
     exporter = plugins.build("exporters", target, options)
-    job = FormatJob(target, exporter, folder / f"model{exporter.suffix}")
+    job = FormatJob(target, exporter, folder / f"model{exporter.suffix}", precision)
     questions = make_questions(network, images, form)
     row = write(questions, job)
     return check(answered(questions), Written(job, row)) if row.artifact else row

@@ -11,7 +11,7 @@ from typing import Any
 from deploy_prune.pipeline.config import RunConfig, load_config
 from deploy_prune.records import write_record
 from deploy_prune.results import ShipResult
-from deploy_prune.values import Artifact, Plan, Shipment
+from deploy_prune.values import Artifact, NetworkIdentity, Plan, Shipment
 
 MODEL = '''
 from torch import nn
@@ -92,6 +92,9 @@ DENSE_MACS = 64 * (27 * 16 + 16 * 24 + 9 * 24 * 16) + 16 * 4
 """64 positions x (stem + up + down) + the head."""
 DENSE_PARAMS = 27 * 16 + 2 * 16 + 16 * 24 + 2 * 24 + 9 * 24 * 16 + 2 * 16 + 16 * 4 + 4
 
+RUNTIMES = {".tflite": "litert", ".onnx": "onnxruntime", ".mlpackage": "coreml", ".pte": "executorch"}
+"""Suffix of an exported file -> the runtime plugin that runs it."""
+
 QUICK: Mapping[str, Any] = {"epochs": 1, "batch_size": 40, "lr": 0.05, "precision": "fp32"}
 
 
@@ -161,8 +164,9 @@ def exported(run: Path, files: Sequence[Path], *, number: int = 1, moved_from: s
             copy = shutil.copytree if file.is_dir() else shutil.copy
             copy(file, folder / f"{stem}{file.suffix}")
             artifact = Artifact(
-                path=f"{moved_from}/{stem}{file.suffix}", format=file.suffix[1:], size_bytes=1, sha256="0",
-                input_shape=(3, 16, 24), layout="nchw", dynamic_batch=False, precision="fp32", exporter="x 1",
+                path=f"{moved_from}/{stem}{file.suffix}", format=file.suffix[1:],
+                network=NetworkIdentity("net", digest=stem), runtime=RUNTIMES[file.suffix], precision="fp32",
+                layout="nchw", input_shape=(3, 16, 24), dynamic_batch=False, size_bytes=1, sha256="0", exporter="x 1",
                 seconds=1.0,
             )  # fmt: skip
             shipments.append(Shipment(artifact.format, "verified", artifact))

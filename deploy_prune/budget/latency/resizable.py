@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ import torch
 from deploy_prune import plugins
 from deploy_prune.budget.latency.size_lines import SizeLines, probing_widths, solved
 from deploy_prune.errors import DeployPruneError, ExportFailed
-from deploy_prune.exporting.exporters import EXPORTERS
+from deploy_prune.exporting.exporters import EXPORTERS, Exporter
 from deploy_prune.formats.templates import TEMPLATES, Operator, Template, TemplateFormat
 from deploy_prune.graph.surgery import cut
 from deploy_prune.processes.workshop import run_each, workshop
@@ -81,7 +80,7 @@ def learn_sizes(
     dense = np.array([group.width for group in graph.free])
     plans = np.concatenate([dense[None], probing_widths(graph)])
     subjects = [cut(randomise_weights(network), graph, _first_units(graph, plan)) for plan in plans]
-    contents = converted(subjects, folder, format_, progress=progress)
+    contents = converted(subjects, folder, format_, precision=precision, progress=progress)
     templates = [format_.read(content, precision) for content in contents]
     first = templates[0].structure
     if any(each.structure.wiring != first.wiring for each in templates):
@@ -120,20 +119,25 @@ def _enliven(name: str, tensor: torch.Tensor, generator: torch.Generator) -> Non
 
 
 def converted(
-    subjects: Sequence[Network], folder: Path, format_: TemplateFormat, *, progress: Progress = quiet
+    subjects: Sequence[Network],
+    folder: Path,
+    format_: TemplateFormat,
+    *,
+    precision: Precision = "fp32",
+    progress: Progress = quiet,
 ) -> list[bytes]:
     """Networks as files of a format, as many at once as there are cores; nothing is verified.
 
     Raises:
         ExportFailed: a network cannot be converted.
     """
-    exporter: Any = plugins.build(EXPORTERS, format_.exporter)
+    exporter = plugins.build(EXPORTERS, format_.exporter)
     exporter.version()
     jobs = [(subject, folder / f"at-{number}{format_.suffix}") for number, subject in enumerate(subjects)]
     with workshop(NEEDED) as shop:
         told = partial(_told, progress, len(jobs))
         at_once = len(conditions.allowed_cores())
-        outcomes = run_each(shop, _write, exporter, jobs, at_once=at_once, told=told)
+        outcomes = run_each(shop, _write, (exporter, precision), jobs, at_once=at_once, told=told)
     for outcome in outcomes:
         if outcome.died:
             raise ExportFailed(f"the converter died ({outcome.died})", hint="a fault of the converter")
@@ -146,11 +150,11 @@ def _told(progress: Progress, files: int, running: list[int], done: int) -> None
     progress("conversion", done, files, f"{len(running)} at once")
 
 
-def _write(exporter: Any, job: tuple[Network, Path]) -> str:
-    """Empty, or why it failed."""
-    network, path = job
+def _write(how: tuple[Exporter, Precision], job: tuple[Network, Path]) -> str:
+    """Write one file; the answer is empty, or says why it failed."""
+    (exporter, precision), (network, path) = how, job
     try:
-        exporter.write(network, path)
+        exporter.write(network, path, precision=precision)
     except DeployPruneError as error:
         return str(error)
     return ""

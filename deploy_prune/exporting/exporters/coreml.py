@@ -20,19 +20,17 @@ import importlib
 import json
 import sys
 import tempfile
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
 
-from deploy_prune.errors import ConfigError, MissingDependency
-from deploy_prune.exporting.app_interface import as_called
-from deploy_prune.exporting.converter import vendor_errors
-from deploy_prune.exporting.exporters import PLAIN, Exporter
+from deploy_prune.exporting.converter import installed_version
+from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
 from deploy_prune.exporting.metadata import as_text, facts, input_sentence, output_sentence
+from deploy_prune.exporting.steps import Asked, Draft, Step, write_in_steps
 from deploy_prune.formats.tensor_names import names
 from deploy_prune.values import AppForm, Layout, Network, Precision
 from deploy_prune.version import __version__
@@ -44,11 +42,15 @@ IDENTIFIERS = {
     SPECIFICATION: ("00000000-0000-4000-8000-000000000001", "CoreML Model Specification"),
     WEIGHTS: ("00000000-0000-4000-8000-000000000002", "CoreML Model Weights"),
 }
-"""Of the parts of a package; they need only differ within it."""
+"""Part of a package -> its identifier, which need only differ from the others in it, and what it is."""
 UNUSED = ("executorch", "sklearn", "scipy", "tensorflow", "torchao", "transformers", "xgboost")
 """What coremltools imports only to know whether it is there."""
 COLOR_SPACES = {1: 10, 3: 20}
 """Channels -> Core ML's number of grey and of red, green, blue."""
+
+
+PRECISIONS: Mapping[Precision, str] = {"fp32": "FLOAT32", "fp16": "FLOAT16"}
+"""Precision -> what coremltools calls it. Its own default is the latter, which Apple's GPU and neural engine need."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,7 @@ class CoreML:
     suffix: ClassVar[str] = ".mlpackage"
     runtime: ClassVar[str] = "coreml"
     camera_layout: ClassVar[Layout] = "nchw"
-
-    precision: Precision = "fp32"
-    """Of weights and activations. Core ML's own default is "fp16", which its GPU and neural engine need."""
-
-    def __post_init__(self) -> None:
-        if self.precision not in {"fp32", "fp16"}:
-            raise ConfigError(f"precision '{self.precision}' of coreml", hint="known: fp32, fp16")
+    precisions: ClassVar[tuple[Precision, ...]] = tuple(PRECISIONS)
 
     @property
     def layout(self) -> Layout:
@@ -78,87 +74,97 @@ class CoreML:
 
     def version(self) -> str:
         """Converter and version. Raises MissingDependency where it is not installed."""
-        try:
-            return f"coremltools {version('coremltools')}"
-        except PackageNotFoundError as error:
-            raise MissingDependency("coremltools", "coreml") from error
+        return f"coremltools {installed_version('coremltools', extra='coreml')}"
 
-    def write(self, network: Network, path: Path, form: AppForm = PLAIN) -> None:
-        """Convert in eval mode and write one folder.
-
-        Raises:
-            ExportFailed: NaN in the weights, or coremltools refuses the network.
-            MissingDependency: coremltools is not installed.
-        """
-        module, inputs = as_called(network, form, camera_layout=self.camera_layout)
-        inputs = tuple(tensor.float() for tensor in inputs)  # inside, an image input is a tensor of floats
-        with vendor_errors(self.version(), network), tempfile.TemporaryDirectory() as folder:
-            model = self._convert(module, inputs)
-            saved = Path(folder) / "model.mlpackage"
-            model.save(str(saved))
-            specification = _described(model.get_spec(), network, form)
-            weights = _files(saved / "Data" / WEIGHTS)
-        _write_package(path, specification, weights)
-
-    def _convert(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
-        coremltools = _package()
-        program = torch.export.export(module, inputs)
-        return coremltools.convert(
-            program.run_decompositions({torch.ops.aten.alias.default: torch.clone}),
-            convert_to="mlprogram",
-            minimum_deployment_target=coremltools.target.iOS16,
-            compute_precision=coremltools.precision[{"fp32": "FLOAT32", "fp16": "FLOAT16"}[self.precision]],
-            skip_model_load=True,  # loading takes an Apple device
-        )
+    def write(self, network: Network, path: Path, form: AppForm = PLAIN, *,
+              precision: Precision = "fp32", calibration: Calibration = None) -> None:  # fmt: skip
+        """Convert in eval mode and write one folder; see `Exporter.write`."""
+        write_in_steps(STEPS, Asked(self, network, form, precision, calibration), path)
 
 
-def _described(specification: Any, network: Network, form: AppForm) -> bytes:
-    """The specification with inputs and outputs named as in the other formats, an image input declared as one, and what
-    is known of preprocessing and labels in the metadata that the app defines.
-    """
+@dataclass(frozen=True, eq=False)
+class Package:
+    """The two parts of a package."""
+
+    specification: Any
+    """Core ML's `Model` message."""
+    weights: Mapping[str, bytes]
+    """The content of each weight file by its name; empty where the network has no large weights."""
+
+
+def take_floats(draft: Draft[CoreML]) -> Draft[CoreML]:
+    """Trace with floats also where the file takes bytes: inside, an image input is a tensor of floats."""
+    return replace(draft, inputs=tuple(tensor.float() for tensor in draft.inputs))
+
+
+def convert(draft: Draft[CoreML]) -> Draft[CoreML]:
+    """Convert the module to coremltools' model of an ML program."""
+    coremltools = _import_coremltools()
+    program = torch.export.export(draft.module, draft.inputs)
+    model = coremltools.convert(
+        program.run_decompositions({torch.ops.aten.alias.default: torch.clone}),
+        convert_to="mlprogram",
+        minimum_deployment_target=coremltools.target.iOS16,
+        compute_precision=coremltools.precision[PRECISIONS[draft.asked.precision]],
+        skip_model_load=True,  # loading takes an Apple device
+    )
+    return replace(draft, model=model)
+
+
+def take_apart(draft: Draft[CoreML]) -> Draft[CoreML]:
+    """Have coremltools save its model, and keep the specification and the weights of what it saved."""
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "model.mlpackage"
+        draft.model.save(str(saved))
+        files = saved / "Data" / WEIGHTS
+        weights = {file.name: file.read_bytes() for file in files.iterdir()} if files.is_dir() else {}
+    return replace(draft, model=Package(draft.model.get_spec(), weights))
+
+
+def name_tensors(draft: Draft[CoreML]) -> Draft[CoreML]:
+    """Name inputs and outputs as in the other formats, in the order of the network's forward."""
     import coremltools
 
+    specification, form = draft.model.specification, draft.asked.form
     description = specification.description
     roles = (("input", description.input, form.input_names), ("output", description.output, form.output_names))
     for role, features, given in roles:
         for feature, name in zip(list(features), names(role, given, len(features)), strict=True):
             if feature.name != name:
                 coremltools.utils.rename_feature(specification, feature.name, name)
-    if form.input == "uint8":
-        channels, height, width = network.input_shape
-        image = description.input[0].type.imageType
+    return draft
+
+
+def declare_image(draft: Draft[CoreML]) -> Draft[CoreML]:
+    """Declare an input of bytes to be an image, which apps hand over as a pixel buffer."""
+    if draft.asked.form.input == "uint8":
+        channels, height, width = draft.asked.network.input_shape
+        image = draft.model.specification.description.input[0].type.imageType
         image.height, image.width, image.colorSpace = height, width, COLOR_SPACES[channels]
+    return draft
+
+
+def describe(draft: Draft[CoreML]) -> Draft[CoreML]:
+    """Say in the package what is known of preprocessing and labels."""
+    network, form = draft.asked.network, draft.asked.form
+    description = draft.model.specification.description
     description.input[0].shortDescription = input_sentence(network, form, "nchw")
     description.output[0].shortDescription = output_sentence(form)
     description.metadata.shortDescription = f"{network.address}, written by deploy-prune {__version__}"
     description.metadata.userDefined.update(as_text(facts(network, form, "nchw")))
-    content: bytes = specification.SerializeToString(deterministic=True)
-    return content
+    return draft
 
 
-def _package() -> Any:
-    """coremltools. What was imported before stays visible, as hiding it would save nothing."""
-    hidden = [name for name in UNUSED if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden, None))  # type: ignore[arg-type]  # None: whoever imports it is told that it is not there
-    try:
-        return importlib.import_module("coremltools")
-    finally:
-        for name in hidden:
-            del sys.modules[name]
+def pack(draft: Draft[CoreML]) -> Draft[CoreML]:
+    """The files of the package: specification, weights, and a manifest that lists them."""
+    package: Package = draft.model
+    content = {f"Data/{SPECIFICATION.as_posix()}": package.specification.SerializeToString(deterministic=True)}
+    content |= {f"Data/{WEIGHTS.as_posix()}/{name}": weights for name, weights in package.weights.items()}
+    parts = [SPECIFICATION, *([WEIGHTS] if package.weights else [])]
+    return replace(draft, content=content | {MANIFEST: _write_manifest(parts)})
 
 
-def _files(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()} if folder.is_dir() else {}
-
-
-def _write_package(path: Path, specification: bytes, weights: dict[str, bytes]) -> None:
-    data = path / "Data"
-    (data / SPECIFICATION).parent.mkdir(parents=True)
-    (data / SPECIFICATION).write_bytes(specification)
-    parts = [SPECIFICATION, *([WEIGHTS] if weights else [])]
-    for name, content in weights.items():
-        (data / WEIGHTS).mkdir(exist_ok=True)
-        (data / WEIGHTS / name).write_bytes(content)
+def _write_manifest(parts: list[Path]) -> bytes:
     entries = {
         IDENTIFIERS[part][0]: {
             "author": "com.apple.CoreML",
@@ -170,7 +176,21 @@ def _write_package(path: Path, specification: bytes, weights: dict[str, bytes]) 
     }
     root = IDENTIFIERS[SPECIFICATION][0]
     manifest = {"fileFormatVersion": "1.0.0", "itemInfoEntries": entries, "rootModelIdentifier": root}
-    (path / MANIFEST).write_text(json.dumps(manifest, indent=4) + "\n")
+    return (json.dumps(manifest, indent=4) + "\n").encode()
 
 
+def _import_coremltools() -> Any:
+    """coremltools. What was imported before stays visible, as hiding it would save nothing."""
+    hidden = [name for name in UNUSED if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden, None))  # type: ignore[arg-type]  # None: whoever imports it is told that it is not there
+    try:
+        return importlib.import_module("coremltools")
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+STEPS: tuple[Step[CoreML], ...] = (
+    take_floats, convert, take_apart, name_tensors, declare_image, describe, pack,
+)  # fmt: skip
 plugin: type[Exporter] = CoreML

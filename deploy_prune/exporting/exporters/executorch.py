@@ -5,22 +5,18 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
 
 import torch
-from torch import Tensor, nn
 from torch.fx import Graph
 
-from deploy_prune.errors import MissingDependency
-from deploy_prune.exporting.app_interface import as_called
-from deploy_prune.exporting.converter import vendor_errors
-from deploy_prune.exporting.exporters import PLAIN, Exporter
-from deploy_prune.exporting.fold_norms import folded
+from deploy_prune.exporting.converter import installed_version
+from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
 from deploy_prune.exporting.metadata import facts, label_lines
+from deploy_prune.exporting.steps import Asked, Draft, Step, fold_norms, write_in_steps
 from deploy_prune.values import AppForm, Layout, Network, Precision
 
 PATTERNS: Mapping[str, tuple[str, Any, tuple[str, ...]]] = {
@@ -43,10 +39,11 @@ class ExecuTorch:
     suffix: ClassVar[str] = ".pte"
     runtime: ClassVar[str] = "executorch"
     camera_layout: ClassVar[Layout] = "nhwc"
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
 
     @property
     def layout(self) -> Layout:
-        """That of torch; inside, XNNPACK is channels last and transposes once."""
+        """The layout is that of torch; inside, XNNPACK is channels last and transposes once."""
         return "nchw"
 
     @property
@@ -54,50 +51,47 @@ class ExecuTorch:
         """Memory is planned for one size. An upper bound could be given, but a file does not tell that it is one."""
         return False
 
-    @property
-    def precision(self) -> Precision:
-        """As the network."""
-        return "fp32"
-
     def version(self) -> str:
         """Converter and version. Raises MissingDependency where it is not installed."""
-        try:
-            return f"executorch {version('executorch')}, torch {torch.__version__.partition('+')[0]}"
-        except PackageNotFoundError as error:
-            raise MissingDependency("executorch", "executorch") from error
+        executorch = installed_version("executorch", extra="executorch")
+        return f"executorch {executorch}, torch {torch.__version__.partition('+')[0]}"
 
-    def write(self, network: Network, path: Path, form: AppForm = PLAIN) -> None:
-        """Convert in eval mode and write one file.
-
-        Raises:
-            ExportFailed: NaN in the weights, or ExecuTorch refuses the network.
-            MissingDependency: executorch is not installed.
-        """
-        module, inputs = as_called(network, form, camera_layout=self.camera_layout)
-        with vendor_errors(self.version(), network):
-            content = _program(module, inputs, self._constants(network, form))
-        path.write_bytes(content)
-
-    def _constants(self, network: Network, form: AppForm) -> dict[str, Any]:
-        """Method -> what it returns. Labels are one text of lines: a text per label would take 100 bytes each."""
-        known: dict[str, Any] = facts(network, form, self.camera_layout if form.bake else self.layout)
-        known |= {"labels": label_lines(form)} if form.labels else {}
-        known |= {"input_names": form.input_names} if form.input_names else {}
-        known |= {"output_names": form.output_names} if form.output_names else {}
-        return {f"get_{name}": list(value) if isinstance(value, tuple) else value for name, value in known.items()}
+    def write(self, network: Network, path: Path, form: AppForm = PLAIN, *,
+              precision: Precision = "fp32", calibration: Calibration = None) -> None:  # fmt: skip
+        """Convert in eval mode and write one file; see `Exporter.write`."""
+        write_in_steps(STEPS, Asked(self, network, form, precision, calibration), path)
 
 
-def _program(module: nn.Module, inputs: tuple[Tensor, ...], constants: Mapping[str, Any]) -> bytes:
-    """The bytes of the .pte file."""
+def trace(draft: Draft[ExecuTorch]) -> Draft[ExecuTorch]:
+    """Export the module to torch's graph of operators, which ExecuTorch begins with."""
+    return replace(draft, model=torch.export.export(draft.module, draft.inputs))
+
+
+def lower_to_xnnpack(draft: Draft[ExecuTorch]) -> Draft[ExecuTorch]:
+    """Give XNNPACK every operator that it takes, and add what is known of the file as methods without inputs."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    exported = torch.export.export(folded(module, inputs), inputs)
-    partitioner = [XnnpackPartitioner()]
-    with _without_unused_patterns(exported.graph):
-        lowered = to_edge_transform_and_lower(exported, partitioner=partitioner, constant_methods=dict(constants))
-    content: bytes = lowered.to_executorch().buffer
-    return content
+    with _without_unused_patterns(draft.model.graph):
+        edge = to_edge_transform_and_lower(
+            draft.model, partitioner=[XnnpackPartitioner()], constant_methods=_describe(draft.asked)
+        )
+    return replace(draft, model=edge)
+
+
+def serialise(draft: Draft[ExecuTorch]) -> Draft[ExecuTorch]:
+    """The bytes of the program, with its memory planned."""
+    return replace(draft, content=bytes(draft.model.to_executorch().buffer))
+
+
+def _describe(asked: Asked[ExecuTorch]) -> dict[str, Any]:
+    """Method -> what it returns. Labels are one text of lines: a text per label would take 100 bytes each."""
+    form = asked.form
+    known: dict[str, Any] = facts(asked.network, form, asked.layout)
+    known |= {"labels": label_lines(form)} if form.labels else {}
+    known |= {"input_names": form.input_names} if form.input_names else {}
+    known |= {"output_names": form.output_names} if form.output_names else {}
+    return {f"get_{name}": list(value) if isinstance(value, tuple) else value for name, value in known.items()}
 
 
 @contextmanager
@@ -112,4 +106,5 @@ def _without_unused_patterns(graph: Graph) -> Iterator[None]:
         yield
 
 
+STEPS: tuple[Step[ExecuTorch], ...] = (fold_norms, trace, lower_to_xnnpack, serialise)
 plugin: type[Exporter] = ExecuTorch

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
 
-from deploy_prune.errors import ConfigError, MissingDependency
-from deploy_prune.exporting.app_interface import as_called
-from deploy_prune.exporting.converter import tensors_of, vendor_errors
-from deploy_prune.exporting.exporters import PLAIN, Exporter
-from deploy_prune.exporting.metadata import Fact, as_text, facts
-from deploy_prune.formats.onnx_opsets import OLDEST_OPSET, lowered
+from deploy_prune.errors import ConfigError
+from deploy_prune.exporting.converter import installed_version, tensors_of
+from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
+from deploy_prune.exporting.metadata import as_text, facts
+from deploy_prune.exporting.steps import Asked, Draft, Step, write_in_steps
+from deploy_prune.formats.onnx_opsets import OLDEST_OPSET, lower_opset
 from deploy_prune.formats.tensor_names import names
 from deploy_prune.values import AppForm, Layout, Network, Precision
 from deploy_prune.version import __version__
@@ -36,6 +33,7 @@ class Onnx:
     suffix: ClassVar[str] = ".onnx"
     runtime: ClassVar[str] = "onnxruntime"
     camera_layout: ClassVar[Layout] = "nhwc"
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
 
     opset: int = EXPORTED_OPSET
     """13 (ONNX Runtime 1.6, 2020) or newer."""
@@ -51,77 +49,77 @@ class Onnx:
         """ONNX's convolutions are channels first."""
         return "nchw"
 
-    @property
-    def precision(self) -> Precision:
-        """As the network."""
-        return "fp32"
-
     def version(self) -> str:
         """Converter and version. Raises MissingDependency where it is not installed."""
-        try:
-            return f"torch.onnx {torch.__version__.partition('+')[0]}, onnxscript {version('onnxscript')}"
-        except PackageNotFoundError as error:
-            raise MissingDependency("onnxscript", "onnx") from error
+        installed_version("onnx", extra="onnx")
+        onnxscript = installed_version("onnxscript", extra="onnx")
+        return f"torch.onnx {torch.__version__.partition('+')[0]}, onnxscript {onnxscript}"
 
-    def write(self, network: Network, path: Path, form: AppForm = PLAIN) -> None:
-        """Convert in eval mode, check and write one file.
-
-        Raises:
-            ExportFailed: NaN in the weights, the exporter refuses the network, or an operator has no form at the opset.
-            MissingDependency: onnx or onnxscript is not installed.
-        """
-        # torch.export takes a batch of 1 for a constant, so that a free batch is traced with 2
-        batch = 2 if self.dynamic_batch else 1
-        module, inputs = as_called(network, form, camera_layout=self.camera_layout, batch=batch)
-        try:
-            import onnx
-            import onnxscript  # noqa: F401 - torch imports it deep inside, where its absence reads badly
-        except ModuleNotFoundError as error:
-            raise MissingDependency(error.name or "onnx", "onnx") from error
-        with vendor_errors(self.version(), network):
-            model = self._convert(module, inputs, form)
-            if self.opset < EXPORTED_OPSET:
-                model = lowered(model, self.opset)
-            _describe(model, facts(network, form, self.camera_layout if form.bake else self.layout))
-            onnx.checker.check_model(model, full_check=True)
-            content = model.SerializeToString()
-        path.write_bytes(content)
-
-    def _convert(self, module: nn.Module, inputs: tuple[Tensor, ...], form: AppForm) -> Any:
-        outputs = len(tensors_of(module(*inputs)))
-        batch = torch.export.Dim("batch", min=1)
-        program: Any = torch.onnx.export(
-            module,
-            inputs,
-            dynamo=True,
-            opset_version=max(self.opset, EXPORTED_OPSET),
-            input_names=names("input", form.input_names, len(inputs)),
-            output_names=names("output", form.output_names, outputs),
-            dynamic_shapes=tuple({0: batch} for _ in inputs) if self.dynamic_batch else None,
-            verbose=False,
-        )
-        model = program.model_proto
-        _forget_sources(model.graph)
-        return model
+    def write(self, network: Network, path: Path, form: AppForm = PLAIN, *,
+              precision: Precision = "fp32", calibration: Calibration = None) -> None:  # fmt: skip
+        """Convert in eval mode and write one file; see `Exporter.write`."""
+        write_in_steps(STEPS, Asked(self, network, form, precision, calibration), path)
 
 
-def _describe(model: Any, known: Mapping[str, Fact]) -> None:
-    """Say who made the file and what is known of it."""
-    from onnx import helper
+def convert(draft: Draft[Onnx]) -> Draft[Onnx]:
+    """Convert the module, batch norms folded and tensors named; the model is ONNX's `ModelProto`."""
+    exporter, form = draft.asked.exporter, draft.asked.form
+    outputs = len(tensors_of(draft.module(*draft.inputs)))
+    batch = torch.export.Dim("batch", min=1)
+    program: Any = torch.onnx.export(
+        draft.module,
+        draft.inputs,
+        dynamo=True,
+        opset_version=max(exporter.opset, EXPORTED_OPSET),
+        input_names=names("input", form.input_names, len(draft.inputs)),
+        output_names=names("output", form.output_names, outputs),
+        dynamic_shapes=tuple({0: batch} for _ in draft.inputs) if exporter.dynamic_batch else None,
+        verbose=False,
+    )
+    return replace(draft, model=program.model_proto)
 
-    model.producer_name, model.producer_version = "deploy-prune", __version__
-    helper.set_model_props(model, as_text(known))
-    oldest = helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True)
-    model.ir_version = min(model.ir_version, oldest)
 
-
-def _forget_sources(graph: Any) -> None:
+def forget_sources(draft: Draft[Onnx]) -> Draft[Onnx]:
     """Drop the stack traces that torch notes at every node: they name the exporting machine's folders."""
+    graph = draft.model.graph
     graph.ClearField("metadata_props")
     for part in (graph.node, graph.input, graph.output, graph.value_info, graph.initializer):
         for entry in part:
             entry.ClearField("metadata_props")
             entry.ClearField("doc_string")
+    return draft
 
 
+def take_down_opset(draft: Draft[Onnx]) -> Draft[Onnx]:
+    """Write the model at an opset older than torch writes, where one is asked for."""
+    opset = draft.asked.exporter.opset
+    return draft if opset >= EXPORTED_OPSET else replace(draft, model=lower_opset(draft.model, opset))
+
+
+def describe(draft: Draft[Onnx]) -> Draft[Onnx]:
+    """Say who made the file and what is known of it, in the oldest version of the format that has the opset."""
+    from onnx import helper
+
+    model, asked = draft.model, draft.asked
+    model.producer_name, model.producer_version = "deploy-prune", __version__
+    helper.set_model_props(model, as_text(facts(asked.network, asked.form, asked.layout)))
+    oldest = helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True)
+    model.ir_version = min(model.ir_version, oldest)
+    return draft
+
+
+def check(draft: Draft[Onnx]) -> Draft[Onnx]:
+    """Have onnx's own checker read the model, shapes included."""
+    import onnx
+
+    onnx.checker.check_model(draft.model, full_check=True)
+    return draft
+
+
+def serialise(draft: Draft[Onnx]) -> Draft[Onnx]:
+    """The bytes of the file."""
+    return replace(draft, content=draft.model.SerializeToString())
+
+
+STEPS: tuple[Step[Onnx], ...] = (convert, forget_sources, take_down_opset, describe, check, serialise)
 plugin: type[Exporter] = Onnx

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from torch import Tensor, nn
-
-from deploy_prune.errors import ConfigError, MissingDependency
-from deploy_prune.exporting.app_interface import as_called
-from deploy_prune.exporting.converter import vendor_errors
-from deploy_prune.exporting.exporters import PLAIN, Exporter
-from deploy_prune.exporting.fold_norms import folded
+from deploy_prune.errors import ConfigError
+from deploy_prune.exporting.converter import installed_version
+from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
 from deploy_prune.exporting.metadata import input_sentence, label_lines, output_sentence, preprocessing
+from deploy_prune.exporting.steps import Asked, Draft, Step, fold_norms, write_in_steps
 from deploy_prune.formats.tflite_file import TFLiteFile
 from deploy_prune.formats.tflite_metadata import COLOR_SPACES, TensorNotes
 from deploy_prune.values import AppForm, Layout, Network, Precision
@@ -33,9 +29,10 @@ class TFLite:
     suffix: ClassVar[str] = ".tflite"
     runtime: ClassVar[str] = "litert"
     camera_layout: ClassVar[Layout] = "nhwc"
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
 
     layout: Layout = "nhwc"
-    """Of inputs with height and width. Cameras and LiteRT's kernels are channels last; "nchw" adds a transpose."""
+    """The layout of image inputs. Cameras and LiteRT's kernels are channels last; "nchw" adds a transpose."""
 
     def __post_init__(self) -> None:
         if self.layout not in {"nhwc", "nchw"}:
@@ -46,62 +43,70 @@ class TFLite:
         """LiteRT plans its memory for one size."""
         return False
 
-    @property
-    def precision(self) -> Precision:
-        """As the network."""
-        return "fp32"
-
     def version(self) -> str:
         """Converter and version. Raises MissingDependency where it is not installed."""
-        try:
-            return f"litert-torch {version('litert-torch')}"
-        except PackageNotFoundError as error:
-            raise MissingDependency("litert-torch", "tflite") from error
+        return f"litert-torch {installed_version('litert-torch', extra='tflite')}"
 
-    def write(self, network: Network, path: Path, form: AppForm = PLAIN) -> None:
-        """Convert in eval mode and write one file.
-
-        Raises:
-            ExportFailed: NaN in the weights, or litert-torch refuses the network.
-            MissingDependency: litert-torch is not installed.
-        """
-        module, inputs = as_called(network, form, camera_layout=self.camera_layout)
-        with vendor_errors(self.version(), network):
-            content = self._named(self._converted(module, inputs, form), network, form)
-        path.write_bytes(content)
-
-    def _converted(self, module: nn.Module, inputs: tuple[Tensor, ...], form: AppForm) -> bytes:
-        import litert_torch
-
-        module = folded(module, inputs)
-        if self.layout == "nhwc" and not form.bake:
-            images = [index for index, tensor in enumerate(inputs) if tensor.ndim > 2]
-            module = litert_torch.to_channel_last_io(module, args=images).eval()
-            inputs = tuple(tensor.movedim(1, -1).contiguous() if tensor.ndim > 2 else tensor for tensor in inputs)
-        content: bytes = litert_torch.convert(module, inputs).model_content()
-        return content
-
-    def _named(self, content: bytes, network: Network, form: AppForm) -> bytes:
-        """With names, and with metadata where there is something to say."""
-        file = TFLiteFile(content)
-        inputs, outputs = file.rename(form.input_names, form.output_names)
-        left = preprocessing(network, form)
-        if left or form.labels:
-            layout = self.camera_layout if form.bake else self.layout
-            image = TensorNotes(
-                inputs[0],
-                description=input_sentence(network, form, layout),
-                color_space=COLOR_SPACES.get(network.input_shape[0]) if left else None,
-                pixel_mean=left.pixel_mean if left else (),
-                pixel_std=left.pixel_std if left else (),
-            )
-            labels_file = LABELS_FILE if form.labels else ""
-            scores = TensorNotes(outputs[0], description=output_sentence(form), labels_file=labels_file)
-            others = [[TensorNotes(name) for name in names[1:]] for names in (inputs, outputs)]
-            file.describe(network.address, [image, *others[0]], [scores, *others[1]])
-        if form.labels:
-            file.attach({LABELS_FILE: label_lines(form)})
-        return file.content()
+    def write(self, network: Network, path: Path, form: AppForm = PLAIN, *,
+              precision: Precision = "fp32", calibration: Calibration = None) -> None:  # fmt: skip
+        """Convert in eval mode and write one file; see `Exporter.write`."""
+        write_in_steps(STEPS, Asked(self, network, form, precision, calibration), path)
 
 
+def put_channels_last(draft: Draft[TFLite]) -> Draft[TFLite]:
+    """Have the module take images as (batch, height, width, channels), unless preprocessing does so already."""
+    import litert_torch
+
+    if draft.asked.exporter.layout == "nchw" or draft.asked.form.bake:
+        return draft
+    images = [index for index, tensor in enumerate(draft.inputs) if tensor.ndim > 2]
+    module = litert_torch.to_channel_last_io(draft.module, args=images).eval()
+    inputs = tuple(tensor.movedim(1, -1).contiguous() if tensor.ndim > 2 else tensor for tensor in draft.inputs)
+    return replace(draft, module=module, inputs=inputs)
+
+
+def convert(draft: Draft[TFLite]) -> Draft[TFLite]:
+    """Convert the module; the model is the parsed file."""
+    import litert_torch
+
+    return replace(draft, model=TFLiteFile(litert_torch.convert(draft.module, draft.inputs).model_content()))
+
+
+def name_tensors(draft: Draft[TFLite]) -> Draft[TFLite]:
+    """Name inputs and outputs as the form asks, in the order of the network's forward."""
+    draft.model.rename(draft.asked.form.input_names, draft.asked.form.output_names)
+    return draft
+
+
+def describe(draft: Draft[TFLite]) -> Draft[TFLite]:
+    """Say what is known of the image and the scores, and attach the labels; say nothing where nothing is known."""
+    file: TFLiteFile = draft.model
+    network, form = draft.asked.network, draft.asked.form
+    left = preprocessing(network, form)
+    if not (left or form.labels):
+        return draft
+    image = TensorNotes(
+        file.input_names[0],
+        description=input_sentence(network, form, draft.asked.layout),
+        color_space=COLOR_SPACES.get(network.input_shape[0]) if left else None,
+        pixel_mean=left.pixel_mean if left else (),
+        pixel_std=left.pixel_std if left else (),
+    )
+    labels_file = LABELS_FILE if form.labels else ""
+    scores = TensorNotes(file.output_names[0], description=output_sentence(form), labels_file=labels_file)
+    other_inputs, other_outputs = (
+        [TensorNotes(name) for name in names[1:]] for names in (file.input_names, file.output_names)
+    )
+    file.describe(network.address, [image, *other_inputs], [scores, *other_outputs])
+    if form.labels:
+        file.attach({LABELS_FILE: label_lines(form)})
+    return draft
+
+
+def serialise(draft: Draft[TFLite]) -> Draft[TFLite]:
+    """The bytes of the file."""
+    return replace(draft, content=draft.model.content())
+
+
+STEPS: tuple[Step[TFLite], ...] = (fold_norms, put_channels_last, convert, name_tensors, describe, serialise)
 plugin: type[Exporter] = TFLite

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deploy_prune.errors import DeployPruneError
-from deploy_prune.exporting.app_interface import as_called
+from deploy_prune.exporting.app_interface import put_in_form
 from deploy_prune.exporting.converter import tensors_of
 from deploy_prune.exporting.parity.comparison import Arrays, compare, judged
 from deploy_prune.exporting.parity.divergence import first_divergence
@@ -59,7 +59,7 @@ def _where(reference: Reference, artifact: Artifact, session: Session, ours: Arr
         layers = session.layers(*theirs)
     except DeployPruneError as error:  # the file is wrong all the same
         return f"no layer is named: {error.message}"
-    module, _ = as_called(reference.questions.network, reference.questions.form, camera_layout=artifact.layout)
+    module, _ = put_in_form(reference.questions.network, reference.questions.form, camera_layout=artifact.layout)
     inputs = tuple(torch.from_numpy(np.array(array)) for array in ours)
     where = str(first_divergence(module, inputs, layers, TOLERANCES[artifact.precision]))
     return "; ".join(filter(None, (where, _own_rounding(module, inputs, TOLERANCES[artifact.precision]))))

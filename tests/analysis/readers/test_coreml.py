@@ -11,7 +11,7 @@ from deploy_prune.exporting.exporters.coreml import CoreML as Exporter
 
 def test_an_fp16_package_holds_its_weights_as_float16(tiny_network, tmp_path):
     path = tmp_path / "half.mlpackage"
-    Exporter(precision="fp16").write(tiny_network, path)
+    Exporter().write(tiny_network, path, precision="fp16")
     sizes = CoreML().read(path).weights_bytes
     assert next(iter(sizes)) == "float16" and sizes["float16"] > 0.9 * sum(sizes.values())
 

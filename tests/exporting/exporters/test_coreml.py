@@ -7,10 +7,8 @@ import torch
 from building import delivered
 from torch import nn
 
-from deploy_prune.errors import ConfigError, InputError, MissingDependency
-from deploy_prune.exporting.exporters import coreml as exporter_module
+from deploy_prune.errors import InputError
 from deploy_prune.exporting.exporters.coreml import CoreML
-from deploy_prune.plugins import build
 from deploy_prune.timing.bench import bench
 from deploy_prune.timing.files import times_here
 from deploy_prune.values import Network
@@ -96,17 +94,3 @@ def test_timing_is_refused_clearly(tiny_mlpackage):
     assert not times_here(tiny_mlpackage)
     with pytest.raises(InputError, match="Core ML runs on Apple devices; here its files are only verified"):
         bench([tiny_mlpackage])
-
-
-def test_an_unknown_precision_is_refused():
-    with pytest.raises(ConfigError, match="precision 'int3'"):
-        build("exporters", "coreml", {"precision": "int3"})
-
-
-def test_a_missing_package_is_named_with_its_extra(monkeypatch):
-    def absent(name):
-        raise exporter_module.PackageNotFoundError(name)
-
-    monkeypatch.setattr(exporter_module, "version", absent)
-    with pytest.raises(MissingDependency, match=r"coremltools(.|\n)*deploy-prune\[coreml\]"):
-        CoreML().version()

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from deploy_prune import plugins
-from deploy_prune.errors import MissingDependency
 from deploy_prune.exporting.exporters import executorch as exporter_module
 from deploy_prune.exporting.exporters.executorch import ExecuTorch
 from deploy_prune.values import Network
@@ -77,15 +76,6 @@ def test_the_file_does_not_tell_where_it_was_made(tiny_pte):
 def test_exporting_twice_writes_the_same_bytes(tiny_network, tiny_pte, tmp_path):
     ExecuTorch().write(tiny_network, tmp_path / "again.pte")
     assert (tmp_path / "again.pte").read_bytes() == tiny_pte.read_bytes()
-
-
-def test_a_missing_package_is_named_with_its_extra(monkeypatch):
-    def absent(name):
-        raise exporter_module.PackageNotFoundError(name)
-
-    monkeypatch.setattr(exporter_module, "version", absent)
-    with pytest.raises(MissingDependency, match=r"executorch(.|\n)*deploy-prune\[executorch\]"):
-        ExecuTorch().version()
 
 
 class Attention(nn.Module):

@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from deploy_prune import __version__, plugins
-from deploy_prune.errors import ConfigError, ExportFailed, InputError, MissingDependency
-from deploy_prune.exporting.exporters import onnx as exporter_module
+from deploy_prune.errors import ConfigError, ExportFailed, InputError
 from deploy_prune.exporting.exporters.onnx import Onnx
 from deploy_prune.formats import onnx_opsets
 from deploy_prune.values import AppForm, Network, Normalisation
@@ -62,15 +61,6 @@ def test_an_old_opset_is_refused_with_the_oldest_that_works():
     with pytest.raises(ConfigError, match="opset 11") as caught:
         plugins.build("exporters", "onnx", {"opset": 11})
     assert "13" in caught.value.hint
-
-
-def test_a_missing_package_is_named_with_its_extra(monkeypatch):
-    def absent(name):
-        raise exporter_module.PackageNotFoundError(name)
-
-    monkeypatch.setattr(exporter_module, "version", absent)
-    with pytest.raises(MissingDependency, match=r"onnxscript(.|\n)*deploy-prune\[onnx\]"):
-        Onnx().version()
 
 
 def test_a_fixed_file_refuses_a_batch(tiny_onnx):
@@ -152,7 +142,7 @@ def test_an_operator_without_an_older_form_is_refused_by_name_and_opset(tmp_path
 def test_a_changed_operator_that_is_in_no_table_is_refused(tiny_onnx, monkeypatch):
     monkeypatch.setattr(onnx_opsets, "CHANGED", {})
     with pytest.raises(ExportFailed, match=r"ReduceMean .* cannot be written at opset 17"):
-        onnx_opsets.lowered(onnx.load(tiny_onnx), 17)
+        onnx_opsets.lower_opset(onnx.load(tiny_onnx), 17)
 
 
 @pytest.mark.parametrize(("opset", "oldest"), [(13, 7), (15, 8), (18, 8), (20, 9)])

@@ -10,9 +10,9 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import nn
 
 from deploy_prune import plugins
-from deploy_prune.errors import ConfigError, MissingDependency
-from deploy_prune.exporting.exporters import tflite as exporter_module
-from deploy_prune.exporting.exporters.tflite import TFLite
+from deploy_prune.errors import ConfigError
+from deploy_prune.exporting.exporters.tflite import TFLite, convert, put_channels_last, serialise
+from deploy_prune.exporting.steps import Asked, fold_norms, write_in_steps
 from deploy_prune.formats.tflite_file import TFLiteFile
 from deploy_prune.formats.tflite_metadata import model_metadata
 from deploy_prune.values import AppForm, Network, Normalisation
@@ -41,15 +41,6 @@ def test_exporting_twice_writes_the_same_bytes(tiny_network, tiny_tflite, tmp_pa
     assert (tmp_path / "again.tflite").read_bytes() == tiny_tflite.read_bytes()
 
 
-def test_a_missing_package_is_named_with_its_extra(monkeypatch):
-    def absent(name):
-        raise exporter_module.PackageNotFoundError(name)
-
-    monkeypatch.setattr(exporter_module, "version", absent)
-    with pytest.raises(MissingDependency, match=r"litert-torch(.|\n)*deploy-prune\[tflite\]"):
-        TFLite().version()
-
-
 def _write(network, path, **form):
     TFLite().write(network, path, AppForm(**form))
     return path.read_bytes()
@@ -72,7 +63,8 @@ def test_weights_stay_where_kernels_may_load_them_sixteen_bytes_at_a_time(tiny_n
 
 def test_naming_changes_no_buffer(tiny_tflite):
     file = TFLiteFile(tiny_tflite.read_bytes())
-    assert file.rename(["camera"], ["scores"]) == (["camera"], ["scores"])
+    file.rename(["camera"], ["scores"])
+    assert (file.input_names, file.output_names) == (["camera"], ["scores"])
     before, after = ([data for _, data in _buffers(each)] for each in (tiny_tflite.read_bytes(), file.content()))
     assert before == after
 
@@ -117,15 +109,16 @@ def test_an_output_given_twice_and_an_input_passed_through_have_their_own_names_
     ]  # fmt: skip
 
 
-def test_files_with_the_converters_own_names_open_in_the_order_of_the_call(tmp_path, monkeypatch):
+def test_files_with_the_converters_own_names_open_in_the_order_of_the_call(tmp_path):
     """As they were written before inputs had names: the numbers count, wherever the file lists the tensors."""
 
     class Differences(nn.Module):
         def forward(self, left, right):
             return right - 2 * left, left * 3
 
-    monkeypatch.setattr(TFLite, "_named", lambda self, content, network, form: _turned(content))
-    _write(Network("tests:differences", Differences(), ((3,), (3,)), 3), tmp_path / "net.tflite")
+    network = Network("tests:differences", Differences(), ((3,), (3,)), 3)
+    steps = (fold_norms, put_channels_last, convert, turn_tensors_round, serialise)
+    write_in_steps(steps, Asked(TFLite(), network), tmp_path / "net.tflite")
     session = plugins.build("runtimes", "litert").open(tmp_path / "net.tflite", threads=1)
     assert [spec.name for spec in session.inputs] == ["serving_default_args_0", "serving_default_args_1"]
     first, second = session.run(np.full((1, 3), 1.0, np.float32), np.full((1, 3), 5.0, np.float32))
@@ -133,12 +126,11 @@ def test_files_with_the_converters_own_names_open_in_the_order_of_the_call(tmp_p
     assert (session.run(*np.float32([[[2, 2, 2]], [[5, 5, 5]]]))[0] == 1).all()
 
 
-def _turned(content):
-    """The same file with inputs and outputs listed the other way round."""
-    file = TFLiteFile(content)
-    graph = file._model.subgraphs[0]
+def turn_tensors_round(draft):
+    """In place of naming them: list inputs and outputs the other way round, with the converter's own names."""
+    graph = draft.model._model.subgraphs[0]
     graph.inputs, graph.outputs = graph.inputs[::-1], graph.outputs[::-1]
-    return file.content()
+    return draft
 
 
 def test_the_metadata_has_its_identifier_and_the_version_that_parsers_compare():

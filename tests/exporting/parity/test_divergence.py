@@ -133,8 +133,7 @@ def test_whichever_weight_differs_its_layer_is_named_or_the_output_is_the_same(n
 
 
 def test_all_layers_of_a_half_precision_file_agree_within_its_tolerance(network, tmp_path):
-    exporter = plugins.build("exporters", "coreml", {"precision": "fp16"})
-    exporter.write(network, tmp_path / "half.mlpackage")
+    plugins.build("exporters", "coreml").write(network, tmp_path / "half.mlpackage", precision="fp16")
     layers = plugins.build("runtimes", "coreml").open(tmp_path / "half.mlpackage", threads=1).layers(IMAGE.numpy())
     module = clean_copy(network)
     assert not _found(module, layers, 2e-2).found

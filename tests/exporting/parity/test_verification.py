@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +12,7 @@ from deploy_prune import plugins
 from deploy_prune.errors import DataError, InputError, ParityFailed
 from deploy_prune.exporting.parity.reference import answered, make_questions
 from deploy_prune.exporting.parity.verification import verify
-from deploy_prune.values import Artifact, Network, TensorSpec
+from deploy_prune.values import Artifact, Network, NetworkIdentity, TensorSpec
 
 
 class Scores(nn.Module):
@@ -54,8 +53,9 @@ def _network(module=None):
 
 
 def _artifact(**changes):
-    fields = {"layout": "nchw", "dynamic_batch": False} | changes
-    return Artifact("net", "fake", 1, "", (3, 1, 1), precision="fp32", exporter="fake 1", seconds=0.0, **fields)
+    fields = {"layout": "nchw", "dynamic_batch": False, "input_shape": (3, 1, 1)} | changes
+    return Artifact(path="net", format="fake", network=NetworkIdentity("net"), runtime="fake", precision="fp32",
+                    size_bytes=1, sha256="", exporter="fake 1", seconds=0.0, **fields)  # fmt: skip
 
 
 def _verify(change, images=None, **artifact):
@@ -167,9 +167,7 @@ def test_a_real_file_of_another_network_does_not_pass(name, request):
     network, path = request.getfixturevalue("tiny_network"), request.getfixturevalue(f"tiny_{name}")
     exporter = plugins.build("exporters", name)
     runtime = plugins.build("runtimes", exporter.runtime)
-    artifact = Artifact(
-        str(path), name, 1, "", network.input_shape, exporter.layout, False, "fp32", exporter.version(), 0.0
-    )
+    artifact = replace(_artifact(layout=exporter.layout, input_shape=network.input_shape), path=str(path))
     images = torch.randn(20, *network.input_shape, generator=torch.Generator().manual_seed(3))
     assert verify(answered(make_questions(network, images)), artifact, runtime=runtime).passed
     assert network.module.training, "the caller's network is not changed"
@@ -195,4 +193,4 @@ def test_a_file_that_is_gone_is_named(tiny_network):
 
 
 def _gone():
-    return Artifact(str(Path("gone.tflite")), "tflite", 1, "", (3, 16, 24), "nhwc", False, "fp32", "x 1", 0.0)
+    return replace(_artifact(layout="nhwc", input_shape=(3, 16, 24)), path="gone.tflite")

@@ -20,7 +20,7 @@ from deploy_prune.exporting.parity.verification import verify
 from deploy_prune.formats import protobuf
 from deploy_prune.formats.mil import Evaluator, read_package
 from deploy_prune.timing.runtimes import coreml as runtime_module
-from deploy_prune.values import Artifact, Network
+from deploy_prune.values import Artifact, Network, NetworkIdentity
 
 RUNTIME = runtime_module.CoreML()
 
@@ -52,7 +52,8 @@ def _argument(operation, name):
 
 def _parity(network, path):
     artifact = Artifact(
-        str(path), "coreml", 1, "", network.input_shape, "nchw", dynamic_batch=False, precision="fp32",
+        path=str(path), format="coreml", network=NetworkIdentity(network.address), runtime="coreml", precision="fp32",
+        layout="nchw", input_shape=network.input_shape, dynamic_batch=False, size_bytes=1, sha256="",
         exporter="coremltools", seconds=0.0,
     )  # fmt: skip
     return verify(answered(make_questions(network)), artifact, runtime=RUNTIME)
@@ -202,7 +203,7 @@ def test_half_precision_rounds_every_result(tmp_path):
     x, y = np.ones((1, 3), np.float32), np.full((1, 3), 2.0**-12, np.float32)
     for precision, left in (("fp32", 2.0**-12), ("fp16", 0.0)):
         path = tmp_path / f"{precision}.mlpackage"
-        CoreML(precision=precision).write(network, path)
+        CoreML().write(network, path, precision=precision)
         (found,) = RUNTIME.open(path, threads=1).run(x, y)
         assert found.dtype == np.float32 and found.tolist() == [[left] * 3]
 
