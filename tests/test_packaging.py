@@ -37,11 +37,35 @@ def run(command: Sequence[object], *, timeout_s: float, why: str = "") -> str:
     return done.stdout
 
 
-def test_the_wheel_holds_every_module_and_no_test(wheel: Path) -> None:
-    names = zipfile.ZipFile(wheel).namelist()
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "deploy_prune").rglob("*.py")}
-    assert {name for name in names if name.endswith(".py")} == modules
-    assert {name.split("/")[0] for name in names} == {"deploy_prune", f"deploy_prune-{__version__}.dist-info"}
+def test_the_wheel_holds_every_file_that_must_reach_users_and_no_other(wheel: Path) -> None:
+    """The package with its data, and whatever pyproject's table says is developed elsewhere: no test, no tool."""
+    info = f"deploy_prune-{__version__}.dist-info/"
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if not name.startswith(info)}
+    package = {path.relative_to(ROOT).as_posix() for path in files_of(ROOT / "deploy_prune")}
+    assert "deploy_prune/py.typed" in package
+    assert names == package | {name for place, name in developed_elsewhere()}
+
+
+def test_what_is_developed_elsewhere_exists_and_lands_inside_the_package() -> None:
+    for place, name in developed_elsewhere():
+        assert place.is_file(), f"pyproject.toml ships {place}, which does not exist"
+        assert name.startswith("deploy_prune/"), f"{name} would not be found by the package"
+
+
+def developed_elsewhere() -> list[tuple[Path, str]]:
+    """Files that pyproject's `force-include` puts into the wheel: where they stand here, and their names in it."""
+    tomllib = pytest.importorskip("tomllib", reason="tomllib came with 3.11")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    pairs = []
+    for source, target in project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"].items():
+        place = ROOT / source
+        inside = [(path, f"{target}/{path.relative_to(place).as_posix()}") for path in files_of(place)]
+        pairs += inside if place.is_dir() else [(place, target)]
+    return pairs
+
+
+def files_of(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
 
 
 def test_the_wheel_carries_licence_version_and_console_script(wheel: Path) -> None:
