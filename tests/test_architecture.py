@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -98,20 +100,71 @@ def test_files_have_fewer_than_300_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 300
 
 
+FLAGS_TO_GROUP = {
+    "cli/export.py:export": 56,
+    "cli/latency.py:show": 41,
+    "cli/prune.py:prune": 75,
+    "cli/sensitivity.py:sensitivity": 46,
+}
+"""Verbs whose flags make them longer than a function may be, and how long they may be: none is added here."""
+
+
 @pytest.mark.parametrize("path", FILES, ids=label)
 def test_functions_are_short_and_take_few_parameters(path: Path) -> None:
     for function in functions(TREES[path]):
         documented = ast.get_docstring(function, clean=False)
         docstring = documented.count("\n") + 1 if documented else 0
-        flags = path.parent.name in {"cli", "mil"}  # a verb's signature is its flags; an MIL operator's is Apple's
-        first = function.body[0].lineno if flags else function.lineno
-        length = (function.end_lineno or 0) - first + 1 - docstring
-        assert length < 40, f"{function.name} has {length} lines"
-        if flags:
+        length = (function.end_lineno or 0) - function.lineno + 1 - docstring
+        limit = FLAGS_TO_GROUP.get(f"{path.relative_to(PACKAGE)}:{function.name}", 40)
+        assert length <= limit, f"{function.name} has {length} lines"
+        if path.parent.name in {"cli", "mil"}:  # a verb's parameters are its flags; an MIL operator's are Apple's
             continue
         arguments = function.args
         names = [each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
         assert len([name for name in names if name not in {"self", "cls"}]) <= 6, function.name
+
+
+FRAGMENTS = ROOT / "tests" / "fragments.txt"
+"""First lines of docstrings that are no sentences yet, each as often as it may stand in the package.
+
+Lines only leave this file: with the last of them the file goes, and the test takes no exception any more.
+"""
+
+BEGIN_NO_SENTENCE = {
+    "As", "At", "Between", "By", "For", "From", "Into", "Of", "On", "Per", "So", "That", "To", "Who", "Whose",
+    "With", "Without",
+}  # fmt: skip
+
+
+def docstrings(tree: ast.AST) -> Iterator[str]:
+    """What stands below modules, classes, functions, and fields and constants."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            for statement in node.body:
+                match statement:
+                    case ast.Expr(ast.Constant(str(text))):
+                        yield text.strip()
+
+
+def test_docstrings_are_sentences_that_a_user_would_say() -> None:
+    lines = Counter(text.splitlines()[0] for tree in TREES.values() for text in docstrings(tree))
+    fragments = Counter({line: count for line, count in lines.items() if line.split()[0] in BEGIN_NO_SENTENCE})
+    new = fragments - Counter(FRAGMENTS.read_text().splitlines())
+    assert not new, "these begin like no sentence; write who or what does, or is, something"
+
+
+def test_every_module_that_stands_in_a_string_is_there() -> None:
+    """Subprocesses, tables of plugins and lazy imports name modules in strings, which no type checker reads."""
+    strings = {
+        node.value
+        for tree in TREES.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    names = sorted(text for text in strings if re.fullmatch(r"deploy_prune(\.\w+)+", text))
+    assert {"deploy_prune.timing.worker", *plugins.PACKAGES.values()} <= set(names)
+    for name in names:
+        assert importlib.import_module(name)
 
 
 @pytest.mark.parametrize("path", FILES, ids=label)
@@ -153,18 +206,33 @@ def test_public_names_are_sorted() -> None:
     assert names == sorted(names)
 
 
+COPIES_TO_MEND = 2
+"""Runs of equal lines that are known and not mended yet: it only shrinks."""
+
+
 def test_no_code_is_written_twice() -> None:
-    """Ten equal lines in a row, imports and blank lines aside, are a copy."""
-    window = 10
+    """Six equal lines in a row, imports and blank lines aside, are a copy."""
+    window = 6
     places: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for path in FILES:
-        lines = [(number, line.strip()) for number, line in enumerate(path.read_text().splitlines(), 1)]
-        lines = [(number, line) for number, line in lines if line and not line.startswith(("import ", "from "))]
+        lines = code_lines(path)
         for start in range(len(lines) - window + 1):
             block = tuple(line for _, line in lines[start : start + window])
             places[block].append(f"{label(path)}:{lines[start][0]}")
     copies = [where for where in places.values() if len(where) > 1]
-    assert not copies
+    assert len(copies) <= COPIES_TO_MEND, copies
+
+
+def code_lines(path: Path) -> list[tuple[int, str]]:
+    """(number, text) of each line that is neither blank nor part of an import."""
+    imports = {
+        number
+        for node in ast.walk(TREES[path])
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    lines = enumerate(path.read_text().splitlines(), 1)
+    return [(number, line.strip()) for number, line in lines if line.strip() and number not in imports]
 
 
 def test_the_timing_side_works_where_torch_is_not_installed() -> None:

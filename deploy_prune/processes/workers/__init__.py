@@ -36,6 +36,12 @@ class Workers(Protocol):
         """
 
 
+def refuse_impossible(processes: int, threads: int) -> None:
+    """Numbers of processes and threads that no workers have, as `plugins.build` expects them to be refused."""
+    if processes < 0 or threads < 1:
+        raise ValueError("processes must be 0 or more, threads 1 or more")
+
+
 def in_order(
     items: Iterable[Item], ahead: int, begin: Callable[[Item], Handle], end: Callable[[Handle], Result]
 ) -> Iterator[Result]:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from deploy_prune.errors import MissingDependency, Unavailable
-from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, in_order
+from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, in_order, refuse_impossible
 from deploy_prune.processes.workshop.parcels import load, send
 
 ORPHAN_POLL_S = 1.0
@@ -36,8 +36,7 @@ class Local:
     """Of each, as sums of floats depend on it: the same number gives the same results with any number of processes."""
 
     def __post_init__(self) -> None:
-        if self.processes < 0 or self.threads < 1:
-            raise ValueError("processes must be 0 or more, threads 1 or more")
+        refuse_impossible(self.processes, self.threads)
 
     def map(
         self, task: Task[Shared, Item, Result], shared: Shared, items: Iterable[Item], *, ahead: int

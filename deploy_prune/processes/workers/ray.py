@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy_prune.errors import MissingDependency, Unavailable
-from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, in_order
+from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, in_order, refuse_impossible
 from deploy_prune.processes.workshop.parcels import packed, unpacked
 
 
@@ -29,8 +29,7 @@ class Ray:
     """Of a cluster, such as `auto`; empty: Ray is started here and ended afterwards."""
 
     def __post_init__(self) -> None:
-        if self.processes < 0 or self.threads < 1:
-            raise ValueError("processes must be 0 or more, threads 1 or more")
+        refuse_impossible(self.processes, self.threads)
 
     def map(
         self, task: Task[Shared, Item, Result], shared: Shared, items: Iterable[Item], *, ahead: int

@@ -23,7 +23,7 @@ LAYOUT = Layout(
 
 @dataclass(frozen=True)
 class Cifar100:
-    """The binary layout, `train/CLASS/*.jpg` with `test/CLASS/*.jpg`, or a .tar of those."""
+    """A hundred classes: the binary layout, `train/CLASS/*.jpg` with `test/CLASS/*.jpg`, or a .tar of those."""
 
     seed: int = 0
     """Draws the validation images out of the training set, where no `val-indices.json` lists them."""
