@@ -21,6 +21,8 @@ class DenseResult:
     weights: str
     """Where they came from."""
     seconds: float
+    accelerator: str = "cpu"
+    """Where it was trained and judged, such as `cuda (NVIDIA H100 PCIe)`."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class TrainResult:
     val: Accuracy
     epochs: int
     seconds: float
+    accelerator: str = "cpu"
+    """Where it was trained and judged: a run may go on elsewhere."""
 
 
 @dataclass(frozen=True)

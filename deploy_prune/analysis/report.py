@@ -153,7 +153,9 @@ def _network(summary: RunSummary) -> str:
         ("**test, once**", _top1(test.dense), _top1(test.pruned), _points(test.difference, test.interval)),
     ]
     table = _table(("", "dense", "pruned", "change"), rows)
-    return f"{table}\n\nDense weights: {dense.weights}. Intervals are 95 %; the change on test is paired by image."
+    where = " and ".join(dict.fromkeys((dense.accelerator, summary.trained.accelerator)))
+    intervals = "Intervals are 95 %; the change on test is paired by image."
+    return f"{table}\n\nDense weights: {dense.weights}. Trained and judged on {where}. {intervals}"
 
 
 def _kernels(summary: RunSummary) -> list[tuple[str, str, str, str]]:

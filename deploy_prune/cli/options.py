@@ -36,6 +36,10 @@ Workers = Annotated[
     str | None,
     typer.Option("--workers", metavar="N|ray", help="Who computes candidates: so many processes, ray, ray:4."),
 ]
+Accelerator = Annotated[
+    str | None,
+    typer.Option("--accelerator", metavar="NAME", help="Where networks are trained and judged: auto, cpu, cuda, mps."),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that `prune` wrote.")]
 
 

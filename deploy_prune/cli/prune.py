@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploy_prune.cli.options import (
+    Accelerator,
     Classes,
     DataAddress,
     Device,
@@ -104,6 +105,7 @@ def prune(
     compensate: Compensate = False,
     plan: PlanFile = None,
     workers: Workers = None,
+    accelerator: Accelerator = None,
     target: Targets = None,
     threads: Threads = None,
     runtime: Runtime | None = None,
@@ -133,6 +135,7 @@ def prune(
         "widths_options": key_values("--widths-option", widths_option) or None,
         "compensate": compensate or None,
         "workers": workers,
+        "accelerator": accelerator,
         "multiple": multiple,
         "scope": scope,
         "targets": name_list(target),

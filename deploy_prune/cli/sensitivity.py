@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy_prune.cli.options import (
+    Accelerator,
     Classes,
     InputShape,
     Json,
@@ -42,20 +43,23 @@ def sensitivity(
     shares: Shares = "0.75,0.5,0.25,0.125",
     images: Images = 1000,
     workers: Workers = None,
+    accelerator: Accelerator = None,
     plot: Drawing = None,
     as_json: Json = False,
 ) -> None:
     """Draw accuracy against the width of every group, each cut alone and not trained afterwards."""
     shape, options, asked = image_shape(input_shape), model_options(option), numbers("--shares", shares)
     assert asked
-    from deploy_prune.analysis.plots import Line, Plot, check_suffix, save
+    from deploy_prune.analysis.plots import check_suffix
     from deploy_prune.pipeline.config import RunConfig
     from deploy_prune.pipeline.context import workers_of
     from deploy_prune.pipeline.ship import Order, open_network
     from deploy_prune.scoring.sensitivity import sensitivity as measured
     from deploy_prune.sources.data import read_data
+    from deploy_prune.train.accelerator import AUTO, choose_accelerator, move_network
     from deploy_prune.train.fitness import Exam
 
+    where = choose_accelerator(accelerator or AUTO)
     if plot is not None:
         check_suffix(plot)
     images_of = read_data(data, size=shape[1:] if shape else None)
@@ -64,21 +68,28 @@ def sensitivity(
         classes=classes or (None if Path(model).is_dir() else len(images_of.classes)),
         input_shape=shape or (None if Path(model).is_dir() else images_of.image_shape),
     )  # fmt: skip
-    network = open_network(order)
-    who = workers_of(RunConfig(model=model, workers=workers or "local"))
+    network = move_network(open_network(order), where)
+    who = workers_of(RunConfig(model=model, workers=workers or "local"), where)
     with progress(as_json=as_json) as told:
         result = measured(network, images_of, who, shares=asked, exam=Exam(images=images), progress=told)
     if plot is not None:
-        lines = tuple(
-            Line(curve.name, *_line(curve.width, result.top1, [(each.kept, each.top1) for each in curve.points]))
-            for curve in result.curves
-        )
-        title = f"{result.address}: one group cut, not trained afterwards"
-        save(Plot(title, "share of the group's units kept", f"top-1 on {result.images} images, %", lines), plot)
+        draw_sensitivity(result, plot)
     if as_json:
         show_json(sensitivity=result)
     else:
         show_sensitivity(result)
+
+
+def draw_sensitivity(result: Sensitivity, file: Path) -> None:
+    """Draw a line per group: accuracy in percent against the share of its units that is kept."""
+    from deploy_prune.analysis.plots import Line, Plot, save
+
+    lines = tuple(
+        Line(curve.name, *_line(curve.width, result.top1, [(each.kept, each.top1) for each in curve.points]))
+        for curve in result.curves
+    )
+    title = f"{result.address}: one group cut, not trained afterwards"
+    save(Plot(title, "share of the group's units kept", f"top-1 on {result.images} images, %", lines), file)
 
 
 def _line(width: int, dense: float, points: list[tuple[int, float]]) -> tuple[tuple[float, ...], tuple[float, ...]]:

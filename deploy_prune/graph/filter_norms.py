@@ -48,5 +48,5 @@ def _sizes(
     for member in group.members:
         if (member.parameter, member.axis) in made:
             rows = tensors[member.parameter].detach().double().movedim(member.axis, 0).flatten(1)
-            found[member.parameter] = measure(rows).numpy()[member.indices].mean(axis=1)
+            found[member.parameter] = measure(rows).cpu().numpy()[member.indices].mean(axis=1)
     return found or {group.name: np.ones(group.width)}

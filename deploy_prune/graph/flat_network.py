@@ -121,9 +121,14 @@ class Flat:
                 found.append(next(iter(alive)))
         return tuple(dict.fromkeys(found))
 
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors lie, and so where its parts compute."""
+        return next(value.device for value in self.tensors.values() if isinstance(value, Tensor))
+
     def images(self, images: Tensor) -> Tensor:
         """As its parts take them."""
-        return images.to(self.image.meta["val"].device).contiguous(memory_format=self.layout)
+        return images.to(self.device).contiguous(memory_format=self.layout)
 
     def after(self, nodes: Iterable[Node]) -> frozenset[Node]:
         """These, and all that depends on them."""
@@ -208,14 +213,16 @@ def flattened(network: Network, weights: Collection[str], *, batch: int) -> Flat
         ConfigError: it does not give (batch, classes).
     """
     names = _canonical(network)
-    image = next(network.module.parameters()).new_zeros((batch, *network.input_shape))
+    weight = next(network.module.parameters())
+    image = torch.zeros((batch, *network.input_shape), dtype=weight.dtype)
     program = _exported(network, image)
+    _compute_on(program, weight.device)
     held = Interpreter(program)
     constants, tensors = {}, {}
     for node in program.graph.find_nodes(op="get_attr"):
         value = held.fetch_attr(str(node.target))
         constants[node] = names.get(str(node.target), str(node.target))
-        tensors[constants[node]] = value.detach() if isinstance(value, Tensor) else value
+        tensors[constants[node]] = value.detach().to(weight.device) if isinstance(value, Tensor) else value
     nodes = tuple(node for node in program.graph.nodes if node.op == "call_function")
     (output,) = program.graph.find_nodes(op="output")
     found = Flat(
@@ -239,16 +246,24 @@ def _canonical(network: Network) -> dict[str, str]:
 
 
 def _exported(network: Network, image: Tensor) -> Any:
+    """The network's operators, written down on the CPU wherever the network lies: not every accelerator can."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's own deprecated calls
-            exported = torch.export.export(copy.deepcopy(network.module).eval(), (image,))
+            exported = torch.export.export(copy.deepcopy(network.module).cpu().eval(), (image,))
             # Without decompositions this only replaces what is done in place: cached tensors stay as they are.
             return exported.run_decompositions({}).module(check_guards=False)
     except Exception as error:  # a user's forward can fail in any way
         text = str(error).strip().split("\n")[0]
         message = f"torch.export cannot follow {network.address}: {type(error).__name__}: {text}"
         raise TraceError(message, hint="the methods dcp and dkp need it; others do not") from error
+
+
+def _compute_on(program: Any, device: torch.device) -> None:
+    """Let operators that name the device of what they make name this one."""
+    for node in program.graph.nodes:
+        if "device" in node.kwargs:
+            node.update_kwarg("device", device)
 
 
 def _logits(network: Network, output: Node, batch: int) -> Node:

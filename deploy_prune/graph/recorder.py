@@ -49,7 +49,7 @@ def record(
         TraceError: the module cannot be copied.
     """
     twin, named = on_meta(module)
-    constants = {name: tensor for name, tensor in _named(module) if not tensor.is_floating_point()}
+    constants = {name: tensor.cpu() for name, tensor in _named(module) if not tensor.is_floating_point()}
     ledger = Ledger(Recording(tensors=named), constants, whole_groups)
     recorder = Recorder(ledger)
     precision = next((each.dtype for each in twin.parameters() if each.is_floating_point()), None)

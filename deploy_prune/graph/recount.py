@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 
@@ -13,22 +14,18 @@ MACS_ROWS = ("conv", "linear", "addmm", "matmul", "bmm", "mm", "einsum")
 
 
 def recount(network: Network) -> Count:
-    """Count by running fvcore's own trace of the network on random inputs."""
+    """Count by running fvcore's own trace of a copy of the network on the CPU."""
     with warnings.catch_warnings():  # fvcore scripts a loss that nobody here uses
         warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
         from fvcore.nn import FlopCountAnalysis
 
-    module = network.module
-    was_training = module.training
+    module = copy.deepcopy(network.module).cpu().eval()
     inputs = tuple(torch.zeros((1, *shape)) for shape in network.input_shapes)
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
-    try:
-        analysis = FlopCountAnalysis(module.eval(), inputs)
-        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-        rows = analysis.by_operator()
-        skipped = tuple(sorted(analysis.unsupported_ops()))
-    finally:
-        module.train(was_training)
+    analysis = FlopCountAnalysis(module, inputs)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    rows = analysis.by_operator()
+    skipped = tuple(sorted(analysis.unsupported_ops()))
     return Count(
         macs=int(sum(rows[row] for row in MACS_ROWS)),
         fvcore_total=int(sum(rows.values())),

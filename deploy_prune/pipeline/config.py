@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deploy_prune.errors import ConfigError, UnknownName
+from deploy_prune.train.accelerator import Wish
 from deploy_prune.train.recipe import Recipe
 
 if sys.version_info >= (3, 11):
@@ -70,6 +71,8 @@ class RunConfig(BaseModel):
     """Training images for estimating the batch norms' statistics anew after the cut; 0: not at all."""
     compensate: bool = False
     """After the cut, layers that read removed channels without padding get these channels' means as a bias."""
+    accelerator: Wish = "auto"
+    """Where networks are trained and judged: `cpu`, `cuda` or `mps`; `auto` takes the first GPU that can be used."""
     hooks: HookAddresses = HookAddresses()
     targets: tuple[str, ...] = ("tflite", "onnx")
     threads: tuple[int, ...] = (1,)

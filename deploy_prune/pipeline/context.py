@@ -33,6 +33,7 @@ from deploy_prune.sources.models import MODELS
 from deploy_prune.sources.networks import build_network, split_address
 from deploy_prune.sources.weights import load_weights
 from deploy_prune.train import Hooks
+from deploy_prune.train.accelerator import CPU, choose_accelerator, move_network
 from deploy_prune.values import ChannelGraph, Data, Keep, Network, Plan, Progress, SplitRecord
 
 
@@ -75,14 +76,23 @@ class RunContext:
         """Of the network that is pruned, with every baked-in size locked."""
         return settle(start(self))
 
+    @cached_property
+    def accelerator(self) -> torch.device:
+        """Where networks are trained and judged.
+
+        Raises:
+            Unavailable: the accelerator that the configuration names is not there.
+        """
+        return choose_accelerator(self.config.accelerator)
+
     @property
     def limits(self) -> Limits:
         """What a plan may do to a group."""
         return Limits(floor=self.config.floor, multiple=self.config.multiple, scope=self.config.scope)
 
     def network(self, name: str) -> Network:
-        """A checkpoint of this run."""
-        return checkpoint.load(self.folder.path / name)
+        """A checkpoint of this run, on the run's accelerator."""
+        return move_network(checkpoint.load(self.folder.path / name), self.accelerator)
 
 
 def _hold(record: Path, data: Data) -> None:
@@ -134,6 +144,7 @@ def preflight(work: RunContext) -> None:
     Raises:
         UnknownName: a model, data source, method, cost or target that does not exist.
         MissingDependency: a target's converter is not installed.
+        Unavailable: the accelerator that is asked for is not there.
         DataError: the data cannot be read, or are not for this network.
         WeightsError: the weights are not for this network.
         BudgetError: no plan can meet the budget.
@@ -144,7 +155,7 @@ def preflight(work: RunContext) -> None:
     for target in config.targets:
         plugins.build(EXPORTERS, target).version()
     deciders(config)
-    workers_of(config)
+    workers_of(config, work.accelerator)
     if not Path(config.model).is_dir():
         plugins.load(MODELS, split_address(config.model)[0])
     plugins.load(DATASETS, split_address(config.data)[0])
@@ -164,18 +175,23 @@ def place_of(config: RunConfig) -> Place:
     return Place(config.runtime, config.device, next(iter(config.threads), 1))
 
 
-def workers_of(config: RunConfig) -> Workers:
-    """Who computes: `2` (processes of this machine), `ray`, `ray:4`.
+def workers_of(config: RunConfig, accelerator: torch.device = CPU) -> Workers:
+    """The workers that `2` (processes of this machine), `ray` or `ray:4` name; a GPU has one unless a number is given.
 
     Raises:
         UnknownName: no such workers.
-        ConfigError: not a number of processes.
+        ConfigError: not a number of processes, or workers that do not share this accelerator.
     """
     text = f"local:{config.workers}" if config.workers.isdigit() else config.workers
     name, _, count = text.partition(":")
     if count and not count.isdigit():
         raise ConfigError(f"'{config.workers}' names no workers", hint="write 4, ray or ray:4")
-    built: Workers = plugins.build(WORKERS, name, {"processes": int(count)} if count else {})
+    on_gpu = accelerator != CPU
+    if on_gpu and name == "ray":
+        hint = "give --accelerator cpu, or leave --workers out: one process keeps a GPU busy"
+        raise ConfigError(f"workers 'ray' compute on the CPU alone, the run is on {accelerator.type}", hint=hint)
+    processes = int(count) if count else int(on_gpu)
+    built: Workers = plugins.build(WORKERS, name, {"processes": processes} if processes else {})
     return built
 
 

@@ -157,7 +157,7 @@ def _study(work: RunContext, network: Network, graph: ChannelGraph, progress: Pr
         work.config.seed,
         plan=plan,
         scope=work.config.scope,
-        workers=workers_of(work.config),
+        workers=workers_of(work.config, work.accelerator),
         folder=work.folder.path,
         progress=progress,
         loss=work.hooks.loss,

@@ -30,12 +30,13 @@ from deploy_prune.run_folder import RunFolder, asked_for, open_run
 from deploy_prune.scoring.scores_file import SCORES
 from deploy_prune.sources import checkpoint
 from deploy_prune.train import Hooks, Recipe
+from deploy_prune.train.accelerator import AUTO, choose_accelerator
 from deploy_prune.values import Progress, quiet
 
 ROUNDS = "rounds.json"
 PLAN = "plan.json"
-NOT_ASKED = ("store", "workers")
-"""Of a configuration: where things are and who computes, which the result does not depend on."""
+NOT_ASKED = ("store", "workers", "accelerator")
+"""Keys that say where things are and who computes: a run may go on elsewhere, and its records say where stages were."""
 
 DEMO = RunConfig(
     model="mobilenet_v2",
@@ -141,7 +142,12 @@ def _publish(run: Path, summary: RunSummary) -> None:
 
 
 def finetune(
-    run: Path | str, *, epochs: int | None = None, hooks: Hooks | None = None, progress: Progress = quiet
+    run: Path | str,
+    *,
+    epochs: int | None = None,
+    accelerator: str = AUTO,
+    hooks: Hooks | None = None,
+    progress: Progress = quiet,
 ) -> RunSummary:
     """One more round of training for a run's pruned network, then export, verify and time it again.
 
@@ -150,10 +156,13 @@ def finetune(
     Raises:
         RecordError: not a run folder, or one that `prune` has not finished.
         ConfigError: another round was begun and is not finished.
+        Unavailable: the accelerator is not there.
     """
     run = Path(run)
     asked = asked_for(run)
-    config = RunConfig.model_validate({key: asked[key] for key in RunConfig.model_fields if key in asked})
+    choose_accelerator(accelerator)  # before anything is written
+    known = {key: asked[key] for key in RunConfig.model_fields if key in asked}
+    config = RunConfig.model_validate({**known, "accelerator": accelerator})
     recipe = config.finetune or RunConfig.model_fields["finetune"].default
     more = dataclasses.replace(recipe, epochs=epochs or recipe.epochs)
     with open_run(run, asked, progress=progress) as folder:

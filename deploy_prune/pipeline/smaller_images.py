@@ -21,6 +21,7 @@ from deploy_prune.run_folder import RunFolder
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import read_data
 from deploy_prune.train import Hooks, evaluate, fit
+from deploy_prune.train.accelerator import choose_accelerator, move_network
 from deploy_prune.values import Accuracy, Count, Interval, Network
 
 SIDE_MULTIPLE = 4
@@ -70,6 +71,7 @@ def smaller_run(config: RunConfig, shape: tuple[int, int, int], folder: RunFolde
         data = read_data(config.data, size=shape[1:], options=config.data_options)
     except (TraceError, DataError) as error:
         return SmallerRun(shape, error.message.splitlines()[0])
+    small = move_network(small, choose_accelerator(config.accelerator))
     if config.finetune is not None:
         small = fit(small, data, config.finetune, hooks=hooks, checkpoint=folder.path / STATE,
                     progress=folder.progress)  # fmt: skip

@@ -37,6 +37,7 @@ from deploy_prune.sources.weights import with_weights
 from deploy_prune.timing.bench import bench
 from deploy_prune.timing.files import times_here
 from deploy_prune.train import Recipe, evaluate, fit, paired_difference, recalibrate_norms
+from deploy_prune.train.accelerator import describe_accelerator, move_network
 from deploy_prune.train.compensation import compensated
 from deploy_prune.values import Accuracy, ChannelGraph, Count, GroupRow, Keep, Network, Plan, Progress
 
@@ -49,7 +50,7 @@ SCORED = "scored"
 def dense(work: RunContext) -> DenseResult:
     """Train the dense network if it has no weights yet, and judge it."""
     began = time.monotonic()
-    network, config = start(work), work.config
+    network, config = move_network(start(work), work.accelerator), work.config
     source = _source(config)
     if config.pretrain is not None:
         resume = work.folder.path / "dense-training.safetensors"
@@ -61,7 +62,8 @@ def dense(work: RunContext) -> DenseResult:
         val = read_record(work.base.path / "dense.json", DenseResult).val
     else:
         val = evaluate(network, work.data.val, work.data, hooks=work.hooks)
-    return DenseResult(recount(network), val, source, time.monotonic() - began)
+    where = describe_accelerator(work.accelerator)
+    return DenseResult(recount(network), val, source, time.monotonic() - began, where)
 
 
 def _source(config: RunConfig) -> str:
@@ -205,7 +207,8 @@ def train(work: RunContext, number: int, recipe: Recipe | None) -> TrainResult:
                       progress=_within(f"trained-{number}", work.progress))  # fmt: skip
     checkpoint.save(network, work.folder.path / f"round-{number}")
     val = evaluate(network, work.data.val, work.data, hooks=work.hooks)
-    return TrainResult(val, recipe.epochs if recipe else 0, time.monotonic() - began)
+    where = describe_accelerator(work.accelerator)
+    return TrainResult(val, recipe.epochs if recipe else 0, time.monotonic() - began, where)
 
 
 def test(work: RunContext, number: int) -> TestResult:

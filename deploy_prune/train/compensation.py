@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from deploy_prune.graph.norm_scales import flow
 from deploy_prune.graph.surgery import kept_indices
 from deploy_prune.train import norm_batches
+from deploy_prune.train.accelerator import device_of
 from deploy_prune.values import ChannelGraph, Data, Keep, Network
 
 IMAGES = 512
@@ -37,7 +38,7 @@ def compensated(
     """A copy of the cut network in which unpadded readers of removed channels have these channels' means.
 
     Args:
-        small: `dense` cut to `keep`.
+        small: `dense` cut to `keep`, on the same device.
         dense: with the weights that `small` was cut from.
         graph: of `dense`.
         keep: what stayed.
@@ -67,7 +68,8 @@ def _readers(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 def _means(dense: Network, readers: Mapping[str, nn.Module], data: Data, seed: int) -> dict[str, Tensor]:
     """Mean of every input channel of these modules over some training images."""
-    sums = {name: torch.zeros(()) for name in readers}
+    device = device_of(dense.module)
+    sums = {name: torch.zeros((), device=device) for name in readers}
     counts = dict.fromkeys(readers, 0)
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
@@ -82,7 +84,7 @@ def _means(dense: Network, readers: Mapping[str, nn.Module], data: Data, seed: i
     try:
         with torch.no_grad():
             for batch in norm_batches(data, images=IMAGES, seed=seed):
-                dense.module(batch.images)
+                dense.module(batch.images.to(device))
     finally:
         for handle in handles:
             handle.remove()

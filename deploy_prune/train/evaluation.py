@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.sources.data import check_fit, normalise
+from deploy_prune.train.accelerator import device_of
 from deploy_prune.train.recipe import Hooks
 from deploy_prune.values import Accuracy, Data, ImageSet, Interval, Network
 
@@ -48,7 +49,7 @@ def predict(module: nn.Module, split: ImageSet, data: Data, *, batch_size: int =
     """Logits of every image of a split, in order, on the CPU: float32 (images, classes)."""
     if any(child.training for child in module.modules()):
         module = copy.deepcopy(module).eval()
-    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+    device = device_of(module)
     parts = []
     with torch.inference_mode():
         for start in range(0, len(split.labels), batch_size):

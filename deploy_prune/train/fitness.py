@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from deploy_prune.graph.surgery import cut
 from deploy_prune.sources.data import check_fit, normalise
 from deploy_prune.sources.images import split_indices
 from deploy_prune.train import Batch, norm_batches, tuned, with_norms_of
+from deploy_prune.train.accelerator import device_of, fork_generators
 from deploy_prune.train.batches import epoch_batches
 from deploy_prune.train.recipe import Loss, Step, plain_step
 from deploy_prune.values import ChannelGraph, Data, Keep, Network
@@ -77,27 +79,28 @@ class Fitness:
 
 
 def examiner(network: Network, graph: ChannelGraph, data: Data, exam: Exam, *, seed: int = 0) -> Examiner:
-    """Read and normalise once what every candidate needs.
+    """Read and normalise once what every candidate needs, and put it where the network lies.
 
     Raises:
         DataError: network and data do not belong together.
     """
     check_fit(network, data)
     norms = norm_batches(data, images=exam.norm_images, seed=seed, about=BATCH_SIZE) if exam.norm_images else ()
+    place = partial(_place, device=device_of(network.module))
     return Examiner(
         network,
         graph,
         exam.lr,
         exam.steps,
-        judged_on=tuple(_judged_on(data, exam.images, seed)),
-        norms_on=tuple(_placed(batch).images for batch in norms),
-        tuned_on=tuple(map(_placed, _tuned_on(data, exam, seed))),
+        judged_on=tuple(map(place, _judged_on(data, exam.images, seed))),
+        norms_on=tuple(place(batch).images for batch in norms),
+        tuned_on=tuple(map(place, _tuned_on(data, exam, seed))),
         foldable=find_foldable(network),
     )
 
 
-def _placed(batch: Batch) -> Batch:
-    return Batch(batch.images.contiguous(memory_format=LAYOUT), batch.labels)
+def _place(batch: Batch, device: torch.device) -> Batch:
+    return Batch(batch.images.to(device).contiguous(memory_format=LAYOUT), batch.labels.to(device))
 
 
 def _judged_on(data: Data, images: int, seed: int) -> Iterator[Batch]:
@@ -105,7 +108,7 @@ def _judged_on(data: Data, images: int, seed: int) -> Iterator[Batch]:
     chosen = split_indices(labels, (images / total,), seed=seed)[0] if images < total else np.arange(total)
     for start in range(0, len(chosen), BATCH_SIZE):
         part = chosen[start : start + BATCH_SIZE]
-        yield _placed(Batch(normalise(data.val.read(part), data.mean, data.std), torch.from_numpy(labels[part])))
+        yield Batch(normalise(data.val.read(part), data.mean, data.std), torch.from_numpy(labels[part]))
 
 
 def _tuned_on(data: Data, exam: Exam, seed: int) -> Iterator[Batch]:
@@ -124,7 +127,7 @@ def fitness(prepared: Examiner, keep: Keep) -> Fitness:
     small.module.to(memory_format=LAYOUT)
     if prepared.steps:
         batches = itertools.islice(itertools.cycle(prepared.tuned_on), prepared.steps)
-        with torch.random.fork_rng(devices=[]):
+        with fork_generators(device_of(small.module)):
             torch.manual_seed(0)
             tuned(small, batches, steps=prepared.steps, lr=prepared.lr, loss=prepared.loss, step=prepared.step)
     module = small.module

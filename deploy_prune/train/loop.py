@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.sources.data import check_fit
+from deploy_prune.train.accelerator import device_of, fork_generators, move_network
 from deploy_prune.train.batches import batches_in, epoch_batches, training_part
 from deploy_prune.train.masks import masked
 from deploy_prune.train.precision import Arithmetic, fastest
@@ -37,7 +38,7 @@ def fit(
     checkpoint: Path | None = None,
     progress: Progress = quiet,
 ) -> Network:
-    """A new, trained network in eval mode; the one given is not touched.
+    """A new, trained network in eval mode, on the device of the one given, which is not touched.
 
     With a `checkpoint` path the state is written there after every epoch, and a training that was killed goes on
     from it to the very weights it would have reached; the file stays when the training is done.
@@ -49,6 +50,9 @@ def fit(
         RecordError: the checkpoint is damaged or of another training.
     """
     check_fit(network, data)
+    device = device_of(network.module)
+    if hooks.teacher is not None:
+        hooks = dataclasses.replace(hooks, teacher=move_network(hooks.teacher, device))
     if recipe.distill and hooks.teacher is None:
         raise ConfigError("the recipe distills and there is no teacher", hint="give Hooks(teacher=...) or distill=0")
     copied = dataclasses.replace(network, module=copy.deepcopy(network.module))
@@ -80,7 +84,7 @@ class _Run:
 
     @property
     def device(self) -> torch.device:
-        return next(self.module.parameters()).device
+        return device_of(self.module)
 
     @property
     def steps(self) -> int:
@@ -101,7 +105,7 @@ def _train(run: _Run, checkpoint: Path | None) -> None:
     identity = run.identity()
     optimizer = _optimizer(run.module, run.recipe)
     # Whatever the network itself draws (dropout) comes from the epoch's seed; the caller's generator is left alone.
-    with torch.random.fork_rng(devices=[]):
+    with fork_generators(run.device):
         if checkpoint is not None and checkpoint.exists():
             standing = load_state(checkpoint, identity, run.module, optimizer)
         else:

@@ -11,7 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from deploy_prune.train.accelerator import wait_for
 from deploy_prune.train.recipe import Batch
 
 
@@ -39,9 +40,11 @@ class Arithmetic:
 
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:
         """The context of the forward pass."""
-        if self.bf16 and device.type == "cpu":
+        if not self.bf16:
+            return nullcontext()
+        if device.type == "cpu":
             return _bf16_on_cpu()
-        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bf16)
+        return torch.autocast(device.type, dtype=torch.bfloat16)
 
     @property
     def _format(self) -> torch.memory_format:
@@ -78,6 +81,9 @@ CHOICES = {
     "auto": tuple(Arithmetic(bf16, channels_last) for bf16 in (False, True) for channels_last in (False, True)),
 }
 
+WITH_BF16 = frozenset({"cpu", "cuda"})
+"""Device types on which `auto` tries bf16; elsewhere only a recipe that names it is trained in bf16."""
+
 TIMED_STEPS = 3
 GIVE_UP_FACTOR = 2.5  # a choice that is this much slower in its warm-up is not timed further
 
@@ -86,15 +92,19 @@ def fastest(
     module: nn.Module, batch: Batch, precision: str, *, clock: Callable[[], float] = time.perf_counter
 ) -> Arithmetic:
     """The choice with the shortest step (forward and backward) on copies of the module; the module is not touched."""
-    if len(CHOICES[precision]) == 1:
-        return CHOICES[precision][0]
-    best, best_s = CHOICES[precision][0], math.inf
-    for choice in CHOICES[precision]:
+    device = batch.images.device
+    choices = [choice for choice in CHOICES[precision] if device.type in WITH_BF16 or not choice.bf16] or CHOICES[
+        "bf16"
+    ]
+    if len(choices) == 1:
+        return choices[0]
+    best, best_s = choices[0], math.inf
+    for choice in choices:
         step = _stepper(choice.place(copy.deepcopy(module)), batch, choice)
-        warm_up_s = _timed(step, clock)
+        warm_up_s = _timed(step, clock, device)
         if warm_up_s > GIVE_UP_FACTOR * best_s:
             continue
-        shortest_s = min(_timed(step, clock) for _ in range(TIMED_STEPS))
+        shortest_s = min(_timed(step, clock, device) for _ in range(TIMED_STEPS))
         if shortest_s < best_s:
             best, best_s = choice, shortest_s
     return best
@@ -112,7 +122,9 @@ def _stepper(module: nn.Module, batch: Batch, choice: Arithmetic) -> Callable[[]
     return step
 
 
-def _timed(step: Callable[[], None], clock: Callable[[], float]) -> float:
+def _timed(step: Callable[[], None], clock: Callable[[], float], device: torch.device) -> float:
+    wait_for(device)
     start = clock()
     step()
+    wait_for(device)
     return clock() - start

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from deploy_prune.sources.data import check_fit
+from deploy_prune.train.accelerator import device_of
 from deploy_prune.train.batches import epoch_batches
 from deploy_prune.train.recipe import Batch
 from deploy_prune.values import Data, Network
@@ -52,7 +53,7 @@ def with_norms_of(original: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
         norm.momentum = None  # cumulative
         norm.train()
     if norms:
-        device = next(module.parameters()).device
+        device = device_of(module)
         with torch.no_grad():
             for images in batches:
                 module(images.to(device))

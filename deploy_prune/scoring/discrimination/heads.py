@@ -23,6 +23,7 @@ from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.graph.flat_network import Flat
 from deploy_prune.scoring.methods import Study
 from deploy_prune.train import Batch, Hooks, Recipe, fit
+from deploy_prune.train.accelerator import CPU
 from deploy_prune.train.batches import epoch_batches
 from deploy_prune.train.recipe import Loss
 from deploy_prune.values import Data, Network
@@ -70,11 +71,11 @@ class HeadRecipe:
     joint_lr: float = 0.01
 
 
-def new_heads(ends: Sequence[Node], classes: int, *, seed: int) -> tuple[Head, ...]:
-    """Untrained ones for the ends of some blocks."""
+def new_heads(ends: Sequence[Node], classes: int, *, seed: int, device: torch.device = CPU) -> tuple[Head, ...]:
+    """Untrained ones for the ends of some blocks: drawn on the CPU, then put on the device of the network."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return tuple(Head(end.meta["val"].shape[1], classes).to(end.meta["val"].device) for end in ends)
+        return tuple(Head(end.meta["val"].shape[1], classes).to(device) for end in ends)
 
 
 def trained_heads(
@@ -206,7 +207,7 @@ def modules_at(flat: Flat, ends: Sequence[Node], network: Network, images: Tenso
     """
     outputs: dict[str, list[Tensor]] = {}
     module = copy.deepcopy(network.module).eval()
-    images = images.to(next(module.parameters()).device)
+    images = images.to(flat.device)
 
     def note(name: str, output: object) -> None:
         # A copy: what comes next may change it in place.

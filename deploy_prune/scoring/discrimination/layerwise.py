@@ -30,6 +30,7 @@ from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
 from deploy_prune.scoring.methods import Study
 from deploy_prune.sources.data import check_fit
 from deploy_prune.train import Recipe
+from deploy_prune.train.accelerator import move_tensors
 from deploy_prune.values import Network, Progress, quiet
 
 logger = logging.getLogger(__name__)
@@ -69,9 +70,11 @@ class ReferenceNetwork:
         return ReadingLayer(path, units, self.heads.get(path.goal), self.flat.tensors[weight], tensors[weight])
 
     def state(self, changed: Tensors) -> dict[str, Tensor]:
-        """The reference network's numbers with some weights changed (of several names, under the first)."""
+        """The reference network's numbers with some weights changed, on the CPU (of several names, under the first)."""
         state = self.network.module.state_dict()
-        return {name: changed.get(name, value) for name, value in state.items() if value.is_floating_point()}
+        return move_tensors(
+            {name: changed.get(name, value) for name, value in state.items() if value.is_floating_point()}
+        )
 
 
 def prepared(study: Study, stage: Settings, notebook: SelectionProgress) -> ReferenceNetwork:
@@ -87,7 +90,7 @@ def prepared(study: Study, stage: Settings, notebook: SelectionProgress) -> Refe
     check_fit(network, study.data)
     flat, blocks, ends = _placed(study, network, stage)
     batches = selection_set(study.data, stage.images, stage.batch_size, seed=study.seed)
-    heads = new_heads(ends, network.classes, seed=study.seed)
+    heads = new_heads(ends, network.classes, seed=study.seed, device=flat.device)
     if recipe.joint_epochs and heads:
         names = modules_at(flat, ends, network, batches[0].images)
         shares = {name: head_weight(block, blocks[-1]) for name, block in zip(names, blocks, strict=True)}

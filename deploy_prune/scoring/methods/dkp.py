@@ -35,6 +35,7 @@ from deploy_prune.scoring.discrimination.selection import (
 )
 from deploy_prune.scoring.methods import Selector, Study
 from deploy_prune.sources.weights import with_weights
+from deploy_prune.train.accelerator import move_tensors
 from deploy_prune.train.state import fingerprint
 from deploy_prune.values import ChannelGraph, Keep, Network, Selection, Widths
 
@@ -110,7 +111,7 @@ class Dkp:
         stop: Stop | None = None if self.epsilon is None else stops[self.stop](self.epsilon, self.patience)
         rule = KernelRule(Growth(0, 1, stop, balance=self.balance, lr=self.lr), self.rate, self.filters, self.steps)
         found = kernels(scene, masked_layers(scene), rule, notebook, progress=study.progress)
-        indices, state = kept_indices(study.graph, keep), dense.module.state_dict()
+        indices, state = kept_indices(study.graph, keep), move_tensors(dense.module.state_dict())
         nothing = {name: torch.zeros_like(state[name], dtype=torch.bool) for name in found.masks}
         masks = {name: uncut(mask, indices.get(name, {}), nothing[name]) for name, mask in found.masks.items()}
         changed = (found.weights or {}).items()

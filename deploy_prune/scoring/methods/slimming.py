@@ -28,6 +28,7 @@ from deploy_prune.graph.norm_scales import flow, gammas_of, trained_gammas
 from deploy_prune.records import read_record, write_record
 from deploy_prune.scoring.methods import Scorer, Study
 from deploy_prune.train import Hooks, Recipe, fit
+from deploy_prune.train.accelerator import move_tensors
 from deploy_prune.train.batches import batches_in, training_part
 from deploy_prune.train.recipe import Batch, Loss, Step, plain_step
 from deploy_prune.values import Data, Scores
@@ -113,7 +114,7 @@ class Slimming:
             checkpoint=study.folder / STATE if study.folder else None, progress=study.progress,
         )  # fmt: skip
         log.judge()
-        return Scores(_scores(trained.module, study, chosen), weights=dict(trained.module.state_dict()))
+        return Scores(_scores(trained.module, study, chosen), weights=move_tensors(trained.module.state_dict()))
 
     def _chosen(self, study: Study) -> Mapping[str, tuple[str, ...]]:
         """Group -> gammas that are penalised and counted."""
@@ -152,7 +153,7 @@ def _learning_rates(data: Data, recipe: Recipe) -> list[float]:
 
 def _values(module: nn.Module, names: tuple[str, ...]) -> Tensor:
     parameters = dict(module.named_parameters())
-    return torch.cat([parameters[name].detach().abs().float() for name in names])
+    return torch.cat([parameters[name].detach().abs().float() for name in names]).cpu()
 
 
 def _penalised(plain: Step, names: tuple[str, ...], penalty: float) -> Step:
@@ -171,7 +172,7 @@ def _scores(module: nn.Module, study: Study, chosen: Mapping[str, tuple[str, ...
     return {
         group.name: np.mean(
             [
-                values.abs().double().mean(dim=1).numpy()
+                values.abs().double().mean(dim=1).cpu().numpy()
                 for name, values in gammas_of(module, group)
                 if name in chosen[group.name]
             ],
