@@ -24,10 +24,10 @@ from benchmarks.recording import write
 from benchmarks.selections import small
 from benchmarks.subjects import cell, stored
 from benchmarks.trained import DATA, SEEDS, asked, images, judged, paired, recipe, seconds_told
-from deploy_prune.budget.allocate import best_units
 from deploy_prune.graph.filter_norms import filter_norms
-from deploy_prune.scoring.methods import Study
 from deploy_prune.scoring.methods.dcp import Dcp
+from deploy_prune.scoring.study import Study
+from deploy_prune.scoring.top_units import best_units
 from deploy_prune.train import evaluate, fit, recalibrate_norms
 from deploy_prune.values import Scores, Selection
 

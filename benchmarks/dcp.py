@@ -28,9 +28,9 @@ from benchmarks.subjects import cell, stored
 from benchmarks.trained import DATA, SEEDS, Pruned, asked, images, judged, paired, recipe, seconds_told
 from deploy_prune.graph.recount import recount
 from deploy_prune.pipeline.stages import masked_macs
-from deploy_prune.scoring.methods import Study
 from deploy_prune.scoring.methods.dcp import Dcp
 from deploy_prune.scoring.methods.dkp import Dkp
+from deploy_prune.scoring.study import Study
 from deploy_prune.train import evaluate, fit, recalibrate_norms
 from deploy_prune.values import Data, Selection
 

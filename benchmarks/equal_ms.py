@@ -31,7 +31,7 @@ from benchmarks.rivals import CONFIGURATIONS, cut_by, widths_of
 from benchmarks.subjects import cell, stored
 from benchmarks.trained import DATA, RECIPE, SEEDS, Asked, Pruned, asked, images, judged, paired, recipe, seconds_told
 from deploy_prune import plugins
-from deploy_prune.budget.allocate import Limits
+from deploy_prune.budget.widths import Limits
 from deploy_prune.errors import BudgetError, DeployPruneError
 from deploy_prune.graph.surgery import cut
 from deploy_prune.scoring.methods.slimming import Slimming

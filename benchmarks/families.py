@@ -20,12 +20,14 @@ from tests.laws import law_error, lively
 
 from benchmarks.recording import write
 from deploy_prune import plugins
-from deploy_prune.budget.allocate import Limits, allocate, best_units
+from deploy_prune.budget.allocate import allocate
+from deploy_prune.budget.widths import Limits
 from deploy_prune.graph.recount import recount
 from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import cut
 from deploy_prune.pipeline.inspection import locked_share
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.study import Study
+from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources.networks import build_network
 
 FAMILIES = (

@@ -28,12 +28,14 @@ from tests.laws import lively
 
 from benchmarks.recording import RESULTS, write
 from deploy_prune import plugins
-from deploy_prune.budget.allocate import Limits, allocate, best_units
+from deploy_prune.budget.allocate import allocate
+from deploy_prune.budget.widths import Limits
 from deploy_prune.exporting.export import export
 from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import cut
 from deploy_prune.records import write_atomic
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.study import Study
+from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources.data import form_of, normalise, read_data, spread
 from deploy_prune.sources.networks import build_network
 from deploy_prune.values import AppForm, Network, Shipment

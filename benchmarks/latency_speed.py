@@ -20,13 +20,14 @@ from benchmarks.prediction import TABLE, draw_plans, key
 from benchmarks.recording import write
 from benchmarks.subjects import STORE, SUBJECTS, Traced, stored
 from deploy_prune import plugins
-from deploy_prune.budget.allocate import Limits, allocate
+from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.latency import profiling
 from deploy_prune.budget.latency.model import LatencyCost
 from deploy_prune.budget.latency.profiling import Place
 from deploy_prune.budget.latency.resizable import learn_sizes
 from deploy_prune.budget.latency.store import opened
-from deploy_prune.scoring.methods import Study
+from deploy_prune.budget.widths import Limits
+from deploy_prune.scoring.study import Study
 from deploy_prune.stats import median
 
 NAME, PLACE = "MobileNetV2", Place("litert")

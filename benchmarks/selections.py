@@ -11,13 +11,14 @@ from torch import Tensor
 
 from benchmarks.trained import Pruned
 from deploy_prune.graph.surgery import cut
-from deploy_prune.scoring.discrimination.greedy import Channels, Growth
+from deploy_prune.scoring.discrimination.candidates import Channels, readers_of
+from deploy_prune.scoring.discrimination.greedy import Growth
 from deploy_prune.scoring.discrimination.heads import HeadRecipe
 from deploy_prune.scoring.discrimination.layerwise import Settings, Task, prepared, selected
 from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
-from deploy_prune.scoring.discrimination.selection import ChannelRule, readers_of
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.discrimination.selection import ChannelRule
 from deploy_prune.scoring.methods.dcp import Dcp
+from deploy_prune.scoring.study import Study
 from deploy_prune.sources.weights import with_weights
 from deploy_prune.values import Network, Selection
 

@@ -18,16 +18,18 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from benchmarks.equal_macs import at_equal
 from benchmarks.recording import write
 from benchmarks.subjects import RUNTIMES, STORE, SUBJECTS, Traced, cell, files, stored
 from deploy_prune import plugins
-from deploy_prune.budget.allocate import Limits, allocate, at_equal
+from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.latency.model import LatencyCost, LatencyModel
 from deploy_prune.budget.latency.profiling import Place, profiled
 from deploy_prune.budget.latency.store import opened
 from deploy_prune.budget.latency.timer import timer
+from deploy_prune.budget.widths import Limits
 from deploy_prune.errors import BudgetError
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.study import Study
 from deploy_prune.values import ChannelGraph, Scores
 
 TABLE = "stairs"

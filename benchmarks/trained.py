@@ -12,12 +12,14 @@ import numpy as np
 
 from benchmarks.recording import SHARED
 from deploy_prune import plugins
-from deploy_prune.budget.allocate import Limits, allocate, best_units
+from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.costs import CostModel
+from deploy_prune.budget.widths import Limits
 from deploy_prune.graph.recount import recount
 from deploy_prune.graph.soundness import lock, settle
 from deploy_prune.processes.workers import Workers
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.study import Study
+from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources.data import read_data
 from deploy_prune.sources.networks import build_network
 from deploy_prune.sources.weights import load_weights

@@ -3,13 +3,13 @@
 The *rank cut*: units of the whole network in ascending order of score, removed until the cost fits, floors respected.
 That is the published behaviour of LeGR and of Network Slimming's budget mode. Where widths must be multiples, a
 second pass gives groups back single steps that still fit, best-scored first. Where the cost climbs in steps, the rank
-cut is only where the stair snap (`snapping`) begins.
+cut is only where the stair snap (`stair_snap`) begins.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,50 +17,14 @@ import numpy as np
 from deploy_prune import plugins
 from deploy_prune.budget.costs import COSTS, CostModel, Stepped
 from deploy_prune.budget.stair_snap import WidthChoice, cheapest, snapped
+from deploy_prune.budget.widths import Ladder, Limits, ladder
 from deploy_prune.errors import BudgetError
-from deploy_prune.values import ChannelGraph, Group, Scores, Widths
+from deploy_prune.values import ChannelGraph, Scores, Widths
 
 BLOCKS = (8, 16)
 """Multiples at whose widths kernels are usually fast: where the stair snap may begin, besides free widths."""
 AT_ONCE = 16
 """Plans that the search for the rank cut asks the cost of together."""
-BISECTIONS, NEARBY, WIDER = 10, np.linspace(0.96, 1.04, 17), np.linspace(0.85, 1.15, 121)
-"""Search for a limit at which another cost is met, where it goes on from there, and where it does if that fails."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a plan may do to a group."""
-
-    floor: float = 0.1
-    """Share of its units that every group keeps at least (and never fewer than 2)."""
-    multiple: int = 1
-    """Channel counts are multiples of this, or the dense count."""
-    scope: str = "full"
-    """`inner` leaves groups that a residual add touches as they are, `full` cuts them too."""
-
-
-@dataclass(frozen=True, eq=False)
-class Ladder:
-    """The widths that one group may have, ascending; the last is the dense one."""
-
-    steps: np.ndarray
-
-    def nearest(self) -> np.ndarray:
-        """The step closest to each width from 0 to the dense one, the larger at a tie."""
-        middles = (self.steps[1:] + self.steps[:-1]) / 2
-        snapped: np.ndarray = self.steps[np.searchsorted(middles, np.arange(self.steps[-1] + 1), side="right")]
-        return snapped
-
-
-def ladder(group: Group, limits: Limits) -> Ladder:
-    """Every allowed width of a group."""
-    if limits.scope == "inner" and group.residual:
-        return Ladder(np.array([group.width]))
-    floor = min(group.width, max(2, math.ceil(limits.floor * group.width)))
-    step = limits.multiple // math.gcd(limits.multiple, group.channels_per_unit)
-    multiples = np.arange(step, group.width, step)
-    return Ladder(np.array([*multiples[multiples >= floor], group.width]))
 
 
 def allocate(graph: ChannelGraph, scores: Scores, cost: CostModel, limit: float, limits: Limits) -> Widths:
@@ -81,57 +45,6 @@ def allocate(graph: ChannelGraph, scores: Scores, cost: CostModel, limit: float,
     elif limits.multiple > 1:
         widths = _refill(widths, ladders, ranked, (cost, limit))
     return {group.name: int(width) for group, width in zip(graph.free, widths, strict=True)}
-
-
-def at_equal(
-    graph: ChannelGraph,
-    scores: Scores,
-    cost: Stepped,
-    other: tuple[CostModel, float],
-    limits: Limits,
-    *,
-    tolerance: float = 0.01,
-) -> Widths:
-    """The stair-aware widths of which another cost, such as the MACs, is closest to a target.
-
-    Args:
-        graph: the network's.
-        scores: of its units.
-        cost: what is snapped; its limit is searched.
-        other: the other cost and its target.
-        limits: what may be done to each group.
-        tolerance: how far the other cost may be off, relative to the target.
-
-    Raises:
-        BudgetError: none of the plans is so close; the closest is named.
-    """
-    price, target = other
-    ladders = [ladder(group, limits) for group in graph.free]
-    least, most = float(cost(_least(cost, ladders))), float(cost(_dense(graph))) * (1 - 1e-9)
-    seen: dict[float, tuple[float, Widths]] = {}
-
-    def tried(limit: float) -> float:
-        widths = allocate(graph, scores, cost, min(max(limit, least), most), limits)
-        found = float(price(np.array([widths[group.name] for group in graph.free])))
-        seen.setdefault(abs(found / target - 1), (found, widths))
-        return found
-
-    low, high = least, most
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if tried(middle) < target else (low, middle)
-    for shares, enough in ((NEARBY, tolerance / 10), (WIDER, tolerance)):
-        for share in shares:  # the other cost does not climb evenly with the limit
-            if min(seen) > enough:
-                tried(high * share)
-    found, widths = seen[min(seen)]
-    if min(seen) > tolerance:
-        raise BudgetError(
-            f"no stair-aware plan costs {_said(target)} within {tolerance:.0%}; the closest costs {_said(found)}, "
-            f"{min(seen):.1%} away",
-            hint="choose another target, or a larger tolerance",
-        )
-    return widths
 
 
 def _coarser_cuts(
@@ -173,12 +86,12 @@ def check_reachable(graph: ChannelGraph, cost: CostModel, limit: float, limits: 
     ladders = [ladder(group, limits) for group in graph.free]
     dense = float(cost(_dense(graph)))
     if limit >= dense:
-        raise BudgetError(f"the dense network already costs {_said(dense)}, the budget is {_said(limit)}")
-    if limit < float(cost(_floors(ladders))) and limit < (least := float(cost(_least(cost, ladders)))):
+        raise BudgetError(f"the dense network already costs {say_cost(dense)}, the budget is {say_cost(limit)}")
+    if limit < float(cost(_floors(ladders))) and limit < (least := float(cost(cheapest_widths(cost, ladders)))):
         hint = f"lower the floor ({limits.floor}), the multiple ({limits.multiple}) or raise the budget"
         raise BudgetError(
-            f"budget {_said(limit)} ({limit / dense:.3f}x) is below the smallest network, "
-            f"{_said(least)} ({least / dense:.3f}x of {_said(dense)})",
+            f"budget {say_cost(limit)} ({limit / dense:.3f}x) is below the smallest network, "
+            f"{say_cost(least)} ({least / dense:.3f}x of {say_cost(dense)})",
             hint=f"{hint}; scope is '{limits.scope}'",
         )
 
@@ -191,7 +104,7 @@ def _floors(ladders: Sequence[Ladder]) -> np.ndarray:
     return np.array([each.steps[0] for each in ladders])
 
 
-def _least(cost: CostModel, ladders: Sequence[Ladder]) -> np.ndarray:
+def cheapest_widths(cost: CostModel, ladders: Sequence[Ladder]) -> np.ndarray:
     """The cheapest widths: the floors, unless the cost is stepped and something wider is cheaper."""
     floors = _floors(ladders)
     if not isinstance(cost, Stepped):
@@ -199,7 +112,7 @@ def _least(cost: CostModel, ladders: Sequence[Ladder]) -> np.ndarray:
     return cheapest([WidthChoice(each.steps, np.zeros(each.steps.size)) for each in ladders], cost)
 
 
-def _said(value: float) -> str:
+def say_cost(value: float) -> str:
     """Three digits at least: `5.00`, `40,551,104`."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
@@ -214,7 +127,7 @@ def _rank_cut(ranked: _Ranked, ladders: list[Ladder], cost: CostModel, limit: fl
         first = int(np.argmax(fits)) if fits.any() else len(tried)
         low, high = (int(tried[first - 1]) + 1 if first else low), (int(tried[first]) if first < len(tried) else high)
     (widths,) = ranked.widths(np.array([low]), tables)
-    return widths if cost(widths) <= limit else _least(cost, ladders)
+    return widths if cost(widths) <= limit else cheapest_widths(cost, ladders)
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,11 +188,3 @@ def _refill(widths: np.ndarray, ladders: list[Ladder], ranked: _Ranked, target: 
                 break
         else:
             return widths
-
-
-def best_units(scores: Scores, widths: Widths) -> Mapping[str, tuple[int, ...]]:
-    """The default selection: the best-scored units of each group (the lower number at a tie)."""
-    return {
-        name: tuple(sorted(np.argsort(-np.asarray(scores.by_group[name]), kind="stable")[:width].tolist()))
-        for name, width in widths.items()
-    }

@@ -62,9 +62,9 @@ def plan(
     if scope not in SCOPES:
         raise UnknownName("scope", scope, SCOPES)
     assert counts
-    from deploy_prune.budget.allocate import Limits
     from deploy_prune.budget.latency.profiling import Place
     from deploy_prune.budget.latency.store import opened
+    from deploy_prune.budget.widths import Limits
     from deploy_prune.pipeline.outlook import Wish, outlook
     from deploy_prune.pipeline.ship import Order, open_network
 

@@ -1,8 +1,7 @@
-"""Any network as a flat list of operators: where it falls into blocks, and any part of it run by itself.
+"""Any network as a flat list of operators, any part of which runs by itself.
 
-torch.export writes the operators down, in evaluation mode and at a fixed batch. Where a single tensor is alive the
-network can be cut in two; the last such place before the next layer with weights ends a *block* (a residual block ends
-behind its addition, a plain network has a block per layer). DCP's heads sit at the ends of blocks (arXiv 1810.11809).
+torch.export writes the operators down, in evaluation mode and at a fixed batch. Behind each operator lies a *frontier*:
+the activations that are still alive there. Where it is a single tensor, the network can be cut in two.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from torch import Tensor
 from torch.fx import Interpreter, Node
 from torch.fx.node import map_arg
 
-from deploy_prune.errors import ConfigError, TraceError
+from deploy_prune.errors import TraceError
 from deploy_prune.values import Network
 
 Tensors = Mapping[str, Tensor]
@@ -87,7 +86,8 @@ class Flat:
 
     image: Node
     nodes: tuple[Node, ...]
-    output: Node
+    outputs: tuple[Node, ...]
+    """The tensors that the network gives out, each once, in order."""
     constants: Mapping[Node, str]
     tensors: Tensors
     """As the network has them."""
@@ -108,18 +108,27 @@ class Flat:
         return self.after([self.image])
 
     @cached_property
-    def cuts(self) -> tuple[Node, ...]:
-        """Tensors through which all that follows depends on the image, in order; the image is the first."""
-        last = {self.output: len(self.nodes)}
+    def frontiers(self) -> tuple[tuple[Node, ...], ...]:
+        """Per operator: the activations that are alive behind it (read later, or given out), in order.
+
+        All that follows depends on the image through these alone.
+        """
+        last = dict.fromkeys(self.outputs, len(self.nodes))
         for place, node in reversed(list(enumerate(self.nodes))):
             for read in node.all_input_nodes:
                 last.setdefault(read, place)
-        found, alive = [self.image], {self.image}
+        behind: list[tuple[Node, ...]] = []
+        alive: tuple[Node, ...] = (self.image,)
         for place, node in enumerate(self.nodes):
-            alive = {each for each in (*alive, *[node] * (node in self.moving)) if last.get(each, -1) > place}
-            if len(alive) == 1 and isinstance(next(iter(alive)).meta.get("val"), Tensor):
-                found.append(next(iter(alive)))
-        return tuple(dict.fromkeys(found))
+            alive = tuple(each for each in (*alive, *[node] * (node in self.moving)) if last.get(each, -1) > place)
+            behind.append(alive)
+        return tuple(behind)
+
+    @cached_property
+    def cuts(self) -> tuple[Node, ...]:
+        """Tensors that are a frontier alone, in order; the image is the first."""
+        alone = (alive[0] for alive in self.frontiers if len(alive) == 1)
+        return tuple(dict.fromkeys((self.image, *(node for node in alone if isinstance(node.meta.get("val"), Tensor)))))
 
     @property
     def device(self) -> torch.device:
@@ -169,39 +178,8 @@ class Flat:
         return Path(weight, self.part((*calls, reached[0]), self.moving - moved), self.places[calls[0]])
 
 
-def block_ends(flat: Flat) -> tuple[Node, ...]:
-    """The tensor at the end of each block, in order; the classifier behind the last one is no block.
-
-    A first segment with a single layer is the stem, and no block either.
-    """
-    layers = [flat.places[node] for node in flat.layers]
-    ends: dict[int, Node] = {}
-    for node in flat.cuts:
-        passed = sum(place <= flat.places[node] for place in layers)
-        if 0 < passed < len(layers):
-            ends[passed] = node  # the last one before the next layer
-    ends.pop(1, None)
-    return tuple(ends.values())
-
-
-def head_blocks(blocks: int, heads: int) -> tuple[int, ...]:
-    """After which blocks (counted from 1) so many heads sit: evenly, none after the last block.
-
-    Raises:
-        ConfigError: there are too few blocks.
-    """
-    if heads and blocks < 2:
-        message = f"no head can be placed: the network has {blocks or 'no'} block{'s' * (blocks != 1)}"
-        raise ConfigError(message, hint="--method-option heads=0 selects by the network's own loss alone")
-    if heads >= max(blocks, 1):
-        message = f"{heads} heads cannot be placed between {blocks} blocks"
-        raise ConfigError(message, hint=f"at most {blocks - 1}: --method-option heads={blocks - 1}")
-    step = blocks // (heads + 1) + 1
-    return tuple(dict.fromkeys(min(step * number, blocks - 1) for number in range(1, heads + 1)))
-
-
 def flattened(network: Network, weights: Collection[str], *, batch: int) -> Flat:
-    """Write a classifier's operators down.
+    """Write a network's operators down.
 
     Args:
         network: is not touched.
@@ -210,7 +188,6 @@ def flattened(network: Network, weights: Collection[str], *, batch: int) -> Flat
 
     Raises:
         TraceError: torch.export cannot follow the forward pass.
-        ConfigError: it does not give (batch, classes).
     """
     names = _canonical(network)
     weight = next(network.module.parameters())
@@ -228,7 +205,7 @@ def flattened(network: Network, weights: Collection[str], *, batch: int) -> Flat
     found = Flat(
         image=next(iter(program.graph.find_nodes(op="placeholder"))),
         nodes=nodes,
-        output=_logits(network, output, batch),
+        outputs=tuple(node for node in output.all_input_nodes if isinstance(node.meta.get("val"), Tensor)),
         constants=constants,
         tensors=tensors,
         layers=(),
@@ -266,16 +243,6 @@ def _compute_on(program: Any, device: torch.device) -> None:
             node.update_kwarg("device", device)
 
 
-def _logits(network: Network, output: Node, batch: int) -> Node:
-    results = [node for node in output.all_input_nodes if node.op == "call_function"]
-    shapes = [tuple(node.meta["val"].shape) for node in results if isinstance(node.meta.get("val"), Tensor)]
-    if shapes != [(batch, network.classes)]:
-        found = " and ".join("x".join(map(str, shape)) for shape in shapes) or "no tensor"
-        message = f"{network.address} is no classifier: it answers {batch} images with {found}"
-        raise ConfigError(message, hint=f"a discrimination loss needs ({batch}, {network.classes}) logits")
-    return results[0]
-
-
 def _with_layers(flat: Flat, weights: frozenset[str]) -> Flat:
     still = flat.after(node for node, name in flat.constants.items() if name in weights) - flat.moving
     layers = tuple(
@@ -291,7 +258,7 @@ def _with_layout(flat: Flat, image: Tensor) -> Flat:
     found = dataclasses.replace(flat, layout=torch.channels_last)
     try:
         with torch.no_grad():
-            found.part((found.output,), (found.image,))((found.images(image),), found.tensors)
+            found.part(found.outputs, (found.image,))((found.images(image),), found.tensors)
     except RuntimeError:
         return flat
     return found

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 
 from deploy_prune import plugins
-from deploy_prune.budget.allocate import Limits, check_reachable
+from deploy_prune.budget.allocate import check_reachable
 from deploy_prune.budget.costs import COSTS, Cost, CostModel
 from deploy_prune.budget.latency.profiling import LOCAL, Place, format_of, profiled
 from deploy_prune.budget.latency.store import opened
 from deploy_prune.budget.parse import in_units, parse
+from deploy_prune.budget.widths import Limits
 from deploy_prune.errors import ConfigError, DataError, PlanError
 from deploy_prune.exporting.exporters import EXPORTERS
 from deploy_prune.graph.soundness import settle

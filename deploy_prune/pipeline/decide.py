@@ -14,7 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from deploy_prune.budget.allocate import allocate, best_units
+from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.latency.model import LatencyCost
 from deploy_prune.budget.latency.profiling import LOCAL
 from deploy_prune.budget.latency.store import opened
@@ -25,8 +25,10 @@ from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext, deciders, priced, widths_file, workers_of
 from deploy_prune.pipeline.real_file import Chosen, left_over, plan_on_real_file
 from deploy_prune.results import Closing, WidthsResult
-from deploy_prune.scoring.methods import Scorer, Selector, Study
+from deploy_prune.scoring.methods import Scorer, Selector
 from deploy_prune.scoring.scores_file import SCORES, read_scores, save_scores
+from deploy_prune.scoring.study import Study
+from deploy_prune.scoring.top_units import best_units
 from deploy_prune.values import ChannelGraph, Keep, Network, Progress, Scores
 
 logger = logging.getLogger(__name__)

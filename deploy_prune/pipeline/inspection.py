@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from deploy_prune import plugins
-from deploy_prune.budget.allocate import Limits, ladder
 from deploy_prune.budget.costs import COSTS
+from deploy_prune.budget.widths import Limits, ladder
 from deploy_prune.errors import Inconclusive, NotProfiled, RecordError, StorageError, Unavailable
 from deploy_prune.graph.recount import recount
 from deploy_prune.graph.soundness import settle

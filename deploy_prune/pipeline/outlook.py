@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from deploy_prune import plugins
-from deploy_prune.budget.allocate import Limits, allocate, ladder
+from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.costs import COSTS, CostModel
 from deploy_prune.budget.latency.fitting import FitError
 from deploy_prune.budget.latency.model import LatencyCost, LatencyModel
@@ -19,12 +19,14 @@ from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import Sample
 from deploy_prune.budget.latency.timer import timer
 from deploy_prune.budget.parse import in_units, parse
+from deploy_prune.budget.widths import Limits, ladder
 from deploy_prune.errors import BudgetError, DeployPruneError, NotProfiled
 from deploy_prune.exporting.export import export
 from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph import trace
 from deploy_prune.graph.soundness import settle
-from deploy_prune.scoring.methods import METHODS, Scorer, Study
+from deploy_prune.scoring.methods import METHODS, Scorer
+from deploy_prune.scoring.study import Study
 from deploy_prune.values import ChannelGraph, Interval, Network, Progress, Scores, Target, quiet
 
 LEVELS = 8

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from deploy_prune import plugins
-from deploy_prune.budget.allocate import Limits, ladder
 from deploy_prune.budget.latency.model import LatencyCost
 from deploy_prune.budget.latency.profiling import format_of
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import Sample
 from deploy_prune.budget.latency.timer import timer
+from deploy_prune.budget.widths import Limits, ladder
 from deploy_prune.errors import BudgetError, ExportFailed, Inconclusive
 from deploy_prune.exporting.export import export
 from deploy_prune.formats.templates import TEMPLATES

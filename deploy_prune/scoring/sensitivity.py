@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from deploy_prune.budget.allocate import best_units
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.filter_norms import filter_norms
 from deploy_prune.graph.soundness import settle
 from deploy_prune.processes.workers import Workers
+from deploy_prune.scoring.top_units import best_units
 from deploy_prune.train.fitness import Exam, Fitness, examiner, fitness
 from deploy_prune.values import Data, Network, Progress, Scores, quiet
 

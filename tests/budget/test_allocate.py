@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from nets import NETS
 
 from deploy_prune import plugins
-from deploy_prune.budget.allocate import Limits, allocate, best_units, check_reachable, ladder
+from deploy_prune.budget.allocate import allocate, check_reachable
 from deploy_prune.budget.costs import CostModel
+from deploy_prune.budget.widths import Limits, ladder
 from deploy_prune.errors import BudgetError
 from deploy_prune.graph import trace
+from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources.networks import build_network
-from deploy_prune.values import ChannelGraph, Group, Scores, Widths
+from deploy_prune.values import ChannelGraph, Scores, Widths
 
 USUAL = settings(max_examples=60, deadline=None)
 NAMES = st.sampled_from(["resnet20", "mobilenet_v2"])
@@ -121,10 +123,6 @@ def test_only_the_order_of_the_scores_counts() -> None:
     assert allocate(graph, scores, cost, limit, Limits()) == allocate(graph, stretched, cost, limit, Limits())
 
 
-def test_equal_scores_keep_the_lower_numbers() -> None:
-    assert best_units(Scores({"a": np.ones(5)}), {"a": 3}) == {"a": (0, 1, 2)}
-
-
 def test_an_impossible_budget_names_the_reachable_minimum() -> None:
     graph = graph_of("resnet20")
     cost = plugins.build("costs", "macs").model(graph)
@@ -140,23 +138,6 @@ def test_a_budget_above_the_dense_cost_is_refused() -> None:
     cost = plugins.build("costs", "macs").model(graph)
     with pytest.raises(BudgetError, match="already costs"):
         check_reachable(graph, cost, 1e12, Limits())
-
-
-@pytest.mark.parametrize(
-    ("width", "per_unit", "limits", "steps"),
-    [
-        (8, 1, Limits(), [2, 3, 4, 5, 6, 7, 8]),
-        (1, 1, Limits(), [1]),
-        (2, 1, Limits(), [2]),
-        (40, 1, Limits(multiple=16), [16, 32, 40]),  # the dense width stays possible
-        (64, 1, Limits(multiple=16, floor=0.4), [32, 48, 64]),  # 0.4 of 64 is 25.6
-        (8, 4, Limits(multiple=8), [2, 4, 6, 8]),  # 4 channels a unit: every second unit
-        (10, 3, Limits(multiple=4), [4, 8, 10]),  # 3 channels a unit: 12, 24, all 30
-        (25, 1, Limits(floor=0.1), list(range(3, 26))),  # 10 % of 25, rounded up
-    ],
-)
-def test_a_ladder_has_the_allowed_widths(width: int, per_unit: int, limits: Limits, steps: list[int]) -> None:
-    assert ladder(Group("g", width, per_unit, ()), limits).steps.tolist() == steps
 
 
 def test_inner_scope_leaves_residual_groups_whole() -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from stairs import Stairs, Term, chain, drawn, graph_of, line
 
 from deploy_prune import plugins
 from deploy_prune.budget import stair_snap
-from deploy_prune.budget.allocate import Limits, allocate, at_equal, check_reachable, ladder
+from deploy_prune.budget.allocate import allocate, check_reachable
 from deploy_prune.budget.costs import Stepped
 from deploy_prune.budget.stair_snap import WidthChoice, cheapest, snapped
+from deploy_prune.budget.widths import Limits, ladder
 from deploy_prune.errors import BudgetError
 from deploy_prune.graph import trace
 from deploy_prune.sources.networks import build_network
@@ -24,76 +25,6 @@ from deploy_prune.values import ChannelGraph, Group, Layer, Member, Scores, Widt
 USUAL = settings(max_examples=60, deadline=None)
 GOLDEN = {1: [11, 11, 12, 11, 22, 12, 25, 20, 51, 24, 44, 43], 8: [8, 16, 16, 8, 24, 16, 24, 24, 48, 24, 48, 48]}
 """Multiple -> widths of ResNet-20 at half its MACs, from before there was a stair snap."""
-
-
-@dataclass(frozen=True)
-class Term:
-    """A layer: channels in x channels out, rounded up to tiles; the groups on one side are concatenated."""
-
-    reads: tuple[int, ...]
-    writes: tuple[int, ...]
-    tile: int = 1
-    per_unit: float = 1.0
-    penalty: float = 0.0
-    """Share by which it is slower where the tiles do not come out even."""
-
-    def __call__(self, widths: np.ndarray) -> np.ndarray:
-        """Its time."""
-        outs = widths[..., list(self.writes)].sum(axis=-1)
-        ins = widths[..., list(self.reads)].sum(axis=-1) if self.reads else 1
-        uneven = 1 + self.penalty * (outs % self.tile != 0)
-        found: np.ndarray = self.per_unit * ins * self.tile * np.ceil(outs / self.tile) * uneven
-        return found
-
-
-@dataclass(frozen=True)
-class Stairs:
-    """The sum of some layers' times."""
-
-    terms: tuple[Term, ...]
-    groups: int
-    asked: list[int] = field(default_factory=list)
-    """Group of every call of `along`."""
-
-    def __call__(self, widths: np.ndarray) -> np.ndarray:
-        """Time of each plan."""
-        found: np.ndarray = np.sum([term(np.asarray(widths)) for term in self.terms], axis=0)
-        return found
-
-    def along(self, widths: np.ndarray, group: int, options: np.ndarray) -> np.ndarray:
-        """Of the layers that the group touches."""
-        self.asked.append(group)
-        plans = np.repeat(widths[None], len(options), axis=0)
-        plans[:, group] = options
-        found: np.ndarray = np.sum([each(plans) for each in self.terms if group in each.reads + each.writes], axis=0)
-        return found
-
-    @property
-    def neighbours(self) -> tuple[frozenset[int], ...]:
-        """Groups of the same layers."""
-        sides = [frozenset(term.reads + term.writes) for term in self.terms]
-        return tuple(frozenset().union(*(side for side in sides if group in side)) for group in range(self.groups))
-
-
-def chain(dense: list[int], tile: int, penalty: float = 0.0) -> Stairs:
-    """image -> 0 -> 1 -> ... -> classes"""
-    terms = [Term((), (0,), tile, 3.0, penalty), Term((), (len(dense) - 1,), 1, 10.0)]
-    terms += [Term((place,), (place + 1,), tile, 1.0, penalty) for place in range(len(dense) - 1)]
-    return Stairs(tuple(terms), len(dense))
-
-
-def graph_of(dense: list[int], per_unit: int = 1, residual: tuple[int, ...] = ()) -> ChannelGraph:
-    groups = [Group(f"g{place}", width, per_unit, (), place in residual) for place, width in enumerate(dense)]
-    return ChannelGraph(tuple(groups), (), (), {}, frozenset())
-
-
-def drawn(graph: ChannelGraph, seed: int) -> Scores:
-    draw = np.random.default_rng(seed)
-    return Scores({group.name: draw.random(group.width) for group in graph.free})
-
-
-def line(widths: Widths) -> np.ndarray:
-    return np.array(list(widths.values()))
 
 
 def worth(scores: Scores, widths: Widths) -> float:
@@ -307,22 +238,6 @@ def test_milliseconds_are_said_with_their_digits() -> None:
     graph, cost = graph_of([32]), Stairs((Term((), (0,), 8, 0.314),), 1)
     with pytest.raises(BudgetError, match=r"budget 1\.00 .* smallest network, 2\.51 .* of 10\.0"):
         check_reachable(graph, cost, 1.0, Limits())
-
-
-def test_a_plan_of_equal_macs_is_found() -> None:
-    dense = [64, 96, 128, 80, 120, 72, 100, 144]
-    graph, cost, macs = graph_of(dense), chain(dense, 16, 0.3), chain(dense, 1)
-    for share in (0.3, 0.5, 0.7):
-        target = share * float(macs(np.array(dense)))
-        widths = at_equal(graph, drawn(graph, 2), cost, (macs, target), Limits())
-        assert float(macs(line(widths))) == pytest.approx(target, rel=0.01)
-
-
-def test_unreachable_macs_name_the_closest() -> None:
-    """From one tile of 16 to two: 24 is reached by no plan."""
-    graph, cost, macs = graph_of([64]), Stairs((Term((), (0,), 16),), 1), Stairs((Term((), (0,)),), 1)
-    with pytest.raises(BudgetError, match=r"costs 24\.0 within 1%; the closest costs \d+\.\d, [\d.]+% away"):
-        at_equal(graph, drawn(graph, 0), cost, (macs, 24.0), Limits())
 
 
 def test_macs_are_allocated_as_before_there_were_stairs() -> None:

@@ -14,7 +14,8 @@ from studies import study as of_network
 
 from deploy_prune import plugins
 from deploy_prune.graph.surgery import check
-from deploy_prune.scoring.methods import Scorer, Selector, Study
+from deploy_prune.scoring.methods import Scorer, Selector
+from deploy_prune.scoring.study import Study
 from deploy_prune.values import Selection
 
 SCORERS = [name for name in plugins.names("methods") if isinstance(plugins.build("methods", name), Scorer)]

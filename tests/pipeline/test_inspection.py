@@ -6,7 +6,7 @@ import pytest
 from building import conv, head, net
 from nets import NETS
 
-from deploy_prune.budget.allocate import Limits
+from deploy_prune.budget.widths import Limits
 from deploy_prune.graph import trace
 from deploy_prune.graph.soundness import lock
 from deploy_prune.pipeline.inspection import inspect, locked_share

@@ -13,17 +13,19 @@ import numpy as np
 import pytest
 from latencies import PHONE, REFERENCE_MS, comparison, made_up, mixed, ratios
 
-from deploy_prune.budget.allocate import Limits, allocate, best_units
+from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.latency.model import LatencyCost
 from deploy_prune.budget.latency.profiling import Place, stored
 from deploy_prune.budget.latency.store import Store, opened
 from deploy_prune.budget.latency.table import Profile, of_networks
 from deploy_prune.budget.latency.timer import Timer
+from deploy_prune.budget.widths import Limits
 from deploy_prune.errors import BudgetError
 from deploy_prune.graph import trace
 from deploy_prune.pipeline import real_file
 from deploy_prune.pipeline.real_file import ACCEPTED, AIM, ATTEMPTS, Chosen, left_over, plan_on_real_file
 from deploy_prune.results import Attempt, Closing
+from deploy_prune.scoring.top_units import best_units
 from deploy_prune.values import ChannelGraph, Comparison, Network, Scores, Target
 
 GRAPH = trace(mixed())

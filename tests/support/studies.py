@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from deploy_prune import plugins
-from deploy_prune.budget.allocate import Limits, allocate, best_units
+from deploy_prune.budget.allocate import allocate
+from deploy_prune.budget.widths import Limits
 from deploy_prune.graph import trace
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.study import Study
+from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources.images import ArrayImages
 from deploy_prune.train import Recipe, fit
 from deploy_prune.values import Data, Network, Scores

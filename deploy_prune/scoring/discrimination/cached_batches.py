@@ -20,10 +20,8 @@ from deploy_prune.graph.flat_network import Flat, Path, Tensors
 from deploy_prune.sources.data import normalise
 from deploy_prune.sources.images import split_indices
 from deploy_prune.train import Batch
+from deploy_prune.train.cached_prefix import CACHE_BYTES, CachedPrefix, size_bytes
 from deploy_prune.values import Data
-
-CACHE_BYTES = 2 << 30
-"""Of inputs and targets that are kept for one group, and of the activations that later groups begin with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,42 +63,27 @@ def selection_set(data: Data, images: int, batch: int, *, seed: int) -> tuple[Ba
     )
 
 
-class Trunk:
-    """A network's activations at a cut that moves to the back as selection does, batch by batch."""
-
-    def __init__(self, flat: Flat, images: Sequence[Tensor]) -> None:
-        self._flat, self._at, self._values = flat, flat.image, list(images)
-
-    def advance(self, cut: Node, tensors: Tensors) -> None:
-        """Go on to a later cut, unless its activations are too large to keep."""
-        too_large = _bytes(cut) * len(self._values) > CACHE_BYTES
-        if self._flat.places[cut] > self._flat.places[self._at] and not too_large:
-            part = self._flat.part((cut,), (self._at,))
-            with torch.no_grad():
-                self._values = [part((value,), tensors)[0] for value in self._values]
-            self._at = cut
-
-    def reader(self, wanted: Sequence[Node], tensors: Tensors) -> Callable[[int], dict[Node, Tensor]]:
-        """(batch number) -> the values of some activations behind the cut."""
-        part = self._flat.part(tuple(dict.fromkeys(wanted)), (self._at,))
-        values = self._values
-
-        def read(number: int) -> dict[Node, Tensor]:
-            with torch.no_grad():
-                return dict(zip(part.wanted, part((values[number],) if part.given else (), tensors), strict=True))
-
-        return read
-
-
 class SelectionSet:
     """The selection set, with both networks' activations as far as they do not change any more."""
 
-    def __init__(self, flat: Flat, batches: Sequence[Batch], reference: Tensors) -> None:
+    def __init__(
+        self, flat: Flat, batches: Sequence[Batch], reference: Tensors, *, limit_bytes: int = CACHE_BYTES
+    ) -> None:
+        """Begin at the images.
+
+        Args:
+            flat: the network's operators.
+            batches: the selection set.
+            reference: the weights of the reference network, by name.
+            limit_bytes: how much is kept at most: of one group's inputs and targets, and of either network's
+                activations that later groups begin with.
+        """
         device = next(iter(reference.values())).device
         images = [flat.images(batch.images) for batch in batches]
-        self.flat, self._reference = flat, reference
+        self.flat, self._reference, self._limit_bytes = flat, reference, limit_bytes
         self._labels = [batch.labels.to(device) for batch in batches]
-        self._pruned, self._dense = Trunk(flat, images), Trunk(flat, images)
+        self._pruned = CachedPrefix(flat, images, limit_bytes=limit_bytes)
+        self._dense = CachedPrefix(flat, images, limit_bytes=limit_bytes)
 
     def rows(self, paths: Sequence[Path], tensors: Tensors) -> Rows:
         """For the layers of one group; groups must come front to back, as what lies before the first is then final.
@@ -110,8 +93,8 @@ class SelectionSet:
             tensors: the network as it is pruned so far.
         """
         cut = _cut_before(self.flat, paths)
-        self._pruned.advance(cut, tensors)
-        self._dense.advance(cut, self._reference)
+        self._pruned.advance((cut,), tensors)
+        self._dense.advance((cut,), self._reference)
         inputs = self._pruned.reader([node for path in paths for node in path.part.given], tensors)
         targets = self._dense.reader([node for path in paths for node in path.part.wanted[:-1]], self._reference)
 
@@ -120,7 +103,7 @@ class SelectionSet:
             return tuple(_piece(path, given, wanted, self._labels[number]) for path in paths)
 
         count = len(self._labels)
-        if _bytes_of(paths) * count > CACHE_BYTES:
+        if _bytes_of(paths) * count > self._limit_bytes:
             return lambda: map(row, range(count))
         kept = [row(number) for number in range(count)]
         return lambda: iter(kept)
@@ -138,9 +121,4 @@ def _cut_before(flat: Flat, paths: Sequence[Path]) -> Node:
 
 
 def _bytes_of(paths: Sequence[Path]) -> int:
-    return sum(map(_bytes, {node for path in paths for node in (*path.part.given, *path.part.wanted[:-1])}))
-
-
-def _bytes(node: Node) -> int:
-    value = node.meta.get("val")
-    return value.numel() * value.element_size() if isinstance(value, Tensor) else 0
+    return sum(map(size_bytes, {node for path in paths for node in (*path.part.given, *path.part.wanted[:-1])}))

@@ -11,8 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,75 +19,8 @@ from torch.nn import functional
 from deploy_prune.errors import Diverged
 from deploy_prune.graph.flat_network import Path, Tensors
 from deploy_prune.scoring.discrimination.cached_batches import LayerBatch, Rows
-
-SMALLEST = 1e-6
-"""Loss that a change of the loss is held against at least."""
-
-
-class Units(Protocol):
-    """How the candidates of a selection lie in one layer's weight."""
-
-    def pull(self, gradient: Tensor) -> Tensor:
-        """How hard each candidate is pulled at; of several layers these add up."""
-
-    def mask(self, chosen: Tensor) -> Tensor:
-        """Where the chosen candidates are: bool, of the weight's shape."""
-
-
-@dataclass(frozen=True, eq=False)
-class Channels:
-    """Input channels of a layer."""
-
-    axis: int
-    """Of the weight, along which they lie."""
-    indices: Tensor
-    """int64 (candidates, channels of each)."""
-    shape: tuple[int, ...]
-    score: str = "paper"
-
-    def pull(self, gradient: Tensor) -> Tensor:
-        """ "paper": squared Frobenius norm of a channel's gradient; "code": sum of the norms of its kernels."""
-        columns = gradient.movedim(self.axis, 0)[self.indices].flatten(0, 1)  # (channels, filters, ...)
-        kernels = torch.linalg.vector_norm(columns.flatten(2) if columns.dim() > 2 else columns[..., None], dim=2)
-        sizes = kernels.square().sum(1) if self.score == "paper" else kernels.sum(1)
-        found: Tensor = sizes.reshape(self.indices.shape).sum(1)
-        return found
-
-    def mask(self, chosen: Tensor) -> Tensor:
-        """All that reads the chosen channels."""
-        along = torch.zeros(self.shape[self.axis], dtype=torch.bool)
-        along[self.indices[chosen].flatten()] = True
-        sizes = [1] * len(self.shape)
-        sizes[self.axis] = -1
-        return along.reshape(sizes).expand(self.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class Kernels:
-    """Kernels of a convolution; with `filters` more than 1, the same input channel of so many filters in a row."""
-
-    shape: tuple[int, ...]
-    filters: int = 1
-
-    @property
-    def candidates(self) -> int:
-        """How many there are."""
-        return self._blocks * self.shape[1]
-
-    @property
-    def _blocks(self) -> int:
-        return math.ceil(self.shape[0] / self.filters)
-
-    def pull(self, gradient: Tensor) -> Tensor:
-        """Squared Frobenius norms, filter by filter."""
-        squares = gradient.flatten(2).square().sum(2)
-        padded = functional.pad(squares, (0, 0, 0, self._blocks * self.filters - self.shape[0]))
-        return padded.reshape(self._blocks, self.filters, -1).sum(1).flatten()
-
-    def mask(self, chosen: Tensor) -> Tensor:
-        """All elements of the chosen kernels."""
-        rows = chosen.reshape(self._blocks, -1).repeat_interleave(self.filters, 0)[: self.shape[0]]
-        return rows.reshape(*rows.shape, *[1] * (len(self.shape) - 2)).expand(self.shape)
+from deploy_prune.scoring.discrimination.candidates import Units
+from deploy_prune.scoring.discrimination.stopping import Stop
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,46 +39,6 @@ class ReadingLayer:
     def mask(self, chosen: Tensor) -> Tensor:
         """Where the chosen candidates are, beside the weight."""
         return self.units.mask(chosen).to(self.start.device)
-
-
-class Stop(Protocol):
-    """Decides from the losses so far (the first: with nothing taken in) whether more is worth it."""
-
-    def __call__(self, losses: Sequence[float]) -> bool:
-        """Whether to stop."""
-
-
-@dataclass(frozen=True)
-class StartRelative:
-    """DCP's rule: the loss changes by no more than epsilon x the loss at the start, several times in a row.
-
-    The first change is not looked at: with nothing taken in, the loss is large for any layer.
-    """
-
-    epsilon: float
-    patience: int = 3
-
-    def __call__(self, losses: Sequence[float]) -> bool:
-        """Whether to stop."""
-        changes = [abs(before - after) / losses[0] for before, after in pairwise(losses[1:])]
-        return _lasting(changes, self.epsilon, self.patience)
-
-
-@dataclass(frozen=True)
-class StepRelative:
-    """Our reading of DKP's adaptive rule: the loss falls by no more than epsilon x itself, several times in a row."""
-
-    epsilon: float
-    patience: int = 3
-
-    def __call__(self, losses: Sequence[float]) -> bool:
-        """Whether to stop."""
-        changes = [(before - after) / max(before, SMALLEST) for before, after in pairwise(losses[1:])]
-        return _lasting(changes, self.epsilon, self.patience)
-
-
-def _lasting(changes: Sequence[float], epsilon: float, patience: int) -> bool:
-    return len(changes) >= patience and all(change <= epsilon for change in changes[-patience:])
 
 
 @dataclass(frozen=True)

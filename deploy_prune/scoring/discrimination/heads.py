@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.graph.flat_network import Flat
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.study import Study
 from deploy_prune.train import Batch, Hooks, Recipe, fit
 from deploy_prune.train.accelerator import CPU
 from deploy_prune.train.batches import epoch_batches

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.fx import Node
 
-from deploy_prune.graph.flat_network import Flat, Tensors, block_ends, flattened, head_blocks
+from deploy_prune.graph.flat_network import Flat, Tensors, flattened
+from deploy_prune.scoring.discrimination.blocks import block_ends, class_logits, head_blocks
 from deploy_prune.scoring.discrimination.cached_batches import SelectionSet, selection_set
-from deploy_prune.scoring.discrimination.greedy import Growth, ReadingLayer, Units, grown
+from deploy_prune.scoring.discrimination.candidates import Units
+from deploy_prune.scoring.discrimination.greedy import Growth, ReadingLayer, grown
 from deploy_prune.scoring.discrimination.heads import (
     Head,
     HeadRecipe,
@@ -27,7 +29,7 @@ from deploy_prune.scoring.discrimination.heads import (
     trained_heads,
 )
 from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.study import Study
 from deploy_prune.sources.data import check_fit
 from deploy_prune.train import Recipe
 from deploy_prune.train.accelerator import move_tensors
@@ -59,12 +61,15 @@ class ReferenceNetwork:
 
     network: Network
     flat: Flat
+    logits: Node
+    """The network's own answer, (batch, classes)."""
     heads: Mapping[Node, Head]
+    """The end of a block -> the head that sits there."""
     desk: SelectionSet
 
     def reader(self, weight: str, units: Units, tensors: Tensors) -> ReadingLayer | None:
         """A layer up to the next head behind it, or to the logits; None: the network does not use it."""
-        path = self.flat.path(weight, (*self.heads, self.flat.output))
+        path = self.flat.path(weight, (*self.heads, self.logits))
         if path is None:
             return None
         return ReadingLayer(path, units, self.heads.get(path.goal), self.flat.tensors[weight], tensors[weight])
@@ -102,14 +107,16 @@ def prepared(study: Study, stage: Settings, notebook: SelectionProgress) -> Refe
     for number, head in enumerate(heads):
         notebook.add(HEAD.format(number), head.state_dict())
     study.progress("heads", 1, 1)
+    by_end = dict(zip(ends, heads, strict=True))
     return ReferenceNetwork(
-        network, flat, dict(zip(ends, heads, strict=True)), SelectionSet(flat, batches, flat.tensors)
+        network, flat, class_logits(flat, network), by_end, SelectionSet(flat, batches, flat.tensors)
     )
 
 
 def _placed(study: Study, network: Network, stage: Settings) -> tuple[Flat, tuple[int, ...], list[Node]]:
     """The network's operators, the numbers of the blocks that have a head, and those blocks' ends."""
     flat = flattened(network, [layer.weight for layer in study.graph.layers], batch=stage.batch_size)
+    class_logits(flat, network)  # before anything else is said about a network that is no classifier
     ends = block_ends(flat)
     heads = max(1, min(USUAL_HEADS, len(ends) - 1)) if stage.heads is None else stage.heads
     blocks = head_blocks(len(ends), heads)

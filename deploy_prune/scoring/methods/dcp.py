@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.scoring.discrimination.greedy import Growth, StartRelative
+from deploy_prune.scoring.discrimination.greedy import Growth
 from deploy_prune.scoring.discrimination.heads import HeadRecipe
 from deploy_prune.scoring.discrimination.layerwise import Settings, prepared
 from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
 from deploy_prune.scoring.discrimination.selection import ChannelRule, channels
-from deploy_prune.scoring.methods import Selector, Study
+from deploy_prune.scoring.discrimination.stopping import StartRelative
+from deploy_prune.scoring.methods import Selector
+from deploy_prune.scoring.study import Study
 from deploy_prune.train.state import fingerprint
 from deploy_prune.values import Selection, Widths
 

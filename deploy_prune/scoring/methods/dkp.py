@@ -20,20 +20,16 @@ from torch import Tensor
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut, kept_indices, uncut
-from deploy_prune.scoring.discrimination.greedy import Growth, StartRelative, StepRelative, Stop
+from deploy_prune.scoring.discrimination.candidates import readers_of
+from deploy_prune.scoring.discrimination.empty_units import promoted
+from deploy_prune.scoring.discrimination.greedy import Growth
 from deploy_prune.scoring.discrimination.heads import HeadRecipe
 from deploy_prune.scoring.discrimination.layerwise import ReferenceNetwork, Settings, prepared
 from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
-from deploy_prune.scoring.discrimination.selection import (
-    ChannelRule,
-    KernelRule,
-    channels,
-    kernels,
-    masked_layers,
-    promoted,
-    readers_of,
-)
-from deploy_prune.scoring.methods import Selector, Study
+from deploy_prune.scoring.discrimination.selection import ChannelRule, KernelRule, channels, kernels, masked_layers
+from deploy_prune.scoring.discrimination.stopping import StartRelative, StepRelative, Stop
+from deploy_prune.scoring.methods import Selector
+from deploy_prune.scoring.study import Study
 from deploy_prune.sources.weights import with_weights
 from deploy_prune.train.accelerator import move_tensors
 from deploy_prune.train.state import fingerprint

@@ -27,7 +27,8 @@ from deploy_prune.processes.workers import WORKERS, Workers
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Breeding, Candidate, Evolution
 from deploy_prune.scoring.evolution.journal import Journal, digest
-from deploy_prune.scoring.methods import Scorer, Study
+from deploy_prune.scoring.methods import Scorer
+from deploy_prune.scoring.study import Study
 from deploy_prune.search_results import CandidateResult
 from deploy_prune.train.fitness import Exam, Examiner, Fitness, examiner, fitness
 from deploy_prune.train.state import fingerprint

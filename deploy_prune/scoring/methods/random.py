@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deploy_prune.scoring.methods import Scorer, Study
+from deploy_prune.scoring.methods import Scorer
+from deploy_prune.scoring.study import Study
 from deploy_prune.values import Scores
 
 

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.norm_scales import flow, gammas_of, trained_gammas
 from deploy_prune.records import read_record, write_record
-from deploy_prune.scoring.methods import Scorer, Study
+from deploy_prune.scoring.methods import Scorer
+from deploy_prune.scoring.study import Study
 from deploy_prune.train import Hooks, Recipe, fit
 from deploy_prune.train.accelerator import move_tensors
 from deploy_prune.train.batches import batches_in, training_part

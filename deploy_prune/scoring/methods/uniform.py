@@ -7,7 +7,8 @@ from typing import Literal
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.filter_norms import filter_norms, percentiles
-from deploy_prune.scoring.methods import Scorer, Study
+from deploy_prune.scoring.methods import Scorer
+from deploy_prune.scoring.study import Study
 from deploy_prune.values import Scores
 
 

@@ -10,7 +10,6 @@ from studies import stack, stripes
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph import trace
 from deploy_prune.graph.flat_network import Flat, flattened
-from deploy_prune.scoring.discrimination import cached_batches
 from deploy_prune.scoring.discrimination.cached_batches import SelectionSet, selection_set
 
 
@@ -40,24 +39,22 @@ def test_a_selection_set_smaller_than_a_batch_is_refused(images: int, batch: int
         selection_set(stripes(), images, batch, seed=0)
 
 
-def desk_and_paths(limit: int, monkeypatch: pytest.MonkeyPatch) -> tuple[SelectionSet, Flat]:
-    monkeypatch.setattr(cached_batches, "CACHE_BYTES", limit)
+def selection_set_within(limit_bytes: int) -> tuple[SelectionSet, Flat]:
     flat = flat_of_stack()
-    return SelectionSet(flat, selection_set(stripes(), 48, 16, seed=0), flat.tensors), flat
+    batches = selection_set(stripes(), 48, 16, seed=0)
+    return SelectionSet(flat, batches, flat.tensors, limit_bytes=limit_bytes), flat
 
 
 @pytest.mark.parametrize("limit", [2 << 30, 100_000, 0])
-def test_inputs_are_of_the_pruned_network_and_targets_of_the_dense_one(
-    limit: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_inputs_are_of_the_pruned_network_and_targets_of_the_dense_one(limit: int) -> None:
     """Whether they are kept or, being too large, computed anew in every pass."""
-    desk, flat = desk_and_paths(limit, monkeypatch)
+    desk, flat = selection_set_within(limit)
     pruned = dict(flat.tensors)
     pruned["1.0.weight"] = pruned["1.0.weight"].clone()
     pruned["1.0.weight"][:, ::2] = 0
     batches = selection_set(stripes(), 48, 16, seed=0)
     for weight, tensors in (("1.0.weight", flat.tensors), ("2.0.weight", pruned)):
-        path = flat.path(weight, (flat.output,))
+        path = flat.path(weight, (flat.outputs[0],))
         assert path is not None
         rows = desk.rows([path], tensors)
         for _ in range(2):  # passes
@@ -72,9 +69,9 @@ def test_inputs_are_of_the_pruned_network_and_targets_of_the_dense_one(
                 assert torch.equal(piece.labels, batch.labels)
 
 
-def test_what_is_small_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk, flat = desk_and_paths(2 << 30, monkeypatch)
-    path = flat.path("2.0.weight", (flat.output,))
+def test_what_is_small_is_computed_once() -> None:
+    desk, flat = selection_set_within(2 << 30)
+    path = flat.path("2.0.weight", (flat.outputs[0],))
     assert path is not None
     rows = desk.rows([path], flat.tensors)
     assert [row[0].given[0].data_ptr() for row in rows()] == [row[0].given[0].data_ptr() for row in rows()]

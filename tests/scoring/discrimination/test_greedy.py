@@ -15,17 +15,9 @@ from torch import Tensor
 from deploy_prune.errors import Diverged
 from deploy_prune.graph.flat_network import Flat, flattened
 from deploy_prune.scoring.discrimination.cached_batches import LayerBatch
-from deploy_prune.scoring.discrimination.greedy import (
-    Channels,
-    Growth,
-    Kernels,
-    ReadingLayer,
-    StartRelative,
-    StepRelative,
-    Units,
-    grown,
-    losses_of,
-)
+from deploy_prune.scoring.discrimination.candidates import Channels, Kernels, Units
+from deploy_prune.scoring.discrimination.greedy import Growth, ReadingLayer, grown, losses_of
+from deploy_prune.scoring.discrimination.stopping import StartRelative
 
 SHOWN = torch.tensor([1.0, 2.0, 1.0, 0.5])
 """s: the value of the one channel that each of four images shows."""
@@ -43,7 +35,7 @@ def flat() -> Flat:
 
 def layer(units: Units | None = None, *, start: Tensor | None = None) -> tuple[ReadingLayer, LayerBatch, Flat]:
     found, weight = flat(), WEIGHT[..., None, None]
-    path = found.path("b.weight", (found.output,))
+    path = found.path("b.weight", (found.outputs[0],))
     assert path is not None
     images = torch.diag(SHOWN)[..., None, None]
     piece = LayerBatch((images,), (torch.nn.functional.conv2d(images, weight),), torch.tensor([0, 1, 2, 3]))
@@ -163,24 +155,6 @@ def test_blocks_of_filters_keep_the_same_inputs() -> None:
     chosen[[1, 8]] = True
     mask = units.mask(chosen)[..., 0, 0]
     assert mask.nonzero().tolist() == [[0, 1], [1, 1], [4, 0]]
-
-
-def test_dcps_stop_asks_for_small_changes_in_a_row_and_not_the_first_one() -> None:
-    stop = StartRelative(0.1, patience=2)
-    assert not stop([10.0])
-    assert not stop([10.0, 9.9, 9.8])  # the first change does not count, one is not enough
-    assert stop([10.0, 5.0, 4.5, 4.4])  # 0.05 and 0.01 of the start
-    assert not stop([10.0, 5.0, 4.5, 2.0])
-    assert not stop([10.0, 5.0, 4.9, 3.0, 2.9])  # not in a row
-    assert stop([10.0, 5.0, 5.9, 5.5])  # a loss may rise
-
-
-def test_the_relative_stop_holds_a_change_against_the_loss_before_it() -> None:
-    stop = StepRelative(0.1, patience=2)
-    assert not stop([10.0, 5.0, 4.5, 4.0])  # 0.1 and 0.11 of what was before
-    assert stop([10.0, 5.0, 4.6, 4.3])
-    assert stop([10.0, 5.0, 6.0, 7.0])  # a rise is no improvement
-    assert stop([10.0, 0.0, 0.0, 0.0])
 
 
 def test_a_selection_that_stops_keeps_its_floor() -> None:

@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph import trace
-from deploy_prune.graph.flat_network import Flat, block_ends, flattened
+from deploy_prune.graph.flat_network import Flat, flattened
+from deploy_prune.scoring.discrimination.blocks import block_ends
 from deploy_prune.scoring.discrimination.cached_batches import selection_set
 from deploy_prune.scoring.discrimination.heads import (
     Head,

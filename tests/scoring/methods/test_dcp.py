@@ -14,15 +14,15 @@ from studies import FAST, block, noise, stack, stripes, study, trained
 from torch import nn
 
 from deploy_prune import plugins
-from deploy_prune.budget.allocate import best_units
 from deploy_prune.errors import ConfigError, Diverged, RecordError
 from deploy_prune.graph import trace
 from deploy_prune.graph.filter_norms import filter_norms
 from deploy_prune.graph.surgery import cut
 from deploy_prune.scoring.discrimination import layerwise, selection
-from deploy_prune.scoring.discrimination.selection import readers_of
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.discrimination.candidates import readers_of
 from deploy_prune.scoring.methods.dcp import STATE
+from deploy_prune.scoring.study import Study
+from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources.networks import build_network
 from deploy_prune.sources.weights import with_weights
 from deploy_prune.train import evaluate, recalibrate_norms

@@ -17,8 +17,9 @@ from deploy_prune import plugins
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.surgery import cut
 from deploy_prune.scoring.discrimination import layerwise
-from deploy_prune.scoring.methods import Study, dkp
+from deploy_prune.scoring.methods import dkp
 from deploy_prune.scoring.methods.dkp import Dkp
+from deploy_prune.scoring.study import Study
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.networks import build_network
 from deploy_prune.sources.weights import with_weights

@@ -22,7 +22,8 @@ from deploy_prune.errors import BudgetError, ConfigError, RecordError
 from deploy_prune.records import read_record
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Genome
-from deploy_prune.scoring.methods import Study, legr
+from deploy_prune.scoring.methods import legr
+from deploy_prune.scoring.study import Study
 from deploy_prune.search_results import SEARCH, SearchRecord
 from deploy_prune.train.fitness import Exam, examiner, fitness
 from deploy_prune.values import Network, Scores

@@ -9,11 +9,13 @@ import pytest
 from studies import FAST, noise
 
 from deploy_prune import plugins
-from deploy_prune.budget.allocate import Limits, allocate, best_units
+from deploy_prune.budget.allocate import allocate
+from deploy_prune.budget.widths import Limits
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.soundness import find, lock, settle
 from deploy_prune.graph.surgery import cut
-from deploy_prune.scoring.methods import Study
+from deploy_prune.scoring.study import Study
+from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources.networks import build_network
 from deploy_prune.values import Network, Scores
 

@@ -17,8 +17,8 @@ from torch import nn
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError
 from deploy_prune.records import read_record
-from deploy_prune.scoring.methods import Study
 from deploy_prune.scoring.methods.slimming import LOG, Sparsity
+from deploy_prune.scoring.study import Study
 from deploy_prune.sources.networks import build_network
 from deploy_prune.values import Network, Scores
 

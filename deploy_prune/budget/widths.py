@@ -1,0 +1,45 @@
+"""The widths that a plan may give a group: a ladder per group, within the limits that the user sets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from deploy_prune.values import Group
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a plan may do to a group."""
+
+    floor: float = 0.1
+    """Share of its units that every group keeps at least (and never fewer than 2)."""
+    multiple: int = 1
+    """Channel counts are multiples of this, or the dense count."""
+    scope: str = "full"
+    """`inner` leaves groups that a residual add touches as they are, `full` cuts them too."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder:
+    """The widths that one group may have, ascending; the last is the dense one."""
+
+    steps: np.ndarray
+
+    def nearest(self) -> np.ndarray:
+        """The step closest to each width from 0 to the dense one, the larger at a tie."""
+        middles = (self.steps[1:] + self.steps[:-1]) / 2
+        snapped: np.ndarray = self.steps[np.searchsorted(middles, np.arange(self.steps[-1] + 1), side="right")]
+        return snapped
+
+
+def ladder(group: Group, limits: Limits) -> Ladder:
+    """Every allowed width of a group."""
+    if limits.scope == "inner" and group.residual:
+        return Ladder(np.array([group.width]))
+    floor = min(group.width, max(2, math.ceil(limits.floor * group.width)))
+    step = limits.multiple // math.gcd(limits.multiple, group.channels_per_unit)
+    multiples = np.arange(step, group.width, step)
+    return Ladder(np.array([*multiples[multiples >= floor], group.width]))

@@ -1,0 +1,48 @@
+"""What a pruning method works with: the network under study, and what a run offers to methods that take long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy_prune.errors import ConfigError
+from deploy_prune.processes.workers import Workers
+from deploy_prune.values import ChannelGraph, Data, Network, Progress, Scores, quiet
+
+Allocator = Callable[[Scores], Mapping[str, tuple[int, ...]]]
+"""Scores -> the units that stay under the budget."""
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What a method works with: what is pruned, and what the run offers to methods that take long."""
+
+    network: Network
+    graph: ChannelGraph
+    data: Data | None
+    seed: int
+    plan: Allocator | None = None
+    """Under the tightest of the budgets. None: there is none."""
+    scope: str = "full"
+    """`inner`: groups that a residual add touches stay whole."""
+    workers: Workers | None = None
+    """Who computes candidates. None: this process."""
+    folder: Path | None = None
+    """Where a method leaves what it has found so far, to go on from there. None: nowhere."""
+    progress: Progress = quiet
+    loss: Callable[..., Any] | None = None
+    """The user's own, (logits, labels) -> scalar, for methods that train the network before they score it."""
+    step: Callable[..., Any] | None = None
+    """The user's own, (module, batch, loss) -> scalar."""
+
+    def images(self, method: str) -> Data:
+        """The data, for a method that needs them.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        if self.data is None:
+            raise ConfigError(f"method '{method}' needs images, and there are none here", hint="give the data it uses")
+        return self.data

@@ -1,0 +1,17 @@
+"""The selection that every scorer has by default: the best-scored units of each group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from deploy_prune.values import Scores, Widths
+
+
+def best_units(scores: Scores, widths: Widths) -> Mapping[str, tuple[int, ...]]:
+    """The default selection: the best-scored units of each group (the lower number at a tie)."""
+    return {
+        name: tuple(sorted(np.argsort(-np.asarray(scores.by_group[name]), kind="stable")[:width].tolist()))
+        for name, width in widths.items()
+    }
