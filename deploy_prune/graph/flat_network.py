@@ -48,7 +48,7 @@ class Part:
 
     @cached_property
     def _last_uses(self) -> tuple[tuple[Node, ...], ...]:
-        """Per operator: the activations that nobody reads after it."""
+        """The activations that nobody reads after an operator, one tuple per operator."""
         last: dict[Node, int] = {}
         for place, node in enumerate(self.nodes):
             last |= dict.fromkeys([node, *node.all_input_nodes], place)
@@ -109,7 +109,7 @@ class Flat:
 
     @cached_property
     def frontiers(self) -> tuple[tuple[Node, ...], ...]:
-        """Per operator: the activations that are alive behind it (read later, or given out), in order.
+        """The activations that are alive behind each operator: read later, or given out. They stand in the order of operators.
 
         All that follows depends on the image through these alone.
         """

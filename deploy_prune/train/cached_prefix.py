@@ -26,7 +26,7 @@ class CachedPrefix:
         self._frontier: tuple[Node, ...] = (flat.image,)
         self._place = flat.places[flat.image]
         self._values: list[tuple[Tensor, ...]] = [(batch,) for batch in images]
-        """Per batch: the value of every activation of the frontier, in its order."""
+        """One tuple per batch with the value of every activation of the frontier, in its order."""
 
     @property
     def frontier(self) -> tuple[Node, ...]:
