@@ -109,7 +109,7 @@ class Flat:
 
     @cached_property
     def frontiers(self) -> tuple[tuple[Node, ...], ...]:
-        """The activations that are alive behind each operator: read later, or given out. They stand in the order of operators.
+        """The activations that are alive behind each operator (read later, or given out), operator by operator.
 
         All that follows depends on the image through these alone.
         """
