@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.exporting.converter import clean_copy, example
-from deploy_prune.formats.tensor_names import names
+from deploy_prune.exporting.converter import clean_copy, make_example
+from deploy_prune.formats.tensor_names import give_names
 from deploy_prune.values import AppForm, Layout, Network, Normalisation
 
 PIXELS = 256
@@ -32,11 +32,11 @@ def put_in_form(
         ExportFailed: see `clean_copy`.
     """
     parts: list[nn.Module] = [clean_copy(network)]
-    inputs = example(network, batch=batch)
+    inputs = make_example(network, batch=batch)
     if form.bake:
         assert form.normalisation
         parts.insert(0, Pixels(form.normalisation, camera_layout))
-        pixels = random_pixels(network, batch=batch)
+        pixels = draw_pixels(network, batch=batch)
         pixels = pixels if form.input == "uint8" else pixels.float()
         inputs = (pixels.movedim(1, -1).contiguous() if camera_layout == "nhwc" else pixels,)
     if form.softmax:
@@ -44,7 +44,7 @@ def put_in_form(
     return (parts[0] if len(parts) == 1 else nn.Sequential(*parts).eval()), inputs
 
 
-def random_pixels(network: Network, *, batch: int, seed: int = 0) -> Tensor:
+def draw_pixels(network: Network, *, batch: int, seed: int = 0) -> Tensor:
     """Random bytes, (batch, channels, height, width)."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, PIXELS, (batch, *network.input_shape), generator=generator, dtype=torch.uint8)
@@ -94,7 +94,7 @@ def check_form(network: Network, form: AppForm, outputs: Sequence[tuple[int, ...
     _check_normalisation(network, form.normalisation)
     _check_names("input", form.input_names, len(network.input_shapes))
     _check_names("output", form.output_names, len(outputs))
-    if shared := set(names("input", form.input_names, 1)) & set(names("output", form.output_names, 1)):
+    if shared := set(give_names("input", form.input_names, 1)) & set(give_names("output", form.output_names, 1)):
         raise ConfigError(f"'{min(shared)}' is the name of both an input and an output")
 
 

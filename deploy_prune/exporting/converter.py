@@ -33,7 +33,7 @@ def clean_copy(network: Network) -> nn.Module:
     try:
         clone = copy.deepcopy(network.module)
     except (RuntimeError, TypeError) as error:
-        raise ExportFailed(f"{network.address} cannot be copied: {short_reason(error)}") from error
+        raise ExportFailed(f"{network.address} cannot be copied: {shorten_reason(error)}") from error
     clone = clone.cpu().float().eval()
     for tensor in (*clone.parameters(), *clone.buffers()):
         tensor.requires_grad_(False)
@@ -41,20 +41,20 @@ def clean_copy(network: Network) -> nn.Module:
     return clone
 
 
-def example(network: Network, *, batch: int = 1, seed: int = 0) -> tuple[Tensor, ...]:
+def make_example(network: Network, *, batch: int = 1, seed: int = 0) -> tuple[Tensor, ...]:
     """Random inputs of the network, channels first, the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     return tuple(torch.randn(batch, *shape, generator=generator) for shape in network.input_shapes)
 
 
-def tensors_of(output: Any) -> tuple[Tensor, ...]:
+def list_tensors(output: Any) -> tuple[Tensor, ...]:
     """The tensors of what a forward returned, in the order in which converters list them."""
     if isinstance(output, Tensor):
         return (output,)
     if isinstance(output, Mapping):
-        return tuple(tensor for part in output.values() for tensor in tensors_of(part))
+        return tuple(tensor for part in output.values() for tensor in list_tensors(part))
     if isinstance(output, (list, tuple)):
-        return tuple(tensor for part in output for tensor in tensors_of(part))
+        return tuple(tensor for part in output for tensor in list_tensors(part))
     return ()
 
 
@@ -81,10 +81,10 @@ def vendor_errors(name: str, network: Network) -> Iterator[None]:
     # Converters raise anything, from AssertionError to their own classes: this is the seam
     except Exception as error:
         hint = "this format cannot express an operator or shape of the network; other formats may"
-        raise ExportFailed(f"{name} could not convert {network.address}: {short_reason(error)}", hint=hint) from error
+        raise ExportFailed(f"{name} could not convert {network.address}: {shorten_reason(error)}", hint=hint) from error
 
 
-def short_reason(error: BaseException) -> str:
+def shorten_reason(error: BaseException) -> str:
     """Type and first line of the error at the bottom of the chain: converters wrap theirs in pages of advice."""
     while error.__cause__ is not None:
         error = error.__cause__

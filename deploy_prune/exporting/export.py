@@ -60,10 +60,10 @@ def export(
         StorageError: the file system refuses.
         DataError: the images do not have the network's input shape.
     """
-    return export_what(lambda: make_questions(network, images, form), targets, folder, progress=progress)
+    return export_once_opened(lambda: make_questions(network, images, form), targets, folder, progress=progress)
 
 
-def export_what(
+def export_once_opened(
     ask: Callable[[], Questions], targets: Targets, folder: Path, *, progress: Progress = quiet
 ) -> tuple[Shipment, ...]:
     """Do what `export` does for a network that is still to be opened: the converters' libraries are loaded meanwhile.
@@ -130,7 +130,7 @@ def _check_all(
 
 
 def _is_evaluated(written: Written) -> bool:
-    """Whether the file is evaluated rather than run natively, which takes longest and so begins first."""
+    """True for a file that is evaluated rather than run natively, which takes longest and so begins first."""
     return bool(plugins.load(RUNTIMES, written.job.exporter.runtime).untimed)
 
 

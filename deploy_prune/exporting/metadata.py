@@ -26,7 +26,7 @@ class Preprocessing:
 
     @property
     def untouched(self) -> bool:
-        """Whether that leaves the pixels as they are."""
+        """True where that leaves the pixels as they are."""
         return self.scale == 1 and not any(self.mean) and set(self.std) == {1.0}
 
     @property
@@ -47,7 +47,7 @@ class Preprocessing:
         return min(ends), max(ends)
 
 
-def preprocessing(network: Network, form: AppForm) -> Preprocessing | None:
+def find_preprocessing(network: Network, form: AppForm) -> Preprocessing | None:
     """What is left to the app; None where the network takes no image or its normalisation is not known."""
     known = form.normalisation
     if known is None or len(network.input_shape) != 3:
@@ -58,7 +58,7 @@ def preprocessing(network: Network, form: AppForm) -> Preprocessing | None:
     return Preprocessing(1 / WHITE, tuple(map(float, known.mean)), tuple(map(float, known.std)))
 
 
-def facts(network: Network, form: AppForm, layout: Layout) -> dict[str, Fact]:
+def collect_facts(network: Network, form: AppForm, layout: Layout) -> dict[str, Fact]:
     """Everything that is known, by a name that is the same in all formats; `layout` is that of the file's image input.
 
     `scale`, `mean` and `std` are those of `Preprocessing`, so that a program may apply them to any of our files.
@@ -66,11 +66,11 @@ def facts(network: Network, form: AppForm, layout: Layout) -> dict[str, Fact]:
     known: dict[str, Fact] = {}
     if len(network.input_shape) == 3:
         known |= {"input_layout": layout.upper(), "input_type": "uint8" if form.input == "uint8" else "float32"}
-    if left := preprocessing(network, form):
+    if left := find_preprocessing(network, form):
         if color := COLORS.get(network.input_shape[0]):
             known["color_order"] = color
         known |= {"input_range": left.range, "scale": left.scale, "mean": left.mean, "std": left.std}
-        known["preprocessing"] = input_sentence(network, form, layout)
+        known["preprocessing"] = describe_input(network, form, layout)
     if form.labels or form.softmax:
         known["output"] = "probabilities" if form.softmax else "scores"
     if form.labels:
@@ -78,7 +78,7 @@ def facts(network: Network, form: AppForm, layout: Layout) -> dict[str, Fact]:
     return known
 
 
-def as_text(known: Mapping[str, Fact]) -> dict[str, str]:
+def write_as_text(known: Mapping[str, Fact]) -> dict[str, str]:
     """The facts where a format has room for strings alone: numbers and lists as JSON."""
     return {
         name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -86,20 +86,20 @@ def as_text(known: Mapping[str, Fact]) -> dict[str, str]:
     }
 
 
-def input_sentence(network: Network, form: AppForm, layout: Layout) -> str:
+def describe_input(network: Network, form: AppForm, layout: Layout) -> str:
     """One sentence on the image input; empty where nothing is known."""
-    left = preprocessing(network, form)
+    left = find_preprocessing(network, form)
     if left is None:
         return ""
     color = COLORS.get(network.input_shape[0], f"{network.input_shape[0]}-channel")
     pixels = f"{color} pixels from 0 to 255, {layout.upper()}"
     if left.untouched:
         return f"{pixels}, as they are: the network's mean and std are part of the file."
-    numbers = f"scale {left.scale:.9g}, mean {_row(left.mean)}, std {_row(left.std)}"
+    numbers = f"scale {left.scale:.9g}, mean {_join_numbers(left.mean)}, std {_join_numbers(left.std)}"
     return f"{pixels}, as (pixel * scale - mean) / std with {numbers}."
 
 
-def output_sentence(form: AppForm) -> str:
+def describe_output(form: AppForm) -> str:
     """One sentence on the scores; empty where nothing is known."""
     if not (form.labels or form.softmax):
         return ""
@@ -108,10 +108,10 @@ def output_sentence(form: AppForm) -> str:
     return f"{kind} of {order}."
 
 
-def label_lines(form: AppForm) -> str:
+def join_labels(form: AppForm) -> str:
     """The labels as the lines of a text file; a line break inside a label is a space."""
     return "\n".join(" ".join(label.split()) for label in form.labels)
 
 
-def _row(numbers: tuple[float, ...]) -> str:
+def _join_numbers(numbers: tuple[float, ...]) -> str:
     return ", ".join(f"{number:g}" for number in numbers)

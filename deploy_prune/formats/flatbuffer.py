@@ -113,7 +113,7 @@ class Table:
         return start + 4, count
 
 
-def root(content: bytes, identifiers: Sequence[bytes]) -> Table:
+def read_root(content: bytes, identifiers: Sequence[bytes]) -> Table:
     """The table that a flatbuffer begins with.
 
     Raises:
@@ -125,7 +125,7 @@ def root(content: bytes, identifiers: Sequence[bytes]) -> Table:
     return Table(buffer, buffer.unpack("<I", 0))
 
 
-def chosen(items: Sequence[Any], index: int) -> Any:
+def pick_entry(items: Sequence[Any], index: int) -> Any:
     """The entry that a file points to by its number.
 
     Raises:

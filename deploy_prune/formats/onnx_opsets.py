@@ -35,7 +35,7 @@ class Situation:
     constants: dict[str, Any]
     """Initializers by name."""
     shapes: dict[str, tuple[int, ...]]
-    """Of tensors whose shape is fixed."""
+    """The shape of every tensor whose shape is fixed, by its name."""
 
     def refusal(self, reason: str) -> ExportFailed:
         """The error that names the operator, the node and the opset."""
@@ -47,8 +47,8 @@ class Situation:
         from onnx import numpy_helper
 
         name = self.node.input[index] if len(self.node.input) > index else ""
-        found = self.constants.get(name)
-        return None if found is None else [int(each) for each in numpy_helper.to_array(found).ravel()]
+        tensor = self.constants.get(name)
+        return None if tensor is None else [int(each) for each in numpy_helper.to_array(tensor).ravel()]
 
 
 def lower_opset(model: Any, opset: int) -> Any:
@@ -63,10 +63,10 @@ def lower_opset(model: Any, opset: int) -> Any:
     (own,) = (each for each in model.opset_import if each.domain in {"", "ai.onnx"})
     constants = {each.name: each for each in graph.initializer}
     known = (*graph.value_info, *graph.input, *graph.output)
-    shapes = {each.name: shape for each in known if (shape := _shape(each)) is not None}
+    shapes = {each.name: shape for each in known if (shape := _read_shape(each)) is not None}
     nodes: list[NodeProto] = []
     for node in graph.node:
-        nodes += _rewritten(node, (own.version, opset), constants, shapes)
+        nodes += _rewrite_node(node, (own.version, opset), constants, shapes)
     del graph.node[:]
     graph.node.extend(nodes)
     _forget_unused(graph, constants)
@@ -74,10 +74,10 @@ def lower_opset(model: Any, opset: int) -> Any:
     return model
 
 
-def _rewritten(
+def _rewrite_node(
     node: Any, versions: tuple[int, int], constants: dict[str, Any], shapes: dict[str, tuple[int, ...]]
 ) -> list[Any]:
-    newer, older = (_schema(node.op_type, version) for version in versions)
+    newer, older = (_find_schema(node.op_type, version) for version in versions)
     if older is not None and newer.since_version == older.since_version:
         return [node]
     situation = Situation(node, versions[1], older, constants, shapes)
@@ -93,8 +93,8 @@ def _rewritten(
     return [node]
 
 
-def _schema(operator: str, opset: int) -> Any:
-    """The operator as of an opset; None: it did not exist."""
+def _find_schema(operator: str, opset: int) -> Any:
+    """The operator's schema at an opset; None: it did not exist."""
     from onnx import defs
 
     try:
@@ -103,7 +103,7 @@ def _schema(operator: str, opset: int) -> Any:
         return None
 
 
-def _shape(info: Any) -> tuple[int, ...] | None:
+def _read_shape(info: Any) -> tuple[int, ...] | None:
     sizes = info.type.tensor_type.shape.dim
     return tuple(each.dim_value for each in sizes) if all(each.HasField("dim_value") for each in sizes) else None
 
@@ -133,8 +133,8 @@ def _forget(node: Any, name: str) -> Any:
     return None
 
 
-def _reduction(situation: Situation) -> None:
-    """Axes were an attribute."""
+def _rewrite_reduction(situation: Situation) -> None:
+    """Move the axes from an input to an attribute, which they were."""
     from onnx import helper
 
     node = situation.node
@@ -147,14 +147,14 @@ def _reduction(situation: Situation) -> None:
     del node.input[1:]
 
 
-def _reshape(situation: Situation) -> None:
+def _rewrite_reshape(situation: Situation) -> None:
     """A size of 0 meant "as before". A computed size is 0 for empty images alone, which no exported network takes."""
     sizes = situation.constant(1)
     if sizes is None or 0 not in sizes:
         _forget(situation.node, "allowzero")
 
 
-def _split(situation: Situation) -> None:
+def _rewrite_split(situation: Situation) -> None:
     """The number of parts was that of the outputs, all equal unless sizes are given."""
     from onnx import numpy_helper
 
@@ -172,7 +172,7 @@ def _split(situation: Situation) -> None:
         node.input.append(name)
 
 
-def _hard_swish(situation: Situation) -> list[Any]:
+def _replace_hard_swish(situation: Situation) -> list[Any]:
     """x * hard_sigmoid(x), as ONNX itself defines it."""
     from onnx import helper
 
@@ -198,10 +198,10 @@ def _forget_unused(graph: Any, constants: dict[str, Any]) -> None:
 
 REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
 CHANGED: dict[str, Callable[[Situation], None]] = {
-    **{f"Reduce{name}": _reduction for name in REDUCTIONS},
-    "Reshape": _reshape,
-    "Split": _split,
+    **{f"Reduce{name}": _rewrite_reduction for name in REDUCTIONS},
+    "Reshape": _rewrite_reshape,
+    "Split": _rewrite_split,
 }
 """Operators with another form, and what brings a node into it."""
-REPLACED: dict[str, Callable[[Situation], list[Any]]] = {"HardSwish": _hard_swish}
+REPLACED: dict[str, Callable[[Situation], list[Any]]] = {"HardSwish": _replace_hard_swish}
 """Operators that did not exist, and the nodes that do the same."""

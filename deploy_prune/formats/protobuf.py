@@ -23,37 +23,37 @@ class Malformed(ValueError):
     """Bytes that are no message."""
 
 
-def fields(message: bytes) -> Fields:
+def read_fields(message: bytes) -> Fields:
     """The fields of one message, not looked into.
 
     Raises:
         Malformed: truncated, or not protobuf.
     """
-    found: dict[int, list[Field]] = {}
+    fields: dict[int, list[Field]] = {}
     for number, value in _walk(message):
-        found.setdefault(number, []).append(value)
-    return found
+        fields.setdefault(number, []).append(value)
+    return fields
 
 
-def messages(found: Fields, number: int) -> list[bytes]:
+def read_messages(fields: Fields, number: int) -> list[bytes]:
     """The messages (or byte strings) in a field."""
-    values = found.get(number, [])
+    values = fields.get(number, [])
     if not all(isinstance(value, bytes) for value in values):
         raise Malformed(f"field {number} is a number")
     return [value for value in values if isinstance(value, bytes)]
 
 
-def message(found: Fields, number: int) -> bytes:
+def read_message(fields: Fields, number: int) -> bytes:
     """The message in a field that is not repeated; an absent one is empty. The last counts, as protobuf says."""
-    return (messages(found, number) or [b""])[-1]
+    return (read_messages(fields, number) or [b""])[-1]
 
 
-def text(found: Fields, number: int) -> str:
+def read_text(fields: Fields, number: int) -> str:
     """The string in a field."""
-    return decoded(message(found, number))
+    return decode_text(read_message(fields, number))
 
 
-def decoded(content: bytes) -> str:
+def decode_text(content: bytes) -> str:
     """A string's bytes as text."""
     try:
         return content.decode()
@@ -61,18 +61,18 @@ def decoded(content: bytes) -> str:
         raise Malformed("a name is not UTF-8") from error
 
 
-def integer(found: Fields, number: int) -> int:
+def read_integer(fields: Fields, number: int) -> int:
     """The whole number in a field; 0 where it is absent, as protobuf leaves zeros out."""
-    value = (found.get(number) or [0])[-1]
+    value = (fields.get(number) or [0])[-1]
     if not isinstance(value, int):
         raise Malformed(f"field {number} is not a number")
     return value
 
 
-def integers(found: Fields, number: int) -> list[int]:
+def read_integers(fields: Fields, number: int) -> list[int]:
     """A repeated whole number, packed or not, negative ones in two's complement of 64 bits."""
     values: list[int] = []
-    for value in found.get(number, []):
+    for value in fields.get(number, []):
         if isinstance(value, int):
             values.append(value)
         else:
@@ -83,18 +83,18 @@ def integers(found: Fields, number: int) -> list[int]:
     return [value - (1 << 64) if value >> 63 else value for value in values]
 
 
-def floats(found: Fields, number: int, dtype: str) -> np.ndarray:
+def read_floats(fields: Fields, number: int, dtype: str) -> np.ndarray:
     """A repeated float or double, packed or not."""
-    content = b"".join(messages(found, number))
+    content = b"".join(read_messages(fields, number))
     if len(content) % np.dtype(dtype).itemsize:
         raise Malformed(f"field {number} holds part of a number")
     return np.frombuffer(content, dtype)
 
 
-def mapping(found: Fields, number: int) -> dict[str, bytes]:
+def read_mapping(fields: Fields, number: int) -> dict[str, bytes]:
     """A map from strings to messages."""
-    entries = map(fields, messages(found, number))
-    return {text(entry, 1): message(entry, 2) for entry in entries}
+    entries = map(read_fields, read_messages(fields, number))
+    return {read_text(entry, 1): read_message(entry, 2) for entry in entries}
 
 
 def _walk(content: bytes) -> Iterator[tuple[int, Field]]:
@@ -133,8 +133,8 @@ def _varint(content: bytes, position: int) -> tuple[int, int]:
     raise Malformed(f"an endless number at byte {position}")
 
 
-def unpacked(layout: str, content: bytes, offset: int) -> tuple[int, ...]:
-    """As `struct.unpack_from`, for whole numbers.
+def unpack(layout: str, content: bytes, offset: int) -> tuple[int, ...]:
+    """Do what `struct.unpack_from` does, for whole numbers.
 
     Raises:
         Malformed: the content ends before.

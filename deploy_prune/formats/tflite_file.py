@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deploy_prune.formats.tensor_names import names
-from deploy_prune.formats.tflite_metadata import TensorNotes, model_metadata
+from deploy_prune.formats.tensor_names import give_names
+from deploy_prune.formats.tflite_metadata import TensorNotes, write_model_metadata
 
 if TYPE_CHECKING:
     from flatbuffers import Builder
@@ -53,10 +53,10 @@ class TFLiteFile:
         call. Afterwards the subgraph's order counts, for there are no numbers in the names any more.
         """
         graph, (signature,) = self._model.subgraphs[0], self._model.signatureDefs
-        graph.inputs = _call_order(graph.inputs, signature.inputs)
-        graph.outputs = _call_order(graph.outputs, signature.outputs)
-        input_names = names("input", inputs, len(graph.inputs))
-        output_names = names("output", outputs, len(graph.outputs))
+        graph.inputs = _sort_by_call(graph.inputs, signature.inputs)
+        graph.outputs = _sort_by_call(graph.outputs, signature.outputs)
+        input_names = give_names("input", inputs, len(graph.inputs))
+        output_names = give_names("output", outputs, len(graph.outputs))
         signature.inputs = self._name(graph.inputs, input_names)
         signature.outputs = self._name(graph.outputs, output_names, but=frozenset(graph.inputs))
 
@@ -77,7 +77,7 @@ class TFLiteFile:
     def describe(self, description: str, inputs: Sequence[TensorNotes], outputs: Sequence[TensorNotes]) -> None:
         """Add the metadata that Android's tools read."""
         buffer = self._schema.BufferT()
-        buffer.data = np.frombuffer(model_metadata(description, inputs, outputs), np.uint8)
+        buffer.data = np.frombuffer(write_model_metadata(description, inputs, outputs), np.uint8)
         entry = self._schema.MetadataT()
         entry.name, entry.buffer = METADATA, len(self._model.buffers)
         self._model.buffers.append(buffer)
@@ -89,7 +89,7 @@ class TFLiteFile:
 
     def content(self) -> bytes:
         """The bytes of the file: the model, and behind it a zip of what is attached, as the format has it."""
-        file = io.BytesIO(packed(self._model))
+        file = io.BytesIO(pack_model(self._model))
         file.seek(0, io.SEEK_END)
         if self._attached:
             # not compressed: Android maps them into memory
@@ -99,7 +99,7 @@ class TFLiteFile:
         return file.getvalue()
 
 
-def packed(model: Any) -> bytes:
+def pack_model(model: Any) -> bytes:
     """The bytes of a model of the generated classes, which stays as it is; every buffer aligned."""
     from flatbuffers import Builder
 
@@ -127,10 +127,10 @@ class _Aligned:
         return int(self._buffer.Pack(builder))
 
 
-def _call_order(listed: Sequence[int], signed: Sequence[Any]) -> list[int]:
+def _sort_by_call(listed: Sequence[int], signed: Sequence[Any]) -> list[int]:
     """Indices of the tensors in the order of the torch call: by the signature's numbers, else as the subgraph lists."""
     numbers = [NUMBERED.fullmatch(entry.name) for entry in signed]
     if None in numbers or len(signed) != len(listed):
         return [int(index) for index in listed]
-    pairs = [(int(found[1]), int(entry.tensorIndex)) for found, entry in zip(numbers, signed, strict=True) if found]
+    pairs = [(int(match[1]), int(entry.tensorIndex)) for match, entry in zip(numbers, signed, strict=True) if match]
     return [index for _, index in sorted(pairs, key=lambda pair: pair[0])]

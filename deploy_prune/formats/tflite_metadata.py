@@ -38,39 +38,41 @@ class TensorNotes:
     color_space: int | None = None
     """Given: it is an image."""
     pixel_mean: tuple[float, ...] = ()
-    """Of pixels from 0 to 255, one per channel; empty: nothing is said about normalisation."""
+    """The mean of pixels from 0 to 255, one number per channel; empty: nothing is said about normalisation."""
     pixel_std: tuple[float, ...] = ()
     labels_file: str = ""
     """Name of the attached file with a label per line."""
 
 
-def model_metadata(description: str, inputs: Sequence[TensorNotes], outputs: Sequence[TensorNotes]) -> bytes:
+def write_model_metadata(description: str, inputs: Sequence[TensorNotes], outputs: Sequence[TensorNotes]) -> bytes:
     """The `ModelMetadata` table; inputs and outputs in the order of the file's own lists."""
     from flatbuffers import Builder
 
-    subgraph = table({2: tables(map(_tensor, inputs)), 3: tables(map(_tensor, outputs))})
-    model = table({1: text(description), 3: tables([subgraph]), 7: text(PARSER_VERSION)})
+    subgraph = make_table(
+        {2: make_tables(map(_describe_tensor, inputs)), 3: make_tables(map(_describe_tensor, outputs))}
+    )
+    model = make_table({1: make_text(description), 3: make_tables([subgraph]), 7: make_text(PARSER_VERSION)})
     builder = Builder(1024)
     builder.Finish(model(builder), IDENTIFIER)
     return bytes(builder.Output())
 
 
-def _tensor(notes: TensorNotes) -> Field:
-    fields = {0: text(notes.name), 1: text(notes.description)}
+def _describe_tensor(notes: TensorNotes) -> Field:
+    fields = {0: make_text(notes.name), 1: make_text(notes.description)}
     if notes.color_space is not None:
-        fields[3] = table({1: table({}, {0: notes.color_space})}, {0: IMAGE})
+        fields[3] = make_table({1: make_table({}, {0: notes.color_space})}, {0: IMAGE})
     elif notes.labels_file:
-        fields[3] = table({1: table({})}, {0: FEATURE})
+        fields[3] = make_table({1: make_table({})}, {0: FEATURE})
     if notes.pixel_mean:
-        options = table({0: floats(notes.pixel_mean), 1: floats(notes.pixel_std)})
-        fields[4] = tables([table({1: options}, {0: NORMALIZATION})])
+        options = make_table({0: make_floats(notes.pixel_mean), 1: make_floats(notes.pixel_std)})
+        fields[4] = make_tables([make_table({1: options}, {0: NORMALIZATION})])
     if notes.labels_file:
-        file = table({0: text(notes.labels_file), 1: text("One label per line.")}, {2: AXIS_LABELS})
-        fields[6] = tables([file])
-    return table(fields)
+        file = make_table({0: make_text(notes.labels_file), 1: make_text("One label per line.")}, {2: AXIS_LABELS})
+        fields[6] = make_tables([file])
+    return make_table(fields)
 
 
-def table(fields: dict[int, Field], numbers: dict[int, int] | None = None) -> Field:
+def make_table(fields: dict[int, Field], numbers: dict[int, int] | None = None) -> Field:
     """A table: place in the schema -> what stands there, or the byte that stands there."""
 
     def write(builder: Builder) -> int:
@@ -86,7 +88,7 @@ def table(fields: dict[int, Field], numbers: dict[int, int] | None = None) -> Fi
     return write
 
 
-def tables(members: Sequence[Field] | map[Field]) -> Field:
+def make_tables(members: Sequence[Field] | map[Field]) -> Field:
     """A vector of tables."""
     written = list(members)
 
@@ -100,7 +102,7 @@ def tables(members: Sequence[Field] | map[Field]) -> Field:
     return write
 
 
-def floats(numbers: Sequence[float]) -> Field:
+def make_floats(numbers: Sequence[float]) -> Field:
     """A vector of 32-bit floats."""
 
     def write(builder: Builder) -> int:
@@ -112,6 +114,6 @@ def floats(numbers: Sequence[float]) -> Field:
     return write
 
 
-def text(content: str) -> Field:
+def make_text(content: str) -> Field:
     """A string."""
     return lambda builder: int(builder.CreateString(content))

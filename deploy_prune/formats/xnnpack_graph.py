@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deploy_prune.formats import flatbuffer
-from deploy_prune.formats.flatbuffer import Table, chosen
-from deploy_prune.formats.protobuf import Malformed, unpacked
+from deploy_prune.formats.flatbuffer import Table, pick_entry
+from deploy_prune.formats.protobuf import Malformed, unpack
 
 IDENTIFIERS = (b"XN01", b"XN00")
 MAGIC = b"XH00"
@@ -22,7 +22,7 @@ OPERATORS = (
     "Concatenate3", "Concatenate4", "StaticSlice", "ScaledDotProductAttention", "BatchMatrixMultiply", "Concatenate5",
     "ConvTranspose2d", "ReciprocalSquareRoot", "Log", "Gelu", "Tanh", "Exp", "Sin", "Copy", "Cos",
 )  # fmt: skip
-"""In the order of the schema's union, whose numbers begin with 1."""
+"""The operators in the order of the schema's union, whose numbers begin with 1."""
 DTYPES = {
     1: "float32", 2: "float16", 3: "int8", 4: "uint8", 5: "int32", 6: "int8 per channel", 7: "int32 per channel",
     8: "int4 per channel", 10: "int4 per block", 12: "int32", 13: "float32", 14: "bfloat16",
@@ -55,14 +55,14 @@ def read_graph(content: bytes) -> Graph:
         Malformed: truncated or foreign.
     """
     if content[4:8] == MAGIC:
-        content = flatbuffer.Buffer(content).slice(*unpacked("<II", content, 10))
-    graph = flatbuffer.root(content, IDENTIFIERS)
+        content = flatbuffer.Buffer(content).slice(*unpack("<II", content, 10))
+    graph = flatbuffer.read_root(content, IDENTIFIERS)
     numbers = [node.number(0, "<B") for node in graph.tables(1)]
     names = [OPERATORS[number - 1] if 0 < number <= len(OPERATORS) else f"node {number}" for number in numbers]
-    return Graph(tuple(names), tuple(_weights(graph)))
+    return Graph(tuple(names), tuple(_read_weights(graph)))
 
 
-def _weights(graph: Table) -> Iterator[Weight]:
+def _read_weights(graph: Table) -> Iterator[Weight]:
     places, seen = graph.tables(8), {0}
     for value in graph.tables(2):
         kind, tensor = value.union(1)
@@ -73,5 +73,5 @@ def _weights(graph: Table) -> Iterator[Weight]:
         index, number = tensor.number(3, "<I"), tensor.number(0, "<h")
         if index not in seen:
             seen.add(index)
-            place: Table = chosen(places, index)
+            place: Table = pick_entry(places, index)
             yield Weight(place.text(2), DTYPES.get(number, f"type {number}"), place.number(1, "<Q"))

@@ -47,9 +47,9 @@ def ship(order: Order, folder: Path, *, progress: Progress = quiet) -> tuple[Shi
         DataError: the images are of another kind than the network takes.
     """
     targets = exporter_options(order.targets, order.exporters)
-    from deploy_prune.exporting.export import export_what
+    from deploy_prune.exporting.export import export_once_opened
 
-    return export_what(lambda: _questions(order), targets, folder, progress=progress)
+    return export_once_opened(lambda: _questions(order), targets, folder, progress=progress)
 
 
 def _questions(order: Order) -> Questions:

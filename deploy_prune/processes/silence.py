@@ -27,18 +27,18 @@ def silence() -> Iterator[Transcript]:
         python = io.StringIO()
         undo.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        undo.enter_context(_descriptor_to(1, native.fileno()))
-        undo.enter_context(_descriptor_to(2, native.fileno()))
+        undo.enter_context(_redirect_descriptor(1, native.fileno()))
+        undo.enter_context(_redirect_descriptor(2, native.fileno()))
         undo.enter_context(contextlib.redirect_stdout(python))
         undo.enter_context(contextlib.redirect_stderr(python))
         try:
-            yield lambda: _transcript(native, python)
+            yield lambda: _read_transcript(native, python)
         finally:
             logging.root.handlers[:] = handlers
 
 
 @contextlib.contextmanager
-def _descriptor_to(descriptor: int, other: int) -> Iterator[None]:
+def _redirect_descriptor(descriptor: int, other: int) -> Iterator[None]:
     _flush()
     try:
         saved = os.dup(descriptor)
@@ -60,6 +60,6 @@ def _flush() -> None:
             stream.flush()
 
 
-def _transcript(native: io.BufferedRandom, python: io.StringIO) -> str:
+def _read_transcript(native: io.BufferedRandom, python: io.StringIO) -> str:
     size = os.fstat(native.fileno()).st_size
     return os.pread(native.fileno(), size, 0).decode(errors="replace") + python.getvalue()

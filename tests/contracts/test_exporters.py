@@ -15,7 +15,7 @@ from torch import nn
 from deploy_prune import plugins
 from deploy_prune.analysis.describe import read_report
 from deploy_prune.errors import ConfigError, ExportFailed, MissingDependency
-from deploy_prune.exporting.app_interface import random_pixels
+from deploy_prune.exporting.app_interface import draw_pixels
 from deploy_prune.records import sha256
 from deploy_prune.values import AppForm, Network, Normalisation
 
@@ -139,7 +139,7 @@ LABELS = ("cat", "dog", "été", "two words", "last")
 
 
 def _pixels(network):
-    return random_pixels(network, batch=1, seed=5).numpy()
+    return draw_pixels(network, batch=1, seed=5).numpy()
 
 
 def _expected(network, pixels, *, softmax=False):

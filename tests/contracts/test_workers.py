@@ -18,7 +18,7 @@ import torch
 
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError, Unavailable
-from deploy_prune.processes.workers import in_order
+from deploy_prune.processes.workers import run_in_order
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 WITHOUT_RAY = pytest.mark.skipif(not HAS_RAY, reason="extra `ray` is not installed")
@@ -114,7 +114,7 @@ def test_ray_is_started_and_ended_and_computes_the_same() -> None:
 
 
 def test_no_items_are_no_results() -> None:
-    assert list(in_order([], 3, lambda item: item, lambda item: item)) == []
+    assert list(run_in_order([], 3, lambda item: item, lambda item: item)) == []
 
 
 def test_a_worker_that_is_killed_ends_the_search_with_a_reason() -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.exporting.app_interface import Pixels, check_form, put_in_form
-from deploy_prune.formats.tensor_names import names
+from deploy_prune.formats.tensor_names import give_names
 from deploy_prune.sources.data import normalise
 from deploy_prune.values import AppForm, Layout, Network, Normalisation
 
@@ -85,6 +85,6 @@ def test_maps_take_no_softmax() -> None:
 
 
 def test_names_are_given_or_numbered() -> None:
-    assert names("input", ("camera",), 1) == ["camera"]
-    assert names("input", (), 1) == ["input"]
-    assert names("output", (), 2) == ["output_0", "output_1"]
+    assert give_names("input", ("camera",), 1) == ["camera"]
+    assert give_names("input", (), 1) == ["input"]
+    assert give_names("output", (), 2) == ["output_0", "output_1"]

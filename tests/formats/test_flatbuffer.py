@@ -43,17 +43,17 @@ def everything(table: flatbuffer.Table) -> tuple[object, ...]:
 
 
 def test_every_kind_of_field_is_read_and_an_absent_one_has_its_default() -> None:
-    assert everything(flatbuffer.root(WRITTEN, [b"TEST"])) == (-7, 3, "name", (1, 2, 3), [5, 5], 0.5)
+    assert everything(flatbuffer.read_root(WRITTEN, [b"TEST"])) == (-7, 3, "name", (1, 2, 3), [5, 5], 0.5)
 
 
 def test_fields_that_a_newer_schema_added_are_absent() -> None:
-    table = flatbuffer.root(WRITTEN, [b"TEST"])
+    table = flatbuffer.read_root(WRITTEN, [b"TEST"])
     assert (table.number(40, "<i"), table.table(40), table.tables(40), table.text(40)) == (0, None, (), "")
 
 
 def test_another_identifier_is_refused() -> None:
     with pytest.raises(Malformed, match="does not begin as ABCD or EFGH does"):
-        flatbuffer.root(WRITTEN, [b"ABCD", b"EFGH"])
+        flatbuffer.read_root(WRITTEN, [b"ABCD", b"EFGH"])
 
 
 @given(st.data())
@@ -63,7 +63,7 @@ def test_changed_bytes_are_read_or_refused(data: st.DataObject) -> None:
         content[data.draw(st.integers(8, len(content) - 1))] = data.draw(st.integers(0, 255))
     content = content[: data.draw(st.integers(8, len(content)))]
     try:
-        everything(flatbuffer.root(bytes(content), [b"TEST"]))
+        everything(flatbuffer.read_root(bytes(content), [b"TEST"]))
     except Malformed:
         return
 
@@ -71,10 +71,10 @@ def test_changed_bytes_are_read_or_refused(data: st.DataObject) -> None:
 def test_tables_that_share_what_they_hold_do_not_keep_it_reading_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flatbuffer, "MOST_READS", 10)
     with pytest.raises(Malformed, match="in circles"):
-        everything(flatbuffer.root(WRITTEN, [b"TEST"]))
+        everything(flatbuffer.read_root(WRITTEN, [b"TEST"]))
 
 
 @pytest.mark.parametrize("index", [-1, 2])
 def test_an_entry_that_is_not_there_is_refused(index: int) -> None:
     with pytest.raises(Malformed, match=f"entry {index} of 2"):
-        flatbuffer.chosen("ab", index)
+        flatbuffer.pick_entry("ab", index)

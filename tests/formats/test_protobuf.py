@@ -9,8 +9,8 @@ EXAMPLE = bytes.fromhex("089601") + bytes.fromhex("120774657374696e67") + bytes.
 
 
 def test_the_examples_of_protobufs_own_description():
-    found = protobuf.fields(EXAMPLE)
-    assert (protobuf.integer(found, 1), protobuf.text(found, 2), protobuf.integers(found, 6)) == (
+    found = protobuf.read_fields(EXAMPLE)
+    assert (protobuf.read_integer(found, 1), protobuf.read_text(found, 2), protobuf.read_integers(found, 6)) == (
         150,
         "testing",
         [3, 270, 86942],
@@ -18,33 +18,37 @@ def test_the_examples_of_protobufs_own_description():
 
 
 def test_absent_fields_are_empty():
-    found = protobuf.fields(b"")
-    assert (protobuf.integer(found, 1), protobuf.text(found, 2), protobuf.integers(found, 3)) == (0, "", [])
+    found = protobuf.read_fields(b"")
+    assert (protobuf.read_integer(found, 1), protobuf.read_text(found, 2), protobuf.read_integers(found, 3)) == (
+        0,
+        "",
+        [],
+    )
 
 
 def test_negative_numbers_and_floats():
     minus_one = bytes.fromhex("08ffffffffffffffffff01")
-    assert protobuf.integers(protobuf.fields(minus_one), 1) == [-1]
+    assert protobuf.read_integers(protobuf.read_fields(minus_one), 1) == [-1]
     packed, single = bytes.fromhex("0a080000803f000000c0"), bytes.fromhex("0d0000803f")
-    assert protobuf.floats(protobuf.fields(packed), 1, "<f4").tolist() == [1.0, -2.0]
-    assert protobuf.floats(protobuf.fields(single), 1, "<f4").tolist() == [1.0]
+    assert protobuf.read_floats(protobuf.read_fields(packed), 1, "<f4").tolist() == [1.0, -2.0]
+    assert protobuf.read_floats(protobuf.read_fields(single), 1, "<f4").tolist() == [1.0]
 
 
 def test_maps_have_entries_of_key_and_value():
     entry = bytes.fromhex("0a0161") + bytes.fromhex("1201") + b"x"
-    assert protobuf.mapping(protobuf.fields(bytes([0x12, len(entry)]) + entry), 2) == {"a": b"x"}
+    assert protobuf.read_mapping(protobuf.read_fields(bytes([0x12, len(entry)]) + entry), 2) == {"a": b"x"}
 
 
 @pytest.mark.parametrize("content", ["08", "0896", "120774", "0b", "0d0000", "00ff", "08" + "ff" * 11])
 def test_what_is_no_message_is_refused(content):
     with pytest.raises(protobuf.Malformed):
-        protobuf.fields(bytes.fromhex(content))
+        protobuf.read_fields(bytes.fromhex(content))
 
 
 @pytest.mark.parametrize("end", range(1, len(EXAMPLE)))
 def test_a_truncated_message_is_refused_or_ends_between_fields(end):
     if end in {3, 12}:
-        protobuf.fields(EXAMPLE[:end])
+        protobuf.read_fields(EXAMPLE[:end])
     else:
         with pytest.raises(protobuf.Malformed):
-            protobuf.fields(EXAMPLE[:end])
+            protobuf.read_fields(EXAMPLE[:end])

@@ -21,7 +21,7 @@ from deploy_prune.analysis.readers import (
     sum_bytes,
 )
 from deploy_prune.formats import flatbuffer, pte
-from deploy_prune.formats.flatbuffer import Table, chosen
+from deploy_prune.formats.flatbuffer import Table, pick_entry
 from deploy_prune.formats.protobuf import Malformed
 from deploy_prune.formats.xnnpack_graph import Graph, read_graph
 from deploy_prune.values import TensorSpec
@@ -57,7 +57,7 @@ class ExecuTorch:
         """
         head = pte.check_head(path)
         content = path.read_bytes()
-        program = flatbuffer.root(content, [pte.IDENTIFIER])
+        program = flatbuffer.read_root(content, [pte.IDENTIFIER])
         plans = {plan.text(0): plan for plan in program.tables(1)}
         if not plans:
             raise Malformed("it holds no method")
@@ -84,8 +84,8 @@ def _read_graph(delegate: Table, program: Table, content: bytes, segments_at: in
         return name or "unnamed delegate"
     index = data.number(1, "<I")
     if data.number(0, "<b") == 0:
-        return read_graph(chosen(program.tables(3), index).data(0))
-    segment: Table = chosen(program.tables(4), index)
+        return read_graph(pick_entry(program.tables(3), index).data(0))
+    segment: Table = pick_entry(program.tables(4), index)
     start = segments_at + segment.number(0, "<Q")
     return read_graph(flatbuffer.Buffer(content).slice(start, segment.number(1, "<Q")))
 
@@ -100,9 +100,9 @@ def _list_operators(plan: Table, graphs: Sequence[Graph | str]) -> Iterator[tupl
                 continue
             index = call.number(0, "<i")
             if kind == KERNEL:
-                yield chosen(names, index), OWN
+                yield pick_entry(names, index), OWN
                 continue
-            graph: Graph | str = chosen(graphs, index)
+            graph: Graph | str = pick_entry(graphs, index)
             yield from (
                 [(f"graph of {graph}", graph)]
                 if isinstance(graph, str)
@@ -135,7 +135,7 @@ def _list_constants(plan: Table) -> Iterator[tuple[str, int]]:
 def _read_specs(plan: Table, word: str, places: Sequence[int]) -> tuple[TensorSpec, ...]:
     """A .pte file does not name what goes in and out."""
     values = plan.tables(2)
-    unions = [chosen(values, place).union(1) for place in places]
+    unions = [pick_entry(values, place).union(1) for place in places]
     names = [word] if len(unions) == 1 else [f"{word}_{index}" for index in range(len(unions))]
     return tuple(
         TensorSpec(name, value.numbers(2, "i"), _name_dtype(value)[0])
@@ -157,7 +157,7 @@ def _read_metadata(plans: Mapping[str, Table]) -> dict[str, str]:
         if name == METHOD or any(chain.tables(2) for chain in plan.tables(5)):
             continue
         values = plan.tables(2)
-        told[name] = shorten(", ".join(_word_constant(chosen(values, place)) for place in plan.numbers(4, "i")))
+        told[name] = shorten(", ".join(_word_constant(pick_entry(values, place)) for place in plan.numbers(4, "i")))
     return told
 
 

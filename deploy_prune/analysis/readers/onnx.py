@@ -50,16 +50,16 @@ class Onnx:
         Raises:
             Malformed: truncated or foreign.
         """
-        model = protobuf.fields(path.read_bytes())
+        model = protobuf.read_fields(path.read_bytes())
         opsets = {
-            protobuf.text(each, 1) or DOMAIN: protobuf.integer(each, 2)
-            for each in map(protobuf.fields, protobuf.messages(model, 8))
+            protobuf.read_text(each, 1) or DOMAIN: protobuf.read_integer(each, 2)
+            for each in map(protobuf.read_fields, protobuf.read_messages(model, 8))
         }
-        graph, ir = protobuf.fields(protobuf.message(model, 7)), protobuf.integer(model, 1)
+        graph, ir = protobuf.read_fields(protobuf.read_message(model, 7)), protobuf.read_integer(model, 1)
         if not graph or not opsets or not ir:
             raise Malformed("it holds no graph, or does not say of which version")
         nodes = list(_walk_nodes(graph))
-        constants = {name for name, _, _ in map(_read_tensor, protobuf.messages(graph, 5))}
+        constants = {name for name, _, _ in map(_read_tensor, protobuf.read_messages(graph, 5))}
         return FileReport(
             format="ONNX",
             version=", ".join([f"IR {ir}", *(f"opset {number} of {name}" for name, number in opsets.items())]),
@@ -67,8 +67,10 @@ class Onnx:
             operators=count_operators((_name_operator(node), "ONNX Runtime") for node in nodes),
             xnnpack="does not apply: ONNX Runtime's CPU provider has kernels of its own",
             weights_bytes=sum_bytes(_list_weights(graph, nodes)),
-            inputs=tuple(spec for spec in map(_read_spec, protobuf.messages(graph, 11)) if spec.name not in constants),
-            outputs=tuple(map(_read_spec, protobuf.messages(graph, 12))),
+            inputs=tuple(
+                spec for spec in map(_read_spec, protobuf.read_messages(graph, 11)) if spec.name not in constants
+            ),
+            outputs=tuple(map(_read_spec, protobuf.read_messages(graph, 12))),
             metadata=_read_metadata(model),
         )
 
@@ -84,16 +86,16 @@ def _walk_nodes(graph: Fields, depth: int = 0) -> Iterator[Fields]:
     """Nodes of a graph, and of the graphs that are attributes of these."""
     if depth > DEEPEST:
         raise Malformed(f"graphs within graphs, more than {DEEPEST} deep")
-    for node in map(protobuf.fields, protobuf.messages(graph, 1)):
+    for node in map(protobuf.read_fields, protobuf.read_messages(graph, 1)):
         yield node
-        for attribute in map(protobuf.fields, protobuf.messages(node, 5)):
-            for inner in [*protobuf.messages(attribute, 6), *protobuf.messages(attribute, 11)]:
-                yield from _walk_nodes(protobuf.fields(inner), depth + 1)
+        for attribute in map(protobuf.read_fields, protobuf.read_messages(node, 5)):
+            for inner in [*protobuf.read_messages(attribute, 6), *protobuf.read_messages(attribute, 11)]:
+                yield from _walk_nodes(protobuf.read_fields(inner), depth + 1)
 
 
 def _name_operator(node: Fields) -> str:
     """The operator, with its domain where that is not ONNX's own."""
-    name, domain = protobuf.text(node, 4), protobuf.text(node, 7)
+    name, domain = protobuf.read_text(node, 4), protobuf.read_text(node, 7)
     if not name:
         raise Malformed("a node without an operator")
     return name if domain in {"", DOMAIN} else f"{domain}.{name}"
@@ -101,34 +103,42 @@ def _name_operator(node: Fields) -> str:
 
 def _list_weights(graph: Fields, nodes: list[Fields]) -> Iterator[tuple[str, int]]:
     """Initializers, and tensors that are attributes (of Constant)."""
-    attributes = [protobuf.fields(each) for node in nodes for each in protobuf.messages(node, 5)]
-    tensors = [*protobuf.messages(graph, 5), *(tensor for each in attributes for tensor in protobuf.messages(each, 5))]
+    attributes = [protobuf.read_fields(each) for node in nodes for each in protobuf.read_messages(node, 5)]
+    tensors = [
+        *protobuf.read_messages(graph, 5),
+        *(tensor for each in attributes for tensor in protobuf.read_messages(each, 5)),
+    ]
     for _, dtype, size_bytes in map(_read_tensor, tensors):
         yield dtype, size_bytes
 
 
 def _read_tensor(content: bytes) -> tuple[str, str, int]:
     """Name, type and bytes of a tensor, the last from its shape."""
-    tensor = protobuf.fields(content)
-    name, size = _name_dtype(protobuf.integer(tensor, 2))
-    sizes = protobuf.integers(tensor, 1)
+    tensor = protobuf.read_fields(content)
+    name, size = _name_dtype(protobuf.read_integer(tensor, 2))
+    sizes = protobuf.read_integers(tensor, 1)
     if min(sizes, default=0) < 0:
-        raise Malformed(f"tensor '{protobuf.text(tensor, 8)}' has the sizes {sizes}")
+        raise Malformed(f"tensor '{protobuf.read_text(tensor, 8)}' has the sizes {sizes}")
     elements = prod(sizes)
-    raw = protobuf.message(tensor, 9)
+    raw = protobuf.read_message(tensor, 9)
     size_bytes = int(elements * size + 0.5)
     if raw and size and len(raw) != size_bytes:
-        raise Malformed(f"tensor '{protobuf.text(tensor, 8)}' has {len(raw)} bytes, its shape asks for {size_bytes}")
-    return protobuf.text(tensor, 8), name, size_bytes
+        raise Malformed(
+            f"tensor '{protobuf.read_text(tensor, 8)}' has {len(raw)} bytes, its shape asks for {size_bytes}"
+        )
+    return protobuf.read_text(tensor, 8), name, size_bytes
 
 
 def _read_spec(content: bytes) -> TensorSpec:
     """An input or output; a dimension with a name, or none, takes any size."""
-    info = protobuf.fields(content)
-    kind = protobuf.fields(protobuf.message(protobuf.fields(protobuf.message(info, 2)), 1))
-    sizes = [protobuf.fields(each) for each in protobuf.messages(protobuf.fields(protobuf.message(kind, 2)), 1)]
-    shape = tuple(protobuf.integer(size, 1) if 1 in size else -1 for size in sizes)
-    return TensorSpec(protobuf.text(info, 1), shape, _name_dtype(protobuf.integer(kind, 1))[0])
+    info = protobuf.read_fields(content)
+    kind = protobuf.read_fields(protobuf.read_message(protobuf.read_fields(protobuf.read_message(info, 2)), 1))
+    sizes = [
+        protobuf.read_fields(each)
+        for each in protobuf.read_messages(protobuf.read_fields(protobuf.read_message(kind, 2)), 1)
+    ]
+    shape = tuple(protobuf.read_integer(size, 1) if 1 in size else -1 for size in sizes)
+    return TensorSpec(protobuf.read_text(info, 1), shape, _name_dtype(protobuf.read_integer(kind, 1))[0])
 
 
 def _name_dtype(number: int) -> tuple[str, float]:
@@ -136,10 +146,10 @@ def _name_dtype(number: int) -> tuple[str, float]:
 
 
 def _read_metadata(model: Fields) -> dict[str, str]:
-    producer = f"{protobuf.text(model, 2)} {protobuf.text(model, 3)}".strip()
-    told = {"producer": producer, "description": shorten(protobuf.text(model, 6))}
-    entries = map(protobuf.fields, protobuf.messages(model, 14))
-    own = {protobuf.text(entry, 1): shorten(protobuf.text(entry, 2)) for entry in entries}
+    producer = f"{protobuf.read_text(model, 2)} {protobuf.read_text(model, 3)}".strip()
+    told = {"producer": producer, "description": shorten(protobuf.read_text(model, 6))}
+    entries = map(protobuf.read_fields, protobuf.read_messages(model, 14))
+    own = {protobuf.read_text(entry, 1): shorten(protobuf.read_text(entry, 2)) for entry in entries}
     return {key: text for key, text in told.items() if text} | own
 
 

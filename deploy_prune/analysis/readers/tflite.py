@@ -19,7 +19,7 @@ from deploy_prune.analysis.readers import (
 )
 from deploy_prune.errors import MissingDependency, Unavailable
 from deploy_prune.formats import flatbuffer
-from deploy_prune.formats.flatbuffer import Table, chosen
+from deploy_prune.formats.flatbuffer import Table, pick_entry
 from deploy_prune.processes.silence import silence
 from deploy_prune.values import TensorSpec
 
@@ -47,10 +47,10 @@ class TFLite:
             MissingDependency: LiteRT, which names the operators, is not installed.
         """
         content = path.read_bytes()
-        model = flatbuffer.root(content, [IDENTIFIER])
+        model = flatbuffer.read_root(content, [IDENTIFIER])
         buffers = [_read_data(buffer, content) for buffer in model.tables(4)]
         graphs, codes = model.tables(2), _read_codes(model)
-        main = chosen(graphs, 0)
+        main = pick_entry(graphs, 0)
         places = [[_find_code(codes, operator) for operator in graph.tables(3)] for graph in graphs]
         took, unknown = _ask_delegated(path, len(places[0]))
         kernels = ["" if unknown else XNNPACK if place in took else OWN for place in range(len(places[0]))]
@@ -89,7 +89,7 @@ def _read_codes(model: Table) -> list[tuple[str, int]]:
 
 
 def _find_code(codes: Sequence[tuple[str, int]], operator: Table) -> tuple[str, int]:
-    code: tuple[str, int] = chosen(codes, operator.number(0, "<I"))
+    code: tuple[str, int] = pick_entry(codes, operator.number(0, "<I"))
     return code
 
 
@@ -120,12 +120,12 @@ def _list_weights(graphs: Sequence[Table], buffers: Sequence[bytes]) -> Iterator
             place, number = tensor.number(2, "<I"), tensor.number(1, "<b")
             if place not in seen:
                 seen.add(place)
-                yield names.get(number, f"type {number}").lower(), len(chosen(buffers, place))
+                yield names.get(number, f"type {number}").lower(), len(pick_entry(buffers, place))
 
 
 def _read_specs(graph: Table, places: Sequence[int]) -> tuple[TensorSpec, ...]:
     names, tensors = _read_enumeration("TensorType"), graph.tables(0)
-    listed = [chosen(tensors, place) for place in places]
+    listed = [pick_entry(tensors, place) for place in places]
     return tuple(
         TensorSpec(
             tensor.text(3),
@@ -139,7 +139,7 @@ def _read_specs(graph: Table, places: Sequence[int]) -> tuple[TensorSpec, ...]:
 def _read_metadata(model: Table, buffers: Sequence[bytes]) -> dict[str, str]:
     metadata = {"description": shorten(model.text(3))} if model.text(3) else {}
     for entry in model.tables(6):
-        content: bytes = chosen(buffers, entry.number(1, "<I"))
+        content: bytes = pick_entry(buffers, entry.number(1, "<I"))
         name = entry.text(0)
         metadata |= _read_details(name, content) if content[4:8] == DETAILS else {name: shorten(content)}
     signatures = [signature.text(2) for signature in model.tables(7)]
@@ -147,7 +147,7 @@ def _read_metadata(model: Table, buffers: Sequence[bytes]) -> dict[str, str]:
 
 
 def _read_details(name: str, content: bytes) -> dict[str, str]:
-    details = flatbuffer.root(content, [DETAILS])
+    details = flatbuffer.read_root(content, [DETAILS])
     texts = {f"{name}.{key}": shorten(details.text(field)) for field, key in DETAIL_TEXTS.items()}
     graphs = details.tables(3)
     files = [*details.tables(6), *(file for graph in graphs for file in graph.tables(4))]

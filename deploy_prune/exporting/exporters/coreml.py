@@ -29,9 +29,9 @@ import torch
 
 from deploy_prune.exporting.converter import installed_version
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
-from deploy_prune.exporting.metadata import as_text, facts, input_sentence, output_sentence
+from deploy_prune.exporting.metadata import collect_facts, describe_input, describe_output, write_as_text
 from deploy_prune.exporting.steps import Asked, Draft, Step, write_in_steps
-from deploy_prune.formats.tensor_names import names
+from deploy_prune.formats.tensor_names import give_names
 from deploy_prune.values import AppForm, Layout, Network, Precision
 from deploy_prune.version import __version__
 
@@ -129,7 +129,7 @@ def name_tensors(draft: Draft[CoreML]) -> Draft[CoreML]:
     description = specification.description
     roles = (("input", description.input, form.input_names), ("output", description.output, form.output_names))
     for role, features, given in roles:
-        for feature, name in zip(list(features), names(role, given, len(features)), strict=True):
+        for feature, name in zip(list(features), give_names(role, given, len(features)), strict=True):
             if feature.name != name:
                 coremltools.utils.rename_feature(specification, feature.name, name)
     return draft
@@ -148,10 +148,10 @@ def describe(draft: Draft[CoreML]) -> Draft[CoreML]:
     """Say in the package what is known of preprocessing and labels."""
     network, form = draft.asked.network, draft.asked.form
     description = draft.model.specification.description
-    description.input[0].shortDescription = input_sentence(network, form, "nchw")
-    description.output[0].shortDescription = output_sentence(form)
+    description.input[0].shortDescription = describe_input(network, form, "nchw")
+    description.output[0].shortDescription = describe_output(form)
     description.metadata.shortDescription = f"{network.address}, written by deploy-prune {__version__}"
-    description.metadata.userDefined.update(as_text(facts(network, form, "nchw")))
+    description.metadata.userDefined.update(write_as_text(collect_facts(network, form, "nchw")))
     return draft
 
 

@@ -15,7 +15,7 @@ from torch.fx import Graph
 
 from deploy_prune.exporting.converter import installed_version
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
-from deploy_prune.exporting.metadata import facts, label_lines
+from deploy_prune.exporting.metadata import collect_facts, join_labels
 from deploy_prune.exporting.steps import Asked, Draft, Step, fold_norms, write_in_steps
 from deploy_prune.values import AppForm, Layout, Network, Precision
 
@@ -31,9 +31,9 @@ operators without which it cannot be there."""
 class ExecuTorch:
     """One .pte file at batch 1 with the weights inside; what XNNPACK lacks runs on ExecuTorch's own kernels.
 
-    What is known of preprocessing and labels (see `facts`) is in methods without inputs: `get_mean`, `get_labels` (a
-    label per line), ..., and names that were asked for in `get_input_names` and `get_output_names`, as the format names
-    no tensors.
+    What is known of preprocessing and labels (see `collect_facts`) is in methods without inputs: `get_mean`,
+    `get_labels` (a label per line), ..., and names that were asked for in `get_input_names` and `get_output_names`, as
+    the format names no tensors.
     """
 
     suffix: ClassVar[str] = ".pte"
@@ -72,7 +72,7 @@ def lower_to_xnnpack(draft: Draft[ExecuTorch]) -> Draft[ExecuTorch]:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    with _without_unused_patterns(draft.model.graph):
+    with _leave_out_unused_patterns(draft.model.graph):
         edge = to_edge_transform_and_lower(
             draft.model, partitioner=[XnnpackPartitioner()], constant_methods=_describe(draft.asked)
         )
@@ -87,15 +87,15 @@ def serialise(draft: Draft[ExecuTorch]) -> Draft[ExecuTorch]:
 def _describe(asked: Asked[ExecuTorch]) -> dict[str, Any]:
     """Method -> what it returns. Labels are one text of lines: a text per label would take 100 bytes each."""
     form = asked.form
-    known: dict[str, Any] = facts(asked.network, form, asked.layout)
-    known |= {"labels": label_lines(form)} if form.labels else {}
+    known: dict[str, Any] = collect_facts(asked.network, form, asked.layout)
+    known |= {"labels": join_labels(form)} if form.labels else {}
     known |= {"input_names": form.input_names} if form.input_names else {}
     known |= {"output_names": form.output_names} if form.output_names else {}
     return {f"get_{name}": list(value) if isinstance(value, tuple) else value for name, value in known.items()}
 
 
 @contextmanager
-def _without_unused_patterns(graph: Graph) -> Iterator[None]:
+def _leave_out_unused_patterns(graph: Graph) -> Iterator[None]:
     """XNNPACK's passes export examples of what they look for, a third of the time; spared where it cannot be there."""
     operators = " ".join(str(node.target) for node in graph.nodes)
     with ExitStack() as stack:

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import torch
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.exporting.converter import installed_version, tensors_of
+from deploy_prune.exporting.converter import installed_version, list_tensors
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
-from deploy_prune.exporting.metadata import as_text, facts
+from deploy_prune.exporting.metadata import collect_facts, write_as_text
 from deploy_prune.exporting.steps import Asked, Draft, Step, write_in_steps
 from deploy_prune.formats.onnx_opsets import OLDEST_OPSET, lower_opset
-from deploy_prune.formats.tensor_names import names
+from deploy_prune.formats.tensor_names import give_names
 from deploy_prune.values import AppForm, Layout, Network, Precision
 from deploy_prune.version import __version__
 
@@ -26,8 +26,8 @@ EXPORTED_OPSET = 18
 class Onnx:
     """One .onnx file with the weights inside, batch norms folded into the convolutions.
 
-    `metadata_props` holds what is known of preprocessing and labels (see `facts`). The version of the file format is
-    the oldest that has the opset: torch writes a newer one, which ONNX Runtime refuses before 1.18.
+    `metadata_props` holds what is known of preprocessing and labels (see `collect_facts`). The version of the file
+    format is the oldest that has the opset: torch writes a newer one, which ONNX Runtime refuses before 1.18.
     """
 
     suffix: ClassVar[str] = ".onnx"
@@ -64,15 +64,15 @@ class Onnx:
 def convert(draft: Draft[Onnx]) -> Draft[Onnx]:
     """Convert the module, batch norms folded and tensors named; the model is ONNX's `ModelProto`."""
     exporter, form = draft.asked.exporter, draft.asked.form
-    outputs = len(tensors_of(draft.module(*draft.inputs)))
+    outputs = len(list_tensors(draft.module(*draft.inputs)))
     batch = torch.export.Dim("batch", min=1)
     program: Any = torch.onnx.export(
         draft.module,
         draft.inputs,
         dynamo=True,
         opset_version=max(exporter.opset, EXPORTED_OPSET),
-        input_names=names("input", form.input_names, len(draft.inputs)),
-        output_names=names("output", form.output_names, outputs),
+        input_names=give_names("input", form.input_names, len(draft.inputs)),
+        output_names=give_names("output", form.output_names, outputs),
         dynamic_shapes=tuple({0: batch} for _ in draft.inputs) if exporter.dynamic_batch else None,
         verbose=False,
     )
@@ -102,7 +102,7 @@ def describe(draft: Draft[Onnx]) -> Draft[Onnx]:
 
     model, asked = draft.model, draft.asked
     model.producer_name, model.producer_version = "deploy-prune", __version__
-    helper.set_model_props(model, as_text(facts(asked.network, asked.form, asked.layout)))
+    helper.set_model_props(model, write_as_text(collect_facts(asked.network, asked.form, asked.layout)))
     oldest = helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True)
     model.ir_version = min(model.ir_version, oldest)
     return draft

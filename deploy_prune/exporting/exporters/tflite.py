@@ -9,7 +9,7 @@ from typing import ClassVar
 from deploy_prune.errors import ConfigError
 from deploy_prune.exporting.converter import installed_version
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
-from deploy_prune.exporting.metadata import input_sentence, label_lines, output_sentence, preprocessing
+from deploy_prune.exporting.metadata import describe_input, describe_output, find_preprocessing, join_labels
 from deploy_prune.exporting.steps import Asked, Draft, Step, fold_norms, write_in_steps
 from deploy_prune.formats.tflite_file import TFLiteFile
 from deploy_prune.formats.tflite_metadata import COLOR_SPACES, TensorNotes
@@ -82,24 +82,24 @@ def describe(draft: Draft[TFLite]) -> Draft[TFLite]:
     """Say what is known of the image and the scores, and attach the labels; say nothing where nothing is known."""
     file: TFLiteFile = draft.model
     network, form = draft.asked.network, draft.asked.form
-    left = preprocessing(network, form)
+    left = find_preprocessing(network, form)
     if not (left or form.labels):
         return draft
     image = TensorNotes(
         file.input_names[0],
-        description=input_sentence(network, form, draft.asked.layout),
+        description=describe_input(network, form, draft.asked.layout),
         color_space=COLOR_SPACES.get(network.input_shape[0]) if left else None,
         pixel_mean=left.pixel_mean if left else (),
         pixel_std=left.pixel_std if left else (),
     )
     labels_file = LABELS_FILE if form.labels else ""
-    scores = TensorNotes(file.output_names[0], description=output_sentence(form), labels_file=labels_file)
+    scores = TensorNotes(file.output_names[0], description=describe_output(form), labels_file=labels_file)
     other_inputs, other_outputs = (
         [TensorNotes(name) for name in names[1:]] for names in (file.input_names, file.output_names)
     )
     file.describe(network.address, [image, *other_inputs], [scores, *other_outputs])
     if form.labels:
-        file.attach({LABELS_FILE: label_lines(form)})
+        file.attach({LABELS_FILE: join_labels(form)})
     return draft
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
-from deploy_prune.exporting.converter import short_reason
+from deploy_prune.exporting.converter import shorten_reason
 from deploy_prune.processes.silence import silence
 
 OWN_FORWARD = "the network's forward"
@@ -83,7 +83,7 @@ def first_divergence(
             graph: Any = torch.export.export(module, inputs).module(check_guards=False)
     # torch.export raises anything; that it cannot look into a network must not hide that the file is wrong
     except Exception as error:  # noqa: BLE001
-        return _unnamed(f"torch.export cannot look into the network: {short_reason(error)}")
+        return _unnamed(f"torch.export cannot look into the network: {shorten_reason(error)}")
     comparison = _Comparison(graph, _Index(layers, tolerance))
     with torch.no_grad():
         comparison.run(*(tensor.clone() for tensor in inputs))

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from deploy_prune.errors import DataError
-from deploy_prune.exporting.app_interface import check_form, random_pixels
-from deploy_prune.exporting.converter import clean_copy, example, tensors_of
+from deploy_prune.exporting.app_interface import check_form, draw_pixels
+from deploy_prune.exporting.converter import clean_copy, list_tensors, make_example
 from deploy_prune.exporting.exporters import PLAIN
 from deploy_prune.sources.data import normalise
 from deploy_prune.values import AppForm, Network
@@ -72,7 +72,7 @@ def make_questions(network: Network, images: Images = None, form: AppForm = PLAI
     """
     module = clean_copy(network)
     with torch.no_grad():
-        outputs = [tuple(tensor.shape) for tensor in tensors_of(module(*example(network)))]
+        outputs = [tuple(tensor.shape) for tensor in list_tensors(module(*make_example(network)))]
     check_form(network, form, outputs)
     random = _random(network, form, seed)
     inputs = [Inputs(tuple(array[part] for array in random), real=False) for part in (slice(1), slice(1, None))]
@@ -95,8 +95,8 @@ def answered(questions: Questions) -> Reference:
 
 def _random(network: Network, form: AppForm, seed: int) -> Arrays:
     if form.bake:
-        return (random_pixels(network, batch=RANDOM_INPUTS, seed=seed).movedim(1, -1).numpy(),)
-    return tuple(tensor.numpy() for tensor in example(network, batch=RANDOM_INPUTS, seed=seed))
+        return (draw_pixels(network, batch=RANDOM_INPUTS, seed=seed).movedim(1, -1).numpy(),)
+    return tuple(tensor.numpy() for tensor in make_example(network, batch=RANDOM_INPUTS, seed=seed))
 
 
 def _images(network: Network, form: AppForm, images: Images) -> np.ndarray | None:
@@ -132,7 +132,7 @@ def _takes_batches(module: nn.Module, network: Network) -> bool:
     """Whether the network has no batch size of 1 baked into its forward; one that has is run image by image."""
     try:
         with torch.no_grad():
-            outputs = tensors_of(module(*example(network, batch=2)))
+            outputs = list_tensors(module(*make_example(network, batch=2)))
     except RuntimeError:  # what torch raises for shapes that do not fit; any other fault shows in the run itself
         return False
     return all(tensor.ndim > 0 and len(tensor) == 2 for tensor in outputs)
@@ -142,7 +142,7 @@ def _answers(module: nn.Module, inputs: Arrays, form: AppForm, *, size: int) -> 
     tensors = (_normalised(inputs[0], form),) if form.bake else tuple(map(torch.from_numpy, inputs))
     with torch.no_grad():
         parts = [
-            tensors_of(module(*(tensor[start : start + size] for tensor in tensors)))
+            list_tensors(module(*(tensor[start : start + size] for tensor in tensors)))
             for start in range(0, len(tensors[0]), size)
         ]
     outputs = (torch.cat(part) for part in zip(*parts, strict=True))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from deploy_prune.errors import DeployPruneError
 from deploy_prune.exporting.app_interface import put_in_form
-from deploy_prune.exporting.converter import tensors_of
+from deploy_prune.exporting.converter import list_tensors
 from deploy_prune.exporting.parity.comparison import Arrays, compare, judged
 from deploy_prune.exporting.parity.divergence import first_divergence
 from deploy_prune.exporting.parity.reference import Reference
@@ -68,9 +68,9 @@ def _where(reference: Reference, artifact: Artifact, session: Session, ours: Arr
 def _own_rounding(module: nn.Module, inputs: tuple[Tensor, ...], tolerance: float) -> str:
     """What to know where the network itself hardly keeps the tolerance, by running it in float64; else nothing."""
     with torch.no_grad():
-        single = tensors_of(module(*inputs))
+        single = list_tensors(module(*inputs))
         try:
-            double = tensors_of(module.double()(*(tensor.double() for tensor in inputs)))
+            double = list_tensors(module.double()(*(tensor.double() for tensor in inputs)))
         except RuntimeError:  # it mixes in tensors of a type of its own
             return ""
     arrays = [tuple(tensor.numpy() for tensor in tensors) for tensors in (single, double)]

@@ -20,14 +20,16 @@ class About:
     metadata: Mapping[str, str]
 
 
-def about(specification: bytes) -> About:
-    """What a specification says.
+def decode_about(specification: bytes) -> About:
+    """Decode what a specification says of itself.
 
     Raises:
         Malformed: truncated, or not protobuf.
     """
-    model = protobuf.fields(specification)
-    metadata = protobuf.fields(protobuf.message(protobuf.fields(protobuf.message(model, DESCRIPTION)), METADATA))
-    told = {key: protobuf.text(metadata, number) for number, key in TEXTS.items()}
-    user = {key: protobuf.decoded(value) for key, value in protobuf.mapping(metadata, USER_DEFINED).items()}
-    return About(protobuf.integer(model, VERSION), {key: text for key, text in told.items() if text} | user)
+    model = protobuf.read_fields(specification)
+    metadata = protobuf.read_fields(
+        protobuf.read_message(protobuf.read_fields(protobuf.read_message(model, DESCRIPTION)), METADATA)
+    )
+    texts = {key: protobuf.read_text(metadata, number) for number, key in TEXTS.items()}
+    user = {key: protobuf.decode_text(value) for key, value in protobuf.read_mapping(metadata, USER_DEFINED).items()}
+    return About(protobuf.read_integer(model, VERSION), {key: text for key, text in texts.items() if text} | user)

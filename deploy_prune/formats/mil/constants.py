@@ -29,7 +29,7 @@ def constexpr_cast(*, source_val: Any, output_dtype: str) -> np.ndarray:
 
 
 def constexpr_lut_to_dense(*, indices: Any, lut: Any, shape: Any) -> np.ndarray:
-    """Looked up in a table; indices are packed, lowest bit first, and may cross bytes."""
+    """The numbers that indices pick from a table; indices are packed, lowest bit first, and may cross bytes."""
     bits = int(lut.size).bit_length() - 1
     count = int(np.prod(shape, dtype=np.int64))
     stream = np.unpackbits(indices, bitorder="little")[: count * bits].reshape(count, bits)

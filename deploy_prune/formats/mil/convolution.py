@@ -20,15 +20,15 @@ def conv(
 ) -> np.ndarray:  # fmt: skip
     """Cross-correlation: weight (C_out, C_in / groups, *kernel)."""
     space, kernel = x.shape[2:], weight.shape[2:]
-    strides, dilations = _each(strides, len(space)), _each(dilations, len(space))
+    strides, dilations = _list_each(strides, len(space)), _list_each(dilations, len(space))
     extents = [(size - 1) * dilation + 1 for size, dilation in zip(kernel, dilations, strict=True)]
-    x = _padded(x, pads_of(pad_type, pad, space, extents, strides), 0)
-    sizes = _sizes(x, extents, strides)
+    x = _pad_around(x, find_pads(pad_type, pad, space, extents, strides), 0)
+    sizes = _count_places(x, extents, strides)
     if int(groups) == x.shape[1]:
-        out = _depthwise(x, weight, sizes, (strides, dilations))
+        out = _convolve_depthwise(x, weight, sizes, (strides, dilations))
     else:
-        taps = [_at(x, place) for place in _places(kernel, sizes, strides, dilations)]
-        out = _grouped(taps, weight, int(groups))
+        taps = [_view_at(x, place) for place in _find_places(kernel, sizes, strides, dilations)]
+        out = _multiply_groups(taps, weight, int(groups))
     return out if bias is None else out + bias.reshape(-1, *(1 for _ in space))
 
 
@@ -38,23 +38,23 @@ def conv_transpose(
 ) -> np.ndarray:  # fmt: skip
     """The gradient of a convolution with respect to its input: weight (C_in, C_out / groups, *kernel)."""
     space, kernel, groups = x.shape[2:], weight.shape[2:], int(groups)
-    strides, dilations = _each(strides, len(space)), _each(dilations, len(space))
+    strides, dilations = _list_each(strides, len(space)), _list_each(dilations, len(space))
     extents = [(size - 1) * dilation + 1 for size, dilation in zip(kernel, dilations, strict=True)]
     full = [(size - 1) * stride + extent for size, stride, extent in zip(space, strides, extents, strict=True)]
     outputs = weight.shape[1] * groups
     grown = np.zeros((len(x), outputs, *full), x.dtype)
     inputs = x.reshape(len(x), groups, -1, int(np.prod(space)))
     matrices = weight.reshape(groups, -1, weight.shape[1], int(np.prod(kernel)))
-    for tap, place in enumerate(_places(kernel, space, strides, dilations)):
+    for tap, place in enumerate(_find_places(kernel, space, strides, dilations)):
         part = np.matmul(np.swapaxes(matrices[..., tap], 1, 2), inputs)
-        _at(grown, place)[...] += part.reshape(len(x), outputs, *space)
-    crops = pads_of("custom", pad if pad_type == "custom" else None, space, extents, strides)
+        _view_at(grown, place)[...] += part.reshape(len(x), outputs, *space)
+    crops = find_pads("custom", pad if pad_type == "custom" else None, space, extents, strides)
     wanted = [size - sum(crop) for size, crop in zip(full, crops, strict=True)]
     if output_shape is not None:
         wanted = [int(size) for size in np.asarray(output_shape)[-len(space) :]]
     ends = [max(before + size - whole, 0) for (before, _), size, whole in zip(crops, wanted, full, strict=True)]
-    grown = _padded(grown, [(0, end) for end in ends], 0)
-    out = _at(grown, tuple(slice(before, before + size) for (before, _), size in zip(crops, wanted, strict=True)))
+    grown = _pad_around(grown, [(0, end) for end in ends], 0)
+    out = _view_at(grown, tuple(slice(before, before + size) for (before, _), size in zip(crops, wanted, strict=True)))
     return out if bias is None else out + bias.reshape(-1, *(1 for _ in space))
 
 
@@ -62,10 +62,10 @@ def max_pool(
     *, x: Any, kernel_sizes: Any, pad_type: str, strides: Any = None, pad: Any = None, ceil_mode: Any = False
 ) -> np.ndarray:
     """The largest value of each window; padding never wins."""
-    x, places, _ = _pooled(x, kernel_sizes, padding=(pad_type, pad), strides=strides, ceil_mode=ceil_mode, fill=-np.inf)
+    x, places, _ = _pool(x, kernel_sizes, padding=(pad_type, pad), strides=strides, ceil_mode=ceil_mode, fill=-np.inf)
     out = np.full((), -np.inf, x.dtype)
     for place in places:
-        out = np.maximum(out, _at(x, place))
+        out = np.maximum(out, _view_at(x, place))
     return out
 
 
@@ -75,15 +75,15 @@ def avg_pool(
 ) -> np.ndarray:  # fmt: skip
     """The mean of each window; padding counts as zeros or not at all. What ceil_mode adds never counts."""
     space = x.shape[2:]
-    x, places, pads = _pooled(x, kernel_sizes, padding=(pad_type, pad), strides=strides, ceil_mode=ceil_mode, fill=0)
-    counted = _padded(np.ones((1, 1, *space), x.dtype), pads, 0 if exclude_padding_from_average else 1)
+    x, places, pads = _pool(x, kernel_sizes, padding=(pad_type, pad), strides=strides, ceil_mode=ceil_mode, fill=0)
+    counted = _pad_around(np.ones((1, 1, *space), x.dtype), pads, 0 if exclude_padding_from_average else 1)
     extra = [(0, whole - own) for whole, own in zip(x.shape[2:], counted.shape[2:], strict=True)]
-    counted = _padded(counted, extra, 0)
-    total: Any = sum(_at(x, place) for place in places)
-    return np.asarray(total / sum(_at(counted, place) for place in places))
+    counted = _pad_around(counted, extra, 0)
+    total: Any = sum(_view_at(x, place) for place in places)
+    return np.asarray(total / sum(_view_at(counted, place) for place in places))
 
 
-def pads_of(kind: str, pad: Any, space: Sequence[int], extents: Sequence[int], strides: Sequence[int]) -> Pads:
+def find_pads(kind: str, pad: Any, space: Sequence[int], extents: Sequence[int], strides: Sequence[int]) -> Pads:
     """Padding before and after each dimension; `same` puts the odd one after, `same_lower` before."""
     if kind == "valid":
         return [(0, 0)] * len(space)
@@ -100,13 +100,13 @@ def pads_of(kind: str, pad: Any, space: Sequence[int], extents: Sequence[int], s
     return halves if kind == "same" else [(after, before) for before, after in halves]
 
 
-def _pooled(
+def _pool(
     x: Any, kernel: Any, *, padding: tuple[str, Any], strides: Any, ceil_mode: Any, fill: float
 ) -> tuple[Any, list[tuple[slice, ...]], Pads]:
     """The padded input, where each tap of the window reads, and the padding without what ceil_mode adds."""
     kernel = [int(size) for size in kernel]
-    space, strides = x.shape[2:], _each(strides, len(kernel))
-    pads = pads_of(padding[0], padding[1], space, kernel, strides)
+    space, strides = x.shape[2:], _list_each(strides, len(kernel))
+    pads = find_pads(padding[0], padding[1], space, kernel, strides)
     extra = []
     for size, (before, after), extent, stride in zip(space, pads, kernel, strides, strict=True):
         rest = size + before + after - extent
@@ -114,12 +114,12 @@ def _pooled(
         # the last window must begin within the input or its left padding
         windows -= int(bool(ceil_mode) and before + after > 0 and (windows - 1) * stride >= size + before)
         extra.append((0, max((windows - 1) * stride + extent - size - before - after, 0)))
-    x = _padded(_padded(x, pads, fill), extra, fill)
-    places = list(_places(kernel, _sizes(x, kernel, strides), strides, [1] * len(kernel)))
+    x = _pad_around(_pad_around(x, pads, fill), extra, fill)
+    places = list(_find_places(kernel, _count_places(x, kernel, strides), strides, [1] * len(kernel)))
     return x, places, pads
 
 
-def _grouped(taps: Sequence[np.ndarray], weight: np.ndarray, groups: int) -> np.ndarray:
+def _multiply_groups(taps: Sequence[np.ndarray], weight: np.ndarray, groups: int) -> np.ndarray:
     """Taps, each (batch, C_in, *sizes), times weights: one matrix product per group."""
     batch, sizes = len(taps[0]), taps[0].shape[2:]
     stacked = np.stack(taps, axis=2) if len(taps) > 1 else taps[0]
@@ -128,18 +128,20 @@ def _grouped(taps: Sequence[np.ndarray], weight: np.ndarray, groups: int) -> np.
     return np.asarray(np.matmul(rows, columns).reshape(batch, len(weight), *sizes))
 
 
-def _depthwise(
+def _convolve_depthwise(
     x: np.ndarray, weight: np.ndarray, sizes: Sequence[int], steps: tuple[Sequence[int], Sequence[int]]
 ) -> np.ndarray:
     """Each channel by its own kernels: taps are added up, a block of channels at a time."""
     if all(stride == 1 for stride in steps[0]):
-        return _depthwise_flat(x, weight, sizes, steps[1])
-    out = _added_taps(x, weight, list(_places(weight.shape[2:], sizes, *steps)), sizes)
+        return _convolve_depthwise_flat(x, weight, sizes, steps[1])
+    out = _add_taps(x, weight, list(_find_places(weight.shape[2:], sizes, *steps)), sizes)
     return out.reshape(len(x), len(weight), *sizes)
 
 
-def _depthwise_flat(x: np.ndarray, weight: np.ndarray, sizes: Sequence[int], dilations: Sequence[int]) -> np.ndarray:
-    """Without strides a tap is the same distance away for all pixels, also across the ends of rows.
+def _convolve_depthwise_flat(
+    x: np.ndarray, weight: np.ndarray, sizes: Sequence[int], dilations: Sequence[int]
+) -> np.ndarray:
+    """Convolve where no stride is above 1: a tap is then equally far away for all pixels, also across the ends of rows.
 
     So planes are taken as one long row, which is several times faster than many short ones; what was computed
     across the ends is dropped.
@@ -150,13 +152,13 @@ def _depthwise_flat(x: np.ndarray, weight: np.ndarray, sizes: Sequence[int], dil
     taps = itertools.product(*map(range, weight.shape[2:]))
     starts = [sum(int(np.prod(step)) for step in zip(tap, dilations, distances, strict=True)) for tap in taps]
     flat = x.reshape(*x.shape[:2], -1)
-    added = _added_taps(flat, weight, [(slice(start, start + length),) for start in starts], [length])
+    added = _add_taps(flat, weight, [(slice(start, start + length),) for start in starts], [length])
     rows = np.pad(added.reshape(len(x), len(weight), length), [(0, 0), (0, 0), (0, sizes[0] * distances[0] - length)])
     planes = rows.reshape(len(x), len(weight), sizes[0], *whole[1:])
-    return _at(planes, tuple(slice(size) for size in sizes))
+    return _view_at(planes, tuple(slice(size) for size in sizes))
 
 
-def _added_taps(
+def _add_taps(
     x: np.ndarray, weight: np.ndarray, places: Sequence[tuple[slice, ...]], sizes: Sequence[int]
 ) -> np.ndarray:
     """(batch, channels, multiplier, *sizes): the sum over taps of weight times what lies at the tap's place."""
@@ -171,19 +173,19 @@ def _added_taps(
             part = np.empty_like(target)
             for tap, place in enumerate(places):
                 factor = kernels[block, each, tap].reshape(1, -1, *(1 for _ in sizes))
-                np.multiply(_at(x[:, block], place), factor, out=part if tap else target)
+                np.multiply(_view_at(x[:, block], place), factor, out=part if tap else target)
                 if tap:
                     target += part
     return out
 
 
-def _at(x: np.ndarray, place: tuple[slice, ...]) -> np.ndarray:
-    """A view of the last dimensions."""
+def _view_at(x: np.ndarray, place: tuple[slice, ...]) -> np.ndarray:
+    """A view of a place in the last dimensions."""
     index: Any = (..., *place)
     return np.asarray(x[index])
 
 
-def _places(
+def _find_places(
     kernel: Sequence[int], sizes: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> Iterator[tuple[slice, ...]]:
     """For each tap of a kernel, row by row: the slice of the input that it meets."""
@@ -195,15 +197,15 @@ def _places(
         )
 
 
-def _sizes(x: np.ndarray, extents: Sequence[int], strides: Sequence[int]) -> list[int]:
+def _count_places(x: np.ndarray, extents: Sequence[int], strides: Sequence[int]) -> list[int]:
     return [(size - extent) // stride + 1 for size, extent, stride in zip(x.shape[2:], extents, strides, strict=True)]
 
 
-def _padded(x: np.ndarray, pads: Pads, fill: float) -> np.ndarray:
+def _pad_around(x: np.ndarray, pads: Pads, fill: float) -> np.ndarray:
     if not any(map(any, pads)):
         return x
     return np.pad(x, [(0, 0), (0, 0), *pads], constant_values=fill)
 
 
-def _each(values: Any, count: int) -> list[int]:
+def _list_each(values: Any, count: int) -> list[int]:
     return [1] * count if values is None else [int(value) for value in values]

@@ -11,37 +11,37 @@ _erf = np.frompyfunc(math.erf, 1, 1)
 
 
 def clip(*, x: Any, alpha: Any = -math.inf, beta: Any = math.inf) -> Any:
-    """Between alpha and beta."""
+    """Limit to the range from alpha to beta."""
     return np.clip(x, alpha, beta)
 
 
 def relu(*, x: Any) -> Any:
-    """Negative to zero."""
+    """Set negative numbers to zero."""
     return np.maximum(x, 0)
 
 
 def relu6(*, x: Any) -> Any:
-    """Between 0 and 6."""
+    """Limit to the range from 0 to 6."""
     return np.clip(x, 0, 6)
 
 
 def leaky_relu(*, x: Any, alpha: Any) -> Any:
-    """Negative times alpha."""
+    """Multiply negative numbers by alpha."""
     return np.where(x >= 0, x, alpha * x)
 
 
 def prelu(*, x: Any, alpha: Any) -> Any:
-    """Negative times the channel's own alpha."""
+    """Multiply negative numbers by their channel's own alpha."""
     return np.where(x >= 0, x, alpha.reshape(-1, *(1 for _ in x.shape[2:])) * x)
 
 
 def thresholded_relu(*, x: Any, alpha: Any) -> Any:
-    """Zero below alpha."""
+    """Set numbers below alpha to zero."""
     return np.where(x >= alpha, x, 0)
 
 
 def elu(*, x: Any, alpha: Any) -> Any:
-    """Negative as alpha (exp(x) - 1)."""
+    """Replace negative numbers by alpha (exp(x) - 1)."""
     return np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
@@ -107,7 +107,7 @@ def inverse(*, x: Any, epsilon: Any = 1e-4) -> Any:
 
 
 def cast(*, x: Any, dtype: str) -> Any:
-    """To another type; the fraction is dropped, as in C."""
+    """Convert to another type; the fraction is dropped, as in C."""
     return np.asarray(x).astype(CASTS[dtype])
 
 

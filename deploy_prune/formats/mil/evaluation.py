@@ -35,9 +35,9 @@ class Evaluator:
         self._constants: dict[str, Any] = {}
         for operation in program.operations:
             if operation.kind in CONSTANTS:
-                self._constants |= _evaluated(operation, self._constants)
+                self._constants |= _evaluate(operation, self._constants)
         self._operations = tuple(each for each in program.operations if each.kind not in CONSTANTS)
-        self._finished = _last_uses(self._operations, program.outputs)
+        self._finished = _find_last_uses(self._operations, program.outputs)
 
     def run(self, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """The program's outputs, in its order, for its inputs in theirs.
@@ -45,10 +45,10 @@ class Evaluator:
         Raises:
             InputError: an input of another shape, or a result that is not what the program declares.
         """
-        values = self._given(arrays)
+        values = self._take_inputs(arrays)
         known = ChainMap(values, self._constants)
         for operation, finished in zip(self._operations, self._finished, strict=True):
-            values |= _evaluated(operation, known)
+            values |= _evaluate(operation, known)
             for name in finished:
                 values.pop(name, None)
         return tuple(np.array(known[name]) for name in self._program.outputs)
@@ -57,17 +57,17 @@ class Evaluator:
         """What every operator gives, by the program's names, in order; constants are not among them.
 
         Raises:
-            InputError: as `run`.
+            InputError: see `run`.
         """
-        given, found = self._given(arrays), dict[str, Any]()
-        known = ChainMap(found, given, self._constants)
+        given, results = self._take_inputs(arrays), dict[str, Any]()
+        known = ChainMap(results, given, self._constants)
         for operation in self._operations:
-            found |= _evaluated(operation, known)
-        return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+            results |= _evaluate(operation, known)
+        return {name: value for name, value in results.items() if isinstance(value, np.ndarray)}
 
-    def _given(self, arrays: Sequence[np.ndarray]) -> dict[str, Any]:
+    def _take_inputs(self, arrays: Sequence[np.ndarray]) -> dict[str, Any]:
         given = zip(self._program.inputs.items(), arrays, strict=True)
-        return {name: _as_declared(array, kind, name) for (name, kind), array in given}
+        return {name: _convert_to_declared(array, kind, name) for (name, kind), array in given}
 
 
 def _check(program: Program) -> None:
@@ -80,7 +80,7 @@ def _check(program: Program) -> None:
             inspect.signature(OPERATORS[operation.kind]).bind(**operation.arguments)
         except TypeError as error:
             raise NotVerifiable(f"not verifiable here: {label}: {error}", hint="run it on an Apple device") from error
-        for name in _references(operation):
+        for name in _list_references(operation):
             if name not in made:
                 raise InputError(f"{label} reads '{name}', which nothing makes", hint="export it again")
         made |= set(operation.outputs)
@@ -88,48 +88,50 @@ def _check(program: Program) -> None:
         raise InputError(f"nothing makes the output '{min(missing)}'", hint="export it again")
 
 
-def _references(operation: Operation) -> list[str]:
+def _list_references(operation: Operation) -> list[str]:
     parts = [
         part for value in operation.arguments.values() for part in (value if isinstance(value, tuple) else [value])
     ]
     return [part.name for part in parts if isinstance(part, ResultName)]
 
 
-def _last_uses(operations: Sequence[Operation], outputs: Sequence[str]) -> list[list[str]]:
+def _find_last_uses(operations: Sequence[Operation], outputs: Sequence[str]) -> list[list[str]]:
     """Per operation the results that nobody reads after it: a deep network's activations together are large."""
     seen = set(outputs)
     finished: list[list[str]] = []
     for operation in reversed(operations):
-        ending = {*_references(operation), *operation.outputs} - seen
+        ending = {*_list_references(operation), *operation.outputs} - seen
         seen |= ending
         finished.append(sorted(ending))
     return finished[::-1]
 
 
-def _evaluated(operation: Operation, known: Mapping[str, Any]) -> dict[str, Any]:
-    arguments = {name: _resolved(value, known) for name, value in operation.arguments.items()}
+def _evaluate(operation: Operation, known: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = {name: _resolve(value, known) for name, value in operation.arguments.items()}
     label = f"{operation.kind} '{operation.name}'"
     try:
         with np.errstate(all="ignore"):  # what is not finite is seen in the outputs
-            found = OPERATORS[operation.kind](**arguments)
+            result = OPERATORS[operation.kind](**arguments)
     # whatever does not fit together in a damaged file, numpy says as one of these
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise InputError(f"{label} cannot be evaluated: {error}", hint="export it again") from error
-    results = found if isinstance(found, tuple) and len(operation.outputs) > 1 else (found,)
+    results = result if isinstance(result, tuple) and len(operation.outputs) > 1 else (result,)
     if len(results) != len(operation.outputs):
         raise InputError(f"{label} gives {len(results)} results, the program says {len(operation.outputs)}")
     declared = zip(operation.outputs.items(), results, strict=True)
-    return {name: result if kind is None else _as_declared(result, kind, label) for (name, kind), result in declared}
+    return {
+        name: result if kind is None else _convert_to_declared(result, kind, label) for (name, kind), result in declared
+    }
 
 
-def _resolved(value: Any, known: Mapping[str, Any]) -> Any:
+def _resolve(value: Any, known: Mapping[str, Any]) -> Any:
     if isinstance(value, tuple):
-        return tuple(_resolved(part, known) for part in value)
+        return tuple(_resolve(part, known) for part in value)
     return known[value.name] if isinstance(value, ResultName) else value
 
 
-def _as_declared(value: Any, kind: TensorType, label: str) -> Any:
-    """In the declared type, half precision rounded to it but kept in single; the shape must be as declared."""
+def _convert_to_declared(value: Any, kind: TensorType, label: str) -> Any:
+    """Bring a result into its declared type, half precision rounded but kept in single; the shape must fit already."""
     if isinstance(value, str):
         return value
     array = np.asarray(value)

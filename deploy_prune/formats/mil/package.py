@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy_prune.errors import InputError
-from deploy_prune.formats.mil.about import About, about
+from deploy_prune.formats.mil.about import About, decode_about
 from deploy_prune.formats.mil.program import Program, read_program
 from deploy_prune.formats.mil.weight_blob import check_weights
 from deploy_prune.formats.protobuf import Malformed
@@ -24,9 +24,9 @@ def read_package(path: Path) -> Program:
     Raises:
         InputError: missing, truncated, or no package of an ML program.
     """
-    with _readable(path):
+    with _tell_damage(path):
         weights = path / "Data" / WEIGHTS
-        specification = _specification(path)
+        specification = _read_specification(path)
         content = weights.read_bytes() if weights.is_file() else b""
         if content:
             check_weights(content)
@@ -39,13 +39,13 @@ def read_about(path: Path) -> About:
     Raises:
         InputError: missing, truncated, or no package.
     """
-    with _readable(path):
-        return about(_specification(path))
+    with _tell_damage(path):
+        return decode_about(_read_specification(path))
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Whatever goes wrong while a package is read is told as InputError."""
+def _tell_damage(path: Path) -> Iterator[None]:
+    """Tell whatever goes wrong while a package is read as InputError."""
     if not path.is_dir():
         raise InputError(f"{path} is not a folder", hint="a Core ML package is a folder: check the path")
     try:
@@ -57,12 +57,12 @@ def _readable(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is no readable .mlpackage: {error}", hint="export it again") from error
 
 
-def _specification(path: Path) -> bytes:
-    return (path / "Data" / _place(path / MANIFEST)).read_bytes()
+def _read_specification(path: Path) -> bytes:
+    return (path / "Data" / _find_root_model(path / MANIFEST)).read_bytes()
 
 
-def _place(manifest: Path) -> Path:
-    """Where the manifest says that the root model is, within the package."""
+def _find_root_model(manifest: Path) -> Path:
+    """The place of the root model within the package, as the manifest says."""
     try:
         document = json.loads(manifest.read_text())
         entries, root = document["itemInfoEntries"], document["rootModelIdentifier"]

@@ -29,16 +29,16 @@ def batch_norm(*, x: Any, mean: Any, variance: Any, gamma: Any = 1, beta: Any = 
 
 def instance_norm(*, x: Any, gamma: Any = None, beta: Any = None, epsilon: Any = 1e-5) -> np.ndarray:
     """Each channel of each image by its own mean and variance."""
-    out = _normalised(x, tuple(range(2, x.ndim)), epsilon)
+    out = _normalise(x, tuple(range(2, x.ndim)), epsilon)
     shape = (-1, *(1 for _ in x.shape[2:]))
     out = out if gamma is None else out * gamma.reshape(shape)
     return np.asarray(out if beta is None else out + beta.reshape(shape))
 
 
 def layer_norm(*, x: Any, axes: Any = None, gamma: Any = None, beta: Any = None, epsilon: Any = 1e-5) -> np.ndarray:
-    """Over the given axes by their own mean and variance; gamma and beta have those axes' sizes."""
+    """Normalise over the given axes by their own mean and variance; gamma and beta have those axes' sizes."""
     where = tuple(range(x.ndim)) if axes is None else tuple(sorted(int(axis) % x.ndim for axis in axes))
-    out = _normalised(x, where, epsilon)
+    out = _normalise(x, where, epsilon)
     shape = [size if axis in where else 1 for axis, size in enumerate(x.shape)]
     out = out if gamma is None else out * gamma.reshape(shape)
     return np.asarray(out if beta is None else out + beta.reshape(shape))
@@ -50,7 +50,7 @@ def softmax(*, x: Any, axis: Any = -1) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=int(axis), keepdims=True))
 
 
-def reduction(reduce: Callable[..., Any]) -> Callable[..., np.ndarray]:
+def make_reduction(reduce: Callable[..., Any]) -> Callable[..., np.ndarray]:
     """MIL's form of a numpy reduction."""
 
     def reduced(*, x: Any, axes: Any = None, keep_dims: Any = False) -> np.ndarray:
@@ -65,6 +65,6 @@ def l2_norm(x: Any, *, axis: Any, keepdims: bool) -> np.ndarray:
     return np.asarray(np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims)))
 
 
-def _normalised(x: Any, axes: tuple[int, ...], epsilon: Any) -> Any:
+def _normalise(x: Any, axes: tuple[int, ...], epsilon: Any) -> Any:
     centred = x - x.mean(axis=axes, keepdims=True)
     return centred / np.sqrt((centred * centred).mean(axis=axes, keepdims=True) + epsilon)

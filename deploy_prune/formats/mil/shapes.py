@@ -10,7 +10,7 @@ PAD_MODES = {"reflect": "reflect", "replicate": "edge"}
 
 
 def concat(*, values: Any, axis: Any, interleave: Any = False) -> np.ndarray:
-    """One after the other, or element by element in turns."""
+    """Join along an axis, one after the other or element by element in turns."""
     parts = values if isinstance(values, tuple) else (values,)
     if not interleave:
         return np.concatenate(parts, axis=int(axis))
@@ -21,14 +21,14 @@ def concat(*, values: Any, axis: Any, interleave: Any = False) -> np.ndarray:
 
 
 def split(*, x: Any, axis: Any, num_splits: Any = None, split_sizes: Any = None) -> tuple[np.ndarray, ...]:
-    """Into equal parts, or parts of the given sizes."""
+    """Cut into equal parts, or parts of the given sizes."""
     if split_sizes is None:
         return tuple(np.split(x, int(num_splits), axis=int(axis)))
     return tuple(np.split(x, np.cumsum(split_sizes)[:-1], axis=int(axis)))
 
 
 def stack(*, values: Any, axis: Any) -> np.ndarray:
-    """Joined along a new axis."""
+    """Join along a new axis."""
     return np.stack(values if isinstance(values, tuple) else (values,), axis=int(axis))
 
 
@@ -36,7 +36,7 @@ def slice_by_index(
     *, x: Any, begin: Any, end: Any, stride: Any = None, begin_mask: Any = None, end_mask: Any = None,
     squeeze_mask: Any = None,
 ) -> np.ndarray:  # fmt: skip
-    """As x[begin:end:stride, ...]; a mask leaves the end open, or takes the one index at `begin`."""
+    """Take x[begin:end:stride, ...]; a mask leaves the end open, or takes the one index at `begin`."""
     strides = [1] * x.ndim if stride is None else [int(step) for step in stride]
     no = [False] * x.ndim
     open_begin, open_end, single = (no if mask is None else mask for mask in (begin_mask, end_mask, squeeze_mask))
@@ -52,14 +52,14 @@ def slice_by_index(
 
 
 def slice_by_size(*, x: Any, begin: Any, size: Any) -> np.ndarray:
-    """`size` elements from `begin`; -1: all that follow."""
+    """Take `size` elements from `begin`; -1: all that follow."""
     starts = [int(start) % extent if start < 0 else int(start) for start, extent in zip(begin, x.shape, strict=True)]
     ends = [None if count == -1 else start + int(count) for start, count in zip(starts, size, strict=True)]
     return np.asarray(x[tuple(map(slice, starts, ends))])
 
 
 def pad(*, x: Any, pad: Any, mode: str = "constant", constant_val: Any = 0) -> np.ndarray:
-    """Around the last dimensions."""
+    """Pad around the last dimensions."""
     amounts = np.asarray(pad, np.int64).reshape(-1, 2)
     widths = [(0, 0)] * (x.ndim - len(amounts)) + [(int(before), int(after)) for before, after in amounts]
     if mode == "constant":
@@ -75,27 +75,27 @@ def reshape(*, x: Any, shape: Any) -> np.ndarray:
 
 
 def transpose(*, x: Any, perm: Any) -> np.ndarray:
-    """Axes in another order."""
+    """Put the axes in another order."""
     return np.ascontiguousarray(np.transpose(x, [int(axis) for axis in perm]))
 
 
 def squeeze(*, x: Any, axes: Any = None) -> np.ndarray:
-    """Without axes of size 1."""
+    """Take axes of size 1 away."""
     return np.asarray(np.squeeze(x, axis=None if axes is None else tuple(int(axis) for axis in axes)))
 
 
 def expand_dims(*, x: Any, axes: Any) -> np.ndarray:
-    """With new axes of size 1."""
+    """Add axes of size 1."""
     return np.expand_dims(x, tuple(int(axis) for axis in axes))
 
 
 def tile(*, x: Any, reps: Any) -> np.ndarray:
-    """Repeated along each axis."""
+    """Repeat along each axis."""
     return np.tile(x, [int(count) for count in reps])
 
 
 def gather(*, x: Any, indices: Any, axis: Any = 0, batch_dims: Any = 0, validate_indices: Any = False) -> np.ndarray:
-    """Picked along an axis; an index outside is an error here, whatever `validate_indices` says."""
+    """Pick along an axis; an index outside is an error here, whatever `validate_indices` says."""
     del validate_indices
     if int(batch_dims):
         raise ValueError("gather with batch_dims")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deploy_prune.formats.protobuf import Malformed, unpacked
+from deploy_prune.formats.protobuf import Malformed, unpack
 
 VERSION = 2
 SENTINEL = 0xDEADBEEF
@@ -18,7 +18,7 @@ def check_weights(content: bytes) -> None:
     Raises:
         Malformed: it is not.
     """
-    _, version = unpacked("<II", content, 0)
+    _, version = unpack("<II", content, 0)
     if version != VERSION:
         raise Malformed(f"weights of version {version}, known: {VERSION}")
 
@@ -29,7 +29,7 @@ def read_tensor(content: bytes, offset: int, *, dtype: str, shape: tuple[int, ..
     Raises:
         Malformed: no record there, or one of another type or size.
     """
-    sentinel, kind, size_bytes, start = unpacked("<IIQQ", content, offset)
+    sentinel, kind, size_bytes, start = unpack("<IIQQ", content, offset)
     if sentinel != SENTINEL:
         raise Malformed(f"no weight at byte {offset}")
     expected = np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64))

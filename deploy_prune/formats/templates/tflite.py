@@ -12,7 +12,7 @@ import numpy as np
 
 from deploy_prune.errors import InputError, MissingDependency
 from deploy_prune.formats.templates import TILES, Operator, OperatorKind, Structure, TemplateFormat, appended
-from deploy_prune.formats.tflite_file import packed
+from deploy_prune.formats.tflite_file import pack_model
 from deploy_prune.values import Precision
 
 KINDS: Mapping[str, OperatorKind] = {
@@ -80,7 +80,7 @@ class TFLiteTemplate:
     def resized(self, numbers: np.ndarray) -> bytes:
         """The whole file with other numbers; constants whose size changed repeat what they held."""
         self._set(numbers)
-        return packed(self._model)
+        return pack_model(self._model)
 
     def single(self, numbers: np.ndarray, operator: int) -> bytes:
         """A file of that operator alone, at these numbers."""
@@ -92,7 +92,7 @@ class TFLiteTemplate:
         graph.operators, graph.inputs, graph.outputs = [chosen], list(read), list(chosen.outputs)
         self._model.signatureDefs, self._model.metadata = [], []
         try:
-            return packed(_without_unused(self._model, self._schema, chosen))
+            return pack_model(_without_unused(self._model, self._schema, chosen))
         finally:
             graph.operators, graph.inputs, graph.outputs, self._model.signatureDefs, self._model.metadata = kept
 

@@ -42,7 +42,7 @@ def refuse_impossible(processes: int, threads: int) -> None:
         raise ValueError("processes must be 0 or more, threads 1 or more")
 
 
-def in_order(
+def run_in_order(
     items: Iterable[Item], ahead: int, begin: Callable[[Item], Handle], end: Callable[[Handle], Result]
 ) -> Iterator[Result]:
     """Begin items, end them in their order; at most `ahead` are begun and not ended."""

@@ -16,24 +16,24 @@ from typing import Any
 import torch
 
 from deploy_prune.errors import MissingDependency, Unavailable
-from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, in_order, refuse_impossible
+from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, run_in_order, refuse_impossible
 from deploy_prune.processes.workshop.parcels import load, send
 
 ORPHAN_POLL_S = 1.0
 SHARED = "shared"
 
 _received: list[tuple[Task[Any, Any, Any], Any]] = []
-"""Of a worker's process: what all its tasks share."""
+"""What all tasks share, in a worker's process."""
 
 
 @dataclass(frozen=True)
 class Local:
-    """So many processes; one is this process itself."""
+    """Workers are processes of this machine; a single one is this process itself."""
 
     processes: int = 0
-    """0: one per core."""
+    """How many processes compute; 0: one per core."""
     threads: int = 1
-    """Of each, as sums of floats depend on it: the same number gives the same results with any number of processes."""
+    """Threads of each process, which sums of floats depend on: the same number gives the same results everywhere."""
 
     def __post_init__(self) -> None:
         refuse_impossible(self.processes, self.threads)
@@ -44,10 +44,10 @@ class Local:
         """See the contract; a single process computes an item when its result is asked for."""
         processes = min(self.processes or os.cpu_count() or 1, ahead)
         if processes == 1:
-            return in_order(items, ahead, lambda item: item, partial(_here, task, shared, self.threads))
-        return self._several(processes, task, shared, items, ahead)
+            return run_in_order(items, ahead, lambda item: item, partial(_run_here, task, shared, self.threads))
+        return self._map_in_processes(processes, task, shared, items, ahead)
 
-    def _several(
+    def _map_in_processes(
         self,
         processes: int,
         task: Task[Shared, Item, Result],
@@ -68,12 +68,12 @@ class Local:
                 env={"OMP_NUM_THREADS": str(self.threads)},
             )
             try:
-                yield from in_order(items, ahead, partial(pool.submit, _on_received), _ended)
+                yield from run_in_order(items, ahead, partial(pool.submit, _run_on_received), _await_result)
             finally:
                 pool.shutdown(kill_workers=True)
 
 
-def _here(task: Task[Shared, Item, Result], shared: Shared, threads: int, item: Item) -> Result:
+def _run_here(task: Task[Shared, Item, Result], shared: Shared, threads: int, item: Item) -> Result:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -84,23 +84,23 @@ def _here(task: Task[Shared, Item, Result], shared: Shared, threads: int, item: 
 
 def _receive(folder: str, threads: int, parent: int) -> None:
     torch.set_num_threads(threads)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     _received.append(load(Path(folder, SHARED)))
 
 
-def _end_with(parent: int) -> None:
-    """A parent that was killed cannot end its workers."""
+def _end_with_parent(parent: int) -> None:
+    """End this worker when its parent is gone: one that was killed cannot end its workers."""
     while os.getppid() == parent:
         time.sleep(ORPHAN_POLL_S)
     os._exit(1)
 
 
-def _on_received(item: Any) -> Any:
+def _run_on_received(item: Any) -> Any:
     task, shared = _received[-1]
     return task(shared, item)
 
 
-def _ended(future: Future[Result]) -> Result:
+def _await_result(future: Future[Result]) -> Result:
     from loky.process_executor import BrokenProcessPool
 
     try:

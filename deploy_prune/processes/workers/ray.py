@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from deploy_prune.errors import MissingDependency, Unavailable
-from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, in_order, refuse_impossible
-from deploy_prune.processes.workshop.parcels import packed, unpacked
+from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, run_in_order, refuse_impossible
+from deploy_prune.processes.workshop.parcels import pack, unpack
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Ray:
     """Each candidate is one Ray task; what they share lies once in Ray's object store."""
 
     processes: int = 0
-    """At the same time; 0: as many as Ray has cores for."""
+    """How many tasks run at the same time; 0: as many as Ray has cores for."""
     threads: int = 1
-    """Of each: the same number gives the same results, whoever computes."""
+    """Threads of each process: the same number gives the same results, whoever computes."""
     address: str = ""
-    """Of a cluster, such as `auto`; empty: Ray is started here and ended afterwards."""
+    """The address of a cluster, such as `auto`; empty: Ray is started here and ended afterwards."""
 
     def __post_init__(self) -> None:
         refuse_impossible(self.processes, self.threads)
@@ -35,24 +35,24 @@ class Ray:
         self, task: Task[Shared, Item, Result], shared: Shared, items: Iterable[Item], *, ahead: int
     ) -> Iterator[Result]:
         """See the contract."""
-        ray = _package()
-        with self._connected(ray):
-            remote = ray.remote(num_cpus=self.threads, max_retries=0)(_computed)
-            handed = ray.put(packed((task, shared)))
+        ray = _import_ray()
+        with self._connect(ray):
+            remote = ray.remote(num_cpus=self.threads, max_retries=0)(_compute)
+            handed = ray.put(pack((task, shared)))
             name = uuid.uuid4().hex
             begin = partial(remote.remote, handed, name, self.threads)
-            yield from in_order(items, ahead, begin, partial(_ended, ray))
+            yield from run_in_order(items, ahead, begin, partial(_await_result, ray))
 
     @contextmanager
-    def _connected(self, ray: Any) -> Iterator[None]:
-        """A Ray that runs already is used and left running."""
+    def _connect(self, ray: Any) -> Iterator[None]:
+        """Connect to Ray for the block; one that runs already is used and left running."""
         if ray.is_initialized():
             yield
             return
         cores: dict[str, Any] = (
             {} if self.address else {"num_cpus": (self.processes or os.cpu_count() or 1) * self.threads}
         )
-        with _importing_as_we_do():
+        with _import_as_we_do():
             ray.init(
                 address=self.address or None, include_dashboard=None if self.address else False,
                 log_to_driver=False, logging_level="ERROR", **cores,
@@ -63,7 +63,7 @@ class Ray:
             ray.shutdown()
 
 
-def _package() -> Any:
+def _import_ray() -> Any:
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -72,8 +72,8 @@ def _package() -> Any:
 
 
 @contextmanager
-def _importing_as_we_do() -> Iterator[None]:
-    """Processes that are started in the block find what we find: they inherit this variable."""
+def _import_as_we_do() -> Iterator[None]:
+    """Have processes that are started in the block find what we find: they inherit this variable."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
     try:
@@ -86,21 +86,21 @@ def _importing_as_we_do() -> Iterator[None]:
 
 
 _received: dict[str, tuple[Task[Any, Any, Any], Any]] = {}
-"""Of a worker's process: what the tasks of one search share, unpacked once."""
+"""What the tasks of one search share, in a worker's process; unpacked once."""
 
 
-def _computed(handed: bytes, name: str, threads: int, item: Any) -> Any:
+def _compute(handed: bytes, name: str, threads: int, item: Any) -> Any:
     import torch
 
     if name not in _received:
         _received.clear()
-        _received[name] = unpacked(handed)
+        _received[name] = unpack(handed)
     torch.set_num_threads(threads)
     task, shared = _received[name]
     return task(shared, item)
 
 
-def _ended(ray: Any, reference: Any) -> Any:
+def _await_result(ray: Any, reference: Any) -> Any:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:

@@ -116,9 +116,9 @@ def run_each(
             running.add(waiting[0])
             _begin(shop, folder, waiting.popleft())
             told(sorted(running), len(outcomes))
-        for number, code in _ended(shop, running):
+        for number, code in _await_end(shop, running):
             running.discard(number)
-            outcomes[number] = _outcome(folder, number, code)
+            outcomes[number] = _read_outcome(folder, number, code)
         told(sorted(running), len(outcomes))
     for number in range(len(items)):
         if (folder / f"{number}.raised").exists():
@@ -133,7 +133,7 @@ def _begin(shop: Workshop, folder: Path, number: int) -> None:
         shop.process.stdin.flush()
 
 
-def _ended(shop: Workshop, running: Iterable[int]) -> list[tuple[int, int]]:
+def _await_end(shop: Workshop, running: Iterable[int]) -> list[tuple[int, int]]:
     """The next item that ends and its exit code; all that run, where the workshop itself has died."""
     assert shop.process.stdout
     line = shop.process.stdout.readline()
@@ -143,15 +143,15 @@ def _ended(shop: Workshop, running: Iterable[int]) -> list[tuple[int, int]]:
     return [(int(number), int(code))]
 
 
-def _outcome(folder: Path, number: int, code: int) -> Outcome[Any]:
+def _read_outcome(folder: Path, number: int, code: int) -> Outcome[Any]:
     path = folder / f"{number}.result"
     result = load(path) if path.exists() else None
     own, whole = folder / f"{number}.log", folder.parent / LOG  # a workshop that died has not begun all items
-    return Outcome(result, died="" if code == 0 else _how(code, (own if own.exists() else whole).read_bytes()))
+    return Outcome(result, died="" if code == 0 else _tell_end(code, (own if own.exists() else whole).read_bytes()))
 
 
-def _how(code: int, log: bytes) -> str:
-    """Exit code or signal, and the last that was said."""
+def _tell_end(code: int, log: bytes) -> str:
+    """The exit code or signal, and the last line that was printed."""
     if code >= 0:
         how = f"exit {code}"
     else:

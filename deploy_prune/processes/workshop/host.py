@@ -25,7 +25,7 @@ METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The workshop: begin what is asked for and say how it ended, until stdin closes; then end what still runs."""
+    """Be the workshop: begin what is asked for and say how it ended, until stdin closes; then end what still runs."""
     folder, modules = arguments[0], arguments[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what vendors print goes to the log
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
             importlib.import_module(module)
     gc.freeze()
     gc.set_threshold(GARBAGE, 50, 50)
-    asked = _lines_of_stdin()
+    asked = _listen_to_stdin()
     running: dict[int, BaseProcess] = {}
     while True:
         with suppress(queue.Empty):
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
             if not line:
                 break
             part, number = line.split()
-            running[int(number)] = _started(str(Path(folder, part)), int(number))
+            running[int(number)] = _start_process(str(Path(folder, part)), int(number))
         for ended, process in list(running.items()):
             if process.exitcode is not None:
                 answers.write(f"{ended} {running.pop(ended).exitcode}\n")
@@ -53,12 +53,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _lines_of_stdin() -> queue.SimpleQueue[str]:
+def _listen_to_stdin() -> queue.SimpleQueue[str]:
     """Lines as they come; an empty one says that whoever asked is gone. In a thread: no other way waits everywhere."""
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def listen() -> None:
-        """Without `sys.stdin`: its lock, held while it waits, would be held for ever in a copy of this process."""
+        """Read without `sys.stdin`: its lock, held while it waits, would be held for ever in a copy of this process."""
         kept = b""
         while chunk := os.read(0, 1 << 10):
             *whole, kept = (kept + chunk).split(b"\n")
@@ -71,7 +71,7 @@ def _lines_of_stdin() -> queue.SimpleQueue[str]:
     return lines
 
 
-def _started(folder: str, number: int) -> BaseProcess:
+def _start_process(folder: str, number: int) -> BaseProcess:
     context: Any = multiprocessing.get_context(METHOD)
     process: BaseProcess = context.Process(target=work_on, args=(folder, number))
     process.start()
@@ -79,7 +79,7 @@ def _started(folder: str, number: int) -> BaseProcess:
 
 
 def work_on(folder_name: str, number: int) -> None:
-    """Of the workshop, the process of one item: leave its result in the folder."""
+    """Be the process of one item: do the work and leave its result in the folder."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     folder = Path(folder_name)
     log = os.open(folder / f"{number}.log", os.O_WRONLY | os.O_CREAT)

@@ -21,14 +21,14 @@ def send(folder: Path, shared: Any, items: Sequence[Any]) -> None:
     Raises:
         Unsendable: one of them cannot be pickled.
     """
-    with _sendable():
+    with _tell_unsendable():
         dump(folder / "shared", shared)
         for number, item in enumerate(items):
             dump(folder / f"{number}.item", item)
 
 
 def dump(path: Path, value: Any) -> None:
-    """Complete or not at all, as a process may die at any moment."""
+    """Write a pickle, complete or not at all, as a process may die at any moment."""
     import cloudpickle
 
     unfinished = path.with_suffix(f"{path.suffix}.part")
@@ -37,7 +37,7 @@ def dump(path: Path, value: Any) -> None:
     unfinished.replace(path)
 
 
-def packed(value: Any) -> bytes:
+def pack(value: Any) -> bytes:
     """A pickle that carries along what a new process could not import.
 
     Raises:
@@ -45,24 +45,24 @@ def packed(value: Any) -> bytes:
     """
     import cloudpickle
 
-    with _sendable():
-        found: bytes = cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-    return found
+    with _tell_unsendable():
+        content: bytes = cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    return content
 
 
 @contextmanager
-def _sendable() -> Iterator[None]:
-    """What is pickled in the block carries along what a new process could not import. Raises Unsendable."""
+def _tell_unsendable() -> Iterator[None]:
+    """Have what is pickled in the block carry along what a new process could not import. Raises Unsendable."""
     try:
-        with _whole(_not_importable()):
+        with _register_by_value(_find_unimportable()):
             yield
     # whatever a class's own pickling raises
     except (TypeError, AttributeError, RuntimeError, pickle.PicklingError) as error:
         raise Unsendable(f"{type(error).__name__}: {error}") from error
 
 
-def unpacked(content: bytes) -> Any:
-    """What `packed` of our own process made."""
+def unpack(content: bytes) -> Any:
+    """What `pack` of our own process made."""
     return pickle.loads(content)  # noqa: S301 - our own process wrote it
 
 
@@ -72,29 +72,29 @@ def load(path: Path) -> Any:
         return pickle.load(file)  # noqa: S301 - our own process wrote it
 
 
-def _not_importable() -> list[ModuleType]:
+def _find_unimportable() -> list[ModuleType]:
     """Modules that a new process would not find by name: those of files that were loaded by their path."""
     known = {str(Path(entry or ".").resolve()) for entry in sys.path}
-    found = []
+    unimportable = []
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if file is None or "." in name or name == "__main__":
             continue
         folder = Path(file).resolve().parent
-        if {str(folder), str(folder.parent)} & known or any(_finds(finder, name) for finder in sys.meta_path):
+        if {str(folder), str(folder.parent)} & known or any(_can_find(finder, name) for finder in sys.meta_path):
             continue
-        found.append(module)
-    return found
+        unimportable.append(module)
+    return unimportable
 
 
-def _finds(finder: Any, name: str) -> bool:
+def _can_find(finder: Any, name: str) -> bool:
     find = getattr(finder, "find_spec", None)
     return find is not None and find(name, None) is not None
 
 
 @contextmanager
-def _whole(modules: Sequence[ModuleType]) -> Iterator[None]:
-    """What these modules define is pickled by value while the block runs."""
+def _register_by_value(modules: Sequence[ModuleType]) -> Iterator[None]:
+    """Have what these modules define pickled by value while the block runs."""
     import cloudpickle
 
     for module in modules:

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from deploy_prune import plugins
-from deploy_prune.exporting.app_interface import random_pixels
+from deploy_prune.exporting.app_interface import draw_pixels
 from deploy_prune.values import AppForm, Network, Normalisation
 
 PACKAGES = ("numpy<2", "tflite-runtime==2.14.0", "tflite-support==0.4.4", "libusb-package", "onnxruntime==1.15.0")
@@ -106,7 +106,7 @@ def _job(stem: Path, case: Case, network: Network) -> tuple[dict[str, str], np.n
     exporter = plugins.build("exporters", case.format, dict(case.options))
     path = stem.with_suffix(exporter.suffix)
     exporter.write(network, path, case.form)
-    pixels = random_pixels(network, batch=1, seed=7).numpy()
+    pixels = draw_pixels(network, batch=1, seed=7).numpy()
     mean, std = (np.array(each).reshape(1, -1, 1, 1) for each in (NORMALISATION.mean, NORMALISATION.std))
     normalised = ((pixels / 255 - mean) / std).astype(np.float32)
     module = copy.deepcopy(network.module).eval()

@@ -14,7 +14,7 @@ from deploy_prune.errors import ConfigError
 from deploy_prune.exporting.exporters.tflite import TFLite, convert, put_channels_last, serialise
 from deploy_prune.exporting.steps import Asked, fold_norms, write_in_steps
 from deploy_prune.formats.tflite_file import TFLiteFile
-from deploy_prune.formats.tflite_metadata import model_metadata
+from deploy_prune.formats.tflite_metadata import write_model_metadata
 from deploy_prune.values import AppForm, Network, Normalisation
 
 
@@ -134,7 +134,7 @@ def turn_tensors_round(draft):
 
 
 def test_the_metadata_has_its_identifier_and_the_version_that_parsers_compare():
-    content = model_metadata("what", [], [])
+    content = write_model_metadata("what", [], [])
     assert content[4:8] == b"M001"
     assert [reading.text(reading.root(content), place) for place in (1, 7)] == ["what", "1.0.0"]
 

@@ -84,7 +84,7 @@ def test_one_changed_weight_is_caught(tiny_network, package, offset):
     """The exponent's highest bit: in the first weight of the file, and in the last."""
     path = package / "Data" / WEIGHTS / "weight.bin"
     content = bytearray(path.read_bytes())
-    start = protobuf.unpacked("<IIQQ", bytes(content), 64)[3] if offset > 0 else len(content) + offset
+    start = protobuf.unpack("<IIQQ", bytes(content), 64)[3] if offset > 0 else len(content) + offset
     content[start + 3] ^= 0x40
     path.write_bytes(content)
     parity = _parity(tiny_network, package)
