@@ -188,7 +188,7 @@ def _view_at(x: np.ndarray, place: tuple[slice, ...]) -> np.ndarray:
 def _find_places(
     kernel: Sequence[int], sizes: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> Iterator[tuple[slice, ...]]:
-    """For each tap of a kernel, row by row: the slice of the input that it meets."""
+    """The slice of the input that each tap of a kernel meets, row by row."""
     for tap in itertools.product(*map(range, kernel)):
         starts = [index * dilation for index, dilation in zip(tap, dilations, strict=True)]
         yield tuple(

@@ -96,7 +96,7 @@ def _list_references(operation: Operation) -> list[str]:
 
 
 def _find_last_uses(operations: Sequence[Operation], outputs: Sequence[str]) -> list[list[str]]:
-    """Per operation the results that nobody reads after it: a deep network's activations together are large."""
+    """The results that nobody reads after each operation: a deep network's activations together are large."""
     seen = set(outputs)
     finished: list[list[str]] = []
     for operation in reversed(operations):

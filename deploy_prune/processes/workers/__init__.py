@@ -23,7 +23,7 @@ Task = Callable[[Shared, Item], Result]
 
 
 class Workers(Protocol):
-    """Who computes."""
+    """Computes the tasks of a search, on as many processes as it has."""
 
     def map(
         self, task: Task[Shared, Item, Result], shared: Shared, items: Iterable[Item], *, ahead: int

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from deploy_prune.errors import MissingDependency, Unavailable
-from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, run_in_order, refuse_impossible
+from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, refuse_impossible, run_in_order
 from deploy_prune.processes.workshop.parcels import load, send
 
 ORPHAN_POLL_S = 1.0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy_prune.errors import MissingDependency, Unavailable
-from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, run_in_order, refuse_impossible
+from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, refuse_impossible, run_in_order
 from deploy_prune.processes.workshop.parcels import pack, unpack
 
 
