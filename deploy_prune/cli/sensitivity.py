@@ -52,7 +52,7 @@ def sensitivity(
     assert asked
     from deploy_prune.analysis.plots import check_suffix
     from deploy_prune.pipeline.config import RunConfig
-    from deploy_prune.pipeline.context import workers_of
+    from deploy_prune.pipeline.deciders import build_workers
     from deploy_prune.pipeline.ship import Order, open_network
     from deploy_prune.scoring.sensitivity import sensitivity as measured
     from deploy_prune.sources.data import read_data
@@ -69,7 +69,7 @@ def sensitivity(
         input_shape=shape or (None if Path(model).is_dir() else images_of.image_shape),
     )  # fmt: skip
     network = move_network(open_network(order), where)
-    who = workers_of(RunConfig(model=model, workers=workers or "local"), where)
+    who = build_workers(RunConfig(model=model, workers=workers or "local"), where)
     with progress(as_json=as_json) as told:
         result = measured(network, images_of, who, shares=asked, exam=Exam(images=images), progress=told)
     if plot is not None:

@@ -22,7 +22,9 @@ from deploy_prune.budget.parse import parse
 from deploy_prune.errors import PlanError
 from deploy_prune.graph.soundness import find, lock
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import RunContext, deciders, priced, widths_file, workers_of
+from deploy_prune.pipeline.context import RunContext
+from deploy_prune.pipeline.deciders import build_deciders, build_workers, find_widths_file
+from deploy_prune.pipeline.priced import price
 from deploy_prune.pipeline.real_file import Chosen, left_over, plan_on_real_file
 from deploy_prune.results import Closing, WidthsResult
 from deploy_prune.scoring.methods import Scorer, Selector
@@ -58,28 +60,28 @@ class Decision:
 class _Scored:
     """A method's answer for a network, which holds for any budget."""
 
-    work: RunContext
+    context: RunContext
     study: Study
     scores: Scores
 
 
-def decide(work: RunContext, network: Network, graph: ChannelGraph, progress: Progress) -> Decision:
+def decide(context: RunContext, network: Network, graph: ChannelGraph, progress: Progress) -> Decision:
     """Score, allocate, select, and prove on meta tensors that the cut is sound before anything is trained.
 
     Raises:
         BudgetError: no plan can meet the budget.
         PlanError: the units that a method selects make a cut that is not sound.
     """
-    scorer, selector = deciders(work.config)
+    scorer, selector = build_deciders(context.config)
     if selector is None:
-        decision, scores = _best_scored(work, scorer, network, graph, progress)
-        return dataclasses.replace(decision, weights=scores.weights, method=_scored_by(work.config))
+        decision, scores = _best_scored(context, scorer, network, graph, progress)
+        return dataclasses.replace(decision, weights=scores.weights, method=_scored_by(context.config))
 
     def widths() -> WidthsResult:
-        return _widths(graph, _best_scored(work, scorer, network, graph, progress)[0])
+        return _widths(graph, _best_scored(context, scorer, network, graph, progress)[0])
 
-    decided = work.folder.stage(WIDTHS, WidthsResult, widths)  # kept: timed again, they might differ
-    return _selected(work, selector, _study(work, network, lock(graph, decided.locked), progress), decided)
+    decided = context.folder.stage(WIDTHS, WidthsResult, widths)  # kept: timed again, they might differ
+    return _selected(context, selector, _study(context, network, lock(graph, decided.locked), progress), decided)
 
 
 def _scored_by(config: RunConfig) -> str:
@@ -95,14 +97,14 @@ def _widths(graph: ChannelGraph, decision: Decision) -> WidthsResult:
     return WidthsResult(widths, locked, decision.closing)
 
 
-def _selected(work: RunContext, selector: Selector, study: Study, decided: WidthsResult) -> Decision:
-    config = work.config
+def _selected(context: RunContext, selector: Selector, study: Study, decided: WidthsResult) -> Decision:
+    config = context.config
     found = selector.select(study, decided.widths)
     if broken := find(study.network, study.graph, found.keep):
         name, reason = next(iter(broken.items()))
         message = f"the units that '{config.method}' selects break group '{name}': {reason}"
         raise PlanError(message, hint="choose another method, or leave that group whole by a plan of your own")
-    decider = config.scores or widths_file(config) or f"'{config.widths}'"
+    decider = config.scores or find_widths_file(config) or f"'{config.widths}'"
     return Decision(
         study.graph, found.keep, decided.closing, found.weights, found.masks,
         method=f"{found.method or config.method} at widths of {decider}",
@@ -110,30 +112,30 @@ def _selected(work: RunContext, selector: Selector, study: Study, decided: Width
 
 
 def _best_scored(
-    work: RunContext, scorer: Scorer | Path, network: Network, graph: ChannelGraph, progress: Progress
+    context: RunContext, scorer: Scorer | Path, network: Network, graph: ChannelGraph, progress: Progress
 ) -> tuple[Decision, Scores]:
     """The units with the highest scores under the budget."""
-    scored = _scored(work, scorer, network, graph, progress)
-    _, limit = priced(work, scored.study.graph)
-    if parse(work.config.budget).cost == "latency" and work.config.device == LOCAL:
+    scored = _scored(context, scorer, network, graph, progress)
+    _, limit = price(context.config, scored.study.graph)
+    if parse(context.config.budget).cost == "latency" and context.config.device == LOCAL:
         return _closed(scored, limit, progress), scored.scores
     return Decision(*_sound(scored, limit)), scored.scores
 
 
-def scores_of(work: RunContext, network: Network, graph: ChannelGraph, progress: Progress) -> Scores:
+def scores_of(context: RunContext, network: Network, graph: ChannelGraph, progress: Progress) -> Scores:
     """By what decides widths, or as another run left them; written to the run folder: they are found only once.
 
     Raises:
         RecordError: the other run's scores are of another network.
     """
-    return _scored(work, deciders(work.config)[0], network, graph, progress).scores
+    return _scored(context, build_deciders(context.config)[0], network, graph, progress).scores
 
 
 def _scored(
-    work: RunContext, scorer: Scorer | Path, network: Network, graph: ChannelGraph, progress: Progress
+    context: RunContext, scorer: Scorer | Path, network: Network, graph: ChannelGraph, progress: Progress
 ) -> _Scored:
-    study = _study(work, network, graph, progress)
-    own = work.folder.path / SCORES
+    study = _study(context, network, graph, progress)
+    own = context.folder.path / SCORES
     if own.exists():
         scores = read_scores(own, graph)
     elif isinstance(scorer, Path):
@@ -143,40 +145,40 @@ def _scored(
     if not own.exists():
         save_scores(scores, own)
     unscored = {group.name: UNSCORED for group in graph.free if group.name not in scores.by_group}
-    return _Scored(work, dataclasses.replace(study, graph=lock(graph, unscored)), scores)
+    return _Scored(context, dataclasses.replace(study, graph=lock(graph, unscored)), scores)
 
 
-def _study(work: RunContext, network: Network, graph: ChannelGraph, progress: Progress) -> Study:
-    cost, limit = priced(work, graph)
+def _study(context: RunContext, network: Network, graph: ChannelGraph, progress: Progress) -> Study:
+    cost, limit = price(context.config, graph)
 
     def plan(scores: Scores) -> Keep:
-        return best_units(scores, allocate(graph, scores, cost, limit, work.limits))
+        return best_units(scores, allocate(graph, scores, cost, limit, context.limits))
 
     return Study(
         network,
         graph,
-        work.data,
-        work.config.seed,
+        context.data,
+        context.config.seed,
         plan=plan,
-        scope=work.config.scope,
-        workers=workers_of(work.config, work.accelerator),
-        folder=work.folder.path,
+        scope=context.config.scope,
+        workers=build_workers(context.config, context.accelerator),
+        folder=context.folder.path,
         progress=progress,
-        loss=work.hooks.loss,
-        step=work.hooks.step,
+        loss=context.hooks.loss,
+        step=context.hooks.step,
     )
 
 
 def _closed(scored: _Scored, limit_ms: float, progress: Progress) -> Decision:
     def choose(aim_ms: float) -> Chosen:
         sound, keep = _sound(scored, aim_ms)
-        cost, _ = priced(scored.work, sound)
+        cost, _ = price(scored.context.config, sound)
         assert isinstance(cost, LatencyCost)
         return Chosen(sound, keep, cost)
 
-    with opened(scored.work.config.store) as store:
+    with opened(scored.context.config.store) as store:
         chosen, closing = plan_on_real_file(scored.study.network, limit_ms, choose, store, progress=progress)
-    if left := left_over(chosen, closing, scored.work.limits):
+    if left := left_over(chosen, closing, scored.context.limits):
         logger.warning(left)
     return Decision(chosen.graph, chosen.keep, closing)
 
@@ -192,5 +194,5 @@ def _sound(scored: _Scored, limit: float) -> tuple[ChannelGraph, Keep]:
 
 
 def _chosen(scored: _Scored, graph: ChannelGraph, limit: float) -> Keep:
-    cost, _ = priced(scored.work, graph)
-    return best_units(scored.scores, allocate(graph, scored.scores, cost, limit, scored.work.limits))
+    cost, _ = price(scored.context.config, graph)
+    return best_units(scored.scores, allocate(graph, scored.scores, cost, limit, scored.context.limits))

@@ -17,8 +17,9 @@ from deploy_prune.budget.parse import parse
 from deploy_prune.errors import BudgetError, MissingDependency
 from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import RunContext, preflight, settled
+from deploy_prune.pipeline.context import RunContext, record_data
 from deploy_prune.pipeline.decide import scores_of
+from deploy_prune.pipeline.preflight import adopt_run_folder, preflight
 from deploy_prune.pipeline.run import asked_of, named_hooks, prune
 from deploy_prune.pipeline.smaller_images import SmallerRun, smaller_run, smaller_shapes
 from deploy_prune.records import write_record
@@ -90,15 +91,16 @@ def ranked(
     Raises:
         DeployPruneError: see `errors`; what was finished stays.
     """
-    config = settled(with_budget(config, tightest(budgets)))
+    config = adopt_run_folder(with_budget(config, tightest(budgets)))
     hooks = named_hooks(config, hooks)
     with open_run(out, asked_of(config), progress=progress) as folder:
-        work = RunContext(config, folder, hooks)
-        if not (out / "dense.json").exists():
+        context = RunContext(config, folder, hooks)
+        if not context.has_begun:
             for budget in budgets:
                 preflight(RunContext(with_budget(config, budget), folder, hooks))
-        folder.stage("dense", DenseResult, lambda: stages.dense(work))
-        scores_of(work, work.network("dense"), work.graph, progress)
+            record_data(context)
+        folder.stage("dense", DenseResult, lambda: stages.dense(context))
+        scores_of(context, context.network("dense"), context.graph, progress)
     own: dict[str, Any] = {"model_options": {}, "classes": None, "input_shape": None, "weights": None, "pretrain": None}
     return RunConfig.model_validate({**dict(config), **own, "model": str(out / "dense"), "scores": out})
 

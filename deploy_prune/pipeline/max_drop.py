@@ -14,8 +14,9 @@ import numpy as np
 from deploy_prune.budget.parse import parse
 from deploy_prune.errors import ConfigError, TargetMissed
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import RunContext, cost_of, priced
+from deploy_prune.pipeline.context import RunContext
 from deploy_prune.pipeline.front import folder_name, ranked, with_budget
+from deploy_prune.pipeline.priced import cost_of, price
 from deploy_prune.pipeline.run import prune, train_pruned
 from deploy_prune.records import read_record, write_record
 from deploy_prune.results import DenseResult, RunSummary
@@ -99,9 +100,9 @@ def _most_tries(levels: int) -> int:
 
 def _levels(base: RunConfig, out: Path) -> Sequence[str]:
     """Budgets from the tightest to nearly the dense network, evenly on a logarithmic scale."""
-    work = RunContext(base, RunFolder(out), Hooks())
-    cost, limit = priced(work, work.graph)
-    dense = cost_of(cost, work.graph, {})
+    context = RunContext(base, RunFolder(out), Hooks())
+    cost, limit = price(base, context.graph)
+    dense = cost_of(cost, context.graph, {})
     name = parse(base.budget).cost
     shares = np.geomspace(limit / dense, max(LOOSEST, limit / dense), LEVELS)
     return tuple(dict.fromkeys(f"{name}={share:.4f}x" for share in shares))

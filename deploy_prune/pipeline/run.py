@@ -14,7 +14,9 @@ from deploy_prune.analysis import report
 from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, RecordError, TargetMissed
 from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import RunContext, preflight, settled, widths_file
+from deploy_prune.pipeline.context import RunContext, record_data
+from deploy_prune.pipeline.deciders import find_widths_file
+from deploy_prune.pipeline.preflight import adopt_run_folder, preflight
 from deploy_prune.records import read_record, sha256, to_json, write_atomic, write_record
 from deploy_prune.results import (
     BenchResult,
@@ -72,12 +74,11 @@ def prune(
     Raises:
         DeployPruneError: see `errors`; what was finished stays.
     """
-    out, config, hooks = Path(out), settled(config), named_hooks(config, hooks)
+    out, config, hooks = Path(out), adopt_run_folder(config), named_hooks(config, hooks)
     with open_run(out, asked_of(config, plan), progress=progress) as folder:
-        work = RunContext(config, folder, hooks, plan, RunFolder(base, progress) if base else None)
-        if not (out / "dense.json").exists():
-            preflight(work)
-        return _finish(work)
+        context = RunContext(config, folder, hooks, plan, RunFolder(base, progress) if base else None)
+        _begin(context)
+        return _finish(context)
 
 
 def train_pruned(
@@ -90,12 +91,18 @@ def train_pruned(
     Raises:
         DeployPruneError: see `errors`; what was finished stays.
     """
-    out, config, hooks = Path(out), settled(config), named_hooks(config, hooks)
+    out, config, hooks = Path(out), adopt_run_folder(config), named_hooks(config, hooks)
     with open_run(out, asked_of(config), progress=progress) as folder:
-        work = RunContext(config, folder, hooks, base=RunFolder(base, progress))
-        if not (out / "dense.json").exists():
-            preflight(work)
-        return _train(work).trained[-1]
+        context = RunContext(config, folder, hooks, base=RunFolder(base, progress))
+        _begin(context)
+        return _train(context).trained[-1]
+
+
+def _begin(context: RunContext) -> None:
+    """Before the first stage: refuse what cannot succeed, and write down which images the run begins with."""
+    if not context.has_begun:
+        preflight(context)
+        record_data(context)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,26 +115,26 @@ class _Trained:
     trained: tuple[TrainResult, ...]
 
 
-def _train(work: RunContext) -> _Trained:
-    folder, rounds = work.folder, _rounds(work)
-    dense = folder.stage("dense", DenseResult, lambda: stages.dense(work))
-    plan = folder.stage("planning", PlanResult, lambda: stages.plan(work))
+def _train(context: RunContext) -> _Trained:
+    folder, rounds = context.folder, _rounds(context)
+    dense = folder.stage("dense", DenseResult, lambda: stages.dense(context))
+    plan = folder.stage("planning", PlanResult, lambda: stages.plan(context))
     if not (folder.path / PLAN).exists():  # it is made to be edited
         write_record(folder.path / PLAN, plan.plan)
-    cut = folder.stage("cut", CutResult, lambda: stages.shrink(work, plan))
+    cut = folder.stage("cut", CutResult, lambda: stages.shrink(context, plan))
     trained = tuple(
-        folder.stage(f"trained-{number}", TrainResult, lambda n=number, r=recipe: stages.train(work, n, r))  # type: ignore[misc]
+        folder.stage(f"trained-{number}", TrainResult, lambda n=number, r=recipe: stages.train(context, n, r))  # type: ignore[misc]
         for number, recipe in enumerate(rounds, start=1)
     )
     return _Trained(dense, plan, cut, trained)
 
 
-def _finish(work: RunContext) -> RunSummary:
-    folder, found = work.folder, _train(work)
+def _finish(context: RunContext) -> RunSummary:
+    folder, found = context.folder, _train(context)
     last = len(found.trained)
-    test = folder.stage(f"test-{last}", TestResult, lambda: stages.test(work, last))
-    ship = folder.stage(f"shipped-{last}", ShipResult, lambda: stages.ship(work, last))
-    bench = folder.stage(f"timed-{last}", BenchResult, lambda: stages.timed(work, last, ship))
+    test = folder.stage(f"test-{last}", TestResult, lambda: stages.test(context, last))
+    ship = folder.stage(f"shipped-{last}", ShipResult, lambda: stages.ship(context, last))
+    bench = folder.stage(f"timed-{last}", BenchResult, lambda: stages.timed(context, last, ship))
     summary = RunSummary(found.dense, found.plan, found.cut, found.trained[-1], test, ship, bench)
     _publish(folder.path, summary)
     return summary
@@ -166,9 +173,9 @@ def finetune(
     recipe = config.finetune or RunConfig.model_fields["finetune"].default
     more = dataclasses.replace(recipe, epochs=epochs or recipe.epochs)
     with open_run(run, asked, progress=progress) as folder:
-        work = RunContext(config, folder, named_hooks(config, hooks))
-        write_record(run / ROUNDS, _with(_rounds(work), more, run), tuple[Recipe | None, ...])
-        return _finish(work)
+        context = RunContext(config, folder, named_hooks(config, hooks))
+        write_record(run / ROUNDS, _with(_rounds(context), more, run), tuple[Recipe | None, ...])
+        return _finish(context)
 
 
 def _with(rounds: tuple[Recipe | None, ...], more: Recipe, run: Path) -> tuple[Recipe | None, ...]:
@@ -215,10 +222,10 @@ def judge(summary: RunSummary) -> None:
         raise NoSpeedUp(f"pruned, but not faster: {names}", hint=hint)
 
 
-def _rounds(work: RunContext) -> tuple[Recipe | None, ...]:
-    path = work.folder.path / ROUNDS
+def _rounds(context: RunContext) -> tuple[Recipe | None, ...]:
+    path = context.folder.path / ROUNDS
     if not path.exists():
-        return (work.config.finetune,)
+        return (context.config.finetune,)
     found: tuple[Recipe | None, ...] = read_record(path, tuple[Recipe | None, ...])
     return found
 
@@ -228,7 +235,8 @@ def asked_of(config: RunConfig, plan: Path | None = None) -> dict[str, Any]:
     model = Path(config.model)
     pruned = checkpoint.final_network(model) / checkpoint.NETWORK if model.is_dir() else None
     ranked = config.scores / SCORES if config.scores and config.scores.is_dir() else config.scores
-    files = {"weights": config.weights, "plan": plan, "model": pruned, "scores": ranked, "widths": widths_file(config)}
+    widths = find_widths_file(config)
+    files = {"weights": config.weights, "plan": plan, "model": pruned, "scores": ranked, "widths": widths}
     digests = {f"{key}_sha256": sha256(path) for key, path in files.items() if path is not None and path.is_file()}
     settings = {key: value for key, value in to_json(config).items() if key not in NOT_ASKED}
     return {**settings, **digests}

@@ -18,8 +18,9 @@ from deploy_prune.graph.recount import recount
 from deploy_prune.graph.soundness import find
 from deploy_prune.graph.surgery import cut
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import RunContext, cost_of, plan_by_hand, priced, start
+from deploy_prune.pipeline.context import RunContext, read_plan, start_network
 from deploy_prune.pipeline.decide import decide
+from deploy_prune.pipeline.priced import cost_of, price
 from deploy_prune.records import read_record
 from deploy_prune.results import (
     BenchResult,
@@ -47,22 +48,22 @@ SCORED = "scored"
 """Checkpoint of the dense architecture with the weights of a method that trained while it decided."""
 
 
-def dense(work: RunContext) -> DenseResult:
+def dense(context: RunContext) -> DenseResult:
     """Train the dense network if it has no weights yet, and judge it."""
     began = time.monotonic()
-    network, config = move_network(start(work), work.accelerator), work.config
+    network, config = move_network(start_network(context), context.accelerator), context.config
     source = _source(config)
     if config.pretrain is not None:
-        resume = work.folder.path / "dense-training.safetensors"
-        network = fit(network, work.data, config.pretrain, hooks=work.hooks, checkpoint=resume,
-                      progress=_within("dense", work.progress))  # fmt: skip
+        resume = context.folder.path / "dense-training.safetensors"
+        network = fit(network, context.data, config.pretrain, hooks=context.hooks, checkpoint=resume,
+                      progress=_within("dense", context.progress))  # fmt: skip
         source = f"trained here, {config.pretrain.epochs} epochs"
-    checkpoint.save(network, work.folder.path / "dense")
-    if work.base is not None:
-        val = read_record(work.base.path / "dense.json", DenseResult).val
+    checkpoint.save(network, context.folder.path / "dense")
+    if context.base is not None:
+        val = read_record(context.base.path / "dense.json", DenseResult).val
     else:
-        val = evaluate(network, work.data.val, work.data, hooks=work.hooks)
-    where = describe_accelerator(work.accelerator)
+        val = evaluate(network, context.data.val, context.data, hooks=context.hooks)
+    where = describe_accelerator(context.accelerator)
     return DenseResult(recount(network), val, source, time.monotonic() - began, where)
 
 
@@ -86,34 +87,34 @@ def _within(stage: str, progress: Progress) -> Progress:
     return told
 
 
-def plan(work: RunContext) -> PlanResult:
+def plan(context: RunContext) -> PlanResult:
     """Score, allocate, select, and prove on meta tensors that the cut is sound before anything is trained."""
     began = time.monotonic()
     closing: Closing | None = None
-    network, graph = work.network("dense"), work.graph
-    if work.plan_file is not None:
-        keep = plan_by_hand(work, network)
+    network, graph = context.network("dense"), context.graph
+    if context.plan_file is not None:
+        keep = read_plan(context, network)
         if broken := find(network, graph, keep):
             name, reason = next(iter(broken.items()))
             raise PlanError(f"the plan breaks group '{name}': {reason}", hint="leave that group whole")
-        made, method = _priced_by_hand(work.plan_file, graph, keep), "hand"
+        made, method = _priced_by_hand(context.plan_file, graph, keep), "hand"
     else:
-        decision = decide(work, network, graph, _within("planning", work.progress))
+        decision = decide(context, network, graph, _within("planning", context.progress))
         graph, keep, closing = decision.graph, decision.keep, decision.closing
         method = decision.method
         if decision.weights:
             decided = with_weights(network, decision.weights)
             masks = {**network.masks, **decision.masks}
-            checkpoint.save(dataclasses.replace(decided, masks=masks), work.folder.path / SCORED)
-        made = _priced(work, keep)
+            checkpoint.save(dataclasses.replace(decided, masks=masks), context.folder.path / SCORED)
+        made = _priced(context, keep)
     made = dataclasses.replace(made, network=network.address, keep=checkpoint.in_dense_numbers(network, keep))
     return PlanResult(made, method, _rows(graph, keep), time.monotonic() - began, closing)
 
 
-def _priced(work: RunContext, keep: Keep) -> Plan:
-    cost, limit = priced(work, work.graph)
-    budget = parse(work.config.budget)
-    reached, whole = cost_of(cost, work.graph, keep), cost_of(cost, work.graph, {})
+def _priced(context: RunContext, keep: Keep) -> Plan:
+    cost, limit = price(context.config, context.graph)
+    budget = parse(context.config.budget)
+    reached, whole = cost_of(cost, context.graph, keep), cost_of(cost, context.graph, {})
     return Plan("", keep, budget.text, asked=limit, reached=reached, dense=whole, cost=budget.cost)
 
 
@@ -131,27 +132,27 @@ def _rows(graph: ChannelGraph, keep: Keep) -> tuple[GroupRow, ...]:
     )  # fmt: skip
 
 
-def shrink(work: RunContext, decided: PlanResult) -> CutResult:
+def shrink(context: RunContext, decided: PlanResult) -> CutResult:
     """Cut physically, hold the result against what was promised, estimate the norms' statistics anew, judge.
 
     Raises:
         TraceError: the cut network is not what the trace of the dense one promised.
     """
-    network = work.network(SCORED if (work.folder.path / SCORED).exists() else "dense")
+    network = context.network(SCORED if (context.folder.path / SCORED).exists() else "dense")
     graph, keep = trace(network), checkpoint.in_own_numbers(network, decided.plan.keep)
     small = cut(network, graph, keep)
     macs: CostModel = plugins.build(COSTS, "macs").model(graph)
     predicted = Prediction(dense=int(cost_of(macs, graph, {})), cut=int(cost_of(macs, graph, keep)))
     count = recount(small)
     check_prediction(predicted, recount(network), count)
-    if work.config.compensate:
-        small = compensated(small, network, graph, keep, work.data, seed=work.config.seed)
-    straight = evaluate(small, work.data.val, work.data, hooks=work.hooks)
-    again = None
-    if work.config.recalibrate_images:
-        small = recalibrate_norms(small, work.data, images=work.config.recalibrate_images, seed=work.config.seed)
-        again = evaluate(small, work.data.val, work.data, hooks=work.hooks)
-    checkpoint.save(small, work.folder.path / "cut")
+    if context.config.compensate:
+        small = compensated(small, network, graph, keep, context.data, seed=context.config.seed)
+    straight = evaluate(small, context.data.val, context.data, hooks=context.hooks)
+    again, images = None, context.config.recalibrate_images
+    if images:
+        small = recalibrate_norms(small, context.data, images=images, seed=context.config.seed)
+        again = evaluate(small, context.data.val, context.data, hooks=context.hooks)
+    checkpoint.save(small, context.folder.path / "cut")
     kernels = count.macs - masked_macs(small) if small.masks else None
     return CutResult(count, predicted.cut, straight, again, kernels)
 
@@ -195,29 +196,29 @@ def check_prediction(predicted: Prediction, before: Count, after: Count) -> None
         raise TraceError(message, hint=hint)
 
 
-def train(work: RunContext, number: int, recipe: Recipe | None) -> TrainResult:
+def train(context: RunContext, number: int, recipe: Recipe | None) -> TrainResult:
     """One round of fine-tuning: from the cut network, or from the round before."""
     began = time.monotonic()
-    network = work.network("cut" if number == 1 else f"round-{number - 1}")
+    network = context.network("cut" if number == 1 else f"round-{number - 1}")
     if recipe is not None:
-        teacher = work.network("dense") if recipe.distill else None
-        hooks = dataclasses.replace(work.hooks, teacher=work.hooks.teacher or teacher)
-        resume = work.folder.path / f"training-{number}.safetensors"
-        network = fit(network, work.data, recipe, hooks=hooks, checkpoint=resume,
-                      progress=_within(f"trained-{number}", work.progress))  # fmt: skip
-    checkpoint.save(network, work.folder.path / f"round-{number}")
-    val = evaluate(network, work.data.val, work.data, hooks=work.hooks)
-    where = describe_accelerator(work.accelerator)
+        teacher = context.network("dense") if recipe.distill else None
+        hooks = dataclasses.replace(context.hooks, teacher=context.hooks.teacher or teacher)
+        resume = context.folder.path / f"training-{number}.safetensors"
+        network = fit(network, context.data, recipe, hooks=hooks, checkpoint=resume,
+                      progress=_within(f"trained-{number}", context.progress))  # fmt: skip
+    checkpoint.save(network, context.folder.path / f"round-{number}")
+    val = evaluate(network, context.data.val, context.data, hooks=context.hooks)
+    where = describe_accelerator(context.accelerator)
     return TrainResult(val, recipe.epochs if recipe else 0, time.monotonic() - began, where)
 
 
-def test(work: RunContext, number: int) -> TestResult:
+def test(context: RunContext, number: int) -> TestResult:
     """Dense and pruned on the test images; the dense network once, in whatever rounds and runs of a front."""
 
     def of(name: str) -> Accuracy:
-        return evaluate(work.network(name), work.data.test, work.data, hooks=work.hooks)
+        return evaluate(context.network(name), context.data.test, context.data, hooks=context.hooks)
 
-    before = (work.base or work.folder).stage("dense-test", Accuracy, lambda: of("dense"))
+    before = (context.base or context.folder).stage("dense-test", Accuracy, lambda: of("dense"))
     after = of(f"round-{number}")
     if before.hits and after.hits:
         difference, interval = paired_difference(before, after)
@@ -227,30 +228,31 @@ def test(work: RunContext, number: int) -> TestResult:
     return TestResult(before, after, difference, interval)
 
 
-def ship(work: RunContext, number: int) -> ShipResult:
+def ship(context: RunContext, number: int) -> ShipResult:
     """Export and verify both networks."""
-    images, known = spread(work.data.val), form_of(work.data)
+    images, known = spread(context.data.val), form_of(context.data)
     rows = [
         export(
-            work.network(name),
-            work.config.targets,
-            work.folder.path / f"export-{number}",
+            context.network(name),
+            context.config.targets,
+            context.folder.path / f"export-{number}",
             images=images,
             form=dataclasses.replace(known, name=stem),
-            progress=_within(f"shipped-{number}: {stem}", work.progress),
+            progress=_within(f"shipped-{number}: {stem}", context.progress),
         )
         for name, stem in (("dense", "dense"), (f"round-{number}", "pruned"))
     ]
     return ShipResult(dense=rows[0], pruned=rows[1])
 
 
-def timed(work: RunContext, number: int, shipped: ShipResult) -> BenchResult:
+def timed(context: RunContext, number: int, shipped: ShipResult) -> BenchResult:
     """Every format's dense and pruned file, in turns on the same cores; what only runs elsewhere is left out."""
     pairs = zip(shipped.dense, shipped.pruned, strict=True)
-    folder = work.folder.path / f"export-{number}"  # the record's own path may be of before the run was moved
+    folder = context.folder.path / f"export-{number}"  # the record's own path may be of before the run was moved
     paths = [folder / Path(row.artifact.path).name
              for pair in pairs for row in pair if all(each.artifact for each in pair) if row.artifact]  # fmt: skip
     paths = [path for path in paths if times_here(path)]
-    if not paths or not work.config.threads:
+    if not paths or not context.config.threads:
         return BenchResult(())
-    return BenchResult(bench(paths, threads=work.config.threads, progress=_within(f"timed-{number}", work.progress)))
+    progress = _within(f"timed-{number}", context.progress)
+    return BenchResult(bench(paths, threads=context.config.threads, progress=progress))

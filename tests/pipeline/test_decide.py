@@ -17,8 +17,8 @@ from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut
 from deploy_prune.pipeline import decide, stages
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import deciders
 from deploy_prune.pipeline.decide import WIDTHS
+from deploy_prune.pipeline.deciders import build_deciders
 from deploy_prune.pipeline.front import front
 from deploy_prune.pipeline.run import prune
 from deploy_prune.records import read_record
@@ -101,7 +101,7 @@ def test_widths_that_nobody_decides_are_refused(
     sources: Path, changes: dict[str, Any], error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error, match=said):
-        deciders(config(sources, **changes))
+        build_deciders(config(sources, **changes))
 
 
 def test_a_folder_without_scores_decides_nothing(sources: Path, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_folder_without_scores_decides_nothing(sources: Path, tmp_path: Path) 
 def test_a_methods_name_is_no_folder(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "magnitude").mkdir()
-    assert not isinstance(deciders(config(sources, **DCP, widths="magnitude"))[0], Path)
+    assert not isinstance(build_deciders(config(sources, **DCP, widths="magnitude"))[0], Path)
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:

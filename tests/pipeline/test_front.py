@@ -151,13 +151,13 @@ def test_the_fastest_network_within_a_drop(sources: Path, tmp_path: Path, calls:
 
 
 def test_a_drop_that_no_network_keeps_is_said(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = max_drop.tried
+    real = max_drop.train_pruned
 
     def worse(*arguments: Any, **options: Any) -> Any:
         trained = real(*arguments, **options)
         return dataclasses.replace(trained, val=dataclasses.replace(trained.val, top1=-1.0))
 
-    monkeypatch.setattr(max_drop, "tried", worse)
+    monkeypatch.setattr(max_drop, "train_pruned", worse)
     with pytest.raises(TargetMissed, match="no network loses at most 1 points"):
         within_drop(settings(sources, budget="0.4x"), 1.0, tmp_path / "drop")
     assert not read_record(tmp_path / "drop" / DROP, DropSearch).found

@@ -20,7 +20,8 @@ import deploy_prune
 from deploy_prune.errors import ConfigError, Unavailable, UnknownName
 from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import RunContext, workers_of
+from deploy_prune.pipeline.context import RunContext
+from deploy_prune.pipeline.deciders import build_workers
 from deploy_prune.processes.workers.local import Local
 from deploy_prune.run_folder import RunFolder
 from deploy_prune.train import Hooks, fit
@@ -47,11 +48,11 @@ def test_an_accelerator_that_is_not_there_is_refused_with_its_reason() -> None:
 
 def test_a_gpu_has_one_worker_unless_a_number_is_given() -> None:
     gpu, cores = torch.device("cuda"), Local()
-    assert workers_of(RunConfig(model="m"), gpu) == Local(processes=1)
-    assert workers_of(RunConfig(model="m", workers="3"), gpu) == Local(processes=3)
-    assert workers_of(RunConfig(model="m"), CPU) == cores
+    assert build_workers(RunConfig(model="m"), gpu) == Local(processes=1)
+    assert build_workers(RunConfig(model="m", workers="3"), gpu) == Local(processes=3)
+    assert build_workers(RunConfig(model="m"), CPU) == cores
     with pytest.raises(ConfigError, match=r"'ray' compute on the CPU alone, the run is on cuda"):
-        workers_of(RunConfig(model="m", workers="ray:2"), gpu)
+        build_workers(RunConfig(model="m", workers="ray:2"), gpu)
 
 
 def test_the_pretended_gpu_computes_what_the_cpu_does_and_mixes_with_nothing() -> None:

@@ -1,0 +1,81 @@
+"""The methods that decide what is kept, the scores of another run, and the workers that compute for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from deploy_prune import plugins
+from deploy_prune.errors import ConfigError
+from deploy_prune.pipeline.config import RunConfig
+from deploy_prune.processes.workers import WORKERS, Workers
+from deploy_prune.run_folder import asked_for
+from deploy_prune.scoring.methods import METHODS, Scorer, Selector
+from deploy_prune.scoring.scores_file import SCORES
+from deploy_prune.train.accelerator import CPU
+
+
+def build_deciders(config: RunConfig) -> tuple[Scorer | Path, Selector | None]:
+    """What decides how many units every group keeps, and what selects which; None: the best-scored ones.
+
+    Raises:
+        UnknownName: no such method.
+        ConfigError: a method that scores has widths from elsewhere, or widths come from one that does not score.
+    """
+    method = plugins.build(METHODS, config.method, config.method_options)
+    selector = method if isinstance(method, Selector) else None
+    if isinstance(method, Scorer):
+        if config.widths != RunConfig.model_fields["widths"].default or config.widths_options:
+            hint = "--widths is for methods that only select: dcp, dkp"
+            raise ConfigError(f"method '{config.method}' decides widths by itself", hint=hint)
+        return config.scores or method, selector
+    if config.scores is not None:
+        return config.scores, selector
+    if (ranked := find_widths_file(config)) is not None:
+        return ranked, selector
+    scorer = plugins.build(METHODS, config.widths, config.widths_options)
+    if not isinstance(scorer, Scorer):
+        raise ConfigError(f"method '{config.widths}' does not decide widths", hint="try --widths uniform")
+    return scorer, selector
+
+
+def find_widths_file(config: RunConfig) -> Path | None:
+    """The scores that decide widths, where `widths` names a run folder or a file; None: it names a method.
+
+    Raises:
+        ConfigError: `legr:RUN`, and that run's widths are not by `legr`.
+    """
+    if config.widths in plugins.names(METHODS):
+        return None
+    method, _, named = config.widths.partition(":")
+    known = method in plugins.names(METHODS)
+    path = Path(named if known else config.widths)
+    if not path.exists():
+        return None
+    if known and path.is_dir():
+        made = asked_for(path)
+        if method not in (made.get("method"), made.get("widths")):
+            message = f"the widths of {path} are by '{made.get('method')}', not by '{method}'"
+            raise ConfigError(message, hint=f"--widths {path} takes them as they are")
+    return path / SCORES if path.is_dir() else path
+
+
+def build_workers(config: RunConfig, accelerator: torch.device = CPU) -> Workers:
+    """The workers that `2` (processes of this machine), `ray` or `ray:4` name; a GPU has one unless a number is given.
+
+    Raises:
+        UnknownName: no such workers.
+        ConfigError: not a number of processes, or workers that do not share this accelerator.
+    """
+    text = f"local:{config.workers}" if config.workers.isdigit() else config.workers
+    name, _, count = text.partition(":")
+    if count and not count.isdigit():
+        raise ConfigError(f"'{config.workers}' names no workers", hint="write 4, ray or ray:4")
+    on_gpu = accelerator != CPU
+    if on_gpu and name == "ray":
+        hint = "give --accelerator cpu, or leave --workers out: one process keeps a GPU busy"
+        raise ConfigError(f"workers 'ray' compute on the CPU alone, the run is on {accelerator.type}", hint=hint)
+    processes = int(count) if count else int(on_gpu)
+    built: Workers = plugins.build(WORKERS, name, {"processes": processes} if processes else {})
+    return built

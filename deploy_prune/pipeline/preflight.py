@@ -1,0 +1,73 @@
+"""What is refused before any work is done: whatever cannot succeed, the cheapest to find out first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deploy_prune import plugins
+from deploy_prune.budget.allocate import check_reachable
+from deploy_prune.budget.latency.profiling import LOCAL, profiled
+from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.parse import parse
+from deploy_prune.errors import ConfigError
+from deploy_prune.exporting.exporters import EXPORTERS
+from deploy_prune.pipeline.config import RunConfig
+from deploy_prune.pipeline.context import RunContext, read_plan, start_network
+from deploy_prune.pipeline.deciders import build_deciders, build_workers
+from deploy_prune.pipeline.priced import build_cost, place_of, price
+from deploy_prune.run_folder import RUN, asked_for
+from deploy_prune.sources import checkpoint
+from deploy_prune.sources.data import check_fit
+from deploy_prune.sources.datasets import DATASETS
+from deploy_prune.sources.models import MODELS
+from deploy_prune.sources.networks import split_address
+
+
+def preflight(context: RunContext) -> None:
+    """Refuse what cannot succeed before any work is done, what is cheap to find out first.
+
+    Raises:
+        UnknownName: a model, data source, method, cost or target that does not exist.
+        MissingDependency: a target's converter is not installed.
+        Unavailable: the accelerator that is asked for is not there.
+        DataError: the data cannot be read, or are not for this network.
+        WeightsError: the weights are not for this network.
+        BudgetError: no plan can meet the budget.
+        PlanError: the given plan does not fit the network.
+    """
+    config = context.config
+    build_cost(config)
+    for target in config.targets:
+        plugins.build(EXPORTERS, target).version()
+    build_deciders(config)
+    build_workers(config, context.accelerator)
+    if not Path(config.model).is_dir():
+        plugins.load(MODELS, split_address(config.model)[0])
+    plugins.load(DATASETS, split_address(config.data)[0])
+    check_fit(start_network(context), context.data)
+    if context.plan_file is not None:
+        read_plan(context, start_network(context))
+        return
+    if parse(config.budget).cost == "latency" and config.device == LOCAL:
+        with opened(config.store) as store:
+            profiled(start_network(context), context.graph, place_of(config), store, progress=context.progress)
+    cost, limit = price(context.config, context.graph)
+    check_reachable(context.graph, cost, limit, context.limits)
+
+
+def adopt_run_folder(config: RunConfig) -> RunConfig:
+    """The configuration with what a run folder as the model brings along: its input's shape, and its data.
+
+    Raises:
+        ConfigError: a setting that the run folder has decided already.
+    """
+    run = Path(config.model)
+    if not run.is_dir():
+        return config
+    for key in ("classes", "input_shape", "weights", "model_options"):
+        if dict(config)[key]:
+            raise ConfigError(f"{run} is a run folder, which has its own {key}", hint=f"leave out {key}")
+    found = {"input_shape": checkpoint.description(run).input_shape}
+    if "data" not in config.model_fields_set and (run / RUN).is_file():
+        found |= {key: asked_for(run)[key] for key in ("data", "data_options")}
+    return RunConfig.model_validate({**dict(config), **found})
