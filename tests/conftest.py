@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from coverage import Coverage
 from hypothesis import settings
 from tinyconv import conv_network
 
@@ -26,6 +27,31 @@ if TYPE_CHECKING:
 # On a busy machine the first example takes as long as an import: no law of ours is about time.
 settings.register_profile("without a deadline", deadline=None)
 settings.load_profile("without a deadline")
+
+
+UNWATCHED = ("contracts/test_exporters.py", "contracts/test_readers.py", "contracts/test_runtimes.py",
+             "exporting/exporters", "exporting/parity")  # fmt: skip
+"""Tests that mostly convert; what they say of our own lines, `exporting/test_export.py` and the pipeline say too."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        if place.startswith(UNWATCHED):
+            item.add_marker("unwatched")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
+    """Coverage calls back at every call of any Python function, the vendors' too; fixtures count like the test."""
+    watching = Coverage.current()
+    if watching is None or item.get_closest_marker("unwatched") is None:
+        return (yield)
+    watching.stop()
+    try:
+        return (yield)
+    finally:
+        watching.start()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -47,9 +47,15 @@ def test_every_error_class_ends_with_its_own_exit_code() -> None:
 
 @pytest.mark.parametrize("name", EXIT_CODES)
 def test_the_tree_in_the_docstring_shows_every_class(name: str) -> None:
-    documented = next(line for line in (errors.__doc__ or "").splitlines() if f"─ {name} " in line)
-    code = EXIT_CODES[name]
-    assert f" {code} " in documented or name not in {"InputError", "Unavailable", "StorageError"}
+    """A class stands below the one it is a kind of, which alone bears the code where both have the same."""
+    lines = (errors.__doc__ or "").splitlines()
+    place = next(index for index, line in enumerate(lines) if f"─ {name} " in line)
+    indent = lines[place].index(name)
+    if indent > min(line.index("─ ") + 2 for line in lines if "─ " in line):
+        place = next(index for index in reversed(range(place)) if lines[index].find("─ ") + 2 < indent)
+    parent = lines[place].split("─ ")[1].split()
+    assert parent[1] == str(EXIT_CODES[name])
+    assert issubclass(error_classes()[name], error_classes()[parent[0]])
 
 
 def test_a_message_ends_with_its_hint() -> None:

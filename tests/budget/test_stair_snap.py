@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import numpy as np
 import pytest
@@ -250,13 +249,10 @@ def test_macs_are_allocated_as_before_there_were_stairs() -> None:
     assert list(allocate(graph, scores, cost, limit, Limits(multiple=8)).values()) == GOLDEN[8]
 
 
-def test_a_network_of_25_groups_takes_few_questions_and_little_time() -> None:
+def test_a_network_of_25_groups_takes_few_questions() -> None:
     """The questions are what costs: a third of a millisecond each with a latency model."""
     dense = [32, 16, 96, 24, 144, 144, 32, *[192] * 3, 64, *[384] * 4, 96, *[576] * 3, 160, *[960] * 3, 320, 1280]
-    graph, cost, times = graph_of(dense), chain(dense, 16, 0.2), []
+    graph, cost = graph_of(dense), chain(dense, 16, 0.2)
     for seed in range(5):
-        begun = time.perf_counter()
         allocate(graph, drawn(graph, seed), cost, 0.5 * float(cost(np.array(dense))), Limits())
-        times.append(time.perf_counter() - begun)
     assert len(cost.asked) / 5 < 250
-    assert np.median(times) < 3 * 0.05

@@ -176,6 +176,8 @@ def test_a_full_disk_under_stdout_is_exit_code_7(arguments: list[str]) -> None:
     assert "No space left" in done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_help_is_there_in_three_tenths_of_a_second() -> None:
     """The best of five, so that a busy machine does not fail it."""
     command = [sys.executable, "-m", "deploy_prune", "--help"]

@@ -20,7 +20,7 @@ from deploy_prune.records import sha256
 from deploy_prune.values import AppForm, Network, Normalisation
 
 EXPORTERS = plugins.names("exporters")
-pytestmark = pytest.mark.parametrize("name", EXPORTERS)
+pytestmark = pytest.mark.parametrize("name", EXPORTERS, scope="module")
 
 
 def _run(name, path, *images):
@@ -35,10 +35,9 @@ def _snapshot(module):
     return state, [child.training for child in module.modules()], [p.requires_grad for p in module.parameters()]
 
 
-def test_the_file_computes_what_the_network_does_at_odd_widths_and_a_non_square_size(name, tiny_network, tmp_path):
+def test_the_file_computes_what_the_network_does_at_odd_widths_and_a_non_square_size(name, tiny_network, request):
     """13 channels, 16x24 pixels, and batch norm in eval mode although the network was in training mode."""
-    path = tmp_path / f"net{plugins.load('exporters', name).suffix}"
-    plugins.build("exporters", name).write(tiny_network, path)
+    path = request.getfixturevalue(f"tiny_{plugins.load('exporters', name).suffix[1:]}")
     image = torch.randn(1, *tiny_network.input_shape, generator=torch.Generator().manual_seed(1))
     tiny = replace(tiny_network, module=copy.deepcopy(tiny_network.module).eval())
     with torch.no_grad():
@@ -185,27 +184,27 @@ def test_a_baked_file_computes_on_raw_pixels_what_the_network_does_on_normalised
     assert (about.mean, about.std) == ([0, 0, 0], [1, 1, 1]), "nothing is left to the app"
 
 
-def test_what_the_file_says_of_preprocessing_makes_of_raw_pixels_what_the_file_takes(name, tiny_network, tmp_path):
+DESCRIBED = AppForm(normalisation=NORMALISATION, labels=LABELS, softmax=True)
+
+
+@pytest.fixture(scope="module")
+def described(name, tiny_network, tmp_path_factory):
+    """A file that gives probabilities and says what an app has to do to its pixels before."""
     exporter = plugins.build("exporters", name)
-    path = tmp_path / f"net{exporter.suffix}"
-    exporter.write(tiny_network, path, AppForm(normalisation=NORMALISATION, labels=LABELS))
+    path = tmp_path_factory.mktemp("described") / f"net{exporter.suffix}"
+    exporter.write(tiny_network, path, DESCRIBED)
+    return path
+
+
+def test_what_the_file_says_of_preprocessing_makes_of_raw_pixels_what_the_file_takes(name, tiny_network, described):
+    """Softmax is inside the file, preprocessing is not."""
     pixels = _pixels(tiny_network)
-    about = said(path)
+    about = said(described)
     mean, std = (np.array(each).reshape(1, -1, 1, 1) for each in (about.mean, about.std))
-    (found,) = _run(name, path, ((pixels - mean) / std).astype(np.float32))
-    expected = _expected(tiny_network, pixels)
+    (found,) = _run(name, described, ((pixels - mean) / std).astype(np.float32))
+    expected = _expected(tiny_network, pixels, softmax=True)
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
     assert about.labels == list(LABELS)
-
-
-def test_softmax_alone_gives_probabilities(name, tiny_network, tmp_path):
-    path = tmp_path / f"net{plugins.load('exporters', name).suffix}"
-    plugins.build("exporters", name).write(tiny_network, path, AppForm(softmax=True))
-    image = torch.randn(1, *tiny_network.input_shape, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        expected = copy.deepcopy(tiny_network.module).eval()(image).softmax(1).numpy()
-    (found,) = _run(name, path, image.numpy())
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_names_follow_the_order_of_the_call_also_beyond_ten(name, tmp_path):
@@ -227,8 +226,6 @@ def test_names_follow_the_order_of_the_call_also_beyond_ten(name, tmp_path):
     assert (tuple(about.inputs), tuple(about.outputs)) == (inputs, outputs)
 
 
-def test_a_described_file_has_the_same_bytes_twice(name, tiny_network, tmp_path):
-    form = AppForm(normalisation=NORMALISATION, labels=LABELS, softmax=True)
-    for folder in ("one", "two"):
-        plugins.build("exporters", name).write(tiny_network, tmp_path / folder, form)
-    assert sha256(tmp_path / "one") == sha256(tmp_path / "two")
+def test_a_described_file_has_the_same_bytes_twice(name, tiny_network, described, tmp_path):
+    plugins.build("exporters", name).write(tiny_network, tmp_path / "again", DESCRIBED)
+    assert sha256(tmp_path / "again") == sha256(described)

@@ -86,6 +86,8 @@ class Attention(nn.Module):
         return nn.functional.scaled_dot_product_attention(tokens, tokens, tokens).mean(1)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "module",
     [
