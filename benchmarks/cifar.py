@@ -86,8 +86,8 @@ def _pruned(name: str, data: Data, arm: str, seed: int) -> tuple[Network, dict[s
     small = cut(subject.network, subject.graph, subject.keep(scores, cost, limit))
     again = recalibrate_norms(small, data, images=2048, seed=seed)
     return again, {
-        "val_after_cut": evaluate(small, data.val, data).top1,
-        "val_recalibrated": evaluate(again, data.val, data).top1,
+        "val_after_cut": evaluate(small, data.val, data).value,
+        "val_recalibrated": evaluate(again, data.val, data).value,
     }
 
 

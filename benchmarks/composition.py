@@ -102,8 +102,8 @@ def _cell(at: Aim, arm: str, planned: dict[str, Any], seed: int) -> dict[str, An
     return {
         "ratio": planned["ratio"],
         "seconds": seconds,
-        "cut": evaluate(left, data.test, data).top1,
-        "recalibrated": evaluate(again, data.test, data).top1,
+        "cut": evaluate(left, data.test, data).value,
+        "recalibrated": evaluate(again, data.test, data).value,
         "trained": {str(rate): judged(fit(again, data, recipe(seed, lr=rate)), data, {}) for rate in RATES},
     }
 

@@ -84,8 +84,8 @@ def _cell(subject: Pruned, arm: str, seed: int) -> dict[str, Any]:
         / (2 * sum(inner.values())),
         "macs_kept": recount(left).macs / whole,
         "theoretical_macs_kept": (recount(left).macs - masked_macs(left)) / whole,
-        "cut": evaluate(left, data.test, data).top1,
-        "recalibrated": evaluate(again, data.test, data).top1,
+        "cut": evaluate(left, data.test, data).value,
+        "recalibrated": evaluate(again, data.test, data).value,
         "trained": _trained(again, data, seed) if arm in TRAINED else {},
     }
 

@@ -42,11 +42,11 @@ def _figures(summary: RunSummary) -> dict[str, Any]:
     return {
         "macs_kept": summary.cut.count.macs / summary.dense.count.macs,
         "budget": plan.budget,
-        "dense_test": test.dense.top1,
-        "pruned_test": test.pruned.top1,
+        "dense_test": test.dense.value,
+        "pruned_test": test.pruned.value,
         "points": 100 * test.difference,
         "points_interval": [100 * bound for bound in test.interval],
-        "test_images": test.dense.images,
+        "test_images": test.dense.items,
         "files": [
             {"format": row.format, "status": row.status, "size_bytes": row.artifact and row.artifact.size_bytes,
              "parity": row.parity and to_json(row.parity)}

@@ -196,7 +196,7 @@ def trained(at: Aim, arm: str, planned: dict[str, Any], by: Recipe) -> dict[str,
         keep = {name: tuple(units) for name, units in planned["keep"].items()}
         small = cut(with_weights(network, _weights(at, arm, by.seed)), at.pruned.graph, keep)
     again = recalibrate_norms(small, data, seed=by.seed)
-    notes = {"recalibrated_val": evaluate(again, data.val, data).top1, "ratio": planned["ratio"]}
+    notes = {"recalibrated_val": evaluate(again, data.val, data).value, "ratio": planned["ratio"]}
     return judged(fit(again, data, by), data, notes)
 
 

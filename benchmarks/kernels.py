@@ -67,8 +67,8 @@ def _cell(subject: Pruned, arm: str, sparsity: float, theoretical: float) -> dic
         "seconds": seconds,
         "macs_kept": recount(left).macs / whole,
         "theoretical_macs_kept": (recount(left).macs - masked_macs(left)) / whole,
-        "cut": evaluate(left, data.test, data).top1,
-        "recalibrated": evaluate(again, data.test, data).top1,
+        "cut": evaluate(left, data.test, data).value,
+        "recalibrated": evaluate(again, data.test, data).value,
     }
     return judged(fit(again, data, recipe(SEED)), data, notes)
 

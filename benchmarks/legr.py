@@ -122,7 +122,7 @@ def _uniform(subject: Pruned) -> Scores:
 def _recalibrated(subject: Pruned, scores: Scores, seed: int) -> float:
     cost = subject.cost()
     small = cut(subject.network, subject.graph, subject.keep(scores, cost, BUDGET * subject.whole(cost)))
-    return evaluate(recalibrate_norms(small, subject.data, seed=seed), subject.data.test, subject.data).top1
+    return evaluate(recalibrate_norms(small, subject.data, seed=seed), subject.data.test, subject.data).value
 
 
 def _tuned(subject: Pruned, arm: str, share: float, seed: int) -> dict[str, Any]:

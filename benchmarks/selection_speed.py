@@ -36,8 +36,8 @@ def main() -> int:
     result = {
         "seconds": seconds, "limit_s": LIMIT_S, "images": SETTINGS.images, "threads": torch.get_num_threads(),
         "groups": len(widths), "channels": sum(widths.values()),
-        "cut": evaluate(left, data.test, data).top1,
-        "recalibrated": evaluate(recalibrate_norms(left, data), data.test, data).top1,
+        "cut": evaluate(left, data.test, data).value,
+        "recalibrated": evaluate(recalibrate_norms(left, data), data.test, data).value,
     }  # fmt: skip
     print(write("selection_speed", "python -m benchmarks.selection_speed", result))
     return int(seconds > LIMIT_S)

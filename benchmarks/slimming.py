@@ -66,7 +66,7 @@ def _cell(data: Data, travel: float, seed: int) -> dict[str, Any]:
         "penalty": sparsity.penalty,
         "quantiles": [vars(each) for each in sparsity.quantiles],
         "q10_of_q50": sparsity.quantiles[-1].spread,
-        "dense_val": evaluate(trained, data.val, data).top1,
+        "dense_val": evaluate(trained, data.val, data).value,
         "recalibrated": [],
         "test": [],
     }
@@ -75,7 +75,7 @@ def _cell(data: Data, travel: float, seed: int) -> dict[str, Any]:
     for share in SHARES:
         small = cut(trained, subject.graph, part.keep(scores, cost, share * part.whole(cost)))
         again = recalibrate_norms(small, data, seed=seed)
-        found["recalibrated"].append(evaluate(again, data.val, data).top1)
+        found["recalibrated"].append(evaluate(again, data.val, data).value)
         found["test"].append(judged(fit(again, data, recipe(seed)), data, {})["test"])
     return found
 

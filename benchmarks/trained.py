@@ -24,7 +24,7 @@ from deploy_prune.sources.data import read_data
 from deploy_prune.sources.networks import build_network
 from deploy_prune.sources.weights import load_weights
 from deploy_prune.train import Recipe, evaluate, paired_difference
-from deploy_prune.values import Accuracy, ChannelGraph, Data, Network, Scores
+from deploy_prune.values import TOP_1, ChannelGraph, Data, Network, Quality, Scores
 
 NETWORKS: dict[str, tuple[str, dict[str, Any], str]] = {
     "resnet20": ("resnet20", {}, "resnet20-cifar10.safetensors"),
@@ -126,28 +126,28 @@ def judged(network: Network, data: Data, notes: dict[str, Any]) -> dict[str, Any
         **notes,
         "macs": count.macs,
         "params": count.params,
-        "val": evaluate(network, data.val, data).top1,
-        "test": test.top1,
+        "val": evaluate(network, data.val, data).value,
+        "test": test.value,
         "test_interval": test.interval,
         "hits": packed(test),
-        "images": test.images,
+        "images": test.items,
     }
 
 
-def packed(found: Accuracy) -> str:
-    """Hits, image by image, as hex."""
-    return np.packbits(np.array(found.hits)).tobytes().hex()
+def packed(found: Quality) -> str:
+    """Pack the hits and misses, image by image, into hex."""
+    return np.packbits(np.array(found.per_item, dtype=bool)).tobytes().hex()
 
 
-def accuracy(cell: dict[str, Any]) -> Accuracy:
-    """Of a cell, on test."""
+def quality(cell: dict[str, Any]) -> Quality:
+    """Read a cell's top-1 on the test images, with its hits and misses."""
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(cell["hits"]), dtype=np.uint8), count=cell["images"])
-    return Accuracy(cell["test"], tuple(cell["test_interval"]), cell["images"], 0.0, tuple(bool(bit) for bit in bits))
+    return Quality(TOP_1, cell["test"], tuple(cell["test_interval"]), cell["images"], 0.0, tuple(map(float, bits)))
 
 
 def paired(base: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
     """In points, on the same images."""
-    difference, (low, high) = paired_difference(accuracy(base), accuracy(cell))
+    difference, (low, high) = paired_difference(quality(base), quality(cell))
     return {"points": 100 * difference, "interval": [100 * low, 100 * high]}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from deploy_prune.values import Accuracy, Count, GroupRow, Interval, Measurement, Plan, Shipment, Target, same_unit
+from deploy_prune.values import Count, GroupRow, Interval, Measurement, Plan, Quality, Shipment, Target, same_unit
 
 ALLOWED = 1.03
 """Of a budget in milliseconds: what timing it again may give."""
@@ -17,7 +17,7 @@ class DenseResult:
     """The network before anything is removed."""
 
     count: Count
-    val: Accuracy
+    val: Quality
     weights: str
     """Where they came from."""
     seconds: float
@@ -84,9 +84,9 @@ class CutResult:
     count: Count
     predicted_macs: int
     """By the trace of the dense network; fvcore's recount agrees with it, where it agrees on the dense network."""
-    val: Accuracy
+    val: Quality
     """Straight after the cut."""
-    val_recalibrated: Accuracy | None
+    val_recalibrated: Quality | None
     """After the batch norms' statistics were estimated anew."""
     kernel_macs: int | None = None
     """Without the multiply-adds of removed kernels, which no runtime here skips; None: no kernels were removed."""
@@ -96,7 +96,7 @@ class CutResult:
 class TrainResult:
     """The pruned network after one round of fine-tuning (0 epochs: none was asked for)."""
 
-    val: Accuracy
+    val: Quality
     epochs: int
     seconds: float
     accelerator: str = "cpu"
@@ -107,12 +107,12 @@ class TrainResult:
 class TestResult:
     """Both networks on the test images, looked at once."""
 
-    dense: Accuracy
-    pruned: Accuracy
+    dense: Quality
+    pruned: Quality
     difference: float
-    """Pruned minus dense, top-1."""
+    """The pruned network's value minus the dense network's."""
     interval: Interval
-    """95 %, paired on the same images."""
+    """The 95 % interval of the difference, paired on the same images where both have a number per image."""
 
 
 @dataclass(frozen=True)

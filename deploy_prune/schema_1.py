@@ -52,7 +52,19 @@ def name_network_of_file(artifact: dict[str, Any]) -> dict[str, Any]:
     return {**artifact, "network": network, "runtime": runtime}
 
 
-RULES = (
+def _quality_of(accuracy: dict[str, Any]) -> dict[str, Any]:
+    """A quality, which schema 1 knew as an accuracy: top-1 on some images, with a hit or a miss for each."""
+    return {
+        "name": "top-1",
+        "value": accuracy["top1"],
+        "interval": accuracy["interval"],
+        "items": accuracy["images"],
+        "loss": accuracy["loss"],
+        "per_item": [float(hit) for hit in accuracy["hits"]],
+    }
+
+
+RULES: tuple[Rule, ...] = (
     _without_unit("before", "candidate", "after"),  # Bracket
     _without_unit("reference", also=("ratio", "interval", "brackets", "repeated")),  # Comparison
     _without_unit("blocks", "median", "interval", "p90"),  # Measurement
@@ -60,6 +72,14 @@ RULES = (
     _without_unit("limit", "reference", also=("target", "attempts", "chosen")),  # Closing
     _without_unit("reference", also=("network", "address", "target", "drawing")),  # Profile
     Rule(frozenset({"path", "format", "sha256", "input_shape", "exporter"}), name_network_of_file),  # Artifact
+    Rule(frozenset({"top1", "interval", "images", "loss", "hits"}), _quality_of),
+    Rule(
+        frozenset({"kind", "top1", "top1_interval", "val_top1"}),
+        rename({"top1": "test", "top1_interval": "test_interval", "val_top1": "val"}),
+    ),
+    Rule(frozenset({"model", "data", "method", "points"}), rename({}, quality="top-1")),
+    Rule(frozenset({"allowed_points", "dense_val", "tries"}), rename({}, quality="top-1")),
+    Rule(frozenset({"number", "origin", "parent", "top1", "widths"}), rename({"top1": "value"})),
 )
 
 

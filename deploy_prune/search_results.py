@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from deploy_prune.values import Interval
+from deploy_prune.values import TOP_1, Interval
 
 PointKind = Literal["dense", "pruned", "uniform", "smaller"]
 
@@ -24,22 +24,26 @@ class FrontPoint:
     interval: Interval | None
     latency_ms: float | None
     latency_interval_ms: Interval | None
-    top1: float
-    """On test."""
-    top1_interval: Interval
-    val_top1: float
+    test: float
+    """The quality on the test images."""
+    test_interval: Interval
+    """The 95 % interval of the quality on the test images."""
+    val: float
+    """The quality on the validation images."""
     macs: int
     params: int
 
 
 @dataclass(frozen=True)
 class Front:
-    """Accuracy against time."""
+    """Networks of several budgets: their quality against their time."""
 
     model: str
     data: str
     method: str
     points: tuple[FrontPoint, ...]
+    quality: str = TOP_1
+    """What `test` and `val` of the points are."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class DropTry:
     budget: str
     run: str
     lost_points: float
-    """Of validation accuracy, after fine-tuning."""
+    """How many hundredths of the quality on validation images were lost, after fine-tuning."""
     seconds: float
 
 
@@ -62,6 +66,8 @@ class DropSearch:
     tries: tuple[DropTry, ...]
     found: str
     """Its run folder; empty: every network lost more."""
+    quality: str = TOP_1
+    """What is lost."""
 
 
 SEARCH = "search.json"
@@ -77,7 +83,8 @@ class CandidateResult:
     parent: int | None
     loss: float | None
     """Mean validation loss; None: no number."""
-    top1: float
+    value: float
+    """The quality on the validation images, such as their top-1."""
     widths: tuple[int, ...]
     """Units kept, in the order of `Search.groups`."""
     seconds: float

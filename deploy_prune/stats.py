@@ -57,6 +57,11 @@ def median_interval(blocks: Blocks, *, seed: int = 0) -> Interval:
     return bootstrap([median(block) for block in blocks], median, seed=seed)
 
 
+def in_percent(value: float, digits: int = 2) -> str:
+    """A share from 0 to 1 as a percentage with so many digits after the point; any other number as it is."""
+    return f"{value:.{digits}%}" if 0 <= value <= 1 else f"{value:.4g}"
+
+
 def compared(interval: Interval) -> str:
     """What the interval of a ratio of times allows to say: "faster", "slower", or "level" where it reaches 1."""
     low, high = interval

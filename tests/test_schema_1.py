@@ -9,9 +9,9 @@ import pytest
 
 from deploy_prune.budget.latency.table import Profile
 from deploy_prune.records import read_record
-from deploy_prune.results import Attempt, BenchResult, ShipResult, WidthsResult
+from deploy_prune.results import Attempt, BenchResult, RunSummary, ShipResult, WidthsResult
 from deploy_prune.schema_1 import Rule, rename, upgrade
-from deploy_prune.search_results import SearchRecord
+from deploy_prune.search_results import DropSearch, Front, SearchRecord
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 TARGET = {"device": "local", "runtime": "litert", "runtime_version": "2.1", "threads": 1, "precision": "fp32"}
@@ -35,6 +35,8 @@ PROFILE = {
                  "comparison": COMPARISON}],
     "complete": True,
 }  # fmt: skip
+GOLDEN = Path(__file__).parent / "golden"
+"""A run folder that a version of schema 1 wrote; a search, a front, and a search for the largest cut within a drop."""
 RULES = (Rule(frozenset({"old_ms", "runs"}), rename({"old_ms": "new"}, unit="ms")),)
 
 
@@ -116,3 +118,24 @@ def test_attempts_that_were_published_with_schema_1_read() -> None:
     attempts = [Attempt(**each) for row in upgrade(rows) for each in row["attempts"]]
     assert len(attempts) >= len(rows) > 5
     assert all(each.unit == "ms" and each.interval[0] <= each.measured <= each.interval[1] for each in attempts)
+
+
+def test_an_accuracy_of_before_is_a_quality() -> None:
+    summary = read_record(GOLDEN / "run_schema_1" / "summary.json", RunSummary)
+    pruned = summary.test.pruned
+    assert (pruned.name, pruned.value, pruned.items) == ("top-1", 0.12249443207126949, 449)
+    assert (len(pruned.per_item), sum(pruned.per_item)) == (449, 55.0)
+    assert pruned.of_hits
+    assert summary.cut.val_recalibrated is not None
+    assert summary.cut.val_recalibrated.name == "top-1"
+
+
+def test_a_front_of_before_says_what_its_values_are() -> None:
+    front = read_record(GOLDEN / "schema_1" / "front.json", Front)
+    assert front.quality == "top-1"
+    assert [(point.test, point.val) for point in front.points] == [(0.25, 0.25), (0.35, 0.425), (0.45, 0.5)]
+
+
+def test_searches_of_before_are_read() -> None:
+    assert read_record(GOLDEN / "schema_1" / "drop.json", DropSearch).quality == "top-1"
+    assert all(0 <= each.value <= 1 for each in read_record(GOLDEN / "schema_1" / "search.json", SearchRecord).tried)

@@ -11,7 +11,7 @@ from deploy_prune.results import RunSummary
 from deploy_prune.run_folder import asked_for
 from deploy_prune.search_results import SEARCH, SearchRecord
 from deploy_prune.timing.bench import formats_of_networks
-from deploy_prune.values import Accuracy, Count, Interval, Measurement, Shipment
+from deploy_prune.values import Count, Interval, Measurement, Quality, Shipment
 
 SUMMARY = "summary.json"
 REPORT = "report.md"
@@ -141,16 +141,16 @@ def _prediction(summary: RunSummary) -> str:
 
 def _network(summary: RunSummary) -> str:
     dense, cut, test = summary.dense, summary.cut, summary.test
-    again = cut.val_recalibrated
+    again, change = cut.val_recalibrated, _points(test.difference, test.interval)
     rows = [
         ("MACs (fvcore counts a multiply-add as 1)", *_pair(dense.count, cut.count, "macs")),
         *_kernels(summary),
         ("fvcore total with norms", *_pair(dense.count, cut.count, "fvcore_total")),
         ("parameters", *_pair(dense.count, cut.count, "params")),
-        ("validation, after the cut", _top1(dense.val), _top1(cut.val), ""),
-        ("validation, norms estimated anew", "", _top1(again) if again else "not done", ""),
-        (_training(summary.trained.epochs), "", _top1(summary.trained.val), ""),
-        ("**test, once**", _top1(test.dense), _top1(test.pruned), _points(test.difference, test.interval)),
+        (f"{dense.val.name} on validation, after the cut", _quality(dense.val), _quality(cut.val), ""),
+        ("the same, norms estimated anew", "", _quality(again) if again else "not done", ""),
+        (_training(summary.trained.epochs), "", _quality(summary.trained.val), ""),
+        (f"**{test.dense.name} on test, once**", _quality(test.dense), _quality(test.pruned), change),
     ]
     table = _table(("", "dense", "pruned", "change"), rows)
     where = " and ".join(dict.fromkeys((dense.accelerator, summary.trained.accelerator)))
@@ -168,9 +168,7 @@ def _kernels(summary: RunSummary) -> list[tuple[str, str, str, str]]:
 
 
 def _training(epochs: int) -> str:
-    return (
-        f"validation, after {epochs} epoch{'s' * (epochs != 1)} of fine-tuning" if epochs else "validation, as shipped"
-    )
+    return f"the same, after {epochs} epoch{'s' * (epochs != 1)} of fine-tuning" if epochs else "the same, as shipped"
 
 
 def _pair(before: Count, after: Count, field: str) -> tuple[str, str, str]:
@@ -178,9 +176,9 @@ def _pair(before: Count, after: Count, field: str) -> tuple[str, str, str]:
     return f"{old:,}", f"{new:,}", f"{new / old:.3f}x"
 
 
-def _top1(accuracy: Accuracy) -> str:
-    low, high = accuracy.interval
-    return f"{accuracy.top1:.2%} [{low:.1%}, {high:.1%}]"
+def _quality(quality: Quality) -> str:
+    low, high = quality.interval
+    return f"{stats.in_percent(quality.value)} [{stats.in_percent(low, 1)}, {stats.in_percent(high, 1)}]"
 
 
 def _points(difference: float, interval: Interval) -> str:

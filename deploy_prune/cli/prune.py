@@ -31,6 +31,7 @@ from deploy_prune.cli.options import (
 )
 from deploy_prune.cli.output import error_record, progress, show_json, show_table
 from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, TargetMissed
+from deploy_prune.stats import in_percent
 
 if TYPE_CHECKING:
     from deploy_prune.pipeline.config import RunConfig
@@ -205,7 +206,7 @@ def run_front(
 
 def show_front(found: Front) -> None:
     """A row per network, fastest last."""
-    columns = ("network", "budget", "ms [95 %]", "time / dense", "top-1 test [95 %]", "MACs", "run")
+    columns = ("network", "budget", "ms [95 %]", "time / dense", f"{found.quality} test [95 %]", "MACs", "run")
     rows = sorted(found.points, key=lambda point: -(point.ratio or 0))
     show_table(f"{found.model} on {found.data}, {found.method}", columns, [_point(row) for row in rows])
 
@@ -215,8 +216,9 @@ def _point(row: FrontPoint) -> tuple[str, ...]:
     if row.latency_ms is not None and row.latency_interval_ms is not None:
         time = f"{row.latency_ms:.3f} [{row.latency_interval_ms[0]:.3f}, {row.latency_interval_ms[1]:.3f}]"
     ratio = "-" if row.ratio is None else f"{row.ratio:.3f}x"
-    accuracy = f"{row.top1:.2%} [{row.top1_interval[0]:.1%}, {row.top1_interval[1]:.1%}]"
-    return row.kind, row.budget or "-", time, ratio, accuracy, f"{row.macs:,}", row.run
+    low, high = row.test_interval
+    quality = f"{in_percent(row.test)} [{in_percent(low, 1)}, {in_percent(high, 1)}]"
+    return row.kind, row.budget or "-", time, ratio, quality, f"{row.macs:,}", row.run
 
 
 def run_drop(config: Path | None, overrides: dict[str, Any], points: float, out: Path, *, as_json: bool) -> int:
@@ -235,7 +237,8 @@ def run_drop(config: Path | None, overrides: dict[str, Any], points: float, out:
 def show_drop(search: DropSearch) -> None:
     """Every budget that was tried."""
     rows = [(row.budget, f"{row.lost_points:.2f}", f"{row.seconds:.0f}", row.run) for row in search.tries]
-    title = f"At most {search.allowed_points:g} points of {search.dense_val:.2%} on validation: {search.found}"
+    dense = f"{search.quality} {in_percent(search.dense_val)}"
+    title = f"At most {search.allowed_points:g} points below {dense} on validation: {search.found}"
     show_table(title, ("budget", "points lost", "training s", "run"), rows)
 
 

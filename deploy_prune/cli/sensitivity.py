@@ -21,6 +21,7 @@ from deploy_prune.cli.options import (
     numbers,
 )
 from deploy_prune.cli.output import progress, show_json, show_table
+from deploy_prune.stats import in_percent
 
 if TYPE_CHECKING:
     from deploy_prune.scoring.sensitivity import Sensitivity
@@ -81,29 +82,31 @@ def sensitivity(
 
 
 def draw_sensitivity(result: Sensitivity, file: Path) -> None:
-    """Draw a line per group: accuracy in percent against the share of its units that is kept."""
+    """Draw a line per group: quality in percent against the share of its units that is kept."""
     from deploy_prune.analysis.plots import Line, Plot, save
 
     lines = tuple(
-        Line(curve.name, *_line(curve.width, result.top1, [(each.kept, each.top1) for each in curve.points]))
+        Line(curve.name, *_line(curve.width, result.value, [(each.kept, each.value) for each in curve.points]))
         for curve in result.curves
     )
     title = f"{result.address}: one group cut, not trained afterwards"
-    save(Plot(title, "share of the group's units kept", f"top-1 on {result.images} images, %", lines), file)
+    y_label = f"{result.quality} on {result.images} images, %"
+    save(Plot(title, "share of the group's units kept", y_label, lines), file)
 
 
 def _line(width: int, dense: float, points: list[tuple[int, float]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     whole = [(width, dense), *points]
-    return tuple(kept / width for kept, _ in whole), tuple(100 * top1 for _, top1 in whole)
+    return tuple(kept / width for kept, _ in whole), tuple(100 * value for _, value in whole)
 
 
 def show_sensitivity(result: Sensitivity) -> None:
     """A row per group, the most sensitive first."""
     most = max((len(curve.points) for curve in result.curves), default=0)
     rows = [
-        (curve.name, str(curve.width), *(f"{each.top1:.1%} at {each.kept}" for each in curve.points),
+        (curve.name, str(curve.width), *(f"{in_percent(each.value, 1)} at {each.kept}" for each in curve.points),
          *[""] * (most - len(curve.points)))
-        for curve in sorted(result.curves, key=lambda curve: min((each.top1 for each in curve.points), default=1.0))
+        for curve in sorted(result.curves, key=lambda curve: min((each.value for each in curve.points), default=1.0))
     ]  # fmt: skip
-    title = f"{result.address}: top-1 {result.top1:.1%} on {result.images} images whole, and with one group cut"
+    whole = f"{result.quality} {in_percent(result.value, 1)} on {result.images} images whole"
+    title = f"{result.address}: {whole}, and with one group cut"
     show_table(title, ("group", "width", *[""] * most), rows)

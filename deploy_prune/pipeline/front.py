@@ -27,7 +27,7 @@ from deploy_prune.results import DenseResult, RunSummary
 from deploy_prune.run_folder import open_run
 from deploy_prune.search_results import Front, FrontPoint, PointKind
 from deploy_prune.train import Hooks
-from deploy_prune.values import Measurement, Progress, quiet
+from deploy_prune.values import TOP_1, Measurement, Progress, quiet
 
 logger = logging.getLogger(__name__)
 
@@ -64,17 +64,18 @@ def front(
     arms += [(_control(base), "uniform")] * controls
     points: list[FrontPoint] = []
     reference_ms: float | None = None
+    quality = TOP_1
     for budget in budgets:
         for arm, kind in arms:
             run = out / folder_name(budget, kind)
             summary = prune(with_budget(arm, budget), run, base=out, hooks=hooks, progress=progress)
             if not points:  # all ratios are to the dense file, whose milliseconds are those of one session
-                reference_ms = _reference_ms(summary)
+                reference_ms, quality = _reference_ms(summary), summary.test.dense.name
                 points.append(_dense_point(summary, run, reference_ms))
             points.append(_point(summary, kind, budget, run, reference_ms))
     if controls and reference_ms:
         points += _smaller(base, out, hooks, reference_ms, progress)
-    found = Front(config.model, config.data, config.method, tuple(points))
+    found = Front(config.model, config.data, config.method, tuple(points), quality)
     write_record(out / FRONT, found)
     try:
         draw(found, out)
@@ -145,8 +146,8 @@ def _control(base: RunConfig) -> RunConfig:
 def _dense_point(summary: RunSummary, run: Path, reference_ms: float | None) -> FrontPoint:
     spread = (reference_ms, reference_ms) if reference_ms else None
     return FrontPoint(
-        "dense", "", run.name, 1.0, (1.0, 1.0), reference_ms, spread, summary.test.dense.top1,
-        summary.test.dense.interval, summary.dense.val.top1, summary.dense.count.macs, summary.dense.count.params,
+        "dense", "", run.name, 1.0, (1.0, 1.0), reference_ms, spread, summary.test.dense.value,
+        summary.test.dense.interval, summary.dense.val.value, summary.dense.count.macs, summary.dense.count.params,
     )  # fmt: skip
 
 
@@ -157,7 +158,7 @@ def _point(summary: RunSummary, kind: PointKind, budget: str, run: Path, referen
         kind, budget, run.name, ratio, interval,
         ratio * reference_ms if ratio and reference_ms else None,
         (interval[0] * reference_ms, interval[1] * reference_ms) if interval and reference_ms else None,
-        summary.test.pruned.top1, summary.test.pruned.interval, summary.trained.val.top1,
+        summary.test.pruned.value, summary.test.pruned.interval, summary.trained.val.value,
         summary.cut.count.macs, summary.cut.count.params,
     )  # fmt: skip
 
@@ -201,19 +202,20 @@ def _smaller_point(found: SmallerRun, name: str, reference_ms: float) -> FrontPo
     low, high = found.interval
     return FrontPoint(
         "smaller", name, f"smaller-{name}", found.ratio, found.interval, found.ratio * reference_ms,
-        (low * reference_ms, high * reference_ms), found.test.top1, found.test.interval, found.val.top1,
+        (low * reference_ms, high * reference_ms), found.test.value, found.test.interval, found.val.value,
         found.count.macs, found.count.params,
     )  # fmt: skip
 
 
 def draw(found: Front, out: Path) -> None:
-    """The front as PNG and HTML: accuracy on test against time, with 95 % intervals of both.
+    """The front as PNG and HTML: quality on test against time, with 95 % intervals of both.
 
     Raises:
         MissingDependency: what draws is not installed.
     """
     in_ms = all(point.latency_ms is not None for point in found.points)
-    lines = []
+    shares = all(0 <= point.test <= 1 for point in found.points)
+    scale, lines = 100 if shares else 1, []
     for kind in dict.fromkeys(point.kind for point in found.points):
         points = sorted((each for each in found.points if each.kind == kind), key=lambda each: each.macs)
         times = [
@@ -225,14 +227,12 @@ def draw(found: Front, out: Path) -> None:
             Line(
                 kind,
                 tuple(time for time, _ in times if time is not None),
-                tuple(100 * each.top1 for each in points),
+                tuple(scale * each.test for each in points),
                 x_spread=tuple(spread for _, spread in times if spread is not None),
-                y_spread=tuple((100 * each.top1_interval[0], 100 * each.top1_interval[1]) for each in points),
+                y_spread=tuple((scale * each.test_interval[0], scale * each.test_interval[1]) for each in points),
             )
         )
-    x_label = "ms" if in_ms else "time / dense"
-    plot = Plot(
-        f"{found.model} on {found.data}, {found.method}", x_label, "top-1 on test, %", tuple(lines), from_zero=False
-    )
+    x_label, y_label = "ms" if in_ms else "time / dense", f"{found.quality} on test{', %' * shares}"
+    plot = Plot(f"{found.model} on {found.data}, {found.method}", x_label, y_label, tuple(lines), from_zero=False)
     for name in (PNG, HTML):
         save(plot, out / name)

@@ -43,7 +43,8 @@ def within_drop(
 
     Args:
         config: its budget is the tightest that is tried, and the one that the ranking is learnt at.
-        allowed_points: of top-1 accuracy against the dense network, such as 1.0.
+        allowed_points: hundredths of the quality (for a classifier, of top-1) that may be lost against the dense
+            network, such as 1.0.
         out: a folder; the same call continues.
         hooks: the caller's own loss, metric, batch step or whole training.
         progress: told how far the long stages are.
@@ -59,26 +60,26 @@ def within_drop(
     base = ranked(config, (config.budget,), out, hooks=hooks, progress=progress)
     budgets = _levels(base, out)
     tries: dict[int, DropTry] = {}
-    dense_val = read_record(out / "dense.json", DenseResult).val.top1
+    dense = read_record(out / "dense.json", DenseResult).val
 
     def fits(level: int) -> bool:
         if level not in tries:
             run = out / folder_name(budgets[level])
             trained = train_pruned(with_budget(base, budgets[level]), run, out, hooks=hooks, progress=progress)
-            lost = 100 * (dense_val - trained.val.top1)
+            lost = 100 * (dense.value - trained.val.value)
             tries[level] = DropTry(budgets[level], run.name, lost, trained.seconds)
             progress("bisection", len(tries), _most_tries(len(budgets)), f"{budgets[level]}: {lost:+.2f} points lost")
         return tries[level].lost_points <= allowed_points
 
     level = _tightest_that(fits, len(budgets))
     found = "" if level is None else folder_name(budgets[level])
-    search = DropSearch(allowed_points, dense_val, tuple(tries.values()), found)
+    search = DropSearch(allowed_points, dense.value, tuple(tries.values()), found, dense.name)
     write_record(out / DROP, search)
     if level is None:
         least = min(tries.values(), key=lambda each: each.lost_points)
         raise TargetMissed(
-            f"no network loses at most {allowed_points:g} points on validation; at {least.budget} it is "
-            f"{least.lost_points:.2f}",
+            f"no network loses at most {allowed_points:g} points of {dense.name} on validation; "
+            f"at {least.budget} it is {least.lost_points:.2f}",
             hint="fine-tune longer (--epochs), or allow more",
         )
     config = with_budget(base, budgets[level])

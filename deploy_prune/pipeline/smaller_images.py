@@ -22,7 +22,7 @@ from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import read_data
 from deploy_prune.train import Hooks, evaluate, fit
 from deploy_prune.train.accelerator import choose_accelerator, move_network
-from deploy_prune.values import Accuracy, Count, Interval, Network
+from deploy_prune.values import Count, Interval, Network, Quality
 
 SIDE_MULTIPLE = 4
 STATE = "training.safetensors"
@@ -36,8 +36,8 @@ class SmallerRun:
     reason: str = ""
     """Why there is nothing else: the network does not take this size."""
     count: Count | None = None
-    val: Accuracy | None = None
-    test: Accuracy | None = None
+    val: Quality | None = None
+    test: Quality | None = None
     ratio: float | None = None
     """Time / time at its own size, on the first of the run's thread counts."""
     interval: Interval | None = None

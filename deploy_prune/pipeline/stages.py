@@ -40,7 +40,7 @@ from deploy_prune.timing.files import times_here
 from deploy_prune.train import Recipe, evaluate, fit, paired_difference, recalibrate_norms
 from deploy_prune.train.accelerator import describe_accelerator, move_network
 from deploy_prune.train.compensation import compensated
-from deploy_prune.values import Accuracy, ChannelGraph, Count, GroupRow, Keep, Network, Plan, Progress
+from deploy_prune.values import ChannelGraph, Count, GroupRow, Keep, Network, Plan, Progress, Quality
 
 logger = logging.getLogger(__name__)
 
@@ -215,16 +215,12 @@ def train(context: RunContext, number: int, recipe: Recipe | None) -> TrainResul
 def test(context: RunContext, number: int) -> TestResult:
     """Dense and pruned on the test images; the dense network once, in whatever rounds and runs of a front."""
 
-    def of(name: str) -> Accuracy:
+    def of(name: str) -> Quality:
         return evaluate(context.network(name), context.data.test, context.data, hooks=context.hooks)
 
-    before = (context.base or context.folder).stage("dense-test", Accuracy, lambda: of("dense"))
+    before = (context.base or context.folder).stage("dense-test", Quality, lambda: of("dense"))
     after = of(f"round-{number}")
-    if before.hits and after.hits:
-        difference, interval = paired_difference(before, after)
-    else:  # the user's metric is not a matter of hit or miss
-        difference = after.top1 - before.top1
-        interval = (after.interval[0] - before.interval[1], after.interval[1] - before.interval[0])
+    difference, interval = paired_difference(before, after)
     return TestResult(before, after, difference, interval)
 
 

@@ -1,4 +1,4 @@
-"""How accuracy falls as one group alone is cut: to look at before trusting anything."""
+"""How the quality falls as one group alone is cut: to look at before trusting anything."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deploy_prune.graph.soundness import settle
 from deploy_prune.processes.workers import Workers
 from deploy_prune.scoring.top_units import best_units
 from deploy_prune.train.fitness import Exam, Fitness, examiner, fitness
-from deploy_prune.values import Data, Network, Progress, Scores, quiet
+from deploy_prune.values import TOP_1, Data, Network, Progress, Scores, quiet
 
 SHARES = (0.75, 0.5, 0.25, 0.125)
 AHEAD = 16
@@ -24,7 +24,8 @@ class Width:
     """One group at one width, all others whole, not trained afterwards."""
 
     kept: int
-    top1: float
+    value: float
+    """The quality on the validation images."""
     loss: float
 
 
@@ -43,9 +44,11 @@ class Sensitivity:
 
     address: str
     images: int
-    """Of validation."""
-    top1: float
-    """Of the dense network on the same images, its norms measured anew as the others'."""
+    """How many validation images every network is judged on."""
+    quality: str
+    """What the values are."""
+    value: float
+    """The dense network's quality on the same images, its norms measured anew as the others'."""
     loss: float
     curves: tuple[GroupCurve, ...]
     seconds: float
@@ -81,10 +84,10 @@ def sensitivity(
     dense, *rest = found
     points: dict[str, list[Width]] = {group.name: [] for group in graph.free}
     for (name, kept), result in zip(asked, rest, strict=True):
-        points[name].append(Width(kept, result.top1, result.loss))
+        points[name].append(Width(kept, result.value, result.loss))
     curves = tuple(GroupCurve(group.name, group.width, tuple(points[group.name])) for group in graph.free)
     images = sum(len(batch.labels) for batch in prepared.judged_on)
-    return Sensitivity(network.address, images, dense.top1, dense.loss, curves, time.monotonic() - began)
+    return Sensitivity(network.address, images, TOP_1, dense.value, dense.loss, curves, time.monotonic() - began)
 
 
 def _widths(width: int, shares: Sequence[float]) -> list[int]:

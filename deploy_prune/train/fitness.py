@@ -74,7 +74,8 @@ class Fitness:
 
     loss: float
     """Mean over the validation images, cross-entropy or the user's own; infinite where it is no number."""
-    top1: float
+    value: float
+    """The quality on the validation images: the share of right answers."""
     seconds: float
 
 
@@ -133,8 +134,8 @@ def fitness(prepared: Examiner, keep: Keep) -> Fitness:
     module = small.module
     if prepared.norms_on:
         module = with_norms_of(module, prepared.norms_on)
-    loss, top1 = judged(fold_modules(module, prepared.foldable), prepared.judged_on, prepared.loss)
-    return Fitness(loss if math.isfinite(loss) else math.inf, top1, time.monotonic() - began)
+    loss, value = judged(fold_modules(module, prepared.foldable), prepared.judged_on, prepared.loss)
+    return Fitness(loss if math.isfinite(loss) else math.inf, value, time.monotonic() - began)
 
 
 def judged(module: nn.Module, batches: Sequence[Batch], loss: Loss = functional.cross_entropy) -> tuple[float, float]:

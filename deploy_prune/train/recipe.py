@@ -75,6 +75,10 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits, labels) -> scalar."""
 
 
+Metric = Callable[[Tensor, Tensor], Tensor]
+"""(logits, labels) -> one number per image, the higher, the better."""
+
+
 Step = Callable[[nn.Module, Batch, Loss], Tensor]
 """(module, batch, loss) -> the loss to step on."""
 
@@ -92,7 +96,7 @@ class Hooks:
     """Whose answers are distilled; needed where the recipe's `distill` is not 0."""
     loss: Loss | None = None
     """(logits, labels) -> scalar; distillation, where asked for, is still added."""
-    metric: Callable[[Tensor, Tensor], Tensor] | None = None
+    metric: Metric | None = None
     """(logits, labels) -> one number per image, for example whether the label is among the first five."""
     step: Step | None = None
     """(module, batch, loss) -> the loss to step on: the forward pass and what belongs to it."""

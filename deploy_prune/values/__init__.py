@@ -21,13 +21,14 @@ from deploy_prune.values.measuring import Measurement as Measurement
 from deploy_prune.values.measuring import NodeTime as NodeTime
 from deploy_prune.values.measuring import Target as Target
 from deploy_prune.values.measuring import same_unit as same_unit
-from deploy_prune.values.networks import Accuracy as Accuracy
+from deploy_prune.values.networks import TOP_1 as TOP_1
 from deploy_prune.values.networks import Count as Count
 from deploy_prune.values.networks import Data as Data
 from deploy_prune.values.networks import ImageSet as ImageSet
 from deploy_prune.values.networks import Interval as Interval
 from deploy_prune.values.networks import Network as Network
 from deploy_prune.values.networks import Normalisation as Normalisation
+from deploy_prune.values.networks import Quality as Quality
 from deploy_prune.values.networks import SplitRecord as SplitRecord
 from deploy_prune.values.progress import Progress as Progress
 from deploy_prune.values.progress import quiet as quiet

@@ -83,15 +83,32 @@ class SplitRecord:
     """Of all labels in order, and (not for test) of the pixels of images spread over the split."""
 
 
-@dataclass(frozen=True)
-class Accuracy:
-    """Top-1 on some images; `hits` says image by image, so that two networks can be compared in pairs."""
+TOP_1 = "top-1"
+"""The name of the share of images whose largest output is that of their class."""
 
-    top1: float
+
+@dataclass(frozen=True)
+class Quality:
+    """How good a network is on some images, as one number: the higher, the better."""
+
+    name: str
+    """What the value is: "top-1", or the name of the user's metric."""
+    value: float
+    """The mean over all images, a share from 0 to 1 where every image is a hit or a miss."""
     interval: Interval
-    images: int
+    """The 95 % interval of the value."""
+    items: int
+    """How many images the network was judged on."""
     loss: float
-    hits: tuple[bool, ...] = field(default=(), repr=False)
+    """The mean loss over these images."""
+    per_item: tuple[float, ...] = field(default=(), repr=False)
+    """A number per image, in order (1.0 for a hit, 0.0 for a miss), so that two networks can be compared in pairs;
+    empty: the numbers were not kept."""
+
+    @property
+    def of_hits(self) -> bool:
+        """Whether every image is a hit or a miss."""
+        return bool(self.per_item) and set(self.per_item) <= {0.0, 1.0}
 
 
 @dataclass(frozen=True)

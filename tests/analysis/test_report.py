@@ -20,7 +20,6 @@ from deploy_prune.errors import NoSpeedUp, ParityFailed, RecordError
 from deploy_prune.records import write_record
 from deploy_prune.results import BenchResult, CutResult, DenseResult, PlanResult, RunSummary, ShipResult, TrainResult
 from deploy_prune.values import (
-    Accuracy,
     Artifact,
     Conditions,
     Count,
@@ -30,6 +29,7 @@ from deploy_prune.values import (
     NetworkIdentity,
     Parity,
     Plan,
+    Quality,
     Shipment,
     Target,
 )
@@ -39,8 +39,8 @@ GOLDEN = Path(__file__).parent / "golden" / "report.md"
 NOW = Conditions(load=0.1, frequency_mhz=None, governor=None, temperature_c=None, affinity=(0,))
 
 
-def accuracy(top1: float, interval: Interval) -> Accuracy:
-    return Accuracy(top1=top1, interval=interval, images=400, loss=0.5)
+def top1(value: float, interval: Interval) -> Quality:
+    return Quality("top-1", value, interval, items=400, loss=0.5)
 
 
 def file(stem: str, size_bytes: int, suffix: str) -> Artifact:
@@ -93,11 +93,11 @@ TIMES = (
     as_onnx(timed("pruned", 1.01, 0.404, (0.4, 0.41)), 1.01, (0.98, 1.04)),
 )
 RUN = RunSummary(
-    dense=DenseResult(DENSE, accuracy(0.9, (0.88, 0.92)), "weights.safetensors", 1.0),
+    dense=DenseResult(DENSE, top1(0.9, (0.88, 0.92)), "weights.safetensors", 1.0),
     plan=PlanResult(PLAN, "magnitude", GROUPS, 1.0),
-    cut=CutResult(CUT, 400_000, accuracy(0.4, (0.35, 0.45)), accuracy(0.6, (0.55, 0.65))),
-    trained=TrainResult(accuracy(0.89, (0.87, 0.91)), 8, 60.0),
-    test=results.TestResult(accuracy(0.9, (0.87, 0.93)), accuracy(0.89, (0.86, 0.92)), -0.01, (-0.03, 0.01)),
+    cut=CutResult(CUT, 400_000, top1(0.4, (0.35, 0.45)), top1(0.6, (0.55, 0.65))),
+    trained=TrainResult(top1(0.89, (0.87, 0.91)), 8, 60.0),
+    test=results.TestResult(top1(0.9, (0.87, 0.93)), top1(0.89, (0.86, 0.92)), -0.01, (-0.03, 0.01)),
     ship=ShipResult(
         (shipped("dense", 4_000_000), shipped("dense", 4_100_000, suffix="onnx")),
         (shipped("pruned", 2_000_000, ties=1), shipped("pruned", 2_100_000, suffix="onnx")),

@@ -60,7 +60,7 @@ def test_the_fastest_network_within_a_drop(settings: Path, tmp_path: Path, capsy
     assert run("prune", "--config", str(settings), *LEGR, "--workers", "1", *arguments) == 0
     shown = capsys.readouterr().out
     assert "At most 100 points" in shown
-    assert "**test, once**" in shown
+    assert "**top-1 on test, once**" in shown
 
 
 @pytest.mark.parametrize(("arguments", "said"), [

@@ -229,7 +229,7 @@ def test_removed_kernels_are_theoretical_macs_and_nothing_else(kernels: tuple[Pa
     assert summary.cut.kernel_macs == summary.cut.count.macs - gone
     assert summary.cut.count.macs == summary.cut.predicted_macs
     assert "theoretical MACs without removed kernels" in report.report(run)
-    assert all(np.isfinite(value) for value in (summary.cut.kernel_macs, summary.test.pruned.top1))
+    assert all(np.isfinite(value) for value in (summary.cut.kernel_macs, summary.test.pruned.value))
 
 
 def test_a_run_without_kernels_says_nothing_of_them(selected: tuple[Path, RunSummary]) -> None:

@@ -20,7 +20,7 @@ from deploy_prune.results import RunSummary
 from deploy_prune.scoring.methods.legr import Legr
 from deploy_prune.search_results import DropSearch, Front
 from deploy_prune.train import evaluate
-from deploy_prune.values import Accuracy, Data, Network
+from deploy_prune.values import Data, Network, Quality
 
 LEGR: dict[str, Any] = {
     "method": "legr", "workers": "1",
@@ -83,7 +83,7 @@ def test_the_dense_network_is_judged_once_for_all_runs(
     """Every run's records have it nevertheless."""
     judged: list[str] = []
 
-    def noted(network: Network, split: Any, data: Data, **options: Any) -> Accuracy:
+    def noted(network: Network, split: Any, data: Data, **options: Any) -> Quality:
         judged.extend(["val" if split is data.val else "test"] * (not network.kept))
         return evaluate(network, split, data, **options)
 
@@ -155,10 +155,10 @@ def test_a_drop_that_no_network_keeps_is_said(sources: Path, tmp_path: Path, mon
 
     def worse(*arguments: Any, **options: Any) -> Any:
         trained = real(*arguments, **options)
-        return dataclasses.replace(trained, val=dataclasses.replace(trained.val, top1=-1.0))
+        return dataclasses.replace(trained, val=dataclasses.replace(trained.val, value=-1.0))
 
     monkeypatch.setattr(max_drop, "train_pruned", worse)
-    with pytest.raises(TargetMissed, match="no network loses at most 1 points"):
+    with pytest.raises(TargetMissed, match="no network loses at most 1 points of top-1 on validation"):
         within_drop(settings(sources, budget="0.4x"), 1.0, tmp_path / "drop")
     assert not read_record(tmp_path / "drop" / DROP, DropSearch).found
     assert not list((tmp_path / "drop").glob("*/test-1.json"))

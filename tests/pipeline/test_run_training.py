@@ -58,7 +58,7 @@ def test_the_test_split_is_not_read_before_its_stage(
 
     monkeypatch.setattr(stages, "test", lifted)
     summary = prune(config(own, data=f"{own}/data.py:guarded"), tmp_path / "run")
-    assert summary.test.pruned.images == 40
+    assert summary.test.pruned.items == 40
 
 
 HOOKS = """
@@ -114,7 +114,7 @@ def test_hooks_of_the_caller_decide(sources: Path, tmp_path: Path) -> None:
     hooks = Hooks(loss=loss, metric=metric, step=step)
     summary = prune(config(sources, pretrain=None), tmp_path / "run", hooks=hooks)
     assert called == {"loss", "step"}
-    assert (summary.test.dense.top1, summary.test.pruned.top1, summary.test.difference) == (0.25, 0.25, 0)
+    assert (summary.test.dense.value, summary.test.pruned.value, summary.test.difference) == (0.25, 0.25, 0)
 
 
 def test_a_fit_of_the_caller_gets_the_small_network_and_its_weights_are_kept(sources: Path, tmp_path: Path) -> None:

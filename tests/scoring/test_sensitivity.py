@@ -32,11 +32,11 @@ def test_every_group_is_cut_alone_and_the_rest_is_whole(network: Network) -> Non
         [15, 10, 5, 2],
     ]
     prepared = examiner(network, graph, DATA, EXAM)
-    assert fitness(prepared, {}).top1 == found.top1
+    assert fitness(prepared, {}).value == found.value
     norms = filter_norms(network.module, graph, power=2)
     group, points = graph.free[1].name, found.curves[1].points
     largest = tuple(sorted(norms[group].argsort()[::-1][:4].tolist()))
-    assert fitness(prepared, {group: largest}).top1 == points[2].top1
+    assert fitness(prepared, {group: largest}).value == points[2].value
 
 
 @pytest.mark.parametrize("shares", [(), (0.5, 1.0), (0.0,)])

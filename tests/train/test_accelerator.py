@@ -131,7 +131,7 @@ def test_the_stages_of_a_run_work_on_the_accelerator_and_leave_cpu_files(
         assert device_of(work.network("round-1").module) == GPU
     assert (dense.accelerator, trained.accelerator) == ("lazy", "lazy")
     assert cut.count.macs < dense.count.macs
-    assert len(test.pruned.hits) == len(test.dense.hits)
+    assert len(test.pruned.per_item) == len(test.dense.per_item)
     assert device_of(deploy_prune.load(tmp_path / "round-1").module) == CPU
 
 

@@ -14,7 +14,7 @@ from deploy_prune.sources.images import ArrayImages
 from deploy_prune.train import Hooks, Recipe, evaluate, paired_difference, recalibrate_norms
 from deploy_prune.train.batches import augment, batches_in, epoch_batches, training_part
 from deploy_prune.train.evaluation import wilson_interval
-from deploy_prune.values import Accuracy, Data, Network
+from deploy_prune.values import Data, Network, Quality
 
 
 def levels(count=10, *, flip=False, crop_padding=0):
@@ -35,16 +35,16 @@ def threshold(level: float) -> Network:
 
 
 def test_top1_is_the_share_of_hits_image_by_image():
-    accuracy = evaluate(threshold(65), levels().test, levels(), batch_size=3)
+    quality = evaluate(threshold(65), levels().test, levels(), batch_size=3)
     # Levels 50 and 60 are light and called dark.
-    assert accuracy.hits == (True,) * 5 + (False,) * 2 + (True,) * 3
-    assert (accuracy.top1, accuracy.images) == (0.8, 10)
+    assert quality.per_item == (1.0,) * 5 + (0.0,) * 2 + (1.0,) * 3
+    assert (quality.name, quality.value, quality.items) == ("top-1", 0.8, 10)
 
 
 def test_a_network_in_training_mode_is_judged_in_eval_mode_and_left_as_it_was():
     network = threshold(45)
     network.module.append(nn.Dropout(0.99)).train()
-    assert evaluate(network, levels().test, levels()).top1 == 1.0
+    assert evaluate(network, levels().test, levels()).value == 1.0
     assert network.module.training
 
 
@@ -55,7 +55,7 @@ def test_wilson_interval_matches_the_published_example():
 
 
 def judged(hits):
-    return Accuracy(sum(hits) / len(hits), (0.0, 1.0), len(hits), 0.0, tuple(hits))
+    return Quality("top-1", sum(hits) / len(hits), (0.0, 1.0), len(hits), 0.0, tuple(map(float, hits)))
 
 
 def test_a_paired_difference_counts_only_images_on_which_two_networks_differ():
@@ -78,11 +78,30 @@ def test_other_images_cannot_be_compared_in_pairs():
         paired_difference(judged([True] * 2), judged([True] * 3))
 
 
-def test_the_callers_metric_is_used():
-    distance = Hooks(metric=lambda logits, labels: (logits.argmax(1) - labels).abs() * 0.5)
-    accuracy = evaluate(threshold(65), levels().test, levels(), hooks=distance)
-    assert accuracy.top1 == pytest.approx(0.1)
-    assert accuracy.hits == ()
+def test_two_qualities_are_not_compared():
+    other = dataclasses.replace(judged([True] * 2), name="top-5")
+    with pytest.raises(ConfigError, match="top-1 and top-5 are two qualities"):
+        paired_difference(judged([True] * 2), other)
+
+
+def test_numbers_that_are_no_hits_are_paired_by_their_mean_difference():
+    before = Quality("depth", 0.5, (0.0, 1.0), 3, 0.0, (0.2, 0.5, 0.8))
+    after = Quality("depth", 0.6, (0.0, 1.0), 3, 0.0, (0.3, 0.5, 1.0))
+    difference, interval = paired_difference(before, after)
+    assert difference == pytest.approx(0.1)
+    # Differences 0.1, 0 and 0.2: deviation 0.1, so 0.1 +- 1.96 * 0.1 / sqrt(3).
+    assert interval == pytest.approx((0.1 - 0.11316, 0.1 + 0.11316), abs=1e-5)
+
+
+def test_the_callers_metric_is_used_under_its_name():
+    def distance(logits, labels):
+        return (logits.argmax(1) - labels).abs() * 0.5
+
+    quality = evaluate(threshold(65), levels().test, levels(), hooks=Hooks(metric=distance))
+    assert (quality.name, quality.value) == ("distance", pytest.approx(0.1))
+    assert quality.per_item == (0.0,) * 5 + (0.5,) * 2 + (0.0,) * 3
+    unnamed = evaluate(threshold(65), levels().test, levels(), hooks=Hooks(metric=lambda logits, labels: labels))
+    assert unnamed.name == "your metric"
     with pytest.raises(ConfigError, match=r"gives shape \(\) for 10 images"):
         evaluate(threshold(65), levels().test, levels(), hooks=Hooks(metric=lambda logits, labels: logits.sum()))
 

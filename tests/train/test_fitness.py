@@ -40,7 +40,7 @@ def test_it_is_what_the_slow_way_gives(network: Network) -> None:
     small = dataclasses.replace(cut_down, module=with_norms_of(cut_down.module, norms))
     expected = evaluate(small, DATA.val, DATA)
     found = fitness(examiner(network, graph, DATA, ALL, seed=3), keep(network))
-    assert found.top1 == expected.top1
+    assert found.value == expected.value
     assert found.loss == pytest.approx(expected.loss, rel=1e-5)
 
 
@@ -74,7 +74,7 @@ def test_training_images_in_memory_are_bounded_by_their_size(network: Network, m
 def test_the_same_candidate_has_the_same_fitness(network: Network) -> None:
     prepared = examiner(network, trace(network), DATA, Exam(images=60, steps=3))
     one, other = fitness(prepared, keep(network)), fitness(prepared, keep(network))
-    assert (one.loss, one.top1) == (other.loss, other.top1)
+    assert (one.loss, one.value) == (other.loss, other.value)
 
 
 def test_the_users_loss_and_step_take_the_place_of_ours(network: Network) -> None:

@@ -72,4 +72,4 @@ def digest(keep: Mapping[str, Sequence[int]]) -> str:
 
 
 def _fitness(tried: CandidateResult) -> Fitness:
-    return Fitness(math.inf if tried.loss is None else tried.loss, tried.top1, tried.seconds)
+    return Fitness(math.inf if tried.loss is None else tried.loss, tried.value, tried.seconds)

@@ -156,7 +156,7 @@ class _Search:
     def steps_for(self, prepared: Examiner) -> int:
         """More where candidates would be near chance right after the cut, so that few steps order nothing."""
         whole = {group.name: tuple(range(group.width)) for group in self._study.graph.free}
-        dense, cut = (fitness(replace(prepared, steps=0), keep).top1 for keep in (whole, self._alike))
+        dense, cut = (fitness(replace(prepared, steps=0), keep).value for keep in (whole, self._alike))
         if cut >= SIGHT * dense:
             return STEPS
         logger.warning(
@@ -223,7 +223,7 @@ class _Search:
         widths = tuple(len(keep[group.name]) for group in self._study.graph.free)
         loss = found.loss if math.isfinite(found.loss) else None
         return CandidateResult(
-            candidate.number, candidate.origin, candidate.parent, loss, found.top1, widths, found.seconds, digest(keep)
+            candidate.number, candidate.origin, candidate.parent, loss, found.value, widths, found.seconds, digest(keep)
         )
 
     def _standing(self) -> dict[str, Any]:
