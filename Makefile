@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs clean
 
 demo: $(STAMP)
 	$(VENV)/bin/deploy-prune demo
@@ -14,6 +14,11 @@ test: $(STAMP)
 check: $(STAMP)
 	PYTHON=$(VENV)/bin/python tools/check
 
+# The site of docs/, in site/; a dead link fails it.
+docs: $(STAMP)
+	$(VENV)/bin/python tools/reference.py
+	$(VENV)/bin/zensical build --strict --clean
+
 # Installed again when a dependency or a pinned version changes.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,4 +26,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist demo-run .coverage .mypy_cache .ruff_cache .hypothesis .pytest_cache
+	rm -rf $(VENV) build dist site .cache demo-run .coverage .mypy_cache .ruff_cache .hypothesis .pytest_cache

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from benchmarks.readme import SECTIONS
 from benchmarks.recording import RESULTS
+from benchmarks.tables import SECTIONS
 
 RECORDS = sorted(RESULTS.glob("*.json"))
 
@@ -30,5 +30,5 @@ def test_a_record_says_which_machine_it_is_from(path):
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
-def test_the_readme_shows_every_record(path):
+def test_the_results_page_shows_every_record(path):
     assert path.stem in SECTIONS

@@ -1,7 +1,8 @@
-"""What the README says is true: its tables are the records', its commands exist, its example runs."""
+"""What the README says is true: its tables are the records', its commands run in order from an empty folder."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -10,27 +11,34 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import readme
+from benchmarks import pages
 from deploy_prune.__main__ import VERBS, run
+from deploy_prune.pipeline.config import RunConfig, read_toml
 
-TEXT = readme.README.read_text()
+TEXT = pages.README.read_text()
+QUICKSTART = (pages.ROOT / "docs" / "quickstart.md").read_text()
 
 
-def blocks(mark: str) -> str:
-    found = re.search(rf"<!-- example: {mark} -->\n```\w+\n(.*?)```", TEXT, re.DOTALL)
-    assert found, f"the README has no block '{mark}'"
+def block(mark: str, text: str = TEXT) -> str:
+    found = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", text, re.DOTALL)
+    assert found, f"there is no block '{mark}'"
     return found.group(1)
 
 
-COMMANDS = [shlex.split(line) for line in blocks("commands").splitlines()]
+COMMANDS = [shlex.split(line) for line in block("example: commands").splitlines()]
 
 
-def test_the_tables_are_those_of_the_records():
-    assert readme.updated(TEXT) == TEXT, "run: python -m benchmarks.readme"
+def test_the_tables_are_those_of_the_records() -> None:
+    assert pages.readme(TEXT) == TEXT, "run: python -m benchmarks.pages"
+    assert pages.results() == pages.RESULTS_PAGE.read_text(), "run: python -m benchmarks.pages"
+
+
+def test_it_is_read_in_one_sitting() -> None:
+    assert len(TEXT.splitlines()) <= 150
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[1])
-def test_every_flag_of_the_example_exists(command, capsys):
+def test_every_flag_of_the_example_exists(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert command[1] in VERBS
     assert run([command[1], "--help"]) == 0
     known = capsys.readouterr().out
@@ -38,44 +46,80 @@ def test_every_flag_of_the_example_exists(command, capsys):
         assert flag in known
 
 
-def test_the_make_targets_exist():
-    makefile = (readme.README.parent / "Makefile").read_text()
-    for target in re.findall(r"^make (\w+)", TEXT, re.MULTILINE):
+def test_the_example_s_configuration_has_known_keys_alone() -> None:
+    assert RunConfig.model_validate(read_toml(block("example: run.toml"), "README.md")).model == "my_net.py:build"
+
+
+def test_the_make_targets_exist() -> None:
+    makefile = (pages.ROOT / "Makefile").read_text()
+    targets = re.findall(r"`make (\w+)`", TEXT)
+    assert targets
+    for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A user's folder with the network of the example and (untrained) weights for it."""
-    from deploy_prune.sources.networks import build_network
-    from deploy_prune.sources.weights import save_weights
-
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder with the two files of the example."""
     where = tmp_path_factory.mktemp("user")
-    (where / "my_net.py").write_text(blocks("my_net.py"))
-    network = build_network(f"{where / 'my_net.py'}:build", classes=10, input_shape=(3, 32, 32))
-    save_weights(network.module, where / "my_net.safetensors")
+    for name in ("my_net.py", "run.toml"):
+        (where / name).write_text(block(f"example: {name}"))
     return where
+
+
+def shape(text: str) -> str:
+    """A text without its figures, and without what a busy machine turns round."""
+    alike = re.sub(r"faster|slower|level|Faster than .*|Not faster .*|Pruned, but .*", "TIME", text)
+    return re.sub(r"[+-]?\d[\d.,]*(e-\d+)?", "N", alike).strip()
+
+
+def test_a_shape_has_no_figures_and_keeps_words() -> None:
+    assert shape("0.479 [0.475, 0.485] = 2.09x faster, 1.2e-06") == "N [N N] = Nx TIME, N"
+
+
+def stands_in(excerpt: str, printed: str) -> bool:
+    """Whether the parts of an excerpt, with ... between them, are printed in this order."""
+    parts = [re.escape(shape(part)) for part in excerpt.split("\n...\n")]
+    return re.search(".*".join(parts), shape(printed), re.DOTALL) is not None
+
+
+def test_an_excerpt_stands_in_what_was_printed_in_its_order() -> None:
+    assert stands_in("took 3 s\n...\nsaved 4 files", "it took 5 s\nand more\nsaved 6 files")
+    assert not stands_in("saved 4 files\n...\ntook 3 s", "took 5 s\nsaved 6 files")
+
+
+def user(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(pages.ROOT)}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_the_example_runs_as_it_stands(folder):
+def test_the_example_runs_as_it_stands(folder: Path) -> None:
+    printed = ""
     for command in COMMANDS:
-        argv = [sys.executable, "-m", "deploy_prune", *command[1:]]
-        done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
-        # Untrained weights ship well and may be no faster on a busy machine: both are said by their codes.
+        done = user(folder, "-m", "deploy_prune", *command[1:])
+        # On a busy machine a small network may come out no faster: its code says that.
         assert done.returncode in (0, 6), done.stderr
+        printed += done.stdout
+    assert stands_in(block("output"), printed)
     assert (folder / "run" / "export-1" / "pruned.tflite").is_file()
 
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_the_python_example_runs_as_it_stands(folder):
-    script = blocks("python") + "\nprint(sum(p.numel() for p in small.parameters()), summary.dense.count.params)\n"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=600, check=False
-    )
+def test_the_python_example_runs_as_it_stands(folder: Path) -> None:
+    counting = "\nprint(sum(p.numel() for p in small.parameters()), summary.dense.count.params)\n"
+    done = user(folder, "-c", block("example: python", QUICKSTART) + counting)
     assert done.returncode == 0, done.stderr
     small, dense = map(int, done.stdout.split())
     assert 0 < small < dense
-    assert Path(folder / "python-run" / "report.md").is_file()
+    assert (folder / "python-run" / "report.md").is_file()

@@ -1,4 +1,4 @@
-"""The README's tables of methods: what was searched, how fast, and what it is worth at equal milliseconds."""
+"""The tables of methods in RESULTS.md: what was searched, how fast, and what it is worth at equal milliseconds."""
 
 from __future__ import annotations
 
@@ -54,11 +54,14 @@ def _legr(record: dict[str, Any]) -> str:
                 for arm, tests in front["test"].items()]  # fmt: skip
         against = "; ".join(map(points, front["against_uniform"]))
         title = "The front of one ranking, ResNet-20, 10,000 images x 3 epochs"
-        said = f"LeGR against uniform widths at half the MACs: {against} points; gates: {missed(front['gates'])}"
+        said = f"LeGR against uniform widths at half the MACs: {against} points"
         text += f"\n\n{title}; {said}.\n\n"
         text += table(("widths by, MACs", "test per seed", "mean"), rows)
     note = "150 candidates, half the MACs, inner mode; no training but for the front."
-    return titled(record, "LeGR's search on CIFAR-10 (JPEG)", text, note)
+    gates = {f"{name}, seed {seed}: {gate}": kept for name, seeds in record["orderings"].items()
+             for seed, row in seeds.items() for gate, kept in row["gates"].items()}  # fmt: skip
+    gates |= {f"the front: {gate}": kept for gate, kept in front["gates"].items()} if front else {}
+    return titled(record, "LeGR's search on CIFAR-10 (JPEG)", text, note, gates)
 
 
 def _slimming(record: dict[str, Any]) -> str:
@@ -69,8 +72,8 @@ def _slimming(record: dict[str, Any]) -> str:
     ]  # fmt: skip
     head = ("D / median gamma", "seed", "lambda", "q10 / q50 of gamma", "val, norms anew, at 50 / 30 % MACs",
             "test, trained, at 50 / 30 %")  # fmt: skip
-    note = f"ResNet-20, 10 sparse epochs. Gates: {missed(record['gates'])}."
-    return titled(record, "Network Slimming: travel and sparsity (CIFAR-10, JPEG)", table(head, rows), note)
+    title = "Network Slimming: travel and sparsity (CIFAR-10, JPEG)"
+    return titled(record, title, table(head, rows), "ResNet-20, 10 sparse epochs.", record["gates"])
 
 
 def _search_speed(record: dict[str, Any]) -> str:
@@ -81,10 +84,10 @@ def _search_speed(record: dict[str, Any]) -> str:
                 for found in (record["tables"][name]["rows"][row] for name in names)))
         for row in first
     ]  # fmt: skip
-    kept = ", ".join(f"{name}: {'kept' if record['tables'][name]['gate'] else '**missed**'}" for name in names)
     limits = ", ".join(f"{limit:g}x at {steps} steps" for steps, limit in record["gates"].items())
-    note = f"Each row has what those above have. Limits for a worker per core: {limits}; {kept}."
-    return titled(record, "Candidates per minute of a LeGR search, two threads", table(("", *names), rows), note)
+    note = f"Each row has what those above have. Limits for a worker per core: {limits}."
+    gates = {name: record["tables"][name]["gate"] for name in names}
+    return titled(record, "Candidates per minute of a LeGR search, two threads", table(("", *names), rows), note, gates)
 
 
 def _search_workers(record: dict[str, Any]) -> str:
@@ -93,8 +96,11 @@ def _search_workers(record: dict[str, Any]) -> str:
         arms = [arm for arm in row if arm != "identical"]
         rows += [(name, arm, f"{row[arm]['ratio']:.2f}x", each(row[arm]["seconds"], "{:.1f}")) for arm in arms]
         rows.append((name, "two workers find the same as one", "yes" if row["identical"] else "**no**", ""))
-    note = f"Limit for two workers: {record['limit']}x."
-    return titled(record, "Workers of a search", table(("network", "", "time / one worker", "seconds"), rows), note)
+    gates = {f"{name}: two workers find the same as one": row["identical"] for name, row in record["networks"].items()}
+    gates |= {f"{name}: two workers in {row['two workers']['ratio']:.3f} of the time, at most {record['limit']}":
+              row["two workers"]["ratio"] <= record["limit"] for name, row in record["networks"].items()}  # fmt: skip
+    head = ("network", "", "time / one worker", "seconds")
+    return titled(record, "Workers of a search", table(head, rows), gates=gates)
 
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {

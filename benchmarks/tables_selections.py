@@ -1,11 +1,11 @@
-"""The README's tables of selection by discrimination: DCP, DKP, and DCP at the widths of others."""
+"""The tables of selection in RESULTS.md by discrimination: DCP, DKP, and DCP at the widths of others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.markdown import Row, each, missed, points, table, titled
+from benchmarks.markdown import Row, below, each, missed, points, table, titled
 
 
 def _dcp(record: dict[str, Any]) -> str:
@@ -26,8 +26,8 @@ def _dcp(record: dict[str, Any]) -> str:
         ]  # fmt: skip
         head = ("trained 10,000 images x 3", "learning rate", "test per seed", "mean", "points to the lot")
         text += "\n\n" + table(head, rows)
-    note = f"ResNet-20, inner mode; a figure per seed. Gates: {missed(gates)}."
-    return titled(record, "DCP and DKP: which channels, which kernels (CIFAR-10, JPEG)", text, note)
+    title = "DCP and DKP: which channels, which kernels (CIFAR-10, JPEG)"
+    return titled(record, title, text, "ResNet-20, inner mode; a figure per seed.", gates)
 
 
 def _composition(record: dict[str, Any]) -> str:
@@ -64,7 +64,8 @@ def _speedups(record: dict[str, Any]) -> str:
                      f"{1 / row['ratio']:.2f}x", missed(row["gates"])))  # fmt: skip
     head = ("network", "MACs kept", "measured time / dense", "as fast", "gates")
     note = f"LiteRT, one thread. At most half the MACs must be {record['least']} x as many times as fast at least."
-    return titled(record, "What pruned files of ResNet-20 save (CIFAR-10)", table(head, rows), note)
+    gates = {f"{name}: {gate}": kept for name, row in record["rows"].items() for gate, kept in row["gates"].items()}
+    return titled(record, "What pruned files of ResNet-20 save (CIFAR-10)", table(head, rows), note, gates)
 
 
 def _selection_speed(record: dict[str, Any]) -> str:
@@ -75,7 +76,8 @@ def _selection_speed(record: dict[str, Any]) -> str:
         ("norms anew", f"{record['recalibrated']:.1%}"),
     ]
     note = f"Half of every inner group, {record['images']} images, {record['threads']} threads."
-    return titled(record, "DCP's selection on ResNet-56 (CIFAR-10, JPEG)", table(("", ""), rows), note)
+    gates = {below("the selection", record["limit_s"], "s"): record["seconds"] <= record["limit_s"]}
+    return titled(record, "DCP's selection on ResNet-56 (CIFAR-10, JPEG)", table(("", ""), rows), note, gates)
 
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {

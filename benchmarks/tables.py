@@ -1,41 +1,13 @@
-"""Writes the README's tables from the records, so that no figure is typed by hand.
-
-python -m benchmarks.readme
-"""
+"""The tables of RESULTS.md that speak of networks, files and milliseconds: a section per record."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks import readme_methods, readme_selections
-from benchmarks.markdown import Row, percent, points, table, titled
-from benchmarks.recording import RESULTS, read
+from benchmarks import tables_methods, tables_selections
+from benchmarks.markdown import Row, below, percent, points, table, titled
 from deploy_prune.schema_1 import upgrade
-
-README = Path(__file__).parents[1] / "README.md"
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
-
-
-def main() -> int:
-    """Put the tables between the marks."""
-    README.write_text(updated(README.read_text()))
-    return 0
-
-
-def updated(text: str) -> str:
-    """The README's text with today's tables."""
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
-
-
-def tables() -> str:
-    """One section per record that exists."""
-    sections = [section(read(name)) for name, section in SECTIONS.items() if (RESULTS / f"{name}.json").exists()]
-    return "\n\n".join(sections)
 
 
 def _demo(record: dict[str, Any]) -> str:
@@ -126,7 +98,9 @@ def _trace_speed(record: dict[str, Any]) -> str:
         f"Torch-Pruning {version}, s",
         "its time / ours",
     )
-    return titled(record, "From network to channel groups", table(head, rows))
+    gates = {below(f"{name}, traced and grouped", row["limit_s"], "s"): row["traced_s"] <= row["limit_s"]
+             for name, row in record["networks"].items() if row["limit_s"] is not None}  # fmt: skip
+    return titled(record, "From network to channel groups", table(head, rows), gates=gates)
 
 
 def _formats(record: dict[str, Any]) -> str:
@@ -143,7 +117,9 @@ def _formats(record: dict[str, Any]) -> str:
         f"at a time. Random weights and norms; {' or '.join(map(str, images))} images and 8 random inputs."
     )
     head = ("network", "variant", "MACs", *names)
-    return titled(record, "Eleven networks in four formats", table(head, rows), note)
+    gates = {f"{row['network']}, {row['variant']}, {name}": row["formats"][name]["status"] == "verified"
+             for row in record["rows"] for name in names}  # fmt: skip
+    return titled(record, "Eleven networks in four formats", table(head, rows), note, gates)
 
 
 def _file(told: dict[str, Any]) -> str:
@@ -156,7 +132,8 @@ def _export_speed(record: dict[str, Any]) -> str:
     runs = ", ".join(f"{run['seconds']:.1f}" for run in record["runs"])
     rows: list[Row] = [("whole command, median", f"{record['median_s']:.1f} s ({runs})")]
     title = "MobileNetV2 at 224 x 224, exported and verified in all four formats"
-    return titled(record, title, table(("", ""), rows), "200 images and 8 random inputs per format.")
+    gates = {f"at most {record['limit_s']:g} s, every file verified": record["passed"]}
+    return titled(record, title, table(("", ""), rows), "200 images and 8 random inputs per format.", gates)
 
 
 def _prediction(record: dict[str, Any]) -> str:
@@ -183,7 +160,12 @@ def _prediction(record: dict[str, Any]) -> str:
         "A cell: mean relative error, 95th percentile, rank correlation. "
         f"Limits of the model's: {limits['mean']:.0%}, {limits['p95']:.0%}, {limits['spearman']}.{''.join(without)}"
     )
-    return titled(record, "Milliseconds predicted for plans never seen", table(head, rows), note)
+    gates = {
+        f"{name}, {figure}: {row['error'][figure]:.3f} against {limit:g}":
+            row["error"][figure] >= limit if figure == "spearman" else row["error"][figure] <= limit
+        for name, row in record["cells"].items() if "error" in row for figure, limit in limits.items()
+    }  # fmt: skip
+    return titled(record, "Milliseconds predicted for plans never seen", table(head, rows), note, gates)
 
 
 def _error(error: dict[str, float]) -> str:
@@ -251,7 +233,8 @@ def _shipped_budgets(record: dict[str, Any]) -> str:
     )
     low, high = record["promised"]
     note = f"{record['met']} of {len(rows)} budgets met: the file timed again takes {low} to {high} of it."
-    return titled(record, "Budgets in milliseconds, shipped", table(head, rows), note)
+    gates = {f"{row['network']} at {row['share']}x": row["met"] for row in record["rows"]}
+    return titled(record, "Budgets in milliseconds, shipped", table(head, rows), note, gates)
 
 
 def _again(row: dict[str, Any]) -> str:
@@ -261,12 +244,14 @@ def _again(row: dict[str, Any]) -> str:
 
 def _latency_speed(record: dict[str, Any]) -> str:
     rows: list[Row] = [(name, text) for name, text in record["figures"].items()]
-    return titled(record, "MobileNetV2's latency model on LiteRT", table(("", "median"), rows))
+    gates = {below(name, limit, "ms"): record["found_ms"][name] <= limit for name, limit in record["limits_ms"].items()}
+    return titled(record, "MobileNetV2's latency model on LiteRT", table(("", "median"), rows), gates=gates)
 
 
 def _startup(record: dict[str, Any]) -> str:
     rows: list[Row] = [("deploy-prune --help", f"{record['help_s']:.2f} s")]
-    return titled(record, "Start-up, whole process", table(("", "median"), rows))
+    gates = {below("deploy-prune --help", record["limit_s"], "s"): record["help_s"] <= record["limit_s"]}
+    return titled(record, "Start-up, whole process", table(("", "median"), rows), gates=gates)
 
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -277,13 +262,10 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "stairs": _stairs,
     "shipped_budgets": _shipped_budgets,
     "latency_speed": _latency_speed,
-    **readme_methods.SECTIONS,
-    **readme_selections.SECTIONS,
+    **tables_methods.SECTIONS,
+    **tables_selections.SECTIONS,
     "cifar": _cifar,
     "families": _families,
     "trace_speed": _trace_speed,
     "startup": _startup,
 }
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Writes RESULTS.md and the README's tables from the records, so that no figure is typed by hand.
+
+python -m benchmarks.pages
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.markdown import Row, points, table
+from benchmarks.recording import RESULTS, read
+from benchmarks.tables import SECTIONS
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+RESULTS_PAGE = ROOT / "benchmarks" / "RESULTS.md"
+
+HEADLINE_ROWS = {
+    "dense, trained on": "the dense network",
+    "legr in ms": "**deploy-prune: LeGR, milliseconds**",
+    "uniform": "uniform widths, milliseconds",
+    "magnitude": "magnitude, milliseconds",
+    "slimming": "Network Slimming, milliseconds",
+    "legr in MACs": "LeGR under MACs that take the same time",
+    "torch-pruning group norm local of 16": "Torch-Pruning 1.6.1, group norm, multiples of 16",
+}
+"""Arm of the record `headline` -> its label in the README, in this order."""
+NETWORK = "mobilenet_v2"
+
+FORMATS = {
+    "tflite": "LiteRT",
+    "onnx": "ONNX Runtime",
+    "executorch": "ExecuTorch with XNNPACK",
+    "coreml": "our evaluator",
+}
+TIMED = {"tflite": "litert", "onnx": "onnxruntime", "executorch": "executorch"}
+"""Format -> the name of its runtime in the demo's record."""
+
+
+def main() -> int:
+    """Write both pages."""
+    README.write_text(readme(README.read_text()))
+    RESULTS_PAGE.write_text(results())
+    return 0
+
+
+def readme(text: str) -> str:
+    """The README's text with today's tables between its marks."""
+    text = _between(text, "headline", headline(read("headline")))
+    return _between(text, "support", support(read("formats"), read("demo")))
+
+
+def _between(text: str, mark: str, content: str) -> str:
+    before, rest = text.split(f"<!-- {mark} -->")
+    after = rest.split(f"<!-- /{mark} -->")[1]
+    return f"{before}<!-- {mark} -->\n\n{content}\n\n<!-- /{mark} -->{after}"
+
+
+def headline(record: dict[str, Any]) -> str:
+    """Accuracy at the same measured time, ours beside the others."""
+    rows: list[Row] = []
+    for arm, label in HEADLINE_ROWS.items():
+        found = record["tables"][NETWORK][arm]
+        if "reason" in found:
+            rows.append((label, found["reason"], "", ""))
+            continue
+        against = points(found["against_first"]) if found["against_first"] else ""
+        rows.append((label, f"{found['ratio']:.3f}", f"{found['test']:.2%}", against))
+    return table(("MobileNetV2 cut by", "measured time / dense", "test accuracy", "points to ours"), rows)
+
+
+def support(formats: dict[str, Any], demo: dict[str, Any]) -> str:
+    """Formats by runtimes: how many files were verified, and the demo's time where one was taken."""
+    times = {row["runtime"]: row for row in demo["times"]}
+    rows: list[Row] = []
+    for name, runtime in FORMATS.items():
+        files = [row["formats"][name] for row in formats["rows"]]
+        verified = sum(file["status"] == "verified" for file in files)
+        timed = times.get(TIMED.get(name, ""))
+        speed = f"yes: the demo is {1 / timed['ratio']:.2f}x as fast" if timed else "no: needs a Mac or an iPhone"
+        rows.append((name, runtime, f"{verified} of {len(files)} files", speed))
+    return table(("format", "run by", "verified", "timed here"), rows)
+
+
+def results() -> str:
+    """RESULTS.md: one section per record that exists."""
+    sections = [section(read(name)) for name, section in SECTIONS.items() if (RESULTS / f"{name}.json").exists()]
+    intro = (
+        "# Results\n\n"
+        "Each figure comes from a record under `benchmarks/results/`, made by the command named above its table. "
+        "`python -m benchmarks.pages` writes this page. A gate is a limit that was set before the measurement; "
+        "those that were missed stand at the top of their section. Intervals are 95 %."
+    )
+    return "\n\n".join([intro, *sections]) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
