@@ -14,7 +14,8 @@ from benchmarks.trained import Pruned
 from deploy_prune import plugins
 from deploy_prune.budget.costs import CostModel
 from deploy_prune.budget.latency.model import LatencyCost
-from deploy_prune.budget.latency.profiling import Place, profiled
+from deploy_prune.budget.latency.place import Place
+from deploy_prune.budget.latency.profiling import profiled
 from deploy_prune.budget.latency.store import opened
 from deploy_prune.budget.latency.timer import Timer, timer
 from deploy_prune.errors import BudgetError, DeployPruneError

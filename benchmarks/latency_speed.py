@@ -23,7 +23,7 @@ from deploy_prune import plugins
 from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.latency import profiling
 from deploy_prune.budget.latency.model import LatencyCost
-from deploy_prune.budget.latency.profiling import Place
+from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.resizable import learn_sizes
 from deploy_prune.budget.latency.store import opened
 from deploy_prune.budget.widths import Limits

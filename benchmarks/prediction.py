@@ -23,7 +23,8 @@ from benchmarks.subjects import RUNTIMES, STORE, SUBJECTS, Traced, cell, files, 
 from deploy_prune import plugins
 from deploy_prune.budget.latency.fitting import FitError, error_of
 from deploy_prune.budget.latency.model import LatencyModel
-from deploy_prune.budget.latency.profiling import Place, profiled
+from deploy_prune.budget.latency.place import Place
+from deploy_prune.budget.latency.profiling import profiled
 from deploy_prune.budget.latency.store import opened
 from deploy_prune.budget.latency.timer import timer
 from deploy_prune.errors import Inconclusive

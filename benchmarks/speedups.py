@@ -20,8 +20,8 @@ from benchmarks.selections import halves, small
 from benchmarks.subjects import files
 from benchmarks.trained import SEEDS, Pruned, images
 from deploy_prune import plugins
-from deploy_prune.budget.latency.profiling import Place
-from deploy_prune.budget.latency.timer import local_target, timer
+from deploy_prune.budget.latency.place import Place
+from deploy_prune.budget.latency.timer import timer
 from deploy_prune.graph.recount import recount
 from deploy_prune.graph.surgery import cut
 from deploy_prune.scoring.methods.dkp import Dkp
@@ -42,7 +42,7 @@ def main() -> int:
     whole = recount(subject.network).macs
     rows: dict[str, dict[str, Any]] = {}
     suffix = plugins.load("templates", "tflite").suffix
-    with timer(dense, suffix, local_target("litert"), openings=OPENINGS) as timed:
+    with timer(dense, suffix, Place("litert").target, openings=OPENINGS) as timed:
         for (name, network), content in zip(networks.items(), others, strict=True):
             found = timed(content)
             rows[name] = {"macs_kept": recount(network).macs / whole, "ratio": found.ratio,

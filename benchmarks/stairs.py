@@ -24,7 +24,8 @@ from benchmarks.subjects import RUNTIMES, STORE, SUBJECTS, Traced, cell, files, 
 from deploy_prune import plugins
 from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.latency.model import LatencyCost, LatencyModel
-from deploy_prune.budget.latency.profiling import Place, profiled
+from deploy_prune.budget.latency.place import Place
+from deploy_prune.budget.latency.profiling import profiled
 from deploy_prune.budget.latency.store import opened
 from deploy_prune.budget.latency.timer import timer
 from deploy_prune.budget.widths import Limits

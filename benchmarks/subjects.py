@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.recording import RESULTS
 from deploy_prune import plugins
 from deploy_prune.budget.costs import CostModel
-from deploy_prune.budget.latency.profiling import Place, format_of
+from deploy_prune.budget.latency.place import Place, format_of
 from deploy_prune.budget.latency.resizable import converted, randomise_weights
 from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import cut

@@ -22,6 +22,7 @@ Contract = TypeVar("Contract")
 PACKAGES = {
     "costs": "deploy_prune.budget.costs",
     "datasets": "deploy_prune.sources.datasets",
+    "devices": "deploy_prune.timing.devices",
     "exporters": "deploy_prune.exporting.exporters",
     "methods": "deploy_prune.scoring.methods",
     "models": "deploy_prune.sources.models",

@@ -251,3 +251,12 @@ def test_importing_the_package_is_free() -> None:
     code = "import sys, deploy_prune; print(sorted({'torch', 'numpy', 'pydantic', 'rich'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_only_devices_and_workers_know_the_address_of_this_machine(path: Path) -> None:
+    """All others take an address, or `THIS_MACHINE` and `USUAL` where none is named."""
+    if label(path) in {"deploy_prune/timing/devices/__init__.py", "deploy_prune/processes/workers/__init__.py"}:
+        return
+    for node in ast.walk(TREES[path]):
+        assert not (isinstance(node, ast.Constant) and node.value == "local"), f"{label(path)}:{node.lineno}"

@@ -14,8 +14,7 @@ from deploy_prune import plugins
 from deploy_prune.analysis import doctor
 from deploy_prune.analysis.readers import READERS, FileReport
 from deploy_prune.errors import DeployPruneError, InputError
-from deploy_prune.timing import client, conditions
-from deploy_prune.timing.client import Job
+from deploy_prune.timing.devices import THIS_MACHINE, Job, device_at
 from deploy_prune.timing.runtimes import RUNTIMES
 
 
@@ -76,9 +75,10 @@ def try_to_open(path: Path, runtime: str) -> Opening:
     ability = doctor.check_ability("runtimes", runtime)
     if not ability.available:
         return Opening(None, f"{', '.join(ability.missing)} not installed: {ability.install}")
-    job = Job(path, runtime, threads=1, cores=conditions.allowed_cores()[:1], seed=0)
+    device = device_at(THIS_MACHINE)
+    job = Job(path, runtime, threads=1, cores=device.cores(1), seed=0)
     try:
-        with client.started(job) as worker:
+        with device.start(job) as worker:
             return Opening(opens=True, detail=f"{runtime} {worker.version}")
     except DeployPruneError as error:
         return Opening(opens=False, detail=error.message, exit_code=error.exit_code)

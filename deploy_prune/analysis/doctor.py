@@ -6,7 +6,6 @@ A plugin's packages are those of the extra that bears its name in the installed 
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 from collections.abc import Mapping
@@ -90,7 +89,7 @@ def describe_machine() -> Machine:
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         processor=conditions.processor(),
         cores=cores,
-        memory_bytes=_memory_bytes(),
+        memory_bytes=conditions.memory_bytes(),
         conditions=now,
         advice=advise_on_timing(now, cores),
     )
@@ -141,11 +140,4 @@ def _find_version(distribution: str) -> str | None:
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        return None
-
-
-def _memory_bytes() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
         return None

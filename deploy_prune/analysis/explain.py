@@ -16,9 +16,8 @@ from deploy_prune.analysis.layer_times import LayerTime
 from deploy_prune.analysis.slowdown import Appeared, LayerPair, OffStair, TimeShare
 from deploy_prune.errors import ConfigError, DeployPruneError, InputError, NoSpeedUp
 from deploy_prune.formats.templates import TEMPLATES, OperatorKind, Template, TemplateFormat
-from deploy_prune.timing import client, conditions
 from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, PACE, compare
-from deploy_prune.timing.client import Job
+from deploy_prune.timing.devices import THIS_MACHINE, Device, Job, device_at
 from deploy_prune.timing.files import is_run, of_run, runtime_of
 from deploy_prune.values import Comparison, Interval, Progress, Target, quiet
 
@@ -101,9 +100,11 @@ def explain(
     if threads < 1:
         raise ConfigError(f"a file cannot be timed with {threads} threads", hint="1 or more")
     pairs = _pairs(Path(before), None if after is None else Path(after))
-    cores = conditions.allowed_cores()[:threads]
+    device = device_at(THIS_MACHINE)
+    cores = device.cores(threads)
     return tuple(
-        _explained(pair, Job(pair[0], runtime_of(pair[0]), threads, cores, seed), tiles, progress) for pair in pairs
+        _explained(pair, Job(pair[0], runtime_of(pair[0]), threads, cores, seed), device, tiles, progress)
+        for pair in pairs
     )
 
 
@@ -187,10 +188,12 @@ class _Timed:
     not_timed: tuple[str, ...] = ()
 
 
-def _explained(paths: tuple[Path, Path], job: Job, tiles: Tiles | None, progress: Progress) -> Explanation:
+def _explained(
+    paths: tuple[Path, Path], job: Job, device: Device, tiles: Tiles | None, progress: Progress
+) -> Explanation:
     jobs = [Job(path, job.runtime, job.threads, job.cores, job.seed) for path in paths]
     with ExitStack() as stack:
-        workers = [stack.enter_context(client.started(each)) for each in jobs]
+        workers = [stack.enter_context(device.start(each)) for each in jobs]
         templates = [_template(path) for path in paths]
         progress("explain", 0, STEPS, f"{job.path.suffix}, whole files")
         comparison = compare(workers[0], workers[1], PACE, seed=job.seed)
@@ -199,9 +202,9 @@ def _explained(paths: tuple[Path, Path], job: Job, tiles: Tiles | None, progress
         nodes = [
             worker.profile(_runs(ms), timeout_s=BLOCK_TIMEOUT_S) for worker, ms in zip(workers, times_ms, strict=True)
         ]
-    timed = _profiled(templates, nodes, job) if all(nodes) else _alone(templates, paths, job, progress)
+    timed = _profiled(templates, nodes, job) if all(nodes) else _alone(templates, paths, job, device, progress)
     progress("explain", STEPS, STEPS)
-    target = Target("local", job.runtime, workers[0].version, job.threads, "fp32")
+    target = Target(device.fingerprint, job.runtime, workers[0].version, job.threads, "fp32")
     return _concluded(paths, target, comparison, timed, tiles)
 
 
@@ -216,9 +219,11 @@ def _profiled(templates: Sequence[Template], nodes: Sequence[Sequence[NodeTime]]
     return _Timed(before, after, f"{job.runtime}'s profiler, scaled to the whole files")
 
 
-def _alone(templates: Sequence[Template], paths: Sequence[Path], job: Job, progress: Progress) -> _Timed:
+def _alone(
+    templates: Sequence[Template], paths: Sequence[Path], job: Job, device: Device, progress: Progress
+) -> _Timed:
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
-        readings = layer_times.alone(templates, job, Path(folder), progress)
+        readings = layer_times.alone(templates, job, device, Path(folder), progress)
     found, missing = [], []
     for template, path, alone_ms in zip(templates, paths, readings, strict=True):
         operators = template.structure.operators

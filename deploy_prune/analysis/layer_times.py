@@ -11,7 +11,7 @@ from deploy_prune import stats
 from deploy_prune.errors import InputError
 from deploy_prune.formats.templates import Operator, OperatorKind, Structure, Template
 from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, Pace, block_size
-from deploy_prune.timing.client import Job, Worker, started
+from deploy_prune.timing.devices import Device, Job, Worker
 from deploy_prune.values import NodeTime, Progress, quiet
 
 if TYPE_CHECKING:
@@ -134,12 +134,15 @@ class _Single:
     path: Path
 
 
-def alone(templates: Sequence[Template], job: Job, folder: Path, progress: Progress = quiet) -> tuple[Alone, ...]:
+def alone(
+    templates: Sequence[Template], job: Job, device: Device, folder: Path, progress: Progress = quiet
+) -> tuple[Alone, ...]:
     """Time every operator of some files in a file of its own; one process runs them all in turns.
 
     Args:
         templates: of the files.
         job: how; its suffix is that of the files.
+        device: where they run.
         folder: where the one-operator files go.
         progress: told after each operator.
 
@@ -149,7 +152,7 @@ def alone(templates: Sequence[Template], job: Job, folder: Path, progress: Progr
     singles = sorted(_written(templates, folder, job.path.suffix), key=lambda single: single.place)
     weights = [layer.macs for layer in of_structure(templates[0].structure)]
     reference = next(each for each in singles if (each.file, each.place) == (0, weights.index(max(weights))))
-    with started(replace(job, path=reference.path)) as worker:
+    with device.start(replace(job, path=reference.path)) as worker:
         turns = [list(_turn(worker, singles, reference.path, _within(progress, number))) for number in range(PASSES)]
     readings: dict[tuple[int, int], float] = {}
     for single, ms in (reading for turn in turns for reading in turn):

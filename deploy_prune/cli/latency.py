@@ -12,6 +12,7 @@ from deploy_prune.cli import options as flags
 from deploy_prune.cli.output import progress, show_json, show_table
 from deploy_prune.cli.profile import Threads, one_of
 from deploy_prune.errors import ConfigError
+from deploy_prune.timing.devices import THIS_MACHINE
 
 if TYPE_CHECKING:
     from deploy_prune.analysis.plots import Plot
@@ -56,7 +57,7 @@ def show(
     model: flags.Model,
     layer: Layer = None,
     runtime: flags.Runtime = "litert",
-    device: flags.Device = "local",
+    device: flags.Device = THIS_MACHINE,
     threads: Threads = "1",
     classes: flags.Classes = None,
     input_shape: flags.InputShape = None,
@@ -78,11 +79,12 @@ def show(
     assert counts
     pictures = _pictures(png, html)
     from deploy_prune.analysis.plots import draw_in_terminal, save
-    from deploy_prune.budget.latency.profiling import Place
+    from deploy_prune.budget.latency.place import Place, check_device
     from deploy_prune.budget.latency.staircase import of_network
     from deploy_prune.budget.latency.store import opened
     from deploy_prune.pipeline.ship import Order, open_network
 
+    check_device(device, store)
     network = open_network(Order(model, classes=classes, input_shape=shape, options=options))
     place = Place(runtime, device, one_of(counts))
     with progress(as_json=as_json) as told, opened(store, make=False) as table:
@@ -132,7 +134,7 @@ def export_table(
     model: flags.Model,
     file: Table,
     runtime: flags.Runtime = "litert",
-    device: flags.Device = "local",
+    device: flags.Device = THIS_MACHINE,
     threads: Threads = "1",
     classes: flags.Classes = None,
     input_shape: flags.InputShape = None,
@@ -147,12 +149,14 @@ def export_table(
         flags.integers("--threads", threads),
     )
     assert counts
-    from deploy_prune.budget.latency.profiling import Place, stored_profile
+    from deploy_prune.budget.latency.place import Place, check_device
+    from deploy_prune.budget.latency.profiling import stored_profile
     from deploy_prune.budget.latency.store import opened
     from deploy_prune.budget.latency.table_file import exported
     from deploy_prune.graph.soundness import settle
     from deploy_prune.pipeline.ship import Order, open_network
 
+    check_device(device, store)
     network = open_network(Order(model, classes=classes, input_shape=shape, options=options))
     with opened(store, make=False) as table:
         profile = stored_profile(settle(network), Place(runtime, device, one_of(counts)), table)

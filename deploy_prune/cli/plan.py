@@ -24,6 +24,7 @@ from deploy_prune.cli.options import (
 from deploy_prune.cli.output import progress, show_json, show_table
 from deploy_prune.cli.profile import Threads, one_of
 from deploy_prune.errors import UnknownName
+from deploy_prune.timing.devices import THIS_MACHINE
 
 if TYPE_CHECKING:
     from deploy_prune.pipeline.outlook import Option, Outlook, SmallerInput
@@ -39,7 +40,7 @@ Widths = Annotated[bool, typer.Option("--widths", help="Show the channels of eve
 def plan(
     model: Model,
     runtime: Runtime = "litert",
-    device: Device = "local",
+    device: Device = THIS_MACHINE,
     threads: Threads = "1",
     budget: Budgets = None,
     method: Method = "uniform",
@@ -62,12 +63,13 @@ def plan(
     if scope not in SCOPES:
         raise UnknownName("scope", scope, SCOPES)
     assert counts
-    from deploy_prune.budget.latency.profiling import Place
+    from deploy_prune.budget.latency.place import Place, check_device
     from deploy_prune.budget.latency.store import opened
     from deploy_prune.budget.widths import Limits
     from deploy_prune.pipeline.outlook import Wish, outlook
     from deploy_prune.pipeline.ship import Order, open_network
 
+    check_device(device, store)
     network = open_network(Order(model, weights=weights, classes=classes, input_shape=shape, options=options))
     place = Place(runtime, device, one_of(counts))
     wish = Wish(budgets, method, Limits(multiple=multiple, scope=scope))

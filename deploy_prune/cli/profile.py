@@ -22,6 +22,7 @@ from deploy_prune.cli.options import (
 )
 from deploy_prune.cli.output import progress, show_json, show_table
 from deploy_prune.errors import ConfigError
+from deploy_prune.timing.devices import THIS_MACHINE, device_at
 
 if TYPE_CHECKING:
     from deploy_prune.budget.latency.model import LatencyModel
@@ -36,7 +37,7 @@ Samples = Annotated[
 def profile(
     model: Model,
     runtime: Runtime = "litert",
-    device: Device = "local",
+    device: Device = THIS_MACHINE,
     threads: Threads = "1",
     classes: Classes = None,
     input_shape: InputShape = None,
@@ -52,19 +53,18 @@ def profile(
     """
     shape, options, counts = image_shape(input_shape), model_options(option), integers("--threads", threads)
     assert counts
-    from deploy_prune.budget.latency.profiling import profile as measure
-    from deploy_prune.budget.latency.store import usual_path
+    from deploy_prune.budget.latency.place import Place
+    from deploy_prune.budget.latency.profiling import profiled
+    from deploy_prune.budget.latency.store import opened, usual_path
+    from deploy_prune.graph.soundness import settle
     from deploy_prune.pipeline.ship import Order, open_network
 
-    if device != "local":
-        hint = "measure where it is, and `deploy-prune latency import` here"
-        raise ConfigError(f"device '{device}' is not here", hint=hint)
+    device_at(device)
     network = open_network(Order(model, classes=classes, input_shape=shape, options=options))
     count, where = one_of(counts), store or usual_path()
-    with progress(as_json=as_json) as told:
-        latency_model = measure(
-            network, runtime=runtime, threads=count, store=where, effort=_effort(samples), progress=told
-        )
+    place = Place(runtime, device, count)
+    with progress(as_json=as_json) as told, opened(where) as table:
+        latency_model = profiled(network, settle(network), place, table, effort=_effort(samples), progress=told)
     if as_json:
         show_json(store=str(where), **summary(latency_model))
     else:

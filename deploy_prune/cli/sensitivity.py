@@ -21,6 +21,7 @@ from deploy_prune.cli.options import (
     numbers,
 )
 from deploy_prune.cli.output import progress, show_json, show_table
+from deploy_prune.processes.workers import USUAL
 from deploy_prune.stats import in_percent
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def sensitivity(
         input_shape=shape or (None if Path(model).is_dir() else images_of.image_shape),
     )  # fmt: skip
     network = move_network(open_network(order), where)
-    who = build_workers(RunConfig(model=model, workers=workers or "local"), where)
+    who = build_workers(RunConfig(model=model, workers=workers or USUAL), where)
     with progress(as_json=as_json) as told:
         result = measured(network, images_of, who, shares=asked, exam=Exam(images=images), progress=told)
     if plot is not None:

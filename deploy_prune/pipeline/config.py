@@ -10,6 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deploy_prune.errors import ConfigError, UnknownName
+from deploy_prune.processes.workers import USUAL
+from deploy_prune.timing.devices import THIS_MACHINE
 from deploy_prune.train.accelerator import Wish
 from deploy_prune.train.recipe import Recipe
 
@@ -56,7 +58,7 @@ class RunConfig(BaseModel):
     folder (or file) of one, or both (`legr:RUN`)."""
     widths_options: dict[str, Any] = Field(default_factory=dict)
     """Of that method."""
-    workers: str = "local"
+    workers: str = USUAL
     """Who computes the candidates of a search: local (a process per core), 4 (so many), ray, ray:4."""
     multiple: int = Field(default=1, ge=1)
     floor: float = Field(default=0.1, ge=0, lt=1)
@@ -79,7 +81,7 @@ class RunConfig(BaseModel):
     """Thread counts to time with; empty: do not time. The first is that of a budget in milliseconds."""
     runtime: str = "litert"
     """What runs the file that a budget in milliseconds is of."""
-    device: str = "local"
+    device: str = THIS_MACHINE
     """Where it runs: this machine, or the name of a latency table that was imported."""
     store: Path | None = None
     """Of latency tables. None: in the user's cache folder."""

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.latency.model import LatencyCost
-from deploy_prune.budget.latency.profiling import LOCAL
 from deploy_prune.budget.latency.store import opened
 from deploy_prune.budget.parse import parse
 from deploy_prune.errors import PlanError
@@ -31,6 +30,7 @@ from deploy_prune.scoring.methods import Scorer, Selector
 from deploy_prune.scoring.scores_file import SCORES, read_scores, save_scores
 from deploy_prune.scoring.study import Study
 from deploy_prune.scoring.top_units import best_units
+from deploy_prune.timing.devices import is_address
 from deploy_prune.values import ChannelGraph, Keep, Network, Progress, Scores
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def _best_scored(
     """The units with the highest scores under the budget."""
     scored = _scored(context, scorer, network, graph, progress)
     _, limit = price(context.config, scored.study.graph)
-    if parse(context.config.budget).cost == "latency" and context.config.device == LOCAL:
+    if parse(context.config.budget).cost == "latency" and is_address(context.config.device):
         return _closed(scored, limit, progress), scored.scores
     return Decision(*_sound(scored, limit)), scored.scores
 

@@ -9,7 +9,7 @@ import torch
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.processes.workers import WORKERS, Workers
+from deploy_prune.processes.workers import USUAL, WORKERS, Workers
 from deploy_prune.run_folder import asked_for
 from deploy_prune.scoring.methods import METHODS, Scorer, Selector
 from deploy_prune.scoring.scores_file import SCORES
@@ -68,7 +68,7 @@ def build_workers(config: RunConfig, accelerator: torch.device = CPU) -> Workers
         UnknownName: no such workers.
         ConfigError: not a number of processes, or workers that do not share this accelerator.
     """
-    text = f"local:{config.workers}" if config.workers.isdigit() else config.workers
+    text = f"{USUAL}:{config.workers}" if config.workers.isdigit() else config.workers
     name, _, count = text.partition(":")
     if count and not count.isdigit():
         raise ConfigError(f"'{config.workers}' names no workers", hint="write 4, ray or ray:4")

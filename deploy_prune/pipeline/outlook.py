@@ -14,7 +14,8 @@ from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.costs import COSTS, CostModel
 from deploy_prune.budget.latency.fitting import FitError
 from deploy_prune.budget.latency.model import LatencyCost, LatencyModel
-from deploy_prune.budget.latency.profiling import LOCAL, Place, format_of, profiled, stored
+from deploy_prune.budget.latency.place import Place, format_of
+from deploy_prune.budget.latency.profiling import profiled, stored
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import Sample
 from deploy_prune.budget.latency.timer import timer
@@ -116,12 +117,12 @@ def outlook(
     except BudgetError as error:
         hint = f"from {least_ms:.3g} to {dense_ms:.3g} ms are within reach; {error.hint}".removesuffix("; ")
         raise BudgetError(f"a budget of {', '.join(asked)}: {error.message}", hint=hint) from error
-    inputs = _smaller_inputs(network, model, store, progress) if place.device == LOCAL else ()
+    inputs = _smaller_inputs(network, model, store, progress) if place.measurable else ()
     return Outlook(network.address, model.target, dense_ms, least_ms, model.error, options, inputs)
 
 
 def _model(network: Network, graph: ChannelGraph, place: Place, store: Store, progress: Progress) -> LatencyModel:
-    if place.device == LOCAL:
+    if place.measurable:
         return profiled(network, graph, place, store, progress=progress)
     return stored(graph, place, store)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from deploy_prune import plugins
 from deploy_prune.budget.allocate import check_reachable
-from deploy_prune.budget.latency.profiling import LOCAL, profiled
+from deploy_prune.budget.latency.place import check_device
+from deploy_prune.budget.latency.profiling import profiled
 from deploy_prune.budget.latency.store import opened
 from deploy_prune.budget.parse import parse
 from deploy_prune.errors import ConfigError
@@ -21,12 +22,14 @@ from deploy_prune.sources.data import check_fit
 from deploy_prune.sources.datasets import DATASETS
 from deploy_prune.sources.models import MODELS
 from deploy_prune.sources.networks import split_address
+from deploy_prune.timing.devices import is_address
 
 
 def preflight(context: RunContext) -> None:
     """Refuse what cannot succeed before any work is done, what is cheap to find out first.
 
     Raises:
+        ConfigError: a device that is none.
         UnknownName: a model, data source, method, cost or target that does not exist.
         MissingDependency: a target's converter is not installed.
         Unavailable: the accelerator that is asked for is not there.
@@ -36,6 +39,7 @@ def preflight(context: RunContext) -> None:
         PlanError: the given plan does not fit the network.
     """
     config = context.config
+    check_device(config.device, config.store)
     build_cost(config)
     for target in config.targets:
         plugins.build(EXPORTERS, target).version()
@@ -48,7 +52,7 @@ def preflight(context: RunContext) -> None:
     if context.plan_file is not None:
         read_plan(context, start_network(context))
         return
-    if parse(config.budget).cost == "latency" and config.device == LOCAL:
+    if parse(config.budget).cost == "latency" and is_address(config.device):
         with opened(config.store) as store:
             profiled(start_network(context), context.graph, place_of(config), store, progress=context.progress)
     cost, limit = price(context.config, context.graph)

@@ -8,7 +8,7 @@ import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.budget.costs import COSTS, Cost, CostModel
-from deploy_prune.budget.latency.profiling import Place, format_of
+from deploy_prune.budget.latency.place import Place, format_of
 from deploy_prune.budget.parse import in_units, parse
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.values import ChannelGraph

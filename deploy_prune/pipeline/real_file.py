@@ -14,7 +14,7 @@ import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.budget.latency.model import LatencyCost
-from deploy_prune.budget.latency.profiling import format_of
+from deploy_prune.budget.latency.place import format_of
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import Sample
 from deploy_prune.budget.latency.timer import timer

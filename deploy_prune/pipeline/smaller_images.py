@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_prune import plugins
-from deploy_prune.budget.latency.profiling import format_of
-from deploy_prune.budget.latency.timer import local_target, timer
+from deploy_prune.budget.latency.place import Place, format_of
+from deploy_prune.budget.latency.timer import timer
 from deploy_prune.errors import DataError, ExportFailed, TraceError
 from deploy_prune.exporting.export import export
 from deploy_prune.formats.templates import TEMPLATES
@@ -91,6 +91,6 @@ def _time(whole: Network, small: Network, config: RunConfig, folder: Path) -> tu
         if row.status == "failed" or row.artifact is None:
             raise ExportFailed(row.reason)
         contents.append(Path(row.artifact.path).read_bytes())
-    with timer(contents[0], format_.suffix, local_target(config.runtime, config.threads[0])) as timed:
+    with timer(contents[0], format_.suffix, Place(config.runtime, threads=config.threads[0]).target) as timed:
         found = timed(contents[1])
     return found.ratio, found.interval

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from deploy_prune import stats
 from deploy_prune.errors import ConfigError
-from deploy_prune.timing import client, conditions
 from deploy_prune.timing.bracketing import PACE, Round, chained
-from deploy_prune.timing.client import Job, Worker
+from deploy_prune.timing.devices import THIS_MACHINE, Device, Job, Worker, device_at
 from deploy_prune.timing.files import choose, runtime_of
 from deploy_prune.values import Conditions, Interval, Measurement, Progress, Target, quiet, same_unit
 
@@ -29,11 +28,11 @@ def bench(
     *,
     threads: Sequence[int] = (1,),
     blocks: int = 12,
-    device: str = "local",
+    device: Device | None = None,
     seed: int = 0,
     progress: Progress = quiet,
 ) -> tuple[Measurement, ...]:
-    """Time files on this machine's CPU, one thread count after the other.
+    """Time files on a device, one thread count after the other.
 
     The first file is the reference: every block of another stands between two of its blocks, and is taken again
     where those two differ, as then the machine was not the same meanwhile.
@@ -43,7 +42,7 @@ def bench(
             the files that it exported last; those that cannot be timed here are skipped with a warning.
         threads: counts to time with; the first so many allowed cores are used (all, where there are fewer).
         blocks: rounds in which each file has one block of some 70 ms (the first: one before and after each of them).
-        device: what to call this machine in the target.
+        device: where the files run; None: on this machine.
         seed: of the random inputs and of the bootstrap.
         progress: told after each round.
 
@@ -59,7 +58,8 @@ def bench(
         Unavailable: a runtime is not installed, or a worker died.
         Inconclusive: the reference never held still.
     """
-    _check(threads, blocks)
+    device = device or device_at(THIS_MACHINE)
+    _check(threads, blocks, device)
     chosen = choose(paths)
     for each in chosen.skipped:
         logger.warning("skipped %s: %s", each.path, each.reason)
@@ -67,12 +67,14 @@ def bench(
     session = uuid.uuid4().hex
     found: list[Measurement] = []
     for step, count in enumerate(threads):
-        cores = conditions.allowed_cores()[:count]
+        cores = device.cores(count)
         jobs = [Job(path, runtime, count, cores, seed) for path, runtime in runtimes]
         done = step * blocks
-        for race in _races(jobs, blocks):
+        for race in _races(jobs, blocks, device):
             progress("bench", done + len(race.rounds), blocks * len(threads), f"{count} threads")
-        found += _with_ratios([_measurement(race, index, session, device) for index in range(len(jobs))], seed)
+        found += _with_ratios(
+            [_measurement(race, index, session, device.fingerprint) for index in range(len(jobs))], seed
+        )
     return tuple(found)
 
 
@@ -87,29 +89,29 @@ class _Race:
     """The first file is the reference, the others are the candidates."""
 
 
-def _check(threads: Sequence[int], blocks: int) -> None:
+def _check(threads: Sequence[int], blocks: int, device: Device) -> None:
     if blocks < FEWEST_BLOCKS:
         raise ConfigError(f"{blocks} blocks say nothing about scatter", hint=f"{FEWEST_BLOCKS} or more")
     for count in threads:
         if count < 1:
             raise ConfigError(f"a file cannot be timed with {count} threads", hint="1 or more")
-    cores = len(conditions.allowed_cores())
+    cores = len(device.cores(max(threads, default=1)))
     if max(threads, default=1) > cores:
         logger.warning("%d threads share %d cores: that is slower than it will be where it ships", max(threads), cores)
 
 
-def _races(jobs: Sequence[Job], blocks: int) -> Iterator[_Race]:
+def _races(jobs: Sequence[Job], blocks: int, device: Device) -> Iterator[_Race]:
     """The race after every round; its workers live until the last one."""
     if not jobs:
         return
     with ExitStack() as stack:
-        workers = tuple(stack.enter_context(client.started(job)) for job in jobs)
-        before = conditions.read(jobs[0].cores)
+        workers = tuple(stack.enter_context(device.start(job)) for job in jobs)
+        before = device.conditions(jobs[0].cores)
         race = _Race(workers, before, before)
         for each in _sittings(workers, blocks):
             race = replace(race, rounds=(*race.rounds, each))
             if len(race.rounds) == blocks:
-                race = replace(race, after=conditions.read(jobs[0].cores))
+                race = replace(race, after=device.conditions(jobs[0].cores))
             yield race
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from deploy_prune import stats
 from deploy_prune.errors import Inconclusive
-from deploy_prune.timing.client import Block
+from deploy_prune.timing.devices import Block
 from deploy_prune.values import Bracket, Comparison, same_unit
 
 MOST_INFERENCES = 1000
@@ -39,10 +39,10 @@ PACE = Pace()
 
 
 class Timed(Protocol):
-    """What runs a file: a `timing_client.Worker`."""
+    """What runs a file: a `Worker`."""
 
     def block(self, inferences: int, *, timeout_s: float) -> Block:
-        """Milliseconds of that many inferences."""
+        """What that many inferences take."""
 
 
 @dataclass(frozen=True)

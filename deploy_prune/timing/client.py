@@ -1,4 +1,4 @@
-"""Our end of a timing worker: starts it, asks for blocks of samples, and ends it whatever happens."""
+"""Our end of a timing worker on this machine: starts it, asks for blocks of samples, and ends it whatever happens."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from deploy_prune import errors
 from deploy_prune.errors import DeployPruneError, Unavailable
+from deploy_prune.timing.devices import Block, Job
 from deploy_prune.values import NodeTime
 
 START_TIMEOUT_S = 120.0
@@ -24,30 +25,9 @@ STOP_TIMEOUT_S = 2.0
 STDERR_TAIL = 600
 
 
-@dataclass(frozen=True)
-class Job:
-    """One file to time, and how."""
-
-    path: Path
-    runtime: str
-    threads: int
-    cores: tuple[int, ...]
-    seed: int
-
-
-@dataclass(frozen=True)
-class Block:
-    """The answer to one request."""
-
-    samples: tuple[float, ...]
-    """What each inference took, in `unit`."""
-    unit: str
-    peak_memory_bytes: int
-
-
 @dataclass(frozen=True, eq=False)
-class Worker:
-    """A worker that has loaded its file."""
+class LocalWorker:
+    """A process of this machine that has loaded its file."""
 
     job: Job
     version: str
@@ -79,7 +59,7 @@ class Worker:
         answer = _receive(self.job, self.process, self.answers, self.log, timeout_s)
         return tuple(NodeTime(**node) for node in answer["nodes"])
 
-    def open(self, path: Path) -> Worker:
+    def open(self, path: Path) -> LocalWorker:
         """The same process with another file in place of this one, which ends this value.
 
         Peak memory stays that of the process, over all its files.
@@ -93,7 +73,7 @@ class Worker:
 
 
 @contextmanager
-def started(job: Job) -> Iterator[Worker]:
+def started(job: Job) -> Iterator[LocalWorker]:
     """A worker with its file loaded; it is dead when the block ends.
 
     Raises:
@@ -116,10 +96,10 @@ def started(job: Job) -> Iterator[Worker]:
             _end(process)
 
 
-def _ready(job: Job, process: subprocess.Popen[str], answers: queue.Queue[str], log: IO[bytes]) -> Worker:
+def _ready(job: Job, process: subprocess.Popen[str], answers: queue.Queue[str], log: IO[bytes]) -> LocalWorker:
     """What the worker says once it has opened the job's file."""
     said = _receive(job, process, answers, log, START_TIMEOUT_S)
-    return Worker(job, said["version"], said["load_ms"], said["runtime_memory_bytes"], process, answers, log)
+    return LocalWorker(job, said["version"], said["load_ms"], said["runtime_memory_bytes"], process, answers, log)
 
 
 def _command(job: Job) -> list[str]:

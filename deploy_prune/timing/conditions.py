@@ -45,7 +45,7 @@ def processor() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
-def device_name() -> str:
+def fingerprint() -> str:
     """What figures taken here call this machine (processor, architecture, system): others' are not its own."""
     return f"{name_before_systems()}, {platform.system()}"
 
@@ -53,6 +53,14 @@ def device_name() -> str:
 def name_before_systems() -> str:
     """What latency tables of schema 1 call this machine: processor and architecture, without the system."""
     return f"{processor()}, {platform.machine()}"
+
+
+def memory_bytes() -> int | None:
+    """The memory of this machine; None: it does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def _load() -> float | None:

@@ -114,17 +114,17 @@ def test_an_unknown_layer_comes_with_the_closest(imported: Phone, capsys: Captur
 
 
 @pytest.mark.parametrize("verb", [["show"], ["show", "up.0"], ["export", "out.json"]])
-def test_a_network_that_was_not_measured_says_how(
+def test_a_device_without_an_address_and_a_table_says_how(
     phone: Phone, capsys: Captured, verb: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(phone.store.parent)
     assert __main__.run(["latency", verb[0], phone.model, *verb[1:], *phone.place]) == 2
-    assert f"there is no latency store at {phone.store}" in capsys.readouterr().err
+    assert "'phone' is no device that files can be timed on" in capsys.readouterr().err
     assert not phone.store.exists()
     assert __main__.run(["latency", "list", "--store", str(phone.store)]) == 0
     assert __main__.run(["latency", verb[0], phone.model, *verb[1:], *phone.place]) == 2
     said = capsys.readouterr().err
-    assert "no milliseconds of this network on phone" in said and "deploy-prune profile MODEL" in said
+    assert "known: local" in said and "deploy-prune latency import" in said
     assert not Path("out.json").exists()
 
 

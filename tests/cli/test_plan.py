@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from latencies import Phone
@@ -101,13 +102,25 @@ def test_flags_that_cannot_be_are_refused(imported: Phone, capsys: Captured, fla
     assert said in capsys.readouterr().err
 
 
-def test_a_network_that_was_not_measured_says_how(phone: Phone, capsys: Captured) -> None:
+def test_a_device_without_an_address_and_a_table_says_how(phone: Phone, capsys: Captured) -> None:
     assert __main__.run(["plan", phone.model, *phone.place]) == 2
     said = capsys.readouterr().err
-    assert "no milliseconds of this network on phone" in said and "deploy-prune profile MODEL" in said
+    assert "'phone' is no device that files can be timed on" in said and "deploy-prune latency import" in said
 
 
 def test_another_input_is_another_network(imported: Phone, capsys: Captured) -> None:
     flags = [each if each != "3,8,8" else "3,16,16" for each in imported.place]
     assert __main__.run(["plan", imported.model, *flags]) == 2
     assert "no milliseconds of this network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [["plan"], ["latency", "show"], ["latency", "export"], ["profile"], ["prune"]])
+def test_a_device_that_is_none_is_refused_by_every_verb_before_any_work(
+    imported: Phone, capsys: Captured, verb: list[str], tmp_path: Path
+) -> None:
+    out = {"export": [str(tmp_path / "out.json")], "prune": ["--data", "digits", "--out", str(tmp_path / "run")]}
+    flags = [*out.get(verb[-1], []), "--device", "cuda", "--store", str(imported.store)]
+    assert __main__.run([*verb, imported.model, *flags]) == 2
+    said = capsys.readouterr().err
+    assert "'cuda' is no device that files can be timed on" in said and "known: local" in said
+    assert not (tmp_path / "out.json").exists()

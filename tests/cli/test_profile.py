@@ -8,7 +8,7 @@ import pytest
 from latencies import Phone, renamed
 
 from deploy_prune import __main__
-from deploy_prune.budget.latency.profiling import Place
+from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.store import opened
 
 Captured = pytest.CaptureFixture[str]
@@ -55,7 +55,7 @@ def test_too_few_samples_are_refused_as_a_flag(phone: Phone, capsys: Captured) -
 @pytest.mark.parametrize(
     ("flags", "code", "said"),
     [
-        (["--device", "phone"], 2, "device 'phone' is not here"),
+        (["--device", "phone"], 2, "'phone' is no device that files can be timed on"),
         (["--threads", "1,2"], 2, "one thread count"),
         (["--runtime", "litert2"], 2, "unknown runtime 'litert2'"),
         (["--runtime", "executorch"], 2, "no milliseconds are predicted for runtime 'executorch'"),

@@ -12,9 +12,10 @@ from latencies import mixed
 from nets import NETS
 
 from deploy_prune import plugins
+from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.resizable import ResizableNetwork, learn_sizes, randomise_weights
 from deploy_prune.budget.latency.size_lines import probing_widths
-from deploy_prune.budget.latency.timer import local_target, timer
+from deploy_prune.budget.latency.timer import timer
 from deploy_prune.errors import Inconclusive, InputError
 from deploy_prune.formats.templates import WEIGHTED, Structure
 from deploy_prune.graph import trace
@@ -204,7 +205,7 @@ def test_skeletons_of_known_families_take_as_long_as_the_real_files(name, addres
 def timed_against(name: str, reference: bytes, candidate: bytes) -> float:
     format_ = plugins.build("templates", name)
     pace = Pace(blocks=6, block_ms=50.0, repeats=60)
-    with timer(reference, format_.suffix, local_target(format_.runtime), pace=pace, openings=5) as timed:
+    with timer(reference, format_.suffix, Place(format_.runtime).target, pace=pace, openings=5) as timed:
         try:
             return timed(candidate).ratio
         except Inconclusive:

@@ -9,7 +9,7 @@ from building import conv, net
 from latencies import PHONE, REFERENCE_MS, made_up, mixed, renamed, sample
 from torch import nn
 
-from deploy_prune.budget.latency.profiling import Place
+from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import Profile
 from deploy_prune.errors import BudgetError, NotProfiled

@@ -15,7 +15,8 @@ from latencies import PHONE, REFERENCE_MS, comparison, made_up, mixed, ratios
 
 from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.latency.model import LatencyCost
-from deploy_prune.budget.latency.profiling import Place, stored
+from deploy_prune.budget.latency.place import Place
+from deploy_prune.budget.latency.profiling import stored
 from deploy_prune.budget.latency.store import Store, opened
 from deploy_prune.budget.latency.table import Profile, of_networks
 from deploy_prune.budget.latency.timer import Timer

@@ -15,7 +15,8 @@ from deploy_prune.timing import bench as measure
 from deploy_prune.timing import client, conditions
 from deploy_prune.timing.bench import bench, formats_of_networks, networks_of_formats
 from deploy_prune.timing.bracketing import Pace
-from deploy_prune.timing.client import Job, started
+from deploy_prune.timing.client import started
+from deploy_prune.timing.devices import Job
 from deploy_prune.timing.files import runtime_of
 
 
@@ -66,8 +67,8 @@ def test_a_module_beside_the_user_does_not_take_a_librarys_place(tiny_tflite, tm
 
 
 def test_everything_around_a_measurement_is_recorded(tiny_tflite):
-    (found,) = bench([str(tiny_tflite)], blocks=3, device="bench-box")
-    assert (found.target.device, found.target.runtime, found.target.threads) == ("bench-box", "litert", 1)
+    (found,) = bench([str(tiny_tflite)], blocks=3)
+    assert (found.target.device, found.target.runtime, found.target.threads) == (conditions.fingerprint(), "litert", 1)
     assert found.target.runtime_version == plugins.build("runtimes", "litert").version()
     assert len(found.blocks) == 3 and all(len(block) >= 5 for block in found.blocks)
     assert found.interval[0] <= found.median <= found.interval[1]

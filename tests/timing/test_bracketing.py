@@ -11,7 +11,8 @@ from deploy_prune.errors import Inconclusive, InputError, UnitError
 from deploy_prune.records import read_record, write_record
 from deploy_prune.timing import conditions
 from deploy_prune.timing.bracketing import Pace, block_size, chained, compare, summed_up
-from deploy_prune.timing.client import Block, Job, started
+from deploy_prune.timing.client import started
+from deploy_prune.timing.devices import Block, Job
 from deploy_prune.values import Bracket, Comparison
 
 WARMING = 2

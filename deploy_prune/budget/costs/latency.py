@@ -7,8 +7,10 @@ from pathlib import Path
 
 from deploy_prune.budget.costs import Cost, CostModel
 from deploy_prune.budget.latency.model import USUAL_BOUND, LatencyCost
-from deploy_prune.budget.latency.profiling import LOCAL, Place, stored
+from deploy_prune.budget.latency.place import Place
+from deploy_prune.budget.latency.profiling import stored
 from deploy_prune.budget.latency.store import opened
+from deploy_prune.timing.devices import THIS_MACHINE
 from deploy_prune.values import ChannelGraph, Precision, same_unit
 
 
@@ -18,7 +20,7 @@ class Latency:
 
     unit: str = "ms"
     runtime: str = "litert"
-    device: str = LOCAL
+    device: str = THIS_MACHINE
     threads: int = 1
     precision: Precision = "fp32"
     store: Path | None = None

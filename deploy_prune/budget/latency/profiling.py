@@ -11,18 +11,17 @@ import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.budget.latency.model import USUAL_BOUND, LatencyModel, modelled
+from deploy_prune.budget.latency.place import Place, format_of
 from deploy_prune.budget.latency.resizable import ResizableNetwork, learn_sizes
 from deploy_prune.budget.latency.sampling import plans, unsure
 from deploy_prune.budget.latency.store import Store, opened
 from deploy_prune.budget.latency.table import GroupWidth, NetworkFile, Profile, Sample, fingerprint, of_networks
-from deploy_prune.budget.latency.timer import Timer, local_target, timer
-from deploy_prune.errors import ConfigError, Inconclusive, NotProfiled
+from deploy_prune.budget.latency.timer import Timer, timer
+from deploy_prune.errors import Inconclusive, NotProfiled
 from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph.soundness import settle
-from deploy_prune.timing.runtimes import RUNTIMES
-from deploy_prune.values import ChannelGraph, Comparison, Network, Precision, Progress, Target, quiet, same_unit
-
-LOCAL = "local"
+from deploy_prune.timing.devices import device_at
+from deploy_prune.values import ChannelGraph, Comparison, Network, Progress, Target, quiet, same_unit
 
 
 @dataclass(frozen=True)
@@ -41,41 +40,6 @@ class Effort:
 
 
 EFFORT = Effort()
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where milliseconds are of, as users name it."""
-
-    runtime: str = "litert"
-    device: str = LOCAL
-    threads: int = 1
-    precision: Precision = "fp32"
-
-    @property
-    def target(self) -> Target:
-        """With the runtime's version installed here; of another device its name, and any version.
-
-        Raises:
-            UnknownName, MissingDependency: no such runtime, or not here.
-        """
-        if self.device == LOCAL:
-            return local_target(self.runtime, self.threads, self.precision)
-        plugins.load(RUNTIMES, self.runtime)
-        return Target(self.device, self.runtime, "", self.threads, self.precision)
-
-
-def format_of(runtime: str) -> str:
-    """The skeleton format that a runtime runs.
-
-    Raises:
-        ConfigError: none.
-    """
-    by_runtime = {plugins.load(TEMPLATES, name).runtime: name for name in plugins.names(TEMPLATES)}
-    if runtime not in by_runtime:
-        hint = f"known: {', '.join(sorted(by_runtime))}"
-        raise ConfigError(f"no milliseconds are predicted for runtime '{runtime}'", hint=hint)
-    return by_runtime[runtime]
 
 
 def stored(graph: ChannelGraph, place: Place, store: Store, *, bound: float = USUAL_BOUND) -> LatencyModel:
@@ -145,22 +109,18 @@ def profiled(
         progress: told after every sample.
 
     Raises:
-        ConfigError: a device that is not here, or a runtime whose files cannot be redrawn.
+        ConfigError: no address of a device, or a runtime whose files cannot be redrawn.
         ExportFailed: the network cannot be converted or redrawn.
         Inconclusive: the machine is too noisy.
     """
-    if place.device != LOCAL:
-        raise ConfigError(
-            f"device '{place.device}' is not here", hint="measure on it, and `deploy-prune latency import`"
-        )
-    target, name = place.target, format_of(place.runtime)
+    device, target, name = device_at(place.device), place.target, format_of(place.runtime)
     profile = store.find(fingerprint(graph), target)
     if profile is not None and profile.complete and profile.target == target and not _worth_more(profile, effort):
         return modelled(profile)
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
         blueprint = learn_sizes(network, graph, Path(folder), name, precision=place.precision, progress=progress)
     suffix = plugins.load(TEMPLATES, name).suffix
-    with timer(blueprint.dense, suffix, target) as timed:
+    with timer(blueprint.dense, suffix, target, device=device) as timed:
         if profile is None or profile.target != target:
             profile = _begun(network, graph, target, blueprint, timed(blueprint.dense))
             store.begin(profile)

@@ -11,7 +11,8 @@ import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.budget.latency.model import LatencyModel, modelled
-from deploy_prune.budget.latency.profiling import LOCAL, Place, stored_profile
+from deploy_prune.budget.latency.place import Place
+from deploy_prune.budget.latency.profiling import stored_profile
 from deploy_prune.budget.latency.resizable import ResizableNetwork, learn_sizes
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import NetworkFile, Profile, Sample
@@ -80,7 +81,7 @@ def of_network(network: Network, layer: str, place: Place, store: Store, *, prog
     graph = settle(network)
     profile = stored_profile(graph, place, store)
     operator = operator_of(profile.drawing, layer)
-    if place.device == LOCAL and not all_probed(profile, operator):
+    if place.measurable and not all_probed(profile, operator):
         with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
             blueprint = learn_sizes(network, graph, Path(folder), profile.drawing.format, progress=progress)
         profile = probed(profile, blueprint, operator, store, progress=progress)

@@ -64,7 +64,7 @@ def _make(connection: sqlite3.Connection) -> None:
 
 def _upgrade(connection: sqlite3.Connection) -> None:
     connection.create_function("upgraded", 1, _upgraded, deterministic=True)
-    connection.create_function("this_machine", 0, conditions.device_name)
+    connection.create_function("this_machine", 0, conditions.fingerprint)
     connection.create_function("name_before_systems", 0, conditions.name_before_systems)
     with connection:
         connection.execute("BEGIN IMMEDIATE")

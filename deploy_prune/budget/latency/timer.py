@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy_prune import plugins
-from deploy_prune.timing import bracketing, client, conditions
+from deploy_prune.timing import bracketing
 from deploy_prune.timing.bracketing import Pace
-from deploy_prune.timing.client import Job
-from deploy_prune.timing.runtimes import RUNTIMES
-from deploy_prune.values import Comparison, Precision, Target
+from deploy_prune.timing.devices import THIS_MACHINE, Device, Job, device_at
+from deploy_prune.values import Comparison, Target
 
 QUICK = Pace(blocks=4, block_ms=15.0, fewest_inferences=3, repeats=40, warm_up=3)
 OPENINGS = 2
@@ -22,30 +20,36 @@ Timer = Callable[[bytes], Comparison]
 """How long a file takes against the reference."""
 
 
-def local_target(runtime: str, threads: int = 1, precision: Precision = "fp32") -> Target:
-    """This machine.
-
-    Raises:
-        UnknownName: no such runtime; MissingDependency: it is not installed here.
-    """
-    return Target(conditions.device_name(), runtime, plugins.build(RUNTIMES, runtime).version(), threads, precision)
-
-
 @contextmanager
 def timer(
-    reference: bytes, suffix: str, target: Target, *, pace: Pace = QUICK, openings: int = OPENINGS
+    reference: bytes,
+    suffix: str,
+    target: Target,
+    *,
+    pace: Pace = QUICK,
+    openings: int = OPENINGS,
+    device: Device | None = None,
 ) -> Iterator[Timer]:
     """What times files against a reference, in two processes of their own on the same cores, until the block ends.
+
+    Args:
+        reference: the content of the file that all others are held against.
+        suffix: of all files.
+        target: the runtime and its threads.
+        pace: how long is timed, and how often.
+        openings: how often both files are opened.
+        device: where they run; None: on this machine.
 
     Raises:
         Unavailable: a worker died; InputError: a file does not run.
     """
-    cores = conditions.allowed_cores()[: target.threads]
+    device = device or device_at(THIS_MACHINE)
+    cores = device.cores(target.threads)
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
         base, other = Path(folder) / f"reference{suffix}", Path(folder) / f"candidate{suffix}"
         base.write_bytes(reference)
         job = Job(base, target.runtime, target.threads, cores, seed=0)
-        with client.started(job) as first, client.started(job) as second:
+        with device.start(job) as first, device.start(job) as second:
 
             def timed(content: bytes) -> Comparison:
                 other.write_bytes(content)

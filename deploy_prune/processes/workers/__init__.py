@@ -54,3 +54,5 @@ def run_in_order(
 
 
 WORKERS: Kind[Workers] = Kind("workers")
+USUAL = "local"
+"""The workers that are taken where none are named: processes of this machine."""

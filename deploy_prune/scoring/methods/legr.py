@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from deploy_prune import plugins
 from deploy_prune.errors import BudgetError, ConfigError, Diverged
-from deploy_prune.processes.workers import WORKERS, Workers
+from deploy_prune.processes.workers import USUAL, WORKERS, Workers
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Breeding, Candidate, Evolution
 from deploy_prune.scoring.evolution.journal import Journal, digest
@@ -101,7 +101,7 @@ class Legr:
         prepared = replace(prepared, loss=study.loss or prepared.loss, step=study.step or prepared.step)
         search = _Search(self, study, journal)
         steps = search.steps_for(prepared) if self.steps is None else self.steps
-        workers = study.workers or plugins.build(WORKERS, "local", {"processes": 1})
+        workers = study.workers or plugins.build(WORKERS, USUAL, {"processes": 1})
         search.run(workers, replace(prepared, steps=steps))
         if self.finalists:
             search.finish(workers, prepared)

@@ -14,11 +14,12 @@ from latencies import PHONE, REFERENCE_MS, comparison, made_up, mixed, renamed
 
 from deploy_prune import plugins
 from deploy_prune.budget.latency import profiling
-from deploy_prune.budget.latency.profiling import Effort, Place, format_of, profiled, stored, stored_profile
+from deploy_prune.budget.latency.place import Place, format_of
+from deploy_prune.budget.latency.profiling import Effort, profiled, stored, stored_profile
 from deploy_prune.budget.latency.resizable import ResizableNetwork
 from deploy_prune.budget.latency.store import opened
 from deploy_prune.budget.latency.table import features_of, of_networks
-from deploy_prune.budget.latency.timer import Timer, local_target
+from deploy_prune.budget.latency.timer import Timer
 from deploy_prune.errors import ConfigError, Inconclusive, NotProfiled
 from deploy_prune.formats.templates import WEIGHTED
 from deploy_prune.values import ChannelGraph, Comparison, Target
@@ -156,7 +157,7 @@ def test_progress_is_told_to_its_end(clock, store, graph):
 
 def test_milliseconds_of_another_version_are_stale(store, graph):
     """Both versions are named; profiling again measures anew beside them."""
-    target = local_target("onnxruntime")
+    target = Place("onnxruntime").target
     old = made_up(graph, renamed(made_up(graph), runtime="onnxruntime", device=target.device).target)
     old = renamed(old, runtime_version="0.0.1")
     store.begin(old)

@@ -273,7 +273,7 @@ def test_a_table_of_this_machine_goes_by_its_name_of_today(tmp_path):
     old = conditions.name_before_systems().replace("'", "''")
     written(path := tmp_path / "latency.sqlite", *SCHEMA_1, f"UPDATE profiles SET device = '{old}'")
     with opened(path) as store:
-        assert [each.target.device for each in store.profiles()] == [conditions.device_name()]
+        assert [each.target.device for each in store.profiles()] == [conditions.fingerprint()]
 
 
 def test_a_store_of_schema_1_that_cannot_be_read_stays_as_it_is(tmp_path):

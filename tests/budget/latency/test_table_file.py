@@ -13,7 +13,8 @@ from latencies import REFERENCE_MS, made_up, ratios
 from nets import NETS
 
 from deploy_prune.budget.latency.model import LatencyCost, modelled
-from deploy_prune.budget.latency.profiling import Place, stored, stored_profile
+from deploy_prune.budget.latency.place import Place
+from deploy_prune.budget.latency.profiling import stored, stored_profile
 from deploy_prune.budget.latency.table_file import exported, imported
 from deploy_prune.errors import Inconclusive, InputError, NotProfiled, RecordError
 from deploy_prune.graph import trace

@@ -1,0 +1,162 @@
+"""The contract of a device: where files run, and who runs them there. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from deploy_prune import plugins
+from deploy_prune.errors import ConfigError
+from deploy_prune.plugins import Kind
+from deploy_prune.values import Conditions, NodeTime, Precision, Target
+
+THIS_MACHINE = "local"
+"""The address of the machine that deploy-prune itself runs on."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to time, and how."""
+
+    path: Path
+    runtime: str
+    threads: int
+    cores: tuple[int, ...]
+    seed: int
+    """The seed of the random inputs."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Inferences in a row."""
+
+    samples: tuple[float, ...]
+    """What each inference took, in `unit`."""
+    unit: str
+    peak_memory_bytes: int
+
+
+class Worker(Protocol):
+    """A process on the device that has loaded a file."""
+
+    @property
+    def job(self) -> Job:
+        """What it was started for; `path` is the file that is open."""
+
+    @property
+    def version(self) -> str:
+        """The version of the runtime."""
+
+    @property
+    def load_ms(self) -> float:
+        """Milliseconds that opening the file took."""
+
+    @property
+    def runtime_memory_bytes(self) -> int:
+        """The largest memory of the process just before it opened the file."""
+
+    def block(self, inferences: int, *, timeout_s: float) -> Block:
+        """What that many inferences take.
+
+        Raises:
+            InputError: the file does not run, or another one has been opened since.
+            Unavailable: the worker died or does not answer in time.
+        """
+
+    def profile(self, runs: int, *, timeout_s: float) -> tuple[NodeTime, ...]:
+        """What every node takes over that many inferences; empty where the runtime has no profiler.
+
+        Raises:
+            InputError: the file does not run, or another one has been opened since.
+            Unavailable: the worker died or does not answer in time; MissingDependency: it takes one package more.
+        """
+
+    def open(self, path: Path) -> Worker:
+        """The same process with another file in place of this one, which ends this value.
+
+        Raises:
+            InputError: the runtime cannot read the file; the process then holds none and may open another.
+            Unavailable: the worker died or did not get ready in time.
+        """
+
+
+@dataclass(frozen=True)
+class DeviceDescription:
+    """What a device is made of."""
+
+    processor: str
+    architecture: str
+    system: str
+    cores: int
+    """How many cores a worker may use."""
+    memory_bytes: int | None
+    """None: the device does not tell."""
+    runtimes: Mapping[str, str]
+    """Runtime -> its version, of those that are installed there."""
+
+
+class Device(Protocol):
+    """Runs exported files somewhere; the fields of the plugin are its options."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Processor, architecture and system: what `Target.device` holds. Figures of another one are not its own."""
+
+    def start(self, job: Job) -> AbstractContextManager[Worker]:
+        """A worker with its file loaded; it is dead when the block ends.
+
+        Raises:
+            InputError: the runtime cannot read the file.
+            Unavailable: the worker died or did not get ready in time; MissingDependency: no runtime.
+        """
+
+    def conditions(self, cores: Sequence[int] | None = None) -> Conditions:
+        """What the device tells about itself now, on these cores (None: on all that may be used)."""
+
+    def cores(self, threads: int) -> tuple[int, ...]:
+        """The cores to time that many threads on; fewer where there are fewer."""
+
+    def runtime_version(self, runtime: str) -> str:
+        """The version of a runtime there. Raises UnknownName, MissingDependency: no such runtime, or not there."""
+
+    def describe(self) -> DeviceDescription:
+        """What the device is made of."""
+
+
+DEVICES: Kind[Device] = Kind("devices")
+
+
+def is_address(text: str) -> bool:
+    """Whether a text leads to a device: `local`, or `SCHEME://...` of a plugin of that name."""
+    return text.partition("://")[0] in plugins.names(DEVICES)
+
+
+def device_at(address: str) -> Device:
+    """The device that an address leads to: the scheme is the plugin's name, what follows is its option `address`.
+
+    Raises:
+        ConfigError: it is no address.
+    """
+    scheme, separator, place = address.partition("://")
+    if not is_address(address):
+        raise no_address(address)
+    return plugins.build(DEVICES, scheme, {"address": place} if separator else {})
+
+
+def no_address(text: str, tables: Sequence[str] = ()) -> ConfigError:
+    """What to say of a text that is no address; `tables`: names of devices whose latency tables are at hand."""
+    known = ", ".join((*plugins.names(DEVICES), *(f"'{name}'" for name in tables)))
+    hint = f"known: {known}; times of another device come with `deploy-prune latency import`"
+    return ConfigError(f"'{text}' is no device that files can be timed on", hint=hint)
+
+
+def target_on(device: Device, runtime: str, threads: int = 1, precision: Precision = "fp32") -> Target:
+    """What figures are of that are taken on a device now.
+
+    Raises:
+        UnknownName: no such runtime; MissingDependency: it is not installed there.
+    """
+    return Target(device.fingerprint, runtime, device.runtime_version(runtime), threads, precision)

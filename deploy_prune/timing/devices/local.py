@@ -1,0 +1,59 @@
+"""This machine: files run on its CPU, each in a process of its own."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+
+from deploy_prune import plugins
+from deploy_prune.errors import MissingDependency
+from deploy_prune.timing import client, conditions
+from deploy_prune.timing.devices import Device, DeviceDescription, Job, Worker
+from deploy_prune.timing.runtimes import RUNTIMES
+from deploy_prune.values import Conditions
+
+
+@dataclass(frozen=True)
+class Local:
+    """The machine that deploy-prune itself runs on."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Processor, architecture and system."""
+        return conditions.fingerprint()
+
+    def start(self, job: Job) -> AbstractContextManager[Worker]:
+        """A process with its file loaded; it is dead when the block ends."""
+        return client.started(job)
+
+    def conditions(self, cores: Sequence[int] | None = None) -> Conditions:
+        """Load, clock, governor and temperature now."""
+        return conditions.read(cores)
+
+    def cores(self, threads: int) -> tuple[int, ...]:
+        """The first so many of the cores that this process may use."""
+        return conditions.allowed_cores()[:threads]
+
+    def runtime_version(self, runtime: str) -> str:
+        """The version that is installed here."""
+        return plugins.build(RUNTIMES, runtime).version()
+
+    def describe(self) -> DeviceDescription:
+        """What this machine is made of."""
+        versions = {}
+        for name in plugins.names(RUNTIMES):
+            with suppress(MissingDependency):
+                versions[name] = self.runtime_version(name)
+        return DeviceDescription(
+            processor=conditions.processor(),
+            architecture=platform.machine(),
+            system=platform.system(),
+            cores=len(conditions.allowed_cores()),
+            memory_bytes=conditions.memory_bytes(),
+            runtimes=versions,
+        )
+
+
+plugin: type[Device] = Local
