@@ -71,11 +71,8 @@ def show(
 
     On this machine the layer is measured as a file of its own (and kept); of other devices what their table says.
     """
-    shape, options, counts = (
-        flags.image_shape(input_shape),
-        flags.model_options(option),
-        flags.integers("--threads", threads),
-    )
+    shape = flags.image_shape(input_shape)
+    options, counts = flags.model_options(option), flags.integers("--threads", threads)
     assert counts
     pictures = _pictures(png, html)
     from deploy_prune.analysis.plots import draw_in_terminal, save

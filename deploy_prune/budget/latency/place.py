@@ -31,7 +31,7 @@ class Place:
 
     @property
     def target(self) -> Target:
-        """With the runtime's version installed there; of a device of tables alone its name, and any version.
+        """The target that figures from there are of; where only tables can be asked, it names any version of the runtime.
 
         Raises:
             UnknownName, MissingDependency: no such runtime, or not there.
