@@ -50,7 +50,7 @@ class Clock:
         return total
 
     @contextmanager
-    def timer(self, reference: bytes, suffix: str, target: Target) -> Iterator[Timer]:
+    def timer(self, reference: bytes, suffix: str, target: Target, **_: object) -> Iterator[Timer]:
         assert suffix == ".onnx" and target.runtime == "onnxruntime"
         draw, dense = np.random.default_rng(len(self.timed)), self.ms(reference)
 
