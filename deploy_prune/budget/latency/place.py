@@ -31,7 +31,7 @@ class Place:
 
     @property
     def target(self) -> Target:
-        """The target that figures from there are of; where only tables can be asked, it names any version of the runtime.
+        """The target that figures from there are of; where only tables can be asked, of any runtime version.
 
         Raises:
             UnknownName, MissingDependency: no such runtime, or not there.
