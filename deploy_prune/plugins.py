@@ -7,12 +7,14 @@ frozen dataclass whose fields are its options and that fulfils the contract in t
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import importlib.util
 import pkgutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
 
 from deploy_prune.errors import ConfigError, MissingDependency, UnknownName
@@ -32,6 +34,10 @@ PACKAGES = {
     "workers": "deploy_prune.processes.workers",
 }
 """Kind of plugin -> the package that holds its files and, in `__init__`, its contract."""
+
+
+USER_MODULE = "deploy_prune_user_"
+"""The names of modules of users' files begin with this; a digest of the file's path and content follows."""
 
 
 class Kind(str, Generic[Contract]):
@@ -91,7 +97,10 @@ def build(kind: Kind[Contract], name: str, options: Mapping[str, Any] | None = N
 
 
 def user_object(address: str) -> Any:
-    """The object that `path/to/file.py:name` names; the file is the user's own code and is executed.
+    """The object that `path/to/file.py:name` names; the file is the user's own code, and is executed once per process.
+
+    Objects of one file share its module, so that what a hook remembers the next one sees; an edited file is another
+    module. No module claims the file's bare name: `resnet.py` hides no package `resnet`.
 
     Raises:
         ConfigError: no such file, no such name, or the file fails while it is imported.
@@ -102,16 +111,25 @@ def user_object(address: str) -> Any:
         raise ConfigError(f"'{address}' is no address of a function", hint="write path/to/file.py:name")
     if not path.is_file():
         raise ConfigError(f"{path} does not exist", hint=f"'{address}' should name a Python file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ConfigError(f"{path} could not be imported: {type(error).__name__}: {error}") from error
+    module = _user_module(path)
     if attribute not in vars(module):
         public = (name for name in vars(module) if not name.startswith("_"))
         raise UnknownName(f"name in {path}", attribute, public)
     return vars(module)[attribute]
+
+
+def _user_module(path: Path) -> ModuleType:
+    content = b"\0".join((str(path.resolve()).encode(), path.read_bytes()))
+    name = f"{USER_MODULE}{hashlib.sha256(content).hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec
+    assert spec.loader
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(sys.modules[name])
+    except Exception as error:
+        del sys.modules[name]
+        raise ConfigError(f"{path} could not be imported: {type(error).__name__}: {error}") from error
+    return sys.modules[name]

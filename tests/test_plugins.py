@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,61 @@ def test_a_file_that_fails_says_how(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("1 / 0\n")
     with pytest.raises(ConfigError, match=r"broken\.py could not be imported: ZeroDivisionError"):
         plugins.user_object(f"{tmp_path}/broken.py:build")
+
+
+COUNTING = """
+runs = []
+with open(__file__ + ".log", "a") as log:
+    log.write("executed ")
+
+def remember():
+    runs.append(1)
+
+def count():
+    return len(runs)
+"""
+
+
+def test_a_users_file_is_executed_once_and_its_hooks_share_it(tmp_path: Path) -> None:
+    path = tmp_path / "hooks.py"
+    path.write_text(COUNTING)
+    plugins.user_object(f"{path}:remember")()
+    (tmp_path / "link.py").symlink_to(path)
+    assert plugins.user_object(f"{tmp_path}/link.py:count")() == 1
+    assert (tmp_path / "hooks.py.log").read_text() == "executed "
+
+
+def test_a_users_file_that_was_edited_is_read_again(factory: Path) -> None:
+    assert plugins.user_object(f"{factory}:build")() == 7
+    factory.write_text("def build():\n    return 8\n")
+    assert plugins.user_object(f"{factory}:build")() == 8
+
+
+def test_a_users_file_claims_no_bare_name(tmp_path: Path) -> None:
+    (tmp_path / "no_such_package.py").write_text("def build():\n    return 7\n")
+    built = plugins.user_object(f"{tmp_path}/no_such_package.py:build")
+    assert built.__module__.startswith("deploy_prune_user_")
+    assert built.__module__ in sys.modules
+    assert "no_such_package" not in sys.modules
+
+
+def test_a_file_that_fails_is_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "moody.py").write_text(
+        "from pathlib import Path\nif not Path(__file__ + '.ok').exists(): 1 / 0\nx = 1\n"
+    )
+    with pytest.raises(ConfigError, match="ZeroDivisionError"):
+        plugins.user_object(f"{tmp_path}/moody.py:x")
+    (tmp_path / "moody.py.ok").touch()
+    assert plugins.user_object(f"{tmp_path}/moody.py:x") == 1
+
+
+def test_an_object_of_a_users_file_reaches_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its module cannot be imported there by name, even where its folder is on the path: it goes along whole."""
+    from deploy_prune.processes.workshop.parcels import pack
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "mine.py").write_text("FACTOR = 6\n\ndef build():\n    return 7 * FACTOR\n")
+    (tmp_path / "parcel").write_bytes(pack(plugins.user_object(f"{tmp_path}/mine.py:build")))
+    code = f"import pickle; print(pickle.load(open({str(tmp_path / 'parcel')!r}, 'rb'))())"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert answer.stdout.strip() == "42"

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from deploy_prune.plugins import USER_MODULE
+
 
 class Unsendable(Exception):
     """Work that cannot be handed to another process; says what of it."""
@@ -77,6 +79,9 @@ def _find_unimportable() -> list[ModuleType]:
     known = {str(Path(entry or ".").resolve()) for entry in sys.path}
     unimportable = []
     for name, module in list(sys.modules.items()):
+        if name.startswith(USER_MODULE):
+            unimportable.append(module)
+            continue
         file = getattr(module, "__file__", None)
         if file is None or "." in name or name == "__main__":
             continue
