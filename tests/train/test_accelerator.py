@@ -160,6 +160,10 @@ MUTANTS = (
 """File, a move in it, the same without it, and the part of the road that must then break."""
 
 
+REFUSED = ("WrongPlace", ".numpy() is not supported", "OnGpu", "must be on the same device")
+"""What is said of a tensor in the wrong place, by the pretended GPU or by torch itself."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant[0]}: {mutant[1]}")
 def test_the_road_breaks_when_one_move_is_taken_out(mutant: tuple[str, str, str, str], tmp_path: Path) -> None:
@@ -175,4 +179,4 @@ def test_the_road_breaks_when_one_move_is_taken_out(mutant: tuple[str, str, str,
         env={"PYTHONPATH": f"{tmp_path}:{support}", "PATH": "", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)},
     )  # fmt: skip
     assert walked.returncode == 1, walked.stderr
-    assert "WrongPlace" in walked.stderr or ".numpy() is not supported" in walked.stderr or "OnGpu" in walked.stderr
+    assert any(said in walked.stderr for said in REFUSED), walked.stderr
