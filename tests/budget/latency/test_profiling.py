@@ -182,7 +182,7 @@ def test_another_devices_version_is_not_asked_for(store, graph, table):
 
 
 def test_a_device_that_is_not_here_cannot_be_measured(store, graph):
-    with pytest.raises(ConfigError, match="device 'phone' is not here") as refused:
+    with pytest.raises(ConfigError, match="'phone' is no device that files can be timed on") as refused:
         profiled(mixed(), graph, Place("onnxruntime", "phone"), store)
     assert "latency import" in refused.value.hint
 
