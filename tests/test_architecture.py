@@ -101,7 +101,6 @@ def test_files_have_fewer_than_300_lines(path: Path) -> None:
 
 
 FLAGS_TO_GROUP = {
-    "cli/export.py:export": 56,
     "cli/prune.py:prune": 75,
     "cli/sensitivity.py:sensitivity": 46,
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -34,10 +36,21 @@ def build_deciders(config: RunConfig) -> tuple[Scorer | Path, Selector | None]:
         return config.scores, selector
     if (ranked := find_widths_file(config)) is not None:
         return ranked, selector
-    scorer = plugins.build(METHODS, config.widths, config.widths_options)
-    if not isinstance(scorer, Scorer):
-        raise ConfigError(f"method '{config.widths}' does not decide widths", hint="try --widths uniform")
-    return scorer, selector
+    return build_scorer(config.widths, config.widths_options), selector
+
+
+def build_scorer(name: str, options: Mapping[str, Any] | None = None) -> Scorer:
+    """A method that says how many units every group keeps.
+
+    Raises:
+        UnknownName: no such method or option.
+        ConfigError: the method only selects which units stay.
+    """
+    method = plugins.build(METHODS, name, options)
+    if not isinstance(method, Scorer):
+        hint = "dcp and dkp select at widths of another method: uniform, legr, slimming, magnitude"
+        raise ConfigError(f"method '{name}' does not decide widths", hint=hint)
+    return method
 
 
 def find_widths_file(config: RunConfig) -> Path | None:

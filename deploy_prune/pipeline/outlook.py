@@ -26,7 +26,7 @@ from deploy_prune.exporting.export import export
 from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph import trace
 from deploy_prune.graph.soundness import settle
-from deploy_prune.scoring.methods import METHODS, Scorer
+from deploy_prune.pipeline.deciders import build_scorer
 from deploy_prune.scoring.study import Study
 from deploy_prune.values import ChannelGraph, Interval, Network, Progress, Scores, Target, quiet
 
@@ -128,10 +128,7 @@ def _model(network: Network, graph: ChannelGraph, place: Place, store: Store, pr
 
 
 def _scores(network: Network, graph: ChannelGraph, method: str) -> Scores:
-    plugin = plugins.build(METHODS, method)
-    if not isinstance(plugin, Scorer):
-        raise BudgetError(f"method '{method}' does not decide widths", hint="plan with another --method")
-    return plugin.score(Study(network, graph, None, 0))
+    return build_scorer(method).score(Study(network, graph, None, 0))
 
 
 def _limit(text: str, dense: float, unit: str) -> float:

@@ -12,7 +12,7 @@ from torch import nn
 from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import Profile
-from deploy_prune.errors import BudgetError, NotProfiled
+from deploy_prune.errors import BudgetError, ConfigError, NotProfiled
 from deploy_prune.graph import trace
 from deploy_prune.pipeline import outlook as planning
 from deploy_prune.pipeline.outlook import LEVELS, Outlook, Wish, outlook
@@ -75,6 +75,12 @@ def test_a_budget_of_something_else_is_refused(store, budget):
     kept(store, TABLE)
     with pytest.raises(BudgetError, match="is no budget in milliseconds"):
         planned(store, budget)
+
+
+def test_a_method_that_only_selects_is_the_error_that_it_is_everywhere(store):
+    kept(store, TABLE)
+    with pytest.raises(ConfigError, match="method 'dcp' does not decide widths"):
+        planned(store, method="dcp")
 
 
 def stubborn() -> Network:

@@ -81,7 +81,7 @@ def flatten(network: Network) -> tuple[int, ...]:
     flat = flattened(network, ["1.0.weight"], batch=16)
     if flat.device != device_of(network.module):
         raise WrongPlace(f"the operators of a network on {device_of(network.module)} compute on {flat.device}")
-    part = flat.part((flat.output,), (flat.image,))
+    part = flat.part(flat.outputs, (flat.image,))
     return tuple(part((flat.images(torch.zeros(16, 3, 8, 8)),), flat.tensors)[0].shape)
 
 
