@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -92,7 +93,7 @@ def test_everything_that_is_asked_for_is_pinned() -> None:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
-    names = {line.split(">")[0].split("[")[0].strip() for line in asked}
+    names = {re.split(r"[>=\[; ]", line)[0] for line in asked}
     assert names - {"deploy-prune"} <= pins
 
 

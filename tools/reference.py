@@ -12,7 +12,7 @@ import io
 import os
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from unittest.mock import patch
 
@@ -92,20 +92,28 @@ def cell(text: str) -> str:
 def fields(cls: type) -> Iterator[tuple[str, str, str, str]]:
     """Name, type, default and note of every field, from the source."""
     definition = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    constants = vars(sys.modules[cls.__module__])
     assert isinstance(definition, ast.ClassDef)
     for statement, following in zip(definition.body, [*definition.body[1:], ast.Pass()], strict=True):
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
             continue
-        yield statement.target.id, ast.unparse(statement.annotation), default_of(statement.value), note_of(following)
+        yield (
+            statement.target.id,
+            ast.unparse(statement.annotation),
+            default_of(statement.value, constants),
+            note_of(following),
+        )
 
 
-def default_of(value: ast.expr | None) -> str:
+def default_of(value: ast.expr | None, constants: Mapping[str, object]) -> str:
     """How a field's default reads in TOML's reader's eyes."""
     if value is None:
         return "required"
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "Field":
         given = {keyword.arg: keyword.value for keyword in value.keywords}
-        return default_of(given["default"]) if "default" in given else "empty"
+        return default_of(given["default"], constants) if "default" in given else "empty"
+    if isinstance(value, ast.Name):  # a constant of the module, of which a reader wants the value
+        return f"`{constants[value.id]!r}`"
     return "not set" if ast.unparse(value) == "None" else f"`{ast.unparse(value)}`"
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from deploy_prune import plugins
-from deploy_prune.errors import BudgetError, ConfigError, RecordError
+from deploy_prune.errors import BudgetError, ConfigError, Diverged, RecordError
 from deploy_prune.records import read_record
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Genome
@@ -353,7 +353,7 @@ def test_a_candidate_whose_loss_is_no_number_is_recorded_and_never_best(tmp_path
     network = stack()
     with torch.no_grad():
         network.module[5].bias[0] = math.nan
-    with pytest.raises(ConfigError, match="no candidate has a loss"):
+    with pytest.raises(Diverged, match="no candidate has a loss"):
         scores(study(network, stripes(), folder=tmp_path))
     assert {each.loss for each in journal(tmp_path).tried} == {None}
 
