@@ -70,7 +70,7 @@ class Bracket:
 
     @property
     def drift(self) -> float:
-        """By how much the reference moved meanwhile; 0: not at all."""
+        """The share by which the reference moved meanwhile; 0 where it did not."""
         fastest = min(self.before), min(self.after)
         return max(fastest) / min(fastest) - 1
 
@@ -120,7 +120,7 @@ class Measurement:
     format_base: str | None = None
     """The session's first file of the same network with the same threads, where it is of another format."""
     format_ratio: float | None = None
-    """As `ratio`, against `format_base`; None: there is none."""
+    """The ratio to `format_base`, taken like `ratio`; None where there is none."""
     format_ratio_interval: Interval | None = None
     brackets: tuple[Bracket, ...] = ()
     """This file's blocks between those of the session's reference, one per round; empty for the reference itself."""
@@ -134,8 +134,8 @@ class NodeTime:
 
     name: str
     operator: str
-    """As the runtime calls it, which may have fused operators of the file and put in some of its own."""
+    """The runtime's own word; it may have fused operators of the file and put in some of its own."""
     ms: float
     bytes_moved: int
     place: int | None
-    """Of the operator of the file that it stands for; None: the runtime put it in."""
+    """The place of the file's operator that it stands for; None where the runtime put it in."""

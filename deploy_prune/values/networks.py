@@ -80,7 +80,7 @@ class SplitRecord:
 
     images: int
     sha256: str
-    """Of all labels in order, and (not for test) of the pixels of images spread over the split."""
+    """The digest of all labels in order, and (not for test) of the pixels of images spread over the split."""
 
 
 TOP_1 = "top-1"

@@ -28,7 +28,7 @@ class Channels:
     """Input channels of a layer."""
 
     axis: int
-    """Of the weight, along which they lie."""
+    """The axis of the weight along which they lie."""
     indices: Tensor
     """int64 (candidates, channels of each)."""
     shape: tuple[int, ...]
