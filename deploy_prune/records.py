@@ -148,7 +148,7 @@ def sha256(path: Path) -> str:
 
 
 def size_bytes(path: Path) -> int:
-    """Of a file, or of all files in a folder."""
+    """The bytes of a file, or of all files in a folder."""
     return sum(file.stat().st_size for file in _files(path))
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from deploy_prune.values import Count, GroupRow, Interval, Measurement, Plan, Quality, Shipment, Target, same_unit
 
 ALLOWED = 1.03
-"""Of a budget in milliseconds: what timing it again may give."""
+"""The share of a budget in milliseconds that timing it again may give."""
 Outcome = Literal["faster", "no speed-up", "not verified", "not timed"]
 
 
@@ -59,7 +59,7 @@ class WidthsResult:
     """How many units are kept, before a method that selects which of them says so."""
 
     widths: dict[str, int]
-    """Of the groups that may be cut."""
+    """The units kept of every group that may be cut."""
     locked: dict[str, str]
     """Groups that may not, for reasons that were found while the widths were decided."""
     closing: Closing | None = None
@@ -83,13 +83,13 @@ class CutResult:
 
     count: Count
     predicted_macs: int
-    """By the trace of the dense network; fvcore's recount agrees with it, where it agrees on the dense network."""
+    """MACs by the trace of the dense network; fvcore's recount agrees, where it agrees on the dense one."""
     val: Quality
     """Straight after the cut."""
     val_recalibrated: Quality | None
     """After the batch norms' statistics were estimated anew."""
     kernel_macs: int | None = None
-    """Without the multiply-adds of removed kernels, which no runtime here skips; None: no kernels were removed."""
+    """MACs without those of removed kernels, which no runtime here skips; None where none were removed."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class RunSummary:
 
     @property
     def missed_by(self) -> float:
-        """By which share of the budget in milliseconds the shipped file is too slow for certain; 0: it is not."""
+        """The share of the budget by which the shipped file is too slow for certain; 0 where it is not."""
         if self.plan.closing is None or self.shipped_time is None:
             return 0.0
         fastest, limit = self.shipped_time[1][0], self.plan.closing.limit

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PROFILE_MS = 1500.0
-"""So long a profiler looks at a file."""
+"""The time for which a profiler looks at a file, in ms."""
 FEWEST_RUNS, MOST_RUNS = 10, 300
 STEPS = 3
 Tiles = Mapping[OperatorKind, int]

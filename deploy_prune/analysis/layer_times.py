@@ -22,7 +22,7 @@ ALONE = Pace(block_ms=12.0)
 """An operator is read against a fixed one nearby, so that its block may be short."""
 PASSES = 2
 EVERY = 5
-"""So many operators stand between two readings of the fixed one."""
+"""The number of operators between two readings of the fixed one."""
 FUSED = {"PAD": ("CONV_2D", "DEPTHWISE_CONV_2D")}
 """What XNNPACK computes together with the operator that alone reads it: a padded depthwise convolution (96 channels at
 112 x 112) takes 0.45 ms, its two operators alone 0.65 and 0.41 ms."""
@@ -37,9 +37,9 @@ class LayerTime:
 
     name: str
     operator: str
-    """As the file calls it; the runtime's word, where the runtime put it in."""
+    """The file's own name for it; the runtime's word, where the runtime put it in."""
     run_as: str
-    """As the runtime calls it."""
+    """The runtime's own word for it."""
     kind: OperatorKind
     ms: float
     macs: int

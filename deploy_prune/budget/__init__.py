@@ -1,1 +1,1 @@
-"""From a budget to widths: costs, the latency model, allocation."""
+"""The way from a budget to widths: costs, the latency model, allocation."""

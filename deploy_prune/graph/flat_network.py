@@ -66,7 +66,7 @@ def _called(node: Node, values: Mapping[Node, Any]) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """From one layer's weight to a goal: all that changes when the weight does."""
+    """The way from one layer's weight to a goal: all that changes when the weight does."""
 
     weight: str
     part: Part

@@ -1,4 +1,4 @@
-"""From what met to what may be cut: ties are solved into units, units of one kind form a group."""
+"""Turns what met into what may be cut: ties are solved into units, units of one kind form a group."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class RunConfig(BaseModel):
     widths_options: dict[str, Any] = Field(default_factory=dict)
     """Of that method."""
     workers: str = USUAL
-    """Who computes the candidates of a search: local (a process per core), 4 (so many), ray, ray:4."""
+    """The workers that compute the candidates of a search: local (a process per core), 4, ray, ray:4."""
     multiple: int = Field(default=1, ge=1)
     floor: float = Field(default=0.1, ge=0, lt=1)
     """Share of its units that every group keeps at least."""
@@ -84,7 +84,7 @@ class RunConfig(BaseModel):
     device: str = THIS_MACHINE
     """Where it runs: this machine, or the name of a latency table that was imported."""
     store: Path | None = None
-    """Of latency tables. None: in the user's cache folder."""
+    """The store of latency tables, in your cache folder by default."""
     seed: int = 0
     """Draws the weights of an untrained network, and whatever the method draws; a recipe has a seed of its own."""
 

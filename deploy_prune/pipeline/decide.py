@@ -45,15 +45,15 @@ class Decision:
     """What is kept, and how a budget in milliseconds was met."""
 
     graph: ChannelGraph
-    """With every group locked that a cut like this would break, or that the method does not score."""
+    """The graph, with every group locked that the cut would break or the method does not score."""
     keep: Keep
     closing: Closing | None = None
     weights: Mapping[str, Tensor] | None = None
-    """Of a method that trains while it decides: of these the kept units are taken."""
+    """The weights of a method that trains while it decides; the kept units are taken of these."""
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     """Weight -> kernels that stay, in the dense network's shapes."""
     method: str = ""
-    """As results call it."""
+    """What results call it."""
 
 
 @dataclass(frozen=True, eq=False)

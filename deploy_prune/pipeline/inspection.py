@@ -23,7 +23,7 @@ class Reach:
     unit: str
     dense: float
     least: float
-    """With every group at its floor."""
+    """The cost with every group at its floor."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Inspection:
     groups: tuple[GroupRow, ...]
     reach: tuple[Reach, ...]
     locked_share: float
-    """Of all channels but the input's and the output's, those that cannot be removed."""
+    """The share of channels that cannot be removed, the input's and the output's not counted."""
 
 
 def inspect(network: Network, *, limits: Limits | None = None) -> Inspection:

@@ -28,7 +28,7 @@ from deploy_prune.values import Progress, quiet
 DROP = "drop.json"
 LEVELS = 16
 LOOSEST = 0.95
-"""Of the dense network's cost: the first level."""
+"""The first level, as a share of the dense network's cost."""
 
 
 def within_drop(

@@ -85,7 +85,7 @@ class Wish:
     budgets: tuple[str, ...] = ()
     """In milliseconds, or fractions of the dense network's; none: eight between dense and smallest."""
     method: str = "uniform"
-    """Whose scores decide the widths."""
+    """The method whose scores decide the widths."""
     limits: Limits = field(default_factory=Limits)
 
 

@@ -29,9 +29,9 @@ from deploy_prune.values import ChannelGraph, Comparison, Interval, Keep, Networ
 
 ATTEMPTS = 4
 AIM = 0.98
-"""Of the budget: the middle of what is accepted."""
+"""The share of the budget that is aimed at: the middle of what is accepted."""
 ACCEPTED = (0.94, 1.01)
-"""Of the budget, what the real file may take. Narrower than what is promised: it will be timed again."""
+"""The shares of the budget that the real file may take, narrower than promised: it is timed again."""
 LEFT = 0.1
 """Share of a budget that a plan may leave without a word: stairs may be so high that nothing fits between."""
 PACE = Pace(blocks=4, block_ms=40.0, repeats=40)

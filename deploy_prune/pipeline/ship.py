@@ -1,4 +1,4 @@
-"""From an address to shipped files: build or load a network, read images of its kind, export, verify."""
+"""Leads from an address to shipped files: build or load a network, read images, export, verify."""
 
 from __future__ import annotations
 

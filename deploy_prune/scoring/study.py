@@ -28,7 +28,7 @@ class Study:
     scope: str = "full"
     """`inner`: groups that a residual add touches stay whole."""
     workers: Workers | None = None
-    """Who computes candidates. None: this process."""
+    """The workers that compute candidates. None: this process."""
     folder: Path | None = None
     """Where a method leaves what it has found so far, to go on from there. None: nowhere."""
     progress: Progress = quiet

@@ -1,1 +1,1 @@
-"""From an address to a network, its weights and its data."""
+"""The way from an address to a network, its weights and its data."""

@@ -1,4 +1,4 @@
-"""From an address to a data set in three fixed splits, and from its images to a network's input."""
+"""Leads from an address to a data set in three fixed splits, and from its images to a network's input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an address to a dense network: `NAME`, `NAME:REST` or `path/to/file.py:factory`."""
+"""Leads from an address to a dense network: `NAME`, `NAME:REST` or `path/to/file.py:factory`."""
 
 from __future__ import annotations
 

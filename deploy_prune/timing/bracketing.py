@@ -28,7 +28,7 @@ class Pace:
     """Long against a timer tick and a context switch, short against drifting clocks and temperature."""
     fewest_inferences: int = 5
     drift: float = 0.05
-    """By how much the two reference readings of a bracket may differ; otherwise it is thrown away and repeated."""
+    """The share by which the two reference readings of a bracket may differ; else it is repeated."""
     repeats: int = 24
     """Brackets per candidate that are thrown away before the machine is given up."""
     warm_up: int = 15

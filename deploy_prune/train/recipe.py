@@ -25,7 +25,7 @@ class Recipe:
     lr: float = 0.05
     """Learning rate of the first step."""
     momentum: float = 0.9
-    """Of `sgd`."""
+    """The momentum of `sgd`."""
     weight_decay: float = 1e-4
     """Added to the gradient by `sgd`, decoupled in `adamw`."""
     label_smoothing: float = 0.0
@@ -93,7 +93,7 @@ class Hooks:
     """What the caller brings to a training: a teacher, and callables in place of ours (None: ours)."""
 
     teacher: Network | None = None
-    """Whose answers are distilled; needed where the recipe's `distill` is not 0."""
+    """The network whose answers are distilled; needed where the recipe's `distill` is not 0."""
     loss: Loss | None = None
     """(logits, labels) -> scalar; distillation, where asked for, is still added."""
     metric: Metric | None = None

@@ -68,7 +68,7 @@ class Gather:
 
     buffer: str
     units: np.ndarray
-    """Per channel of the input the global unit number, -1 where the channel cannot be removed."""
+    """The unit number of every channel of the input, -1 where the channel cannot be removed."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,7 +126,7 @@ class Count:
     macs: int
     """Convolutions, linear layers and matrix products: what papers quote."""
     fvcore_total: int
-    """With fvcore's rows for norms, pooling and resizing."""
+    """The total with fvcore's rows for norms, pooling and resizing."""
     params: int
     not_counted: tuple[str, ...]
     """Operators that fvcore has no rule for."""

@@ -23,7 +23,7 @@ class OperatorCount:
     name: str
     count: int
     kernels: str
-    """Whose code computes them; empty: not known."""
+    """The library whose code computes them; empty where it is not known."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ INT, BOOL, DOUBLE, TENSOR, STRING = 2, 3, 4, 5, 6
 """Types of values."""
 XNNPACK_ID = "XnnpackBackend"
 OWN = "ExecuTorch"
-"""Whose kernels compute what no delegate took."""
+"""The library whose kernels compute what no delegate took."""
 DTYPES: Mapping[int, tuple[str, int]] = {
     0: ("uint8", 1), 1: ("int8", 1), 2: ("int16", 2), 3: ("int32", 4), 4: ("int64", 8), 5: ("float16", 2),
     6: ("float32", 4), 7: ("float64", 8), 11: ("bool", 1), 15: ("bfloat16", 2), 27: ("uint16", 2),

@@ -27,7 +27,7 @@ IDENTIFIER = b"TFL3"
 DETAILS = b"M001"
 """Identifier of the metadata table that task libraries read, itself a flatbuffer."""
 OWN = "LiteRT"
-"""Whose kernels compute what XNNPACK leaves."""
+"""The library whose kernels compute what XNNPACK leaves."""
 OLDEST = "min_runtime_version"
 DETAIL_TEXTS = {0: "name", 1: "description", 2: "version", 4: "author", 5: "license"}
 

@@ -155,7 +155,7 @@ class _Tables:
 
     @staticmethod
     def over(lines: np.ndarray, dense: np.ndarray) -> _Tables:
-        """For the values that sizes take between no units and the dense network's."""
+        """The tables for the values that sizes take between no units and the dense network's."""
         ends = lines[:, 1:] * dense
         lowest, highest = (lines[:, 0] + side.sum(axis=1) for side in (np.minimum(ends, 0), np.maximum(ends, 0)))
         if (highest - lowest > MOST_VALUES).any():

@@ -9,7 +9,7 @@ import numpy as np
 from deploy_prune.stats import percentile
 
 FOLDS = 8
-"""Of the cross-validation."""
+"""The number of folds of the cross-validation."""
 REWEIGHTED, HUBER = 4, 2.0
 """Rounds of reweighting; errors larger than so many medians weigh less."""
 FEWEST = 24

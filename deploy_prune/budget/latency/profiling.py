@@ -1,4 +1,4 @@
-"""From a network to its latency model: converted once, timed at many widths, fitted; what is stored is kept."""
+"""Leads from a network to its latency model: converted once, timed at many widths, fitted and kept."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from deploy_prune.values import Target
 
 FILE = "latency.sqlite"
 WAIT_S = 30.0
-"""For another process that writes at the same moment."""
+"""The wait for another process that writes at the same moment, in seconds."""
 FIND = """SELECT id FROM profiles WHERE network = ? AND device = ? AND runtime = ? AND runtime_version = ?
     AND threads = ? AND precision = ?"""
 FORGET = """DELETE FROM profiles WHERE network = ? AND device = ? AND runtime = ? AND runtime_version = ?

@@ -36,7 +36,7 @@ class NetworkFile:
     format: str
     groups: tuple[GroupWidth, ...]
     lines: tuple[tuple[int, ...], ...]
-    """Per number of the file: a constant, then what each unit of each group adds."""
+    """A row for every number of the file: a constant, then what each unit of each group adds."""
     operators: tuple[Operator, ...]
 
 
@@ -50,7 +50,7 @@ class Sample:
     interval: Interval
     operator: int = WHOLE_NETWORK
     input_shape: tuple[int, ...] = ()
-    """Of the network, where it is not the profile's own; empty: it is."""
+    """The network's input shape where it is not the profile's own; empty where it is."""
     comparison: Comparison | None = field(default=None, repr=False)
     """Raw times; None: of a real file in a run, which keeps its own."""
 

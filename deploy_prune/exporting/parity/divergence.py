@@ -44,7 +44,7 @@ class Divergence:
     layer: str
     """Path of the module, such as "features.3.conv.0.0"."""
     operator: str
-    """Of torch, such as "conv2d"."""
+    """The name that torch has for it, such as "conv2d"."""
     after: str
     """The last layer before it, in the order of execution, whose result the file has."""
     note: str

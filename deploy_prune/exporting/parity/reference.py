@@ -18,7 +18,7 @@ from deploy_prune.values import AppForm, Network
 
 RANDOM_INPUTS = 8
 BATCH = 8
-"""At most, of a file that takes any batch."""
+"""The largest batch of a file that takes any."""
 TORCH_BATCH = 2
 """torch runs a depthwise convolution of a single image through a path some ten times slower, and a batch of 8 at 224
 pixels no longer fits the caches (MobileNetV2: twice the time per image)."""

@@ -45,7 +45,7 @@ SIGHT = 1 / 3
 LONGER = 4
 """Times as many steps for the finalists: what learns fastest need not end best."""
 DRAWS = 20
-"""At the most, to find a candidate whose plan is new."""
+"""The limit of draws to find a candidate whose plan is new."""
 
 
 @dataclass(frozen=True)
