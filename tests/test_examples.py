@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import runpy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from as_user import run_as_user
 
 from deploy_prune import ArrayImages, Data, Network, Recipe
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 HOOKS = runpy.run_path(str(EXAMPLES / "hooks.py"))
-
-
-def user(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
 
 
 def test_the_loss_counts_what_is_easy_less() -> None:
@@ -60,7 +45,7 @@ def test_the_own_loop_changes_the_network_it_was_given_a_copy_of() -> None:
 @pytest.mark.ci
 @pytest.mark.parametrize("script", ["walkthrough.py", "timm_network.py"])
 def test_a_script_runs(script: str, tmp_path: Path) -> None:
-    done = user(tmp_path, str(EXAMPLES / script))
+    done = run_as_user(tmp_path, str(EXAMPLES / script))
     assert done.returncode == 0, done.stderr
     assert "of the multiply-adds stay" in done.stdout
 
@@ -71,6 +56,6 @@ def test_the_configuration_runs_with_hooks_of_its_folder(tmp_path: Path) -> None
     shutil.copy(EXAMPLES / "hooks.py", tmp_path)
     text = (EXAMPLES / "run.toml").read_text().replace('# loss = "hooks.py', 'loss = "hooks.py')
     (tmp_path / "run.toml").write_text(text)
-    done = user(tmp_path, "-m", "deploy_prune", "prune", "--config", "run.toml", "--out", "run")
+    done = run_as_user(tmp_path, "-m", "deploy_prune", "prune", "--config", "run.toml", "--out", "run")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "export-1" / "pruned.onnx").is_file()

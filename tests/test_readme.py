@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from as_user import run_as_user
 
 from benchmarks import pages
 from deploy_prune.__main__ import VERBS, run
@@ -88,25 +86,12 @@ def test_an_excerpt_stands_in_what_was_printed_in_its_order() -> None:
     assert not stands_in("saved 4 files\n...\ntook 3 s", "took 5 s\nsaved 6 files")
 
 
-def user(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(pages.ROOT)}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.ci
 def test_the_example_runs_as_it_stands(folder: Path) -> None:
     printed = ""
     for command in COMMANDS:
-        done = user(folder, "-m", "deploy_prune", *command[1:])
+        done = run_as_user(folder, "-m", "deploy_prune", *command[1:])
         # On a busy machine a small network may come out no faster: its code says that.
         assert done.returncode in (0, 6), done.stderr
         printed += done.stdout
@@ -118,7 +103,7 @@ def test_the_example_runs_as_it_stands(folder: Path) -> None:
 @pytest.mark.ci
 def test_the_python_example_runs_as_it_stands(folder: Path) -> None:
     counting = "\nprint(sum(p.numel() for p in small.parameters()), summary.dense.count.params)\n"
-    done = user(folder, "-c", block("example: python", QUICKSTART) + counting)
+    done = run_as_user(folder, "-c", block("example: python", QUICKSTART) + counting)
     assert done.returncode == 0, done.stderr
     small, dense = map(int, done.stdout.split())
     assert 0 < small < dense
