@@ -46,6 +46,11 @@ def _sensible(budget: Budget) -> Budget:
     return budget
 
 
+def fraction_of(cost: str, share: float) -> Budget:
+    """The budget of a share of the dense network's cost, to four digits: `latency=0.5000x`."""
+    return parse(f"{cost}={share:.4f}x")
+
+
 def in_units(budget: Budget, dense: float, unit: str) -> float:
     """The limit in the cost's own unit, such as "ms", given the dense network's cost in that unit.
 

@@ -59,12 +59,13 @@ def plan(
     The first time a network is planned for a target it is profiled, which takes minutes; after that, seconds.
     """
     shape, options, counts = image_shape(input_shape), model_options(option), integers("--threads", threads)
-    budgets = name_list(budget) or ()
+    texts = name_list(budget) or ()
     if scope not in SCOPES:
         raise UnknownName("scope", scope, SCOPES)
     assert counts
     from deploy_prune.budget.latency.place import Place, check_device
     from deploy_prune.budget.latency.store import opened
+    from deploy_prune.budget.parse import parse
     from deploy_prune.budget.widths import Limits
     from deploy_prune.pipeline.outlook import Wish, outlook
     from deploy_prune.pipeline.ship import Order, open_network
@@ -72,7 +73,7 @@ def plan(
     check_device(device, store)
     network = open_network(Order(model, weights=weights, classes=classes, input_shape=shape, options=options))
     place = Place(runtime, device, one_of(counts))
-    wish = Wish(budgets, method, Limits(multiple=multiple, scope=scope))
+    wish = Wish(tuple(map(parse, texts)), method, Limits(multiple=multiple, scope=scope))
     with progress(as_json=as_json) as told, opened(store) as table:
         found = outlook(network, place, table, wish, progress=told)
     if as_json:

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from deploy_prune.budget.parse import parse
 from deploy_prune.errors import ConfigError, UnknownName
 from deploy_prune.processes.workers import USUAL
 from deploy_prune.timing.devices import THIS_MACHINE
 from deploy_prune.train.accelerator import Wish
 from deploy_prune.train.recipe import Recipe
+from deploy_prune.values import Budget
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -88,12 +90,24 @@ class RunConfig(BaseModel):
     seed: int = 0
     """Draws the weights of an untrained network, and whatever the method draws; a recipe has a seed of its own."""
 
+    @field_validator("budget")
+    @classmethod
+    def _refuse_no_budget(cls, text: str) -> str:
+        parse(text)
+        return text
+
+    @property
+    def parsed_budget(self) -> Budget:
+        """The budget as a value; `budget` is how it was written, and what is recorded."""
+        return parse(self.budget)
+
 
 def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
     """The configuration of a TOML file with some keys replaced; tables (`finetune`) are merged key by key.
 
     Raises:
         ConfigError: the file is missing or no TOML, or a value does not fit.
+        BudgetError: the budget is none.
         UnknownName: a key that does not exist (the closest is offered).
     """
     values = {} if path is None else _read(path)

@@ -17,20 +17,18 @@ from torch import Tensor
 from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.latency.model import LatencyCost
 from deploy_prune.budget.latency.store import opened
-from deploy_prune.budget.parse import parse
 from deploy_prune.errors import PlanError
 from deploy_prune.graph.soundness import find, lock
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext
 from deploy_prune.pipeline.deciders import build_deciders, build_workers, find_widths_file
-from deploy_prune.pipeline.priced import price
+from deploy_prune.pipeline.priced import is_timed, price
 from deploy_prune.pipeline.real_file import Chosen, left_over, plan_on_real_file
 from deploy_prune.results import Closing, WidthsResult
 from deploy_prune.scoring.methods import Scorer, Selector
 from deploy_prune.scoring.scores_file import SCORES, read_scores, save_scores
 from deploy_prune.scoring.study import Study
 from deploy_prune.scoring.top_units import best_units
-from deploy_prune.timing.devices import is_address
 from deploy_prune.values import ChannelGraph, Keep, Network, Progress, Scores
 
 logger = logging.getLogger(__name__)
@@ -117,7 +115,7 @@ def _best_scored(
     """The units with the highest scores under the budget."""
     scored = _scored(context, scorer, network, graph, progress)
     _, limit = price(context.config, scored.study.graph)
-    if parse(context.config.budget).cost == "latency" and is_address(context.config.device):
+    if is_timed(context.config):
         return _closed(scored, limit, progress), scored.scores
     return Decision(*_sound(scored, limit)), scored.scores
 

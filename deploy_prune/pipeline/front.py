@@ -27,7 +27,7 @@ from deploy_prune.results import DenseResult, RunSummary
 from deploy_prune.run_folder import open_run
 from deploy_prune.search_results import Front, FrontPoint, PointKind
 from deploy_prune.train import Hooks
-from deploy_prune.values import TOP_1, Measurement, Progress, quiet
+from deploy_prune.values import TOP_1, Budget, Measurement, Progress, quiet
 
 logger = logging.getLogger(__name__)
 
@@ -58,21 +58,21 @@ def front(
         BudgetError: budgets of several costs, or out of reach.
         DeployPruneError: see `errors`; what was finished stays.
     """
-    out, hooks = Path(out), named_hooks(config, hooks)
-    base = ranked(config, budgets, out, hooks=hooks, progress=progress)
+    out, hooks, parsed = Path(out), named_hooks(config, hooks), tuple(map(parse, budgets))
+    base = ranked(config, parsed, out, hooks=hooks, progress=progress)
     arms: list[tuple[RunConfig, PointKind]] = [(base, "pruned")]
     arms += [(_control(base), "uniform")] * controls
     points: list[FrontPoint] = []
     reference_ms: float | None = None
     quality = TOP_1
-    for budget in budgets:
+    for budget in parsed:
         for arm, kind in arms:
             run = out / folder_name(budget, kind)
             summary = prune(with_budget(arm, budget), run, base=out, hooks=hooks, progress=progress)
             if not points:  # all ratios are to the dense file, whose milliseconds are those of one session
                 reference_ms, quality = _reference_ms(summary), summary.test.dense.name
                 points.append(_dense_point(summary, run, reference_ms))
-            points.append(_point(summary, kind, budget, run, reference_ms))
+            points.append(_point(summary, kind, budget.text, run, reference_ms))
     if controls and reference_ms:
         points += _smaller(base, out, hooks, reference_ms, progress)
     found = Front(config.model, config.data, config.method, tuple(points), quality)
@@ -85,7 +85,7 @@ def front(
 
 
 def ranked(
-    config: RunConfig, budgets: Sequence[str], out: Path, *, hooks: Hooks | None = None, progress: Progress = quiet
+    config: RunConfig, budgets: Sequence[Budget], out: Path, *, hooks: Hooks | None = None, progress: Progress = quiet
 ) -> RunConfig:
     """Train the dense network and score it at the tightest budget, once; the configuration of runs that go on.
 
@@ -106,30 +106,30 @@ def ranked(
     return RunConfig.model_validate({**dict(config), **own, "model": str(out / "dense"), "scores": out})
 
 
-def with_budget(config: RunConfig, budget: str) -> RunConfig:
+def with_budget(config: RunConfig, budget: Budget) -> RunConfig:
     """The same with another budget."""
-    return RunConfig.model_validate({**dict(config), "budget": budget})
+    return RunConfig.model_validate({**dict(config), "budget": budget.text})
 
 
-def folder_name(budget: str, kind: str = "pruned") -> str:
-    """Of a budget's run, such as `8ms`, `uniform-latency-0.5x`."""
-    name = re.sub(r"[^0-9A-Za-z.]+", "-", budget)
+def folder_name(budget: Budget, kind: str = "pruned") -> str:
+    """The name of the folder of a budget's run, such as `8ms`, `uniform-latency-0.5x`."""
+    name = re.sub(r"[^0-9A-Za-z.]+", "-", budget.text)
     return name if kind == "pruned" else f"{kind}-{name}"
 
 
-def tightest(budgets: Sequence[str]) -> str:
+def tightest(budgets: Sequence[Budget]) -> Budget:
     """The smallest of budgets that are all of one cost, and all fractions or all amounts.
 
     Raises:
         BudgetError: they are not.
     """
-    found = [parse(text) for text in budgets]
-    if len({(budget.cost, budget.relative) for budget in found}) != 1:
+    texts = ", ".join(budget.text for budget in budgets)
+    if len({(budget.cost, budget.relative) for budget in budgets}) != 1:
         hint = "write 8ms,6ms,4ms or 0.7x,0.5x"
-        raise BudgetError(f"{', '.join(budgets)}: these budgets are of several kinds", hint=hint)
-    if len({budget.limit for budget in found}) != len(found):
-        raise BudgetError(f"{', '.join(budgets)}: a budget is given twice", hint="give each once")
-    return min(found, key=lambda budget: budget.limit).text
+        raise BudgetError(f"{texts}: these budgets are of several kinds", hint=hint)
+    if len({budget.limit for budget in budgets}) != len(budgets):
+        raise BudgetError(f"{texts}: a budget is given twice", hint="give each once")
+    return min(budgets, key=lambda budget: budget.limit)
 
 
 def _control(base: RunConfig) -> RunConfig:

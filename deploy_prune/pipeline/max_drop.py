@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy_prune.budget.parse import parse
+from deploy_prune.budget.parse import fraction_of
 from deploy_prune.errors import ConfigError, TargetMissed
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext
@@ -23,7 +23,7 @@ from deploy_prune.results import DenseResult, RunSummary
 from deploy_prune.run_folder import RunFolder
 from deploy_prune.search_results import DropSearch, DropTry
 from deploy_prune.train import Hooks
-from deploy_prune.values import Progress, quiet
+from deploy_prune.values import Budget, Progress, quiet
 
 DROP = "drop.json"
 LEVELS = 16
@@ -57,7 +57,7 @@ def within_drop(
     if allowed_points <= 0:
         raise ConfigError(f"a drop of {allowed_points:g} points leaves no network", hint="write 1.0 for one point")
     out = Path(out)
-    base = ranked(config, (config.budget,), out, hooks=hooks, progress=progress)
+    base = ranked(config, (config.parsed_budget,), out, hooks=hooks, progress=progress)
     budgets = _levels(base, out)
     tries: dict[int, DropTry] = {}
     dense = read_record(out / "dense.json", DenseResult).val
@@ -67,8 +67,10 @@ def within_drop(
             run = out / folder_name(budgets[level])
             trained = train_pruned(with_budget(base, budgets[level]), run, out, hooks=hooks, progress=progress)
             lost = 100 * (dense.value - trained.val.value)
-            tries[level] = DropTry(budgets[level], run.name, lost, trained.seconds)
-            progress("bisection", len(tries), _most_tries(len(budgets)), f"{budgets[level]}: {lost:+.2f} points lost")
+            tries[level] = DropTry(budgets[level].text, run.name, lost, trained.seconds)
+            progress(
+                "bisection", len(tries), _most_tries(len(budgets)), f"{budgets[level].text}: {lost:+.2f} points lost"
+            )
         return tries[level].lost_points <= allowed_points
 
     level = _tightest_that(fits, len(budgets))
@@ -99,11 +101,10 @@ def _most_tries(levels: int) -> int:
     return int(np.ceil(np.log2(levels + 1)))
 
 
-def _levels(base: RunConfig, out: Path) -> Sequence[str]:
+def _levels(base: RunConfig, out: Path) -> Sequence[Budget]:
     """Budgets from the tightest to nearly the dense network, evenly on a logarithmic scale."""
     context = RunContext(base, RunFolder(out), Hooks())
     cost, limit = price(base, context.graph)
     dense = cost_of(cost, context.graph, {})
-    name = parse(base.budget).cost
     shares = np.geomspace(limit / dense, max(LOOSEST, limit / dense), LEVELS)
-    return tuple(dict.fromkeys(f"{name}={share:.4f}x" for share in shares))
+    return tuple(dict.fromkeys(fraction_of(base.parsed_budget.cost, share) for share in shares))

@@ -19,7 +19,7 @@ from deploy_prune.budget.latency.profiling import profiled, stored
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import Sample
 from deploy_prune.budget.latency.timer import timer
-from deploy_prune.budget.parse import in_units, parse
+from deploy_prune.budget.parse import in_units
 from deploy_prune.budget.widths import Limits, ladder
 from deploy_prune.errors import BudgetError, DeployPruneError, NotProfiled
 from deploy_prune.exporting.export import export
@@ -28,7 +28,7 @@ from deploy_prune.graph import trace
 from deploy_prune.graph.soundness import settle
 from deploy_prune.pipeline.deciders import build_scorer
 from deploy_prune.scoring.study import Study
-from deploy_prune.values import ChannelGraph, Interval, Network, Progress, Scores, Target, quiet
+from deploy_prune.values import Budget, ChannelGraph, Interval, Network, Progress, Scores, Target, quiet
 
 LEVELS = 8
 """Budgets between the dense network and the smallest, where none are asked for."""
@@ -82,7 +82,7 @@ class Outlook:
 class Wish:
     """What to plan."""
 
-    budgets: tuple[str, ...] = ()
+    budgets: tuple[Budget, ...] = ()
     """In milliseconds, or fractions of the dense network's; none: eight between dense and smallest."""
     method: str = "uniform"
     """The method whose scores decide the widths."""
@@ -111,7 +111,9 @@ def outlook(
     cost, scores = LatencyCost.of(model, graph), _scores(network, graph, wish.method)
     dense_ms = float(cost(np.array([group.width for group in graph.free])))
     least_ms = float(cost(np.array([ladder(group, limits).steps[0] for group in graph.free])))
-    asked = {text: _limit(text, dense_ms, model.profile.unit) for text in wish.budgets} or _levels(dense_ms, least_ms)
+    asked = {each.text: _limit(each, dense_ms, model.profile.unit) for each in wish.budgets} or _levels(
+        dense_ms, least_ms
+    )
     try:
         options = tuple(_option(text, limit, (graph, scores, cost), limits, dense_ms) for text, limit in asked.items())
     except BudgetError as error:
@@ -131,12 +133,13 @@ def _scores(network: Network, graph: ChannelGraph, method: str) -> Scores:
     return build_scorer(method).score(Study(network, graph, None, 0))
 
 
-def _limit(text: str, dense: float, unit: str) -> float:
-    budget = parse(text)
+def _limit(budget: Budget, dense: float, unit: str) -> float:
     if budget.cost == "macs" and budget.relative:  # `0.5x` of what this verb is about
         return budget.limit * dense
     if budget.cost != "latency":
-        raise BudgetError(f"'{text}' is no budget in milliseconds", hint="write 5ms, or 0.5x of the dense network's")
+        raise BudgetError(
+            f"'{budget.text}' is no budget in milliseconds", hint="write 5ms, or 0.5x of the dense network's"
+        )
     return in_units(budget, dense, unit)
 
 

@@ -9,20 +9,18 @@ from deploy_prune.budget.allocate import check_reachable
 from deploy_prune.budget.latency.place import check_device
 from deploy_prune.budget.latency.profiling import profiled
 from deploy_prune.budget.latency.store import opened
-from deploy_prune.budget.parse import parse
 from deploy_prune.errors import ConfigError
 from deploy_prune.exporting.exporters import EXPORTERS
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext, read_plan, start_network
 from deploy_prune.pipeline.deciders import build_deciders, build_workers
-from deploy_prune.pipeline.priced import build_cost, place_of, price
+from deploy_prune.pipeline.priced import build_cost, is_timed, place_of, price
 from deploy_prune.run_folder import RUN, asked_for
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import check_fit
 from deploy_prune.sources.datasets import DATASETS
 from deploy_prune.sources.models import MODELS
 from deploy_prune.sources.networks import split_address
-from deploy_prune.timing.devices import is_address
 
 
 def preflight(context: RunContext) -> None:
@@ -52,7 +50,7 @@ def preflight(context: RunContext) -> None:
     if context.plan_file is not None:
         read_plan(context, start_network(context))
         return
-    if parse(config.budget).cost == "latency" and is_address(config.device):
+    if is_timed(config):
         with opened(config.store) as store:
             profiled(start_network(context), context.graph, place_of(config), store, progress=context.progress)
     cost, limit = price(context.config, context.graph)

@@ -9,17 +9,16 @@ import numpy as np
 from deploy_prune import plugins
 from deploy_prune.budget.costs import COSTS, Cost, CostModel
 from deploy_prune.budget.latency.place import Place, format_of
-from deploy_prune.budget.parse import in_units, parse
+from deploy_prune.budget.parse import in_units
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.values import ChannelGraph
 
 
 def price(config: RunConfig, graph: ChannelGraph) -> tuple[CostModel, float]:
     """The budget's cost of this network, and its limit in the cost's unit."""
-    budget = parse(config.budget)
     cost = build_cost(config)
     model = cost.model(graph)
-    return model, in_units(budget, cost_of(model, graph, {}), cost.unit)
+    return model, in_units(config.parsed_budget, cost_of(model, graph, {}), cost.unit)
 
 
 def cost_of(cost: CostModel, graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> float:
@@ -34,12 +33,17 @@ def build_cost(config: RunConfig) -> Cost:
     Raises:
         UnknownName: no such cost, or no such runtime.
     """
-    name, options = parse(config.budget).cost, {}
+    name, options = config.parsed_budget.cost, {}
     if name == "latency":
         format_of(config.runtime)
         options = {**vars(place_of(config)), "store": config.store}
     built: Cost = plugins.build(COSTS, name, options)
     return built
+
+
+def is_timed(config: RunConfig) -> bool:
+    """Whether the budget is in milliseconds on a device that files can be timed on; of others there are tables."""
+    return config.parsed_budget.cost == "latency" and place_of(config).measurable
 
 
 def place_of(config: RunConfig) -> Place:

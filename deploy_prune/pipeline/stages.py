@@ -10,7 +10,6 @@ from pathlib import Path
 
 from deploy_prune import plugins
 from deploy_prune.budget.costs import COSTS, CostModel
-from deploy_prune.budget.parse import parse
 from deploy_prune.errors import PlanError, TraceError
 from deploy_prune.exporting.export import export
 from deploy_prune.graph import trace
@@ -113,7 +112,7 @@ def plan(context: RunContext) -> PlanResult:
 
 def _priced(context: RunContext, keep: Keep) -> Plan:
     cost, limit = price(context.config, context.graph)
-    budget = parse(context.config.budget)
+    budget = context.config.parsed_budget
     reached, whole = cost_of(cost, context.graph, keep), cost_of(cost, context.graph, {})
     return Plan("", keep, budget.text, asked=limit, reached=reached, dense=whole, cost=budget.cost)
 

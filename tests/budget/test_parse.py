@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy_prune.budget.parse import in_units, parse
+from deploy_prune.budget.parse import fraction_of, in_units, parse
 from deploy_prune.errors import BudgetError, UnitError
 from deploy_prune.values import Budget
 
@@ -53,6 +53,10 @@ def test_nothing_is_no_budget(text: str) -> None:
 def test_a_fraction_of_one_or_more_removes_nothing(text: str) -> None:
     with pytest.raises(BudgetError, match="removes nothing"):
         parse(text)
+
+
+def test_a_share_of_a_cost_is_the_budget_that_people_would_write() -> None:
+    assert fraction_of("latency", 0.123456) == parse("latency=0.1235x")
 
 
 def test_a_relative_limit_is_a_share_of_the_dense_cost() -> None:

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_prune.errors import ConfigError, UnknownName
+from deploy_prune.errors import BudgetError, ConfigError, UnknownName
 from deploy_prune.pipeline.config import RunConfig, load_config
 from deploy_prune.records import to_json
 from deploy_prune.train import Recipe
+from deploy_prune.values import Budget
 
 
 def toml(folder: Path, text: str) -> Path:
@@ -74,6 +75,19 @@ def test_a_value_that_does_not_fit_is_named(key: str, value: object) -> None:
 def test_a_value_of_a_recipe_that_does_not_fit_is_named(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=key):
         load_config(None, {"model": "net", "finetune": {"epochs": 1, key: value}})
+
+
+def test_a_budget_is_kept_as_it_was_written_and_handed_out_as_a_value() -> None:
+    config = RunConfig(model="net", budget="latency=0.5x")
+    assert config.budget == "latency=0.5x"
+    assert config.parsed_budget == Budget("latency", 0.5, True, "latency=0.5x")
+
+
+def test_what_is_no_budget_is_refused_when_the_file_is_read(tmp_path: Path) -> None:
+    """As a budget that is none, with the hint how budgets are written; not as a key of the configuration."""
+    with pytest.raises(BudgetError, match="'half' is no budget") as refused:
+        load_config(toml(tmp_path, 'model = "net"\nbudget = "half"'))
+    assert "write 5ms" in refused.value.hint
 
 
 def test_without_a_model_the_message_says_so() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -141,9 +140,7 @@ def in_milliseconds(sources: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Run
 
     monkeypatch.setattr(decide, "plan_on_real_file", closed)
     monkeypatch.setattr(decide, "LatencyCost", object)
-    monkeypatch.setattr(decide, "parse", lambda text: dataclasses.replace(parse(text), cost="latency"))
-    from deploy_prune.budget.parse import parse
-
+    monkeypatch.setattr(decide, "is_timed", lambda config: True)
     return config(sources, **DCP, budget="0.9x"), asked
 
 

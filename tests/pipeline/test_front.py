@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tinyrun import config, written
 
+from deploy_prune.budget.parse import parse
 from deploy_prune.errors import BudgetError, ConfigError, DataError, TargetMissed
 from deploy_prune.pipeline import max_drop, stages
 from deploy_prune.pipeline.config import RunConfig
@@ -20,7 +21,7 @@ from deploy_prune.results import RunSummary
 from deploy_prune.scoring.methods.legr import Legr
 from deploy_prune.search_results import DropSearch, Front
 from deploy_prune.train import evaluate
-from deploy_prune.values import Data, Network, Quality
+from deploy_prune.values import Budget, Data, Network, Quality
 
 LEGR: dict[str, Any] = {
     "method": "legr", "workers": "1",
@@ -98,7 +99,7 @@ def test_the_dense_network_is_judged_once_for_all_runs(
 def test_a_front_does_not_go_on_with_other_images(tmp_path: Path) -> None:
     """Not in runs that have not begun either: the dense network was judged on the old ones."""
     own = written(tmp_path)
-    ranked(settings(own), ("0.5x",), tmp_path / "front")
+    ranked(settings(own), (parse("0.5x"),), tmp_path / "front")
     file = next(path for path in own.glob("*.py") if "_images(40, 3)" in path.read_text())
     file.write_text(file.read_text().replace("_images(40, 3)", "_images(44, 3)"))
     with pytest.raises(DataError, match="has changed since the run began: test had"):
@@ -128,22 +129,22 @@ def test_a_ranking_is_cut_again_without_a_search(sources: Path, tmp_path: Path, 
 ])  # fmt: skip
 def test_budgets_that_make_no_front_are_refused(budgets: tuple[str, ...], said: str) -> None:
     with pytest.raises(BudgetError, match=said):
-        tightest(budgets)
+        tightest([parse(text) for text in budgets])
 
 
 def test_the_tightest_budget_decides_the_search() -> None:
-    assert tightest(("8ms", "4ms", "6ms")) == "4ms"
+    assert tightest([parse(text) for text in ("8ms", "4ms", "6ms")]).text == "4ms"
 
 
 def test_folder_names_stay_in_their_folder() -> None:
-    assert folder_name("latency=0.5x") == "latency-0.5x"
-    assert "/" not in folder_name("../../0.5x")
+    assert folder_name(parse("latency=0.5x")) == "latency-0.5x"
+    assert "/" not in folder_name(Budget("macs", 0.5, True, "../../0.5x"))
 
 
 def test_the_fastest_network_within_a_drop(sources: Path, tmp_path: Path, calls: dict[str, list[Any]]) -> None:
     """Everything is allowed: the tightest budget. Each budget is trained once, the test split is looked at once."""
     search, summary = within_drop(settings(sources, budget="0.4x"), 100.0, tmp_path / "drop")
-    assert search.found == folder_name(search.tries[-1].budget)
+    assert search.found == folder_name(parse(search.tries[-1].budget))
     assert summary.cut.count.macs <= 0.4 * summary.dense.count.macs
     assert len(calls["test"]) == len(calls["search"]) == len(calls["pretrain"]) == 1
     assert len(calls["train"]) == len(search.tries) == len({each.budget for each in search.tries})

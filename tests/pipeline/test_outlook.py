@@ -12,6 +12,7 @@ from torch import nn
 from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import Profile
+from deploy_prune.budget.parse import parse
 from deploy_prune.errors import BudgetError, ConfigError, NotProfiled
 from deploy_prune.graph import trace
 from deploy_prune.pipeline import outlook as planning
@@ -29,7 +30,7 @@ def kept(store: Store, table: Profile) -> Profile:
 
 
 def planned(store: Store, *budgets: str, network: Network | None = None, **wish: object) -> Outlook:
-    return outlook(network or mixed(), HERE, store, Wish(budgets, **wish))
+    return outlook(network or mixed(), HERE, store, Wish(tuple(map(parse, budgets)), **wish))
 
 
 def test_without_a_budget_eight_are_spread_over_what_is_within_reach(store):
@@ -112,7 +113,7 @@ def test_on_this_machine_smaller_images_are_rows_of_their_own(store, monkeypatch
     small = sample((21, 38, 11), 0.4, input_shape=(3, 4, 4))
     kept(store, Profile(**{**vars(table), "samples": (*table.samples, small)}))
     monkeypatch.setattr(planning, "_exported", None)
-    found = outlook(mixed(), place, store, Wish(("0.5x",)))
+    found = outlook(mixed(), place, store, Wish((parse("0.5x"),)))
     (row,) = found.inputs
     assert row.input_shape == (3, 4, 4)
     assert row.measured_ms == pytest.approx(0.4 * REFERENCE_MS)
@@ -132,7 +133,7 @@ def test_a_size_that_the_network_does_not_take_is_named_with_its_reason(store, m
     kept(store, renamed(table, device=place.target.device, runtime_version=place.target.runtime_version))
     monkeypatch.setattr(planning, "_exported", lambda network, *_: b"" if network.input_shape[1] == 16 else None)
     monkeypatch.setattr(planning, "timer", lambda *_, **__: nullcontext())
-    found = outlook(network, place, store, Wish(("0.5x",)))
+    found = outlook(network, place, store, Wish((parse("0.5x"),)))
     assert [row.input_shape for row in found.inputs] == [(3, 12, 12), (3, 8, 8)]
     assert all(row.measured_ms is None and row.interval_ms is None for row in found.inputs)
     assert all(row.reason.startswith("the network cannot be run: RuntimeError") for row in found.inputs)
