@@ -19,7 +19,7 @@ from deploy_prune.formats.templates import TEMPLATES, OperatorKind, Template, Te
 from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, PACE, compare
 from deploy_prune.timing.devices import THIS_MACHINE, Device, Job, device_at
 from deploy_prune.timing.files import is_run, of_run, runtime_of
-from deploy_prune.values import Comparison, Interval, Progress, Target, quiet
+from deploy_prune.values import FP32, Comparison, Interval, Progress, Target, quiet
 
 if TYPE_CHECKING:
     from deploy_prune.values import NodeTime
@@ -204,7 +204,7 @@ def _explained(
         ]
     timed = _profiled(templates, nodes, job) if all(nodes) else _alone(templates, paths, job, device, progress)
     progress("explain", STEPS, STEPS)
-    target = Target(device.fingerprint, job.runtime, workers[0].version, job.threads, "fp32")
+    target = Target(device.fingerprint, job.runtime, workers[0].version, job.threads, FP32)
     return _concluded(paths, target, comparison, timed, tiles)
 
 

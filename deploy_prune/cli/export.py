@@ -24,7 +24,7 @@ from deploy_prune.cli.options import (
 )
 from deploy_prune.cli.output import progress, show_json, show_table
 from deploy_prune.errors import ConfigError, ExportFailed
-from deploy_prune.values import AppForm, InputKind, Normalisation
+from deploy_prune.values import PRECISIONS, AppForm, InputKind, Normalisation
 
 if TYPE_CHECKING:
     from deploy_prune.pipeline.ship import Order
@@ -47,7 +47,7 @@ DynamicBatch = Annotated[bool, typer.Option("--dynamic-batch", help="Take any ba
 Opset = Annotated[int | None, typer.Option("--opset", metavar="N", help="The opset of the ONNX file, 13 or newer.")]
 Precision = Annotated[
     str | None,
-    typer.Option("--precision", metavar="fp32|fp16", help="fp16 where the format has it (coreml)."),
+    typer.Option("--precision", metavar="|".join(PRECISIONS), help="fp16 where the format has it (coreml)."),
 ]
 
 

@@ -19,7 +19,7 @@ from deploy_prune.processes.workshop import Outcome, Unsendable, Workshop, run_e
 from deploy_prune.records import remove_unfinished
 from deploy_prune.timing import conditions
 from deploy_prune.timing.runtimes import RUNTIMES
-from deploy_prune.values import AppForm, Network, Progress, Shipment, quiet
+from deploy_prune.values import FP32, AppForm, Network, Progress, Shipment, quiet
 
 Targets = Sequence[str] | Mapping[str, Mapping[str, Any]]
 """Formats, or formats with how each is written, by its `precision` and the options of its exporter:
@@ -144,7 +144,7 @@ def _plan_jobs(targets: Targets, folder: Path) -> list[FormatJob]:
     jobs = []
     for name, wishes in chosen.items():
         options = dict(wishes)
-        precision = options.pop("precision", "fp32")
+        precision = options.pop("precision", FP32)
         exporter = plugins.build(EXPORTERS, name, options)
         check_precision(exporter, precision)
         jobs.append(FormatJob(name, exporter, folder / name, precision))

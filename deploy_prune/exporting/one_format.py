@@ -16,7 +16,7 @@ from deploy_prune.exporting.parity.reference import Questions, Reference
 from deploy_prune.exporting.parity.verification import verify
 from deploy_prune.records import sha256, size_bytes, write_atomic
 from deploy_prune.timing.runtimes import RUNTIMES
-from deploy_prune.values import Artifact, Parity, Precision, Shipment
+from deploy_prune.values import FP32, Artifact, Parity, Precision, Shipment
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class FormatJob:
     format: str
     exporter: Exporter
     path: Path
-    precision: Precision = "fp32"
+    precision: Precision = FP32
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from deploy_prune.exporting.app_interface import put_in_form
 from deploy_prune.exporting.converter import vendor_errors
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter, check_precision
 from deploy_prune.graph.fold_norms import fold_exported_norms
-from deploy_prune.values import AppForm, Layout, Network, Precision
+from deploy_prune.values import FP32, AppForm, Layout, Network, Precision
 
 E = TypeVar("E", bound=Exporter)
 
@@ -33,7 +33,7 @@ class Asked(Generic[E]):
     exporter: E
     network: Network
     form: AppForm = PLAIN
-    precision: Precision = "fp32"
+    precision: Precision = FP32
     calibration: Calibration = None
 
     @property

@@ -14,7 +14,7 @@ from deploy_prune.errors import ConfigError
 from deploy_prune.timing.bracketing import PACE, Round, chained
 from deploy_prune.timing.devices import THIS_MACHINE, Device, Job, Worker, device_at
 from deploy_prune.timing.files import choose, runtime_of
-from deploy_prune.values import Conditions, Interval, Measurement, Progress, Target, quiet, same_unit
+from deploy_prune.values import FP32, Conditions, Interval, Measurement, Progress, Target, quiet, same_unit
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def _measurement(race: _Race, index: int, session: str, device: str) -> Measurem
     samples = tuple(block.samples for block in blocks)
     return Measurement(
         artifact=str(job.path),
-        target=Target(device, job.runtime, worker.version, job.threads, "fp32"),
+        target=Target(device, job.runtime, worker.version, job.threads, FP32),
         session=session,
         unit=same_unit(*(block.unit for block in blocks)),
         blocks=samples,

@@ -30,6 +30,13 @@ from deploy_prune.values.networks import Network as Network
 from deploy_prune.values.networks import Normalisation as Normalisation
 from deploy_prune.values.networks import Quality as Quality
 from deploy_prune.values.networks import SplitRecord as SplitRecord
+from deploy_prune.values.precisions import FP16 as FP16
+from deploy_prune.values.precisions import FP32 as FP32
+from deploy_prune.values.precisions import PRECISIONS as PRECISIONS
+from deploy_prune.values.precisions import Precision as Precision
+from deploy_prune.values.precisions import PrecisionMeaning as PrecisionMeaning
+from deploy_prune.values.precisions import look_up_precision as look_up_precision
+from deploy_prune.values.precisions import name_precision as name_precision
 from deploy_prune.values.progress import Progress as Progress
 from deploy_prune.values.progress import quiet as quiet
 from deploy_prune.values.shipping import AppForm as AppForm
@@ -38,6 +45,5 @@ from deploy_prune.values.shipping import InputKind as InputKind
 from deploy_prune.values.shipping import Layout as Layout
 from deploy_prune.values.shipping import NetworkIdentity as NetworkIdentity
 from deploy_prune.values.shipping import Parity as Parity
-from deploy_prune.values.shipping import Precision as Precision
 from deploy_prune.values.shipping import Shipment as Shipment
 from deploy_prune.values.shipping import TensorSpec as TensorSpec

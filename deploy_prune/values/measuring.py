@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deploy_prune.errors import UnitError
 from deploy_prune.values.networks import Interval
-from deploy_prune.values.shipping import Precision
+from deploy_prune.values.precisions import Precision
 
 
 def same_unit(one: str, *others: str) -> str:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from deploy_prune.values.networks import Normalisation
-
-Precision = Literal["fp32", "fp16"]
+from deploy_prune.values.precisions import Precision
 
 Layout = Literal["nchw", "nhwc"]
 

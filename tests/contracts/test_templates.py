@@ -146,9 +146,9 @@ def test_the_operators_are_told_with_their_sizes(name, blueprint):
 
 
 def test_another_precision_is_refused(name, blueprint):
-    with pytest.raises(InputError, match="no int8 skeletons") as refused:
+    with pytest.raises(InputError, match="weights are int8 cannot be taken apart") as refused:
         plugins.build("templates", name).read(blueprint.dense, "int8")
-    assert refused.value.exit_code == 2 and refused.value.hint == "known: fp32"
+    assert refused.value.exit_code == 2 and refused.value.hint == "export it in fp32"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])

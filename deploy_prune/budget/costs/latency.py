@@ -11,7 +11,7 @@ from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.profiling import stored
 from deploy_prune.budget.latency.store import opened
 from deploy_prune.timing.devices import THIS_MACHINE
-from deploy_prune.values import ChannelGraph, Precision, same_unit
+from deploy_prune.values import FP32, ChannelGraph, Precision, same_unit
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Latency:
     runtime: str = "litert"
     device: str = THIS_MACHINE
     threads: int = 1
-    precision: Precision = "fp32"
+    precision: Precision = FP32
     store: Path | None = None
     """None: the usual one."""
     bound: float = USUAL_BOUND

@@ -11,7 +11,7 @@ from deploy_prune.errors import ConfigError
 from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.timing.devices import THIS_MACHINE, device_at, is_address, no_address, target_on
 from deploy_prune.timing.runtimes import RUNTIMES
-from deploy_prune.values import Precision, Target
+from deploy_prune.values import FP32, Precision, Target
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Place:
     device: str = THIS_MACHINE
     """The address of a device, or the name of one whose latency table was imported."""
     threads: int = 1
-    precision: Precision = "fp32"
+    precision: Precision = FP32
 
     @property
     def measurable(self) -> bool:
@@ -61,7 +61,7 @@ def check_device(device: str, store: Path | None) -> None:
 
 
 def format_of(runtime: str) -> str:
-    """The skeleton format that a runtime runs.
+    """The template format that a runtime runs.
 
     Raises:
         ConfigError: none.

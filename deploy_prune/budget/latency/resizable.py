@@ -24,7 +24,7 @@ from deploy_prune.formats.templates import TEMPLATES, Operator, Template, Templa
 from deploy_prune.graph.surgery import cut
 from deploy_prune.processes.workshop import run_each, workshop
 from deploy_prune.timing import conditions
-from deploy_prune.values import ChannelGraph, Network, Precision, Progress, quiet
+from deploy_prune.values import FP32, ChannelGraph, Network, Precision, Progress, quiet
 
 NEEDED = ("cloudpickle", "torch", "torch._dynamo", "torchvision", "deploy_prune.exporting.export")
 """What every converter process imports."""
@@ -60,7 +60,7 @@ def learn_sizes(
     folder: Path,
     format_name: str,
     *,
-    precision: Precision = "fp32",
+    precision: Precision = FP32,
     progress: Progress = quiet,
 ) -> ResizableNetwork:
     """Convert a network at its dense and at probing widths, and learn from the files how sizes follow widths.
@@ -69,7 +69,7 @@ def learn_sizes(
         network: it is not changed; its weights do not matter.
         graph: its channel graph.
         folder: where the converted files go.
-        format_name: a skeleton format.
+        format_name: the name of a template format.
         precision: of the files.
         progress: told as files are done.
 
@@ -123,7 +123,7 @@ def converted(
     folder: Path,
     format_: TemplateFormat,
     *,
-    precision: Precision = "fp32",
+    precision: Precision = FP32,
     progress: Progress = quiet,
 ) -> list[bytes]:
     """Networks as files of a format, as many at once as there are cores; nothing is verified.

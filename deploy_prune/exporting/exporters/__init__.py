@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.plugins import Kind
-from deploy_prune.values import AppForm, Layout, Network, Precision
+from deploy_prune.values import FP32, AppForm, Layout, Network, Precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,7 @@ class Exporter(Protocol):
         """Converter and version. Raises MissingDependency where it is not installed."""
 
     def write(self, network: Network, path: Path, form: AppForm = PLAIN, *,
-              precision: Precision = "fp32", calibration: Calibration = None) -> None:  # fmt: skip
+              precision: Precision = FP32, calibration: Calibration = None) -> None:  # fmt: skip
         """Convert in eval mode and write one file, or one folder where that is the format.
 
         Args:

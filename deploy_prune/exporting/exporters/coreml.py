@@ -32,7 +32,7 @@ from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
 from deploy_prune.exporting.metadata import collect_facts, describe_input, describe_output, write_as_text
 from deploy_prune.exporting.steps import Asked, Draft, Step, write_in_steps
 from deploy_prune.formats.tensor_names import give_names
-from deploy_prune.values import AppForm, Layout, Network, Precision
+from deploy_prune.values import FP16, FP32, AppForm, Layout, Network, Precision, look_up_precision
 from deploy_prune.version import __version__
 
 MANIFEST = "Manifest.json"
@@ -49,10 +49,6 @@ COLOR_SPACES = {1: 10, 3: 20}
 """Channels -> Core ML's number of grey and of red, green, blue."""
 
 
-PRECISIONS: Mapping[Precision, str] = {"fp32": "FLOAT32", "fp16": "FLOAT16"}
-"""Precision -> what coremltools calls it. Its own default is the latter, which Apple's GPU and neural engine need."""
-
-
 @dataclass(frozen=True)
 class CoreML:
     """One .mlpackage at batch 1."""
@@ -60,7 +56,8 @@ class CoreML:
     suffix: ClassVar[str] = ".mlpackage"
     runtime: ClassVar[str] = "coreml"
     camera_layout: ClassVar[Layout] = "nchw"
-    precisions: ClassVar[tuple[Precision, ...]] = tuple(PRECISIONS)
+    precisions: ClassVar[tuple[Precision, ...]] = (FP32, FP16)
+    """coremltools' own default is fp16, which Apple's GPU and neural engine need."""
 
     @property
     def layout(self) -> Layout:
@@ -77,7 +74,7 @@ class CoreML:
         return f"coremltools {installed_version('coremltools', extra='coreml')}"
 
     def write(self, network: Network, path: Path, form: AppForm = PLAIN, *,
-              precision: Precision = "fp32", calibration: Calibration = None) -> None:  # fmt: skip
+              precision: Precision = FP32, calibration: Calibration = None) -> None:  # fmt: skip
         """Convert in eval mode and write one folder; see `Exporter.write`."""
         write_in_steps(STEPS, Asked(self, network, form, precision, calibration), path)
 
@@ -105,7 +102,7 @@ def convert(draft: Draft[CoreML]) -> Draft[CoreML]:
         program.run_decompositions({torch.ops.aten.alias.default: torch.clone}),
         convert_to="mlprogram",
         minimum_deployment_target=coremltools.target.iOS16,
-        compute_precision=coremltools.precision[PRECISIONS[draft.asked.precision]],
+        compute_precision=coremltools.precision[look_up_precision(draft.asked.precision).dtype.upper()],
         skip_model_load=True,  # loading takes an Apple device
     )
     return replace(draft, model=model)

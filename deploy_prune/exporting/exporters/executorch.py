@@ -17,7 +17,7 @@ from deploy_prune.exporting.converter import installed_version
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
 from deploy_prune.exporting.metadata import collect_facts, join_labels
 from deploy_prune.exporting.steps import Asked, Draft, Step, fold_norms, write_in_steps
-from deploy_prune.values import AppForm, Layout, Network, Precision
+from deploy_prune.values import FP32, AppForm, Layout, Network, Precision
 
 PATTERNS: Mapping[str, tuple[str, Any, tuple[str, ...]]] = {
     "bilinear_2d": ("_get_bilinear_2d_graphs", {}, ("upsample", "interpolate", "index")),
@@ -39,7 +39,7 @@ class ExecuTorch:
     suffix: ClassVar[str] = ".pte"
     runtime: ClassVar[str] = "executorch"
     camera_layout: ClassVar[Layout] = "nhwc"
-    precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
+    precisions: ClassVar[tuple[Precision, ...]] = (FP32,)
 
     @property
     def layout(self) -> Layout:
@@ -57,7 +57,7 @@ class ExecuTorch:
         return f"executorch {executorch}, torch {torch.__version__.partition('+')[0]}"
 
     def write(self, network: Network, path: Path, form: AppForm = PLAIN, *,
-              precision: Precision = "fp32", calibration: Calibration = None) -> None:  # fmt: skip
+              precision: Precision = FP32, calibration: Calibration = None) -> None:  # fmt: skip
         """Convert in eval mode and write one file; see `Exporter.write`."""
         write_in_steps(STEPS, Asked(self, network, form, precision, calibration), path)
 

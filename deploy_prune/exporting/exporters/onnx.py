@@ -15,7 +15,7 @@ from deploy_prune.exporting.metadata import collect_facts, write_as_text
 from deploy_prune.exporting.steps import Asked, Draft, Step, write_in_steps
 from deploy_prune.formats.onnx_opsets import OLDEST_OPSET, lower_opset
 from deploy_prune.formats.tensor_names import give_names
-from deploy_prune.values import AppForm, Layout, Network, Precision
+from deploy_prune.values import FP32, AppForm, Layout, Network, Precision
 from deploy_prune.version import __version__
 
 EXPORTED_OPSET = 18
@@ -33,7 +33,7 @@ class Onnx:
     suffix: ClassVar[str] = ".onnx"
     runtime: ClassVar[str] = "onnxruntime"
     camera_layout: ClassVar[Layout] = "nhwc"
-    precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
+    precisions: ClassVar[tuple[Precision, ...]] = (FP32,)
 
     opset: int = EXPORTED_OPSET
     """13 (ONNX Runtime 1.6, 2020) or newer."""
@@ -56,7 +56,7 @@ class Onnx:
         return f"torch.onnx {torch.__version__.partition('+')[0]}, onnxscript {onnxscript}"
 
     def write(self, network: Network, path: Path, form: AppForm = PLAIN, *,
-              precision: Precision = "fp32", calibration: Calibration = None) -> None:  # fmt: skip
+              precision: Precision = FP32, calibration: Calibration = None) -> None:  # fmt: skip
         """Convert in eval mode and write one file; see `Exporter.write`."""
         write_in_steps(STEPS, Asked(self, network, form, precision, calibration), path)
 

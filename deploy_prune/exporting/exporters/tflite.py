@@ -13,7 +13,7 @@ from deploy_prune.exporting.metadata import describe_input, describe_output, fin
 from deploy_prune.exporting.steps import Asked, Draft, Step, fold_norms, write_in_steps
 from deploy_prune.formats.tflite_file import TFLiteFile
 from deploy_prune.formats.tflite_metadata import COLOR_SPACES, TensorNotes
-from deploy_prune.values import AppForm, Layout, Network, Precision
+from deploy_prune.values import FP32, AppForm, Layout, Network, Precision
 
 LABELS_FILE = "labels.txt"
 
@@ -29,7 +29,7 @@ class TFLite:
     suffix: ClassVar[str] = ".tflite"
     runtime: ClassVar[str] = "litert"
     camera_layout: ClassVar[Layout] = "nhwc"
-    precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
+    precisions: ClassVar[tuple[Precision, ...]] = (FP32,)
 
     layout: Layout = "nhwc"
     """The layout of image inputs. Cameras and LiteRT's kernels are channels last; "nchw" adds a transpose."""
@@ -48,7 +48,7 @@ class TFLite:
         return f"litert-torch {installed_version('litert-torch', extra='tflite')}"
 
     def write(self, network: Network, path: Path, form: AppForm = PLAIN, *,
-              precision: Precision = "fp32", calibration: Calibration = None) -> None:  # fmt: skip
+              precision: Precision = FP32, calibration: Calibration = None) -> None:  # fmt: skip
         """Convert in eval mode and write one file; see `Exporter.write`."""
         write_in_steps(STEPS, Asked(self, network, form, precision, calibration), path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +16,7 @@ from deploy_prune.exporting.parity.comparison import Arrays, compare, judged
 from deploy_prune.exporting.parity.divergence import first_divergence
 from deploy_prune.exporting.parity.reference import Reference
 from deploy_prune.timing.runtimes import Runtime, Session
-from deploy_prune.values import Artifact, Parity, Precision
-
-TOLERANCES: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2}
-"""Relative error that a file may have. fp16 keeps 11 bits (5e-4 per rounding), which add up over some 50 layers."""
+from deploy_prune.values import Artifact, Parity, look_up_precision
 
 OWN_SHARE = 4
 """Rounding of the network itself that takes more than this part of the tolerance is told where a file fails."""
@@ -36,7 +32,7 @@ def verify(reference: Reference, artifact: Artifact, *, runtime: Runtime) -> Par
         ParityFailed: the file does not take the network's inputs at all.
     """
     session = runtime.open(Path(artifact.path), threads=1)
-    tolerance, asked = TOLERANCES[artifact.precision], reference.questions.inputs
+    tolerance, asked = look_up_precision(artifact.precision).tolerance, reference.questions.inputs
     taken = [_as_taken(inputs.arrays, session, artifact) for inputs in asked]
     rounds = [
         compare(_outputs(session, arrays, artifact), expected, tolerance)
@@ -61,8 +57,9 @@ def _where(reference: Reference, artifact: Artifact, session: Session, ours: Arr
         return f"no layer is named: {error.message}"
     module, _ = put_in_form(reference.questions.network, reference.questions.form, camera_layout=artifact.layout)
     inputs = tuple(torch.from_numpy(np.array(array)) for array in ours)
-    where = str(first_divergence(module, inputs, layers, TOLERANCES[artifact.precision]))
-    return "; ".join(filter(None, (where, _own_rounding(module, inputs, TOLERANCES[artifact.precision]))))
+    tolerance = look_up_precision(artifact.precision).tolerance
+    where = str(first_divergence(module, inputs, layers, tolerance))
+    return "; ".join(filter(None, (where, _own_rounding(module, inputs, tolerance))))
 
 
 def _own_rounding(module: nn.Module, inputs: tuple[Tensor, ...], tolerance: float) -> str:

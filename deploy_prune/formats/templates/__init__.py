@@ -1,5 +1,4 @@
-"""The contract of a skeleton format: an exported file as numbers, and the same file again with other numbers.
-
+"""The contract of a template format: an exported file as numbers, and the same file again with other numbers.
 
 Everything in a file that may depend on the widths of its network (dimensions, the values of shape-like constants, the
 groups of a convolution) is one entry of a list of whole numbers. What else there is, its wiring, stays as it is.
@@ -13,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from deploy_prune.plugins import Kind
+from deploy_prune.values import FP32, Precision
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from deploy_prune.values import Precision
 
 OperatorKind = Literal["pointwise", "convolution", "grouped", "depthwise", "dense", "elementwise", "activation", "move"]
 """What bounds an operator's time: multiply-adds over channels ("pointwise" to "dense"), or the bytes it moves.
@@ -91,7 +90,7 @@ class TemplateFormat(Protocol):
     tiles: ClassVar[Mapping[str, tuple[int, ...]]]
     """Kind of operator -> multiples of channels that this runtime's kernels may work in, on any processor."""
 
-    def read(self, content: bytes, precision: Precision = "fp32") -> Template:
+    def read(self, content: bytes, precision: Precision = FP32) -> Template:
         """Take a file apart.
 
         Raises:

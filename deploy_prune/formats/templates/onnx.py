@@ -10,7 +10,7 @@ import numpy as np
 
 from deploy_prune.errors import InputError, MissingDependency
 from deploy_prune.formats.templates import TILES, Operator, OperatorKind, Structure, TemplateFormat, appended
-from deploy_prune.values import Precision
+from deploy_prune.values import FP32, Precision
 
 KINDS: Mapping[str, OperatorKind] = {
     "Conv": "convolution",
@@ -26,7 +26,7 @@ KINDS: Mapping[str, OperatorKind] = {
 """All others move or reduce what they are given."""
 INDEX_LISTS = {"Gather": 1, "GatherND": 1}
 """Which input lists positions, whose number may change."""
-FLOAT = {"fp32": 1}
+FLOAT = {FP32: 1}
 """Precision -> ONNX's number of its weights' type."""
 WHOLE = {6: np.dtype("<i4"), 7: np.dtype("<i8")}
 INTS, INT = 7, 2
@@ -42,7 +42,7 @@ class Onnx:
     runtime: ClassVar[str] = "onnxruntime"
     tiles: ClassVar[Mapping[str, tuple[int, ...]]] = TILES
 
-    def read(self, content: bytes, precision: Precision = "fp32") -> OnnxTemplate:
+    def read(self, content: bytes, precision: Precision = FP32) -> OnnxTemplate:
         """Take a file apart.
 
         Raises:
@@ -50,7 +50,8 @@ class Onnx:
             MissingDependency: onnx is not installed.
         """
         if precision not in FLOAT:
-            raise InputError(f"no {precision} skeletons of .onnx files", hint=f"known: {', '.join(FLOAT)}")
+            message = f"a .onnx file whose weights are {precision} cannot be taken apart"
+            raise InputError(message, hint=f"export it in {' or '.join(FLOAT)}")
         try:
             import onnx
             from google.protobuf.message import DecodeError  # type: ignore[import-untyped]

@@ -13,7 +13,7 @@ import numpy as np
 from deploy_prune.errors import InputError, MissingDependency
 from deploy_prune.formats.templates import TILES, Operator, OperatorKind, Structure, TemplateFormat, appended
 from deploy_prune.formats.tflite_file import pack_model
-from deploy_prune.values import Precision
+from deploy_prune.values import FP32, Precision
 
 KINDS: Mapping[str, OperatorKind] = {
     "CONV_2D": "convolution",
@@ -30,7 +30,7 @@ INDEX_LISTS = {"GATHER": 1, "GATHER_ND": 1}
 """Which input lists positions, whose number may change."""
 WHOLE = {2: "<i4", 4: "<i8"}
 """Number of a type of whole numbers in the schema -> numpy's."""
-FLOAT = {"fp32": 0}
+FLOAT = {FP32: 0}
 """Precision -> number of its weights' type in the schema."""
 NO_DATA = 0
 """The buffer that stands for none."""
@@ -45,7 +45,7 @@ class TFLite:
     runtime: ClassVar[str] = "litert"
     tiles: ClassVar[Mapping[str, tuple[int, ...]]] = TILES
 
-    def read(self, content: bytes, precision: Precision = "fp32") -> TFLiteTemplate:
+    def read(self, content: bytes, precision: Precision = FP32) -> TFLiteTemplate:
         """Take a file apart.
 
         Raises:
@@ -53,7 +53,8 @@ class TFLite:
             MissingDependency: LiteRT, whose schema this is, is not installed.
         """
         if precision not in FLOAT:
-            raise InputError(f"no {precision} skeletons of .tflite files", hint=f"known: {', '.join(FLOAT)}")
+            message = f"a .tflite file whose weights are {precision} cannot be taken apart"
+            raise InputError(message, hint=f"export it in {' or '.join(FLOAT)}")
         try:
             from ai_edge_litert import schema_py_generated as schema
         except ModuleNotFoundError as error:

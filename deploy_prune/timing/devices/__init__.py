@@ -11,7 +11,7 @@ from typing import Protocol
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError
 from deploy_prune.plugins import Kind
-from deploy_prune.values import Conditions, NodeTime, Precision, Target
+from deploy_prune.values import FP32, Conditions, NodeTime, Precision, Target
 
 THIS_MACHINE = "local"
 """The address of the machine that deploy-prune itself runs on."""
@@ -153,7 +153,7 @@ def no_address(text: str, tables: Sequence[str] = ()) -> ConfigError:
     return ConfigError(f"'{text}' is no device that files can be timed on", hint=hint)
 
 
-def target_on(device: Device, runtime: str, threads: int = 1, precision: Precision = "fp32") -> Target:
+def target_on(device: Device, runtime: str, threads: int = 1, precision: Precision = FP32) -> Target:
     """What figures are of that are taken on a device now.
 
     Raises:
