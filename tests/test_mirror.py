@@ -1,0 +1,122 @@
+"""Where a module is tested: in the file of its name, in the folder of its package, or where the table below says."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "deploy_prune"
+CONTRACTS = "contracts/test_*.py"
+"""One file per kind of plugin, for all of its plugins."""
+
+ELSEWHERE = {
+    "analysis/describe.py": "contracts/test_readers.py",
+    "analysis/layer_times.py": "analysis/test_explain.py",
+    "analysis/slowdown.py": "analysis/test_explain.py",
+    "budget/bilinear.py": "budget/test_stair_snap.py",
+    "budget/costs/latency.py": "contracts/test_costs.py",
+    "budget/costs/*.py": "budget/costs/test_static_costs.py",
+    "budget/latency/model.py": "budget/latency/test_table_file.py",
+    "budget/latency/place.py": "budget/latency/test_table_file.py",
+    "budget/latency/resizable.py": "contracts/test_templates.py",
+    "budget/latency/staircase.py": "cli/test_latency.py",
+    "budget/latency/store_schema.py": "budget/latency/test_store.py",
+    "budget/latency/table.py": "budget/latency/test_table_file.py",
+    "budget/latency/timer.py": "budget/latency/test_profiling.py",
+    "cli/demo.py": "cli/test_main.py",
+    "cli/finetune.py": "pipeline/test_run_again.py",
+    "cli/report.py": "cli/test_main.py",
+    "cli/sensitivity.py": "scoring/test_sensitivity.py",
+    "exporting/converter.py": "exporting/parity/test_divergence.py",
+    "exporting/metadata.py": "contracts/test_exporters.py",
+    "exporting/parity/*.py": "exporting/parity/test_verification.py",
+    "formats/mil/*.py": "formats/mil/test_operators.py",
+    "formats/onnx_opsets.py": "exporting/exporters/test_onnx.py",
+    "formats/pte.py": "analysis/readers/test_executorch.py",
+    "formats/templates/*.py": "contracts/test_templates.py",
+    "formats/tensor_names.py": "exporting/test_app_interface.py",
+    "formats/tflite_*.py": "exporting/exporters/test_tflite.py",
+    "formats/xnnpack_graph.py": "analysis/readers/test_executorch.py",
+    "graph/filter_norms.py": "scoring/methods/test_baselines.py",
+    "graph/groups.py": "graph/test_locks.py",
+    "graph/norm_scales.py": "train/test_compensation.py",
+    "graph/recount.py": "graph/test_zoo.py",
+    "graph/*.py": "graph/test_features.py",
+    "pipeline/context.py": "pipeline/test_run.py",
+    "pipeline/deciders.py": "pipeline/test_decide.py",
+    "pipeline/max_drop.py": "pipeline/test_front.py",
+    "pipeline/preflight.py": "cli/test_bad_input.py",
+    "pipeline/priced.py": "pipeline/test_decide.py",
+    "pipeline/stages.py": "pipeline/test_run_training.py",
+    "processes/workers/*.py": "contracts/test_workers.py",
+    "processes/workshop/*.py": "processes/test_workshop.py",
+    "results.py": "pipeline/test_run.py",
+    "scoring/discrimination/*.py": "scoring/methods/test_dcp.py",
+    "scoring/evolution/*.py": "scoring/methods/test_legr.py",
+    "scoring/methods/*.py": "scoring/methods/test_baselines.py",
+    "scoring/study.py": "contracts/test_methods.py",
+    "search_results.py": "pipeline/test_front.py",
+    "sources/architectures/*.py": "sources/models/test_architectures.py",
+    "sources/data.py": "sources/datasets/test_datasets.py",
+    "sources/datasets/*.py": "sources/datasets/test_datasets.py",
+    "sources/models/*.py": "sources/models/test_architectures.py",
+    "timing/client.py": "timing/test_bench.py",
+    "timing/runtimes/*.py": "contracts/test_runtimes.py",
+    "timing/worker.py": "timing/test_bench.py",
+    "train/batches.py": "train/test_evaluation.py",
+    "train/few_steps.py": "train/test_fitness.py",
+    "train/masks.py": "train/test_loop.py",
+    "train/precision.py": "train/test_loop.py",
+    "train/recalibration.py": "train/test_evaluation.py",
+    "train/recipe.py": "train/test_loop.py",
+    "train/state.py": "train/test_loop.py",
+    "values/*.py": "test_records.py",
+    "version.py": "test_packaging.py",
+}
+"""Modules without a file of their own -> the tests that hold what they promise; the first pattern that fits counts."""
+
+ACROSS = {
+    "cli/test_fronts.py": "fronts and largest drops, as `prune` is told of them",
+    "cli/test_bad_input.py": "every fault that a user can make, whichever module notices it",
+    "exporting/exporters/test_old_runtimes.py": "files of today on runtimes of before",
+    "pipeline/test_run_killed.py": "runs that are killed at any stage",
+    "pipeline/test_runs_of_before.py": "run folders of the version before",
+    "scoring/methods/test_on_architectures.py": "every method on real architectures",
+    "train/test_shared_data.py": "training on real photographs, where they are there",
+    "timing/runtimes/test_layers.py": "times of single layers, from every runtime that gives them",
+}
+"""Tests of what many modules do together."""
+
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if path.stem[0] != "_")
+FILES = sorted(path.relative_to(TESTS).as_posix() for path in TESTS.rglob("test_*.py"))
+
+
+def own_tests(module: str) -> str:
+    folder, _, name = module.rpartition("/")
+    return f"{folder}/test_{name}".lstrip("/")
+
+
+def pattern_of(module: str) -> str | None:
+    return next((pattern for pattern in ELSEWHERE if fnmatch(module, pattern)), None)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_has_tests_where_one_looks_for_them(module: str) -> None:
+    assert own_tests(module) in FILES or pattern_of(module), f"write tests/{own_tests(module)}"
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if "/" in file and not fnmatch(file, CONTRACTS)])
+def test_tests_lie_in_the_folder_of_what_they_test(file: str) -> None:
+    folder, _, name = file.rpartition("/")
+    subject = PACKAGE / folder / name.removeprefix("test_")
+    named = subject.is_file() or subject.with_suffix("").is_dir()
+    assert named or file in {*ELSEWHERE.values(), *ACROSS}, "name the module that it is about"
+
+
+def test_no_row_is_about_what_is_not_there_any_more() -> None:
+    used = {pattern_of(module) for module in MODULES if own_tests(module) not in FILES}
+    assert not set(ELSEWHERE) - used
+    assert not {*ELSEWHERE.values(), *ACROSS} - set(FILES)
