@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deploy_prune.values import ChannelGraph, Group, Scores
 
 Measure = Callable[[Tensor], Tensor]
-"""Filters as rows (filters, elements) -> a number each (filters,)."""
+"""Gives filters, one per row (filters, elements), a number each (filters,)."""
 
 
 def filter_norms(module: nn.Module, graph: ChannelGraph, *, power: int) -> dict[str, np.ndarray]:
@@ -22,7 +22,10 @@ def filter_norms(module: nn.Module, graph: ChannelGraph, *, power: int) -> dict[
 
 
 def percentiles(sizes: Mapping[str, np.ndarray]) -> Scores:
-    """Of every unit within its own group, in (0, 1]: a cut by these takes the same share of every group."""
+    """Rank every unit within its own group, in (0, 1]: a cut by these ranks takes the same share of every group.
+
+    Two groups of sizes (3.0, 1.0, 2.0) and (0.1, 0.2) get (1, 1/3, 2/3) and (1/2, 1).
+    """
     return Scores({group: (np.argsort(np.argsort(values)) + 1) / values.size for group, values in sizes.items()})
 
 
@@ -44,9 +47,9 @@ def filter_sizes(module: nn.Module, graph: ChannelGraph, measure: Measure) -> di
 def _sizes(
     group: Group, made: frozenset[tuple[str, int]], tensors: Mapping[str, nn.Parameter], measure: Measure
 ) -> dict[str, np.ndarray]:
-    found = {}
+    by_weight = {}
     for member in group.members:
         if (member.parameter, member.axis) in made:
             rows = tensors[member.parameter].detach().double().movedim(member.axis, 0).flatten(1)
-            found[member.parameter] = measure(rows).cpu().numpy()[member.indices].mean(axis=1)
-    return found or {group.name: np.ones(group.width)}
+            by_weight[member.parameter] = measure(rows).cpu().numpy()[member.indices].mean(axis=1)
+    return by_weight or {group.name: np.ones(group.width)}

@@ -23,7 +23,7 @@ from deploy_prune.errors import TraceError
 from deploy_prune.values import Network
 
 Tensors = Mapping[str, Tensor]
-"""Parameter, buffer or constant -> its value."""
+"""The name of a parameter, buffer or constant -> its value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,17 +31,20 @@ class Part:
     """Some operators in order, which compute some tensors from given ones."""
 
     nodes: tuple[Node, ...]
+    """The operators, in the order in which they run."""
     given: tuple[Node, ...]
     """The activations that it reads."""
     wanted: tuple[Node, ...]
+    """The activations that it gives."""
     constants: Mapping[Node, str]
+    """The node of each weight, buffer or constant that it reads -> the name of that."""
 
     def __call__(self, given: Sequence[Tensor], tensors: Tensors) -> tuple[Tensor, ...]:
-        """What is wanted, computed with these weights; each tensor is let go of after its last use."""
+        """Compute what is wanted with these weights; each tensor is let go of after its last use."""
         values: dict[Node, Any] = dict(zip(self.given, given, strict=True))
         values |= {node: tensors[name] for node, name in self.constants.items()}
         for node, done in zip(self.nodes, self._last_uses, strict=True):
-            values[node] = _called(node, values)
+            values[node] = _run_node(node, values)
             for each in done:
                 del values[each]
         return tuple(values[node] for node in self.wanted)
@@ -59,7 +62,7 @@ class Part:
         return tuple(map(tuple, done))
 
 
-def _called(node: Node, values: Mapping[Node, Any]) -> Any:
+def _run_node(node: Node, values: Mapping[Node, Any]) -> Any:
     assert callable(node.target)
     return node.target(*map_arg(node.args, values.__getitem__), **map_arg(node.kwargs, values.__getitem__))
 
@@ -69,14 +72,15 @@ class Path:
     """The way from one layer's weight to a goal: all that changes when the weight does."""
 
     weight: str
+    """The name of the layer's weight."""
     part: Part
     """Wants what the layer gives out (at each of its calls), then the goal."""
     first: int
-    """Place of the first call among the operators."""
+    """The place of the first call among the operators."""
 
     @property
     def goal(self) -> Node:
-        """Where it ends."""
+        """The activation that it ends at."""
         return self.part.wanted[-1]
 
 
@@ -85,26 +89,30 @@ class Flat:
     """A network's operators, in order."""
 
     image: Node
+    """What the network is called with: images, shape (batch, channels, height, width)."""
     nodes: tuple[Node, ...]
+    """The operators, in the order in which they run."""
     outputs: tuple[Node, ...]
     """The tensors that the network gives out, each once, in order."""
     constants: Mapping[Node, str]
+    """The node of each weight, buffer or constant -> its name in `tensors`."""
     tensors: Tensors
-    """As the network has them."""
+    """The values that the network has now."""
     layers: tuple[Node, ...]
-    """Operators that apply a layer's weight, in order."""
+    """The operators that apply a layer's weight, in order."""
     batch: int
+    """Images per call; a flat network takes no others."""
     layout: torch.memory_format = torch.contiguous_format
-    """Of images with which it is fastest, among those with which it runs."""
+    """The memory layout of images with which it is fastest, among those with which it runs."""
 
     @cached_property
     def places(self) -> Mapping[Node, int]:
-        """Of every operator; the image's is -1."""
+        """The place of every operator in `nodes`; the image's is -1."""
         return {self.image: -1} | {node: place for place, node in enumerate(self.nodes)}
 
     @cached_property
     def moving(self) -> frozenset[Node]:
-        """What depends on the image."""
+        """The image, and all that depends on it."""
         return self.after([self.image])
 
     @cached_property
@@ -126,7 +134,7 @@ class Flat:
 
     @cached_property
     def cuts(self) -> tuple[Node, ...]:
-        """Tensors that are a frontier alone, in order; the image is the first."""
+        """The tensors that are a frontier alone, in order; the image is the first."""
         alone = (alive[0] for alive in self.frontiers if len(alive) == 1)
         return tuple(dict.fromkeys((self.image, *(node for node in alone if isinstance(node.meta.get("val"), Tensor)))))
 
@@ -136,19 +144,19 @@ class Flat:
         return next(value.device for value in self.tensors.values() if isinstance(value, Tensor))
 
     def images(self, images: Tensor) -> Tensor:
-        """As its parts take them."""
+        """Lay images (batch, channels, height, width) out as its parts take them, on the device they compute on."""
         return images.to(self.device).contiguous(memory_format=self.layout)
 
     def after(self, nodes: Iterable[Node]) -> frozenset[Node]:
-        """These, and all that depends on them."""
-        found = set(nodes)
+        """These nodes, and all that depends on them."""
+        reached = set(nodes)
         for node in self.nodes:
-            if any(each in found for each in node.all_input_nodes):
-                found.add(node)
-        return frozenset(found)
+            if any(each in reached for each in node.all_input_nodes):
+                reached.add(node)
+        return frozenset(reached)
 
     def part(self, wanted: Sequence[Node], given: Collection[Node]) -> Part:
-        """What computes some tensors from given ones."""
+        """Pick the operators that compute some tensors from given ones."""
         needed: set[Node] = set()
         open_ = list(wanted)
         while open_:
@@ -165,7 +173,7 @@ class Flat:
         )
 
     def path(self, weight: str, goals: Sequence[Node]) -> Path | None:
-        """From a weight to the first of the goals that depends on it; None: the network does not use it."""
+        """Walk from a weight to the first of the goals that depends on it; None: the network does not use it."""
         moved = self.after(node for node, name in self.constants.items() if name == weight)
         calls = [
             node
@@ -178,21 +186,21 @@ class Flat:
         return Path(weight, self.part((*calls, reached[0]), self.moving - moved), self.places[calls[0]])
 
 
-def flattened(network: Network, weights: Collection[str], *, batch: int) -> Flat:
+def flatten(network: Network, weights: Collection[str], *, batch: int) -> Flat:
     """Write a network's operators down.
 
     Args:
-        network: is not touched.
-        weights: of its layers.
+        network: the network, which is not touched.
+        weights: names of its layers' weights.
         batch: images per call, from then on.
 
     Raises:
         TraceError: torch.export cannot follow the forward pass.
     """
-    names = _canonical(network)
+    names = _first_names(network)
     weight = next(network.module.parameters())
     image = torch.zeros((batch, *network.input_shape), dtype=weight.dtype)
-    program = _exported(network, image)
+    program = _write_down(network, image)
     _compute_on(program, weight.device)
     held = Interpreter(program)
     constants, tensors = {}, {}
@@ -202,7 +210,7 @@ def flattened(network: Network, weights: Collection[str], *, batch: int) -> Flat
         tensors[constants[node]] = value.detach().to(weight.device) if isinstance(value, Tensor) else value
     nodes = tuple(node for node in program.graph.nodes if node.op == "call_function")
     (output,) = program.graph.find_nodes(op="output")
-    found = Flat(
+    flat = Flat(
         image=next(iter(program.graph.find_nodes(op="placeholder"))),
         nodes=nodes,
         outputs=tuple(node for node in output.all_input_nodes if isinstance(node.meta.get("val"), Tensor)),
@@ -211,10 +219,10 @@ def flattened(network: Network, weights: Collection[str], *, batch: int) -> Flat
         layers=(),
         batch=batch,
     )
-    return _with_layout(_with_layers(found, frozenset(weights)), image)
+    return _with_layout(_with_layers(flat, frozenset(weights)), image)
 
 
-def _canonical(network: Network) -> dict[str, str]:
+def _first_names(network: Network) -> dict[str, str]:
     """Every name of a tensor -> its first one, by which the channel graph knows it."""
     first: dict[int, str] = {}
     parameters = network.module.named_parameters(remove_duplicate=False)
@@ -222,7 +230,7 @@ def _canonical(network: Network) -> dict[str, str]:
     return {name: first.setdefault(id(tensor), name) for name, tensor in (*parameters, *buffers)}
 
 
-def _exported(network: Network, image: Tensor) -> Any:
+def _write_down(network: Network, image: Tensor) -> Any:
     """The network's operators, written down on the CPU wherever the network lies: not every accelerator can."""
     try:
         with warnings.catch_warnings():
@@ -233,7 +241,7 @@ def _exported(network: Network, image: Tensor) -> Any:
     except Exception as error:  # a user's forward can fail in any way
         text = str(error).strip().split("\n")[0]
         message = f"torch.export cannot follow {network.address}: {type(error).__name__}: {text}"
-        raise TraceError(message, hint="the methods dcp and dkp need it; others do not") from error
+        raise TraceError(message, hint="dcp, dkp need it: choose another method, such as legr or slimming") from error
 
 
 def _compute_on(program: Any, device: torch.device) -> None:
@@ -255,10 +263,11 @@ def _with_layout(flat: Flat, image: Tensor) -> Flat:
     """Channels last, unless an operator that was written down for the usual order (a `view`) cannot take it."""
     if image.dim() != 4:
         return flat
-    found = dataclasses.replace(flat, layout=torch.channels_last)
+    channels_last = dataclasses.replace(flat, layout=torch.channels_last)
     try:
         with torch.no_grad():
-            found.part(found.outputs, (found.image,))((found.images(image),), found.tensors)
+            whole = channels_last.part(channels_last.outputs, (channels_last.image,))
+            whole((channels_last.images(image),), channels_last.tensors)
     except RuntimeError:
         return flat
-    return found
+    return channels_last

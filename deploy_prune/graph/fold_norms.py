@@ -17,7 +17,7 @@ from torch.fx import GraphModule
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from deploy_prune.graph.norm_scales import flow
+from deploy_prune.graph.norm_scales import trace_flow
 from deploy_prune.values import Network
 
 BATCH_NORM = torch.ops.aten.batch_norm.default
@@ -29,7 +29,7 @@ def find_foldable(network: Network) -> tuple[tuple[str, str], ...]:
     modules = dict(network.module.named_modules())
     pairs = (
         (weight.removesuffix(".weight"), gamma.removesuffix(".weight"))
-        for weight, gamma in flow(network.module, network.input_shapes).foldable
+        for weight, gamma in trace_flow(network.module, network.input_shapes).foldable
     )
     return tuple((layer, norm) for layer, norm in pairs if isinstance(modules.get(layer), nn.Conv2d))
 

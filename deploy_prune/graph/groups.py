@@ -17,14 +17,14 @@ from deploy_prune.values import ChannelGraph, Gather, Group, Member
 
 
 def build(recording: Recording) -> ChannelGraph:
-    """Solve a recording."""
+    """Solve a recording: what was tied becomes units, units with the same places become groups."""
     solved = _solve(recording)
     groups, unit_of = _groups(recording, solved)
     parameters = frozenset(name for name, tensor in recording.tensors.items() if isinstance(tensor, nn.Parameter))
     return ChannelGraph(
         groups=groups,
         layers=tuple(recording.layers),
-        gathers=tuple(Gather(call.buffer, _units(call.labels, solved, unit_of)) for call in recording.gathers),
+        gathers=tuple(Gather(call.buffer, _unit_numbers(call.labels, solved, unit_of)) for call in recording.gathers),
         shapes={name: tuple(tensor.shape) for name, tensor in recording.tensors.items()},
         parameters=parameters,
         fixed_macs=recording.fixed_macs,
@@ -34,29 +34,29 @@ def build(recording: Recording) -> ChannelGraph:
 @dataclass(frozen=True, eq=False)
 class _Solved:
     component: np.ndarray
-    """Label -> component, numbered by first occurrence."""
+    """Label -> component, numbered by first occurrence: int, shape (labels,)."""
     reasons: dict[int, str]
-    """Locked component -> why."""
+    """Locked component -> the first reason that was given."""
     pins: dict[int, str]
     """Components to lock unless they are the only one of their kind (a one-channel gate)."""
     residual: np.ndarray
-    """Components that meet in a residual add, bool per component."""
+    """Whether a component meets another in a residual add: bool, shape (components,)."""
 
 
 def _solve(recording: Recording) -> _Solved:
     count = recording.labels_used
-    left = _joined([tie.left for tie in recording.ties])
-    right = _joined([tie.right for tie in recording.ties])
+    left = _join([tie.left for tie in recording.ties])
+    right = _join([tie.right for tie in recording.ties])
     edges = coo_matrix((np.ones(left.size, dtype=np.int8), (left, right)), shape=(count, count))
     components, component = connected_components(edges, directed=False)
-    reasons, pins = (_reasons(component, locks) for locks in (recording.locks, recording.pins))
+    reasons, pins = (_first_reasons(component, locks) for locks in (recording.locks, recording.pins))
     residual = np.zeros(components, dtype=bool)
-    streams = _joined(recording.residuals)
+    streams = _join(recording.residuals)
     residual[component[streams[streams >= 0]]] = True
     return _Solved(component, reasons, pins, residual)
 
 
-def _reasons(component: np.ndarray, locks: list[Lock]) -> dict[int, str]:
+def _first_reasons(component: np.ndarray, locks: list[Lock]) -> dict[int, str]:
     """Component -> the first reason given."""
     reasons: dict[int, str] = {}
     for lock in locks:
@@ -65,27 +65,31 @@ def _reasons(component: np.ndarray, locks: list[Lock]) -> dict[int, str]:
     return reasons
 
 
-def _joined(parts: list[Tensor]) -> np.ndarray:
+def _join(parts: list[Tensor]) -> np.ndarray:
     return torch.cat(parts).numpy() if parts else np.empty(0, dtype=np.int64)
 
 
 def _groups(recording: Recording, solved: _Solved) -> tuple[tuple[Group, ...], dict[int, int]]:
-    """Components with the same places form a group; also component -> global unit number."""
+    """Form a group of components with the same places; also component -> global unit number."""
     axes = list(recording.slots.values())
     alike: dict[tuple[bytes, str | None], list[tuple[int, np.ndarray]]] = {}
-    found = [(number, places.tobytes(), indices) for number, places, indices in _places(axes, solved.component)]
-    kinds = Counter(places for _, places, _ in found)
-    for number, places, indices in found:
+    placed = [(number, places.tobytes(), indices) for number, places, indices in _places(axes, solved.component)]
+    kinds = Counter(places for _, places, _ in placed)
+    for number, places, indices in placed:
         pinned = solved.pins.get(number) if kinds[places] > 1 else None
         alike.setdefault((places, solved.reasons.get(number, pinned)), []).append((number, indices))
     producers = {(layer.weight, layer.output_axis): order for order, layer in enumerate(recording.layers)}
-    drafts = [_draft(axes, key, units, producers) for key, units in alike.items()]
+    drafts = [_make_draft(axes, key, units, producers) for key, units in alike.items()]
     drafts.sort(key=lambda draft: draft.order)
-    return _named(drafts, solved)
+    return _make_groups(drafts, solved)
 
 
 def _places(axes: list[Slots], component: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Per component: its number, the axes it has an index in (repeated per index), and those indices."""
+    """Give each component's number, the axes it has an index in (repeated per index), and those indices.
+
+    Where a convolution `b` reads a convolution `a`, both without biases, the axes are (a.weight, 1), (a.weight, 0),
+    (b.weight, 1) and (b.weight, 0). The second filter of `a` is (its number, [1, 2], [1, 1]): index 1 of axes 1 and 2.
+    """
     axis = np.repeat(np.arange(len(axes)), [slots.size for slots in axes])
     index = np.concatenate([np.arange(slots.size) for slots in axes]) if axes else np.empty(0, dtype=np.int64)
     order = np.lexsort((index, axis, component))
@@ -99,6 +103,7 @@ def _places(axes: list[Slots], component: np.ndarray) -> Iterator[tuple[int, np.
 @dataclass(frozen=True, eq=False)
 class _Draft:
     order: tuple[int, int]
+    """The place of the layer that makes the units, and the first index that it makes: groups are sorted by it."""
     name: str
     members: tuple[Member, ...]
     channels_per_unit: int
@@ -106,7 +111,7 @@ class _Draft:
     locked: str | None
 
 
-def _draft(
+def _make_draft(
     axes: list[Slots],
     key: tuple[bytes, str | None],
     units: list[tuple[int, np.ndarray]],
@@ -127,7 +132,7 @@ def _draft(
     members = [Member(member.parameter, member.axis, member.indices[rows]) for member in members]
     return _Draft(
         order=(order, int(first.indices.min())),
-        name=_name(first, made=order < last),
+        name=_group_name(first, made=order < last),
         members=tuple(members),
         channels_per_unit=first.indices.shape[1],
         components=tuple(units[row][0] for row in rows),
@@ -135,13 +140,13 @@ def _draft(
     )
 
 
-def _name(member: Member, *, made: bool) -> str:
-    """Of the layer that makes the units; columns that read what no layer makes (an image) are its input."""
+def _group_name(member: Member, *, made: bool) -> str:
+    """Name the layer that makes the units; columns that read what no layer makes (an image) are its input."""
     layer = member.parameter.rpartition(".")[0] or member.parameter
     return layer if made or member.axis == 0 else f"{layer}.input"
 
 
-def _named(drafts: list[_Draft], solved: _Solved) -> tuple[tuple[Group, ...], dict[int, int]]:
+def _make_groups(drafts: list[_Draft], solved: _Solved) -> tuple[tuple[Group, ...], dict[int, int]]:
     seen: dict[str, int] = {}
     groups: list[Group] = []
     unit_of: dict[int, int] = {}
@@ -163,7 +168,7 @@ def _named(drafts: list[_Draft], solved: _Solved) -> tuple[tuple[Group, ...], di
     return tuple(groups), unit_of
 
 
-def _units(labels: Tensor, solved: _Solved, unit_of: dict[int, int]) -> np.ndarray:
+def _unit_numbers(labels: Tensor, solved: _Solved, unit_of: dict[int, int]) -> np.ndarray:
     line = labels.numpy()
     numbers = np.full(line.shape, -1, dtype=np.int64)
     real = line >= 0

@@ -27,7 +27,7 @@ class Ledger:
     # --- what the rules ask ---
 
     def labels(self, tensor: Tensor) -> Tensor:
-        """The label of every element. Content nobody labelled cannot be removed."""
+        """The label of every element, in the tensor's shape. Content that nobody labelled cannot be removed."""
         known = self._labels.get(id(tensor))
         if known is not None:
             return known
@@ -59,7 +59,7 @@ class Ledger:
     # --- what the rules say ---
 
     def tie(self, left: Tensor, right: Tensor) -> None:
-        """Element by element: removed together or not at all. Shapes must broadcast."""
+        """Say that labels are removed together or not at all, element by element; the two must broadcast."""
         shape = torch.broadcast_shapes(left.shape, right.shape)  # type: ignore[no-untyped-call]
         left, right = align(left, shape)[0], align(right, shape)[0]
         axes = {*varying(left), *varying(right)}
@@ -72,29 +72,29 @@ class Ledger:
             self.recording.ties.append(Tie(left[both], right[both], self.where))
 
     def lock(self, labels: Tensor, reason: str = "") -> None:
-        """These may not be removed."""
-        found = compact(labels).reshape(-1)
-        found = found[found >= 0]
-        if found.numel():
-            self.recording.locks.append(Lock(found, reason or self.where))
+        """Say that these labels may not be removed."""
+        line = compact(labels).reshape(-1)
+        real = line[line >= 0]
+        if real.numel():
+            self.recording.locks.append(Lock(real, reason or self.where))
 
     def pin(self, labels: Tensor) -> None:
-        """One channel acts on many: `y * y[:, :1]` would take another one once it is gone."""
-        found = compact(labels).reshape(-1)
-        found = found[found >= 0]
-        if found.numel():
-            self.recording.pins.append(Lock(found, f"picked and broadcast by {self.where}"))
+        """Say that one channel acts on many: `y * y[:, :1]` would take another one once it is gone."""
+        line = compact(labels).reshape(-1)
+        real = line[line >= 0]
+        if real.numel():
+            self.recording.pins.append(Lock(real, f"picked and broadcast by {self.where}"))
 
-    def transposed(self, tensor: Tensor, parameter: str, axes: tuple[int, ...]) -> None:
-        """`tensor` is a view of a parameter with its axes in this order."""
+    def note_transpose(self, tensor: Tensor, parameter: str, axes: tuple[int, ...]) -> None:
+        """Remember that `tensor` is a view of a parameter with its axes in this order."""
         self._axes[id(tensor)] = (parameter, axes)
 
-    def viewed(self, view: Tensor, base: Tensor) -> None:
-        """`view` shares the memory of `base`."""
+    def note_view(self, view: Tensor, base: Tensor) -> None:
+        """Remember that `view` shares the memory of `base`."""
         self._roots[id(view)] = self._roots.setdefault(id(base), id(base))
 
     def label(self, tensor: Tensor, labels: Tensor, *, in_place: bool) -> None:
-        """The labels of a result; the tensor must be kept alive, as it is known by its identity."""
+        """Give a result its labels; the tensor must be kept alive, as it is known by its identity."""
         before = self._labels.get(id(tensor))
         if in_place and before is not None and id(tensor) in self._roots and not torch.equal(before, labels):
             # A write through a view changes its base, whose labels we cannot rewrite: nobody may cut either.

@@ -35,7 +35,7 @@ def name_of(func: Any) -> str:
 
 
 def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The operator's result on meta."""
+    """Compute the operator's result on meta: its shape and type, without data."""
     name = name_of(func)
     if name in SAME_SHAPE and args[0].is_floating_point() and "out" not in kwargs:
         return args[0] if func._schema.is_mutable else torch.empty_like(args[0])
@@ -47,7 +47,7 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _fits(args: tuple[Any, ...]) -> bool:
-    """Inference with statistics of the input's own size; anything else is torch's to refuse."""
+    """Whether this is inference with statistics of the input's own size; anything else is torch's to refuse."""
     source, *statistics, training = args[:6]
     channels = source.shape[1] if source.dim() > 1 else None
     return not training and all(each.shape == (channels,) for each in statistics if isinstance(each, Tensor))

@@ -47,7 +47,7 @@ class Flow:
         return tuple((weight, gamma) for weight, gamma in self.norm_after.items() if gamma in self.once)
 
 
-def flow(module: nn.Module, input_shapes: Sequence[tuple[int, ...]]) -> Flow:
+def trace_flow(module: nn.Module, input_shapes: Sequence[tuple[int, ...]]) -> Flow:
     """Run the network once on meta tensors and see what each norm's output meets first."""
     twin, named = on_meta(module)
     gammas = {id(named[name]): name for name in _gammas(module) if name in named}
@@ -61,7 +61,7 @@ def flow(module: nn.Module, input_shapes: Sequence[tuple[int, ...]]) -> Flow:
 
 
 def gammas_of(module: nn.Module, group: Group) -> tuple[tuple[str, Tensor], ...]:
-    """Of a group: each gamma among its members with its values per unit, (units, channels per unit)."""
+    """Each gamma among a group's members, with its values per unit: shape (units, channels per unit)."""
     names, parameters = set(_gammas(module)), dict(module.named_parameters())
     return tuple(
         (member.parameter, parameters[member.parameter].detach()[torch.from_numpy(member.indices)])
@@ -73,8 +73,10 @@ def gammas_of(module: nn.Module, group: Group) -> tuple[tuple[str, Tensor], ...]
 def trained_gammas(module: nn.Module, graph: ChannelGraph, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Free group -> its gammas among `names`; groups without are left out."""
     wanted = set(names)
-    found = {group.name: tuple(name for name, _ in gammas_of(module, group) if name in wanted) for group in graph.free}
-    return {name: gammas for name, gammas in found.items() if gammas}
+    by_group = {
+        group.name: tuple(name for name, _ in gammas_of(module, group) if name in wanted) for group in graph.free
+    }
+    return {name: gammas for name, gammas in by_group.items() if gammas}
 
 
 def _gammas(module: nn.Module) -> list[str]:

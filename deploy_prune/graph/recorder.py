@@ -49,12 +49,12 @@ def record(
         TraceError: the module cannot be copied.
     """
     twin, named = on_meta(module)
-    constants = {name: tensor.cpu() for name, tensor in _named(module) if not tensor.is_floating_point()}
+    constants = {name: tensor.cpu() for name, tensor in _named_tensors(module) if not tensor.is_floating_point()}
     ledger = Ledger(Recording(tensors=named), constants, whole_groups)
     recorder = Recorder(ledger)
     precision = next((each.dtype for each in twin.parameters() if each.is_floating_point()), None)
     inputs = [torch.empty((1, *shape), dtype=precision, device="meta") for shape in input_shapes]
-    with torch.no_grad(), _explained(recorder), recorder:
+    with torch.no_grad(), _explain_failures(recorder), recorder:
         outputs = twin(*inputs)
     for output in tree_flatten(outputs)[0]:
         if isinstance(output, Tensor):
@@ -69,7 +69,7 @@ def on_meta(module: nn.Module, *, integers: bool = True) -> tuple[nn.Module, dic
     """
     memo: dict[int, Tensor] = {}
     named: dict[str, Tensor] = {}
-    for name, tensor in _named(module):
+    for name, tensor in _named_tensors(module):
         if not (integers or tensor.is_floating_point()):
             continue
         ghost = torch.empty_like(tensor, device="meta")
@@ -82,14 +82,14 @@ def on_meta(module: nn.Module, *, integers: bool = True) -> tuple[nn.Module, dic
         raise TraceError(f"the network cannot be copied: {error}", hint=hint) from error
 
 
-def _named(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_parameters()
     yield from module.named_buffers()
 
 
 @contextmanager
-def _explained(recorder: Recorder) -> Iterator[None]:
-    """Any failure of the user's forward, with the operator it happened at."""
+def _explain_failures(recorder: Recorder) -> Iterator[None]:
+    """Raise any failure of the user's forward with the operator that it happened at."""
     try:
         yield
     except TraceError:
@@ -100,7 +100,7 @@ def _explained(recorder: Recorder) -> Iterator[None]:
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Gives every operator's result its labels, by the rules of `operators`."""
+    """Gives every operator's result its labels, by the rules of `rules/`."""
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -120,7 +120,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         results = result if isinstance(result, tuple | list) else (result,)
         if self.touched and not func._schema.is_mutable and any(each.alias_info for each in func._schema.returns):
             for view in results:
-                self.ledger.viewed(view, self.touched[0])
+                self.ledger.note_view(view, self.touched[0])
         for tensor, labels in zip(results, labelled, strict=False):
             if isinstance(tensor, Tensor):
                 self.ledger.label(tensor, labels, in_place=func._schema.is_mutable)
@@ -139,10 +139,10 @@ def _source_line() -> str:
         if not name.startswith((_TORCH, _GRAPH)) and not name.startswith("<"):
             break
         frame = frame.f_back
-    return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
+    return f"{_shorten(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
-def _short(filename: str) -> str:
-    """A path without the folders that differ from machine to machine."""
+def _shorten(filename: str) -> str:
+    """Leave out the folders of a path that differ from machine to machine."""
     parts = Path(filename).parts
     return "/".join(parts[-3:] if "site-packages" in parts else parts[-2:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -17,7 +17,9 @@ class Slots:
     parameter: str
     axis: int
     first: int
+    """The first label."""
     size: int
+    """How many labels there are, which is the size of the axis."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +27,9 @@ class Tie:
     """Pairs of labels that must be kept or removed together, and the source line that says so."""
 
     left: Tensor
+    """int64, shape (pairs,)."""
     right: Tensor
+    """int64, shape (pairs,)."""
     where: str
 
 
@@ -34,6 +38,7 @@ class Lock:
     """Labels that may not be removed, and why."""
 
     labels: Tensor
+    """int64, shape (labels,)."""
     reason: str
 
 
@@ -43,21 +48,27 @@ class GatherCall:
 
     buffer: str
     labels: Tensor
+    """The labels of the axis that is picked from: int64, shape (channels,)."""
 
 
-@dataclass
 class Recording:
-    """What one traced forward pass said. Grows while the pass runs, is only read afterwards."""
+    """What one traced forward pass said: a notebook that grows while the pass runs and is only read afterwards."""
 
-    tensors: Mapping[str, Tensor]
-    """Parameters and buffers on meta, by name."""
-    slots: dict[tuple[str, int], Slots] = field(default_factory=dict)
-    ties: list[Tie] = field(default_factory=list)
-    locks: list[Lock] = field(default_factory=list)
-    layers: list[Layer] = field(default_factory=list)
-    pins: list[Lock] = field(default_factory=list)
-    """Single channels that are broadcast over others: locked where they are one of several of their kind."""
-    gathers: list[GatherCall] = field(default_factory=list)
-    residuals: list[Tensor] = field(default_factory=list)
-    fixed_macs: int = 0
-    labels_used: int = 0
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self.tensors = tensors
+        """Parameters and buffers on meta, by name."""
+        self.slots: dict[tuple[str, int], Slots] = {}
+        """(Parameter, axis) -> its labels, for each that was asked for."""
+        self.ties: list[Tie] = []
+        self.locks: list[Lock] = []
+        self.layers: list[Layer] = []
+        """The operators that apply a weight, in the order of their calls."""
+        self.pins: list[Lock] = []
+        """Single channels that are broadcast over others: locked where they are one of several of their kind."""
+        self.gathers: list[GatherCall] = []
+        self.residuals: list[Tensor] = []
+        """The labels of each operand of each residual add: int64, shape (channels,) each."""
+        self.fixed_macs = 0
+        """MACs of products without a weight, at batch 1."""
+        self.labels_used = 0
+        """The next label that nobody has."""

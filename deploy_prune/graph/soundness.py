@@ -25,9 +25,9 @@ def settle(network: Network) -> ChannelGraph:
     Raises:
         TraceError: the dense network cannot be traced.
     """
-    graph, ghost = trace(network), _ghost(network)
-    for probe in (_halves, _uneven):
-        while violations := _find(ghost, graph, probe(graph.free)):
+    graph, ghost = trace(network), _make_ghost(network)
+    for probe in (_keep_halves, _keep_unevenly):
+        while violations := _find_violations(ghost, graph, probe(graph.free)):
             graph = lock(graph, violations)
     return graph
 
@@ -37,15 +37,15 @@ def find(network: Network, graph: ChannelGraph, keep: Keep) -> dict[str, str]:
 
     Groups cut to a single unit are judged strictly: a channel axis of size 1 cannot be told from a broadcast one.
     """
-    return _find(_ghost(network), graph, keep)
+    return _find_violations(_make_ghost(network), graph, keep)
 
 
-def _ghost(network: Network) -> Network:
-    """The network without data: cutting it costs next to nothing."""
+def _make_ghost(network: Network) -> Network:
+    """Copy the network without its data: cutting the copy costs next to nothing."""
     return dataclasses.replace(network, module=on_meta(network.module, integers=False)[0])
 
 
-def _find(ghost: Network, graph: ChannelGraph, keep: Keep) -> dict[str, str]:
+def _find_violations(ghost: Network, graph: ChannelGraph, keep: Keep) -> dict[str, str]:
     changed = [group.name for group in graph.free if len(keep.get(group.name, range(group.width))) < group.width]
     if not changed:
         return {}
@@ -53,16 +53,16 @@ def _find(ghost: Network, graph: ChannelGraph, keep: Keep) -> dict[str, str]:
     if not outcome.failed_at or outcome.groups:
         return outcome.groups
     # The failure names no group: try each alone.
-    found = {}
+    broken = {}
     for name in changed:
         alone = _compare(ghost, graph, {name: keep[name]})
         if alone.failed_at or alone.groups:
-            found[name] = alone.groups.get(name, f"its size is fixed: {alone.failed_at}")
-    return found or dict.fromkeys(changed, f"cut together with others it breaks {outcome.failed_at}")
+            broken[name] = alone.groups.get(name, f"its size is fixed: {alone.failed_at}")
+    return broken or dict.fromkeys(changed, f"cut together with others it breaks {outcome.failed_at}")
 
 
 def lock(graph: ChannelGraph, reasons: Mapping[str, str]) -> ChannelGraph:
-    """The same graph with these groups locked."""
+    """Lock these groups (name -> reason) in a copy of the graph."""
     groups = tuple(
         dataclasses.replace(group, locked=reasons[group.name]) if group.name in reasons else group
         for group in graph.groups
@@ -70,13 +70,13 @@ def lock(graph: ChannelGraph, reasons: Mapping[str, str]) -> ChannelGraph:
     return dataclasses.replace(graph, groups=groups)
 
 
-def _halves(groups: Sequence[Group]) -> dict[str, tuple[int, ...]]:
-    """About half of the units, and not simply the first ones."""
+def _keep_halves(groups: Sequence[Group]) -> dict[str, tuple[int, ...]]:
+    """Keep about half of the units, and not simply the first ones: 1, 3, 5 of 6 and 0, 2, 4 of 5."""
     return {group.name: tuple(range(1 - group.width % 2, group.width, 2)) for group in groups}
 
 
-def _uneven(groups: Sequence[Group]) -> dict[str, tuple[int, ...]]:
-    """The last units, a different number of every group: shows sizes that fit only while groups shrink alike."""
+def _keep_unevenly(groups: Sequence[Group]) -> dict[str, tuple[int, ...]]:
+    """Keep the last units, a different number of every group: shows sizes that fit only while groups shrink alike."""
     kept = {}
     for number, group in enumerate(groups):
         # One unit is left only of two: an axis of size 1 broadcasts, and shows less.
@@ -101,14 +101,14 @@ def _compare(ghost: Network, graph: ChannelGraph, keep: Keep) -> _Outcome:
     except BrokenForward as error:
         units = _dense_units(error.recording, graph, keep)
         labels = error.labels.numpy()
-        here = _free(graph, units[labels[labels >= 0]], f"baked into {error.where}")
+        here = _free_groups(graph, units[labels[labels >= 0]], f"baked into {error.where}")
         # What stops it may be the late consequence of a shift further up.
-        return _Outcome(_shifted(error.recording, graph, units) or here, error.where)
-    return _Outcome(_shifted(recording, graph, _dense_units(recording, graph, keep)))
+        return _Outcome(_find_shifts(error.recording, graph, units) or here, error.where)
+    return _Outcome(_find_shifts(recording, graph, _dense_units(recording, graph, keep)))
 
 
 def _dense_units(recording: Recording, graph: ChannelGraph, keep: Keep) -> np.ndarray:
-    """Label of the cut network -> global unit number in the dense one."""
+    """Label of the cut network -> global unit number in the dense one, -1 for none: int, shape (labels,)."""
     starts = unit_offsets(graph)
     unit_at: dict[tuple[str, int], np.ndarray] = {}
     for group in graph.groups:
@@ -126,26 +126,26 @@ def _dense_units(recording: Recording, graph: ChannelGraph, keep: Keep) -> np.nd
     return units
 
 
-def _shifted(recording: Recording, graph: ChannelGraph, units: np.ndarray) -> dict[str, str]:
-    """Ties between units that the dense network keeps apart, and locks that it does not have."""
-    found: dict[str, str] = {}
+def _find_shifts(recording: Recording, graph: ChannelGraph, units: np.ndarray) -> dict[str, str]:
+    """Find ties between units that the dense network keeps apart, and locks that it does not have."""
+    broken: dict[str, str] = {}
     for tie in recording.ties:
         left, right = units[tie.left.numpy()], units[tie.right.numpy()]
         apart = left != right
         if apart.any():
             touched = np.concatenate([left[apart], right[apart]])
-            found = _free(graph, touched, f"a cut shifts channels at {tie.where}") | found
+            broken = _free_groups(graph, touched, f"a cut shifts channels at {tie.where}") | broken
     for held in recording.locks:
-        found = _free(graph, units[held.labels.numpy()], held.reason) | found
+        broken = _free_groups(graph, units[held.labels.numpy()], held.reason) | broken
     several = {group.name for group in graph.free if group.width > 1}
     for pin in recording.pins:  # the dense network picked a unit that is locked by now
-        picked = _free(graph, units[pin.labels.numpy()], pin.reason)
-        found = {name: reason for name, reason in picked.items() if name in several} | found
-    return found
+        picked = _free_groups(graph, units[pin.labels.numpy()], pin.reason)
+        broken = {name: reason for name, reason in picked.items() if name in several} | broken
+    return broken
 
 
-def _free(graph: ChannelGraph, units: np.ndarray, reason: str) -> dict[str, str]:
-    """The free groups among these global units."""
+def _free_groups(graph: ChannelGraph, units: np.ndarray, reason: str) -> dict[str, str]:
+    """The free groups that these global units belong to, each with the reason."""
     bounds = np.cumsum([group.width for group in graph.groups])
     numbers: Iterable[int] = np.unique(np.searchsorted(bounds, units[units >= 0], side="right"))
     names = (graph.groups[number] for number in numbers)

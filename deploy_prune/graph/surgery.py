@@ -1,4 +1,4 @@
-"""(network, graph, kept units) -> a new, physically smaller network that shares no state with the one it came from.
+"""Cuts a network: what is kept becomes a new, physically smaller network that shares no state with the dense one.
 
 The new module is a deep copy whose memo already holds the sliced tensors: nothing is copied to be thrown away, and
 whatever the user's modules keep beside their tensors comes along.
@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from deploy_prune.errors import PlanError
 from deploy_prune.values import ChannelGraph, Gather, Keep, Network
 
-"""Group -> sorted unit numbers that stay; a group that is not named stays whole."""
 Indices = Mapping[str, Mapping[int, np.ndarray]]
-"""Parameter -> axis -> indices that stay, for every axis that loses some."""
+"""Parameter -> axis -> indices that stay (ascending, shape (kept,)), for every axis that loses some."""
 
 
 def cut(network: Network, graph: ChannelGraph, keep: Keep) -> Network:
@@ -31,32 +30,32 @@ def cut(network: Network, graph: ChannelGraph, keep: Keep) -> Network:
     check(graph, keep)
     kept = kept_indices(graph, keep)
     memo: dict[int, Tensor] = {}
-    for name, tensor in _named(network.module):
-        memo[id(tensor)] = _sliced(tensor, kept.get(name, {}))
+    for name, tensor in _named_tensors(network.module):
+        memo[id(tensor)] = _slice(tensor, kept.get(name, {}))
     for gather in graph.gathers:
         _remap(network.module, memo, graph, (gather, keep))
     module: nn.Module = copy.deepcopy(network.module, memo)
     whole = {layer.weight: layer.whole_groups for layer in graph.layers}
-    by_tensor = {id(tensor): whole.get(name, False) for name, tensor in _named(network.module)}
+    by_tensor = {id(tensor): whole.get(name, False) for name, tensor in _named_tensors(network.module)}
     for part, original in zip(module.modules(), network.module.modules(), strict=True):
         if isinstance(original, nn.modules.conv._ConvNd):
             _resize_convolution(part, original, whole=by_tensor.get(id(original.weight), False))
         else:
             _resize(part, original)
-    masks = {name: _sliced(mask, kept.get(name, {})) for name, mask in network.masks.items()}
+    masks = {name: _slice(mask, kept.get(name, {})) for name, mask in network.masks.items()}
     return dataclasses.replace(
-        network, module=module, kept=_composed(network.kept, kept), whole_groups=whole, masks=masks
+        network, module=module, kept=_compose(network.kept, kept), whole_groups=whole, masks=masks
     )
 
 
 def uncut(small: Tensor, kept: Mapping[int, np.ndarray], dense: Tensor) -> Tensor:
-    """A tensor of a cut network in its place in a copy of the dense one; `kept` is its row of `kept_indices`."""
+    """Put a tensor of a cut network in its place in a copy of the dense one; `kept` is its row of `kept_indices`."""
     axes = [torch.from_numpy(kept.get(axis, np.arange(size))) for axis, size in enumerate(dense.shape)]
-    found = dense.detach().clone()
+    whole = dense.detach().clone()
     if axes:
-        found[torch.meshgrid(*axes, indexing="ij")] = small.detach().to(dense.dtype)
-        return found
-    return found.copy_(small)
+        whole[torch.meshgrid(*axes, indexing="ij")] = small.detach().to(dense.dtype)
+        return whole
+    return whole.copy_(small)
 
 
 def check(graph: ChannelGraph, keep: Keep) -> None:
@@ -65,9 +64,14 @@ def check(graph: ChannelGraph, keep: Keep) -> None:
     for name, units in keep.items():
         group = groups.get(name)
         if group is None:
-            raise PlanError(f"the plan names a group '{name}' that the network does not have")
+            raise PlanError(
+                f"the plan names a group '{name}' that the network does not have",
+                hint="`deploy-prune inspect` lists the network's groups",
+            )
         if group.locked and len(units) != group.width:
-            raise PlanError(f"group '{name}' cannot be cut: {group.locked}")
+            raise PlanError(
+                f"group '{name}' cannot be cut: {group.locked}", hint="leave it out of the plan: it then stays whole"
+            )
         if len(units) == 0:
             raise PlanError(f"group '{name}' keeps no unit", hint="keep at least one of every group")
         if list(units) != sorted(set(units)) or units[0] < 0 or units[-1] >= group.width:
@@ -94,13 +98,13 @@ def kept_indices(graph: ChannelGraph, keep: Keep) -> Indices:
     return kept
 
 
-def _composed(before: Indices, now: Indices) -> Indices:
-    """Dense indices that are left after a second cut."""
+def _compose(before: Indices, now: Indices) -> Indices:
+    """Work out which dense indices are left after a second cut: (2, 5, 7) and then (0, 2) are (2, 7)."""
     names = dict.fromkeys([*before, *now])
-    return {name: _composed_axes(before.get(name, {}), now.get(name, {})) for name in names}
+    return {name: _compose_axes(before.get(name, {}), now.get(name, {})) for name in names}
 
 
-def _composed_axes(before: Mapping[int, np.ndarray], now: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+def _compose_axes(before: Mapping[int, np.ndarray], now: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
     both = {axis: before[axis][now[axis]] for axis in before if axis in now}
     return {**before, **now, **both}
 
@@ -111,12 +115,12 @@ def unit_offsets(graph: ChannelGraph) -> dict[str, int]:
     return {group.name: int(start) for group, start in zip(graph.groups, starts, strict=False)}
 
 
-def _named(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_parameters()
     yield from module.named_buffers()
 
 
-def _sliced(tensor: Tensor, axes: Mapping[int, np.ndarray]) -> Tensor:
+def _slice(tensor: Tensor, axes: Mapping[int, np.ndarray]) -> Tensor:
     data = tensor.detach()
     for axis, indices in axes.items():
         data = data.index_select(axis, torch.from_numpy(indices).to(data.device))
@@ -157,13 +161,13 @@ def _resize_convolution(part: nn.Module, original: nn.modules.conv._ConvNd, *, w
     part.in_channels = part.weight.shape[inputs] * (1 if part.transposed else part.groups)
 
 
-def _linear(part: nn.Module, original: nn.Module) -> None:
+def _resize_linear(part: nn.Module, original: nn.Module) -> None:
     del original
     assert isinstance(part, nn.Linear)
     part.out_features, part.in_features = part.weight.shape
 
 
-def _norm(part: nn.Module, original: nn.Module) -> None:
+def _resize_norm(part: nn.Module, original: nn.Module) -> None:
     del original
     assert isinstance(part, nn.modules.batchnorm._NormBase)
     for tensor in (part.weight, part.running_mean):
@@ -171,37 +175,37 @@ def _norm(part: nn.Module, original: nn.Module) -> None:
             part.num_features = tensor.shape[0]
 
 
-def _group_norm(part: nn.Module, original: nn.Module) -> None:
+def _resize_group_norm(part: nn.Module, original: nn.Module) -> None:
     del original
     assert isinstance(part, nn.GroupNorm)
     if part.affine:
         part.num_channels = part.weight.shape[0]
 
 
-def _layer_norm(part: nn.Module, original: nn.Module) -> None:
+def _resize_layer_norm(part: nn.Module, original: nn.Module) -> None:
     del original
     assert isinstance(part, nn.LayerNorm)
     if part.elementwise_affine:
         part.normalized_shape = tuple(part.weight.shape)
 
 
-def _prelu(part: nn.Module, original: nn.Module) -> None:
+def _resize_prelu(part: nn.Module, original: nn.Module) -> None:
     del original
     assert isinstance(part, nn.PReLU)
     part.num_parameters = part.weight.shape[0]
 
 
-def _embedding(part: nn.Module, original: nn.Module) -> None:
+def _resize_embedding(part: nn.Module, original: nn.Module) -> None:
     del original
     assert isinstance(part, nn.Embedding)
     part.num_embeddings, part.embedding_dim = part.weight.shape
 
 
 SIZES: Mapping[type[nn.Module], Callable[[nn.Module, nn.Module], None]] = {
-    nn.Linear: _linear,
-    nn.modules.batchnorm._NormBase: _norm,
-    nn.GroupNorm: _group_norm,
-    nn.LayerNorm: _layer_norm,
-    nn.PReLU: _prelu,
-    nn.Embedding: _embedding,
+    nn.Linear: _resize_linear,
+    nn.modules.batchnorm._NormBase: _resize_norm,
+    nn.GroupNorm: _resize_group_norm,
+    nn.LayerNorm: _resize_layer_norm,
+    nn.PReLU: _resize_prelu,
+    nn.Embedding: _resize_embedding,
 }

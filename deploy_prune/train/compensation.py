@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from deploy_prune.graph.norm_scales import flow
+from deploy_prune.graph.norm_scales import trace_flow
 from deploy_prune.graph.surgery import kept_indices
 from deploy_prune.train import norm_batches
 from deploy_prune.train.accelerator import device_of
@@ -48,7 +48,7 @@ def compensated(
     kept = kept_indices(graph, keep)
     readers = {name: part for name, part in _readers(dense.module) if 1 in kept.get(f"{name}.weight", {})}
     means = _means(dense, readers, data, seed)
-    after = flow(dense.module, dense.input_shapes).norm_after
+    after = trace_flow(dense.module, dense.input_shapes).norm_after
     module = copy.deepcopy(small.module)
     for name, part in readers.items():
         weight = f"{name}.weight"

@@ -12,7 +12,7 @@ from studies import stack
 
 from deploy_prune.errors import TraceError
 from deploy_prune.graph import trace
-from deploy_prune.graph.flat_network import Flat, flattened
+from deploy_prune.graph.flat_network import Flat, flatten
 from deploy_prune.scoring.discrimination.blocks import block_ends
 from deploy_prune.values import Network
 
@@ -21,7 +21,7 @@ RUNS = ["plain", "residual", "dense_block", "squeeze_excite", "depthwise", "tied
 
 
 def flat_of(network: Network, batch: int = 3) -> Flat:
-    return flattened(network, [layer.weight for layer in trace(network).layers], batch=batch)
+    return flatten(network, [layer.weight for layer in trace(network).layers], batch=batch)
 
 
 def images(network: Network, batch: int = 3) -> torch.Tensor:
@@ -138,4 +138,4 @@ def test_the_network_itself_is_not_touched() -> None:
 def test_what_torch_cannot_export_is_an_error_that_says_so() -> None:
     network = net(lambda m, x: m.head(m.a(x)) * (2.0 if float(x.sum()) > 0 else 1.0), a=conv(3, 5), head=head(5))
     with pytest.raises(TraceError, match=r"torch\.export cannot follow tests:net"):
-        flattened(network, ["a.weight"], batch=2)
+        flatten(network, ["a.weight"], batch=2)

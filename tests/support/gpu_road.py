@@ -15,7 +15,7 @@ from torch import Tensor
 
 from deploy_prune import plugins
 from deploy_prune.graph import trace
-from deploy_prune.graph.flat_network import flattened
+from deploy_prune.graph.flat_network import flatten
 from deploy_prune.graph.surgery import cut
 from deploy_prune.processes.workers import WORKERS
 from deploy_prune.scoring.methods import METHODS
@@ -76,9 +76,9 @@ def select(method: str, **options: Any) -> Callable[[Network], Mapping[str, Tens
     return by_method
 
 
-def flatten(network: Network) -> tuple[int, ...]:
+def select_on_operators(network: Network) -> tuple[int, ...]:
     """A selection follows its operators: were they left on the CPU, it would work there and nobody would notice."""
-    flat = flattened(network, ["1.0.weight"], batch=16)
+    flat = flatten(network, ["1.0.weight"], batch=16)
     if flat.device != device_of(network.module):
         raise WrongPlace(f"the operators of a network on {device_of(network.module)} compute on {flat.device}")
     part = flat.part(flat.outputs, (flat.image,))
@@ -113,7 +113,7 @@ ROAD: Mapping[str, Stretch] = {
     "magnitude": Stretch(score("magnitude")),
     "slimming": Stretch(score("slimming")),
     "legr": Stretch(score("legr")),
-    "operators": Stretch(flatten),
+    "operators": Stretch(select_on_operators),
     "dcp": Stretch(select("dcp")),
     "dcp with heads trained together": Stretch(select("dcp", finetune_epochs=1), repeatable=False),
     "dkp": Stretch(select("dkp")),

@@ -7,13 +7,13 @@ import torch
 from nets import NETS
 
 from deploy_prune.graph import trace
-from deploy_prune.graph.flat_network import Flat, flattened
+from deploy_prune.graph.flat_network import Flat, flatten
 from deploy_prune.train.cached_prefix import CachedPrefix, size_bytes
 
 
 def flat_and_images(name: str) -> tuple[Flat, list[torch.Tensor]]:
     network = NETS[name]()
-    flat = flattened(network, [layer.weight for layer in trace(network).layers], batch=3)
+    flat = flatten(network, [layer.weight for layer in trace(network).layers], batch=3)
     generator = torch.Generator().manual_seed(1)
     return flat, [torch.randn(3, *network.input_shape, generator=generator) for _ in range(2)]
 

@@ -7,7 +7,7 @@ from studies import stripes
 from torch import nn
 
 from deploy_prune.graph import trace
-from deploy_prune.graph.norm_scales import flow
+from deploy_prune.graph.norm_scales import trace_flow
 from deploy_prune.graph.surgery import cut
 from deploy_prune.train.compensation import compensated
 from deploy_prune.values import Network
@@ -69,7 +69,7 @@ def test_the_cut_network_it_was_given_stays_as_it_is() -> None:
 
 def test_flow_knows_which_norm_follows_which_layer() -> None:
     module = network(bias=False).module
-    assert flow(module, ((3, 8, 8),)).norm_after == {"0.weight": "1.weight", "3.weight": "4.weight"}
+    assert trace_flow(module, ((3, 8, 8),)).norm_after == {"0.weight": "1.weight", "3.weight": "4.weight"}
 
 
 def test_a_norm_is_linear_where_no_non_linearity_follows_before_the_next_weights() -> None:
@@ -77,4 +77,4 @@ def test_a_norm_is_linear_where_no_non_linearity_follows_before_the_next_weights
         nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.Conv2d(6, 6, 3), nn.BatchNorm2d(6), nn.ReLU6(), nn.Conv2d(6, 4, 1),
         nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4),
     )  # fmt: skip
-    assert flow(module.eval(), ((3, 8, 8),)).linear == {"1.weight", "6.weight"}
+    assert trace_flow(module.eval(), ((3, 8, 8),)).linear == {"1.weight", "6.weight"}

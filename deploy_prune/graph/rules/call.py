@@ -18,13 +18,15 @@ class Call:
     """One operator as it was called."""
 
     func: Any
+    """The ATen operator."""
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     result: Any
+    """What it returned on meta: a tensor, or several."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the (first) result."""
+        """The shape of the (first) result."""
         first = self.result[0] if isinstance(self.result, tuple | list) else self.result
         return tuple(first.shape)
 
@@ -35,11 +37,11 @@ class Call:
 
 
 Rule = Callable[[Ledger, Call], Sequence[Tensor]]
-"""Gives the labels of each result."""
+"""Gives the labels of each result, in its shape."""
 
 
-def unknown(ledger: Ledger, call: Call, *, why: str = "operator not known") -> Sequence[Tensor]:
-    """Nobody taught us this operator (or this use of it): whatever it reads stays."""
+def lock_unknown(ledger: Ledger, call: Call, *, why: str = "operator not known") -> Sequence[Tensor]:
+    """Lock whatever an operator reads that nobody taught us, or not in this use."""
     for tensor in tensors((call.args, call.kwargs)):
         ledger.lock(ledger.labels(tensor), f"{why}: {ledger.where}")
     return everywhere(LOCKED, call)

@@ -19,11 +19,11 @@ def elementwise(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     operands = tensors((call.args, call.kwargs))
     if not operands:
         return everywhere(LOCKED, call)
-    joined, broadcast = lab.align(ledger.labels(operands[0]), call.shape)
+    joined, stretched = lab.align(ledger.labels(operands[0]), call.shape)
     for operand in operands[1:]:
-        other, narrow = lab.align(ledger.labels(operand), call.shape)
-        joined = _meet(ledger, (joined, broadcast), (other, narrow))
-        broadcast &= narrow
+        other, other_stretched = lab.align(ledger.labels(operand), call.shape)
+        joined = meet(ledger, (joined, stretched), (other, other_stretched))
+        stretched &= other_stretched
     return [joined] * len(everywhere(LOCKED, call))
 
 
@@ -36,26 +36,43 @@ def residual(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     return elementwise(ledger, call)
 
 
-def _meet(ledger: Ledger, left: tuple[Tensor, frozenset[int]], right: tuple[Tensor, frozenset[int]]) -> Tensor:
-    (one, one_broadcast), (two, two_broadcast) = left, right
-    one_axes, two_axes = set(lab.varying(one)), set(lab.varying(two))
-    if not one_axes and two_axes:
-        one, two, one_axes, two_axes = two, one, two_axes, one_axes
-        one_broadcast, two_broadcast = two_broadcast, one_broadcast
-    if not two_axes:
-        if two.numel() == 0:
-            return one
-        if not one_axes and len(one_broadcast) > len(two_broadcast):
-            one, two, one_broadcast, two_broadcast = two, one, two_broadcast, one_broadcast
-        if one_axes <= two_broadcast if one_axes else one_broadcast != two_broadcast:
-            ledger.pin(two)
-            return one
-    elif one_axes & two_broadcast or two_axes & one_broadcast:
-        # An outer product: its elements belong to a pair of units. One of the two must stay whole.
-        ledger.lock(two, f"crossed with another axis by {ledger.where}")
-        return one
-    ledger.tie(one, two)
-    return lab.compress(torch.where(one == NEUTRAL, two, one)) if _has_neutral(one) else one
+Operand = tuple[Tensor, frozenset[int]]
+"""Labels in the shape of the result, and the axes along which they were stretched to it (broadcast)."""
+
+
+def meet(ledger: Ledger, left: Operand, right: Operand) -> Tensor:
+    """Let two operands meet element by element, and give the labels of the result.
+
+    In the pictures the result has the shape (1, 3, 2, 2): channels 0, 1, 2 of the left operand have the labels 10, 11
+    and 12 on every pixel. What the right one is decides, and in each case the result is labelled 10 11 12:
+
+        right, as it was given      its labels     what happens
+        (1, 3, 2, 2), a residual    20 21 22       tied: 10 with 20, 11 with 21, 12 with 22
+        (3, 1, 1), a scale          20 21 22       tied: it is stretched along axes on which nothing varies
+        (1, 1, 2, 2), a gate        20             pinned: one channel acts on all, and is not one of several
+        (), a number                locked         nothing: a number has no channels
+        (1, 3, 2, 2), unknown       locked         tied, so 10 11 12 are locked as well
+        (1, 3, 2, 2), zeros         neutral        nothing: zeros go with any channel
+        (1, 1, 2, 2) that varies    20 21 on rows  locked: an outer product, whose elements belong to pairs of units;
+        along another axis                         one of the two operands must stay whole
+
+    Where the left labels are neutral (a pad's zeros), the right ones are the result's.
+    """
+    if not lab.varying(left[0]) and (lab.varying(right[0]) or len(left[1]) > len(right[1])):
+        left, right = right, left  # the one that varies, else the one that is stretched less, comes first
+    (labels, stretched), (others, others_stretched) = left, right
+    axes, other_axes = set(lab.varying(labels)), set(lab.varying(others))
+    if not other_axes:
+        if others.numel() == 0:
+            return labels
+        if axes <= others_stretched if axes else stretched != others_stretched:
+            ledger.pin(others)
+            return labels
+    elif axes & others_stretched or other_axes & stretched:
+        ledger.lock(others, f"crossed with another axis by {ledger.where}")
+        return labels
+    ledger.tie(labels, others)
+    return lab.compress(torch.where(labels == NEUTRAL, others, labels)) if _has_neutral(labels) else labels
 
 
 def _has_neutral(labels: Tensor) -> bool:
@@ -79,7 +96,7 @@ def like(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     return [ledger.labels(call.args[0])]
 
 
-def fixed(ledger: Ledger, call: Call) -> Sequence[Tensor]:
+def keep_fixed(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     """Content made from nothing (ones, a range): it has the size it was made with."""
     del ledger
     return everywhere(LOCKED, call)
@@ -172,7 +189,7 @@ FIXED = [
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, elementwise),
-    **dict.fromkeys(FIXED, fixed),
+    **dict.fromkeys(FIXED, keep_fixed),
     **dict.fromkeys(("zeros", "new_zeros"), zeros),
     **dict.fromkeys(("zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like"), like),
     "add": residual,

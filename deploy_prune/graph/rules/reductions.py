@@ -10,7 +10,7 @@ from torch import Tensor
 from deploy_prune.graph import labels as lab
 from deploy_prune.graph.labels import LOCKED
 from deploy_prune.graph.ledger import Ledger
-from deploy_prune.graph.rules.call import Call, Rule, everywhere, tensors, unknown
+from deploy_prune.graph.rules.call import Call, Rule, everywhere, lock_unknown, tensors
 
 
 def reduction(ledger: Ledger, call: Call) -> Sequence[Tensor]:
@@ -51,7 +51,7 @@ def spatial(dimensions: int) -> Rule:
         base = ledger.labels(call.args[0])
         mixed = range(base.dim() - dimensions, base.dim())
         if set(mixed).intersection(lab.varying(base)):
-            return unknown(ledger, call)
+            return lock_unknown(ledger, call)
         for axis in mixed:
             base = base.narrow(axis, 0, 1)
         return [base.expand(call.shape)] * len(everywhere(LOCKED, call))
@@ -62,7 +62,7 @@ def spatial(dimensions: int) -> Rule:
 def product(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     """A matrix product of two activations (attention) mixes both; its MACs stay as they are."""
     ledger.recording.fixed_macs += math.prod(call.shape) * tensors(call.args)[-2].shape[-1]
-    return unknown(ledger, call)
+    return lock_unknown(ledger, call)
 
 
 REDUCTIONS = [

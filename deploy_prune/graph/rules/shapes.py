@@ -11,7 +11,7 @@ from deploy_prune.graph import labels as lab
 from deploy_prune.graph.labels import LOCKED, NEUTRAL
 from deploy_prune.graph.ledger import Ledger
 from deploy_prune.graph.recording import GatherCall
-from deploy_prune.graph.rules.call import Call, Rule, unknown
+from deploy_prune.graph.rules.call import Call, Rule, lock_unknown
 
 
 def movement(ledger: Ledger, call: Call) -> Sequence[Tensor]:
@@ -22,13 +22,13 @@ def movement(ledger: Ledger, call: Call) -> Sequence[Tensor]:
 
 
 def transpose(ledger: Ledger, call: Call) -> Sequence[Tensor]:
-    """As any movement; a transposed weight is still that weight."""
+    """Elements change places; a transposed weight is still that weight."""
     weight = ledger.weight(call.args[0])
     if weight:
         order = torch.arange(call.args[0].dim())
         sizes = torch.empty(tuple(range(2, 2 + order.numel())), device="meta")
         axes = [size - 2 for size in call.func(sizes, *call.args[1:], **call.kwargs).shape]
-        ledger.transposed(call.result, weight[0], tuple(weight[1][axis] for axis in axes))
+        ledger.note_transpose(call.result, weight[0], tuple(weight[1][axis] for axis in axes))
     return movement(ledger, call)
 
 
@@ -57,7 +57,7 @@ def pixel_shuffle(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     """The channels that become one output channel go together, so that its pixels stay one unit's."""
     line = lab.on_axis(ledger.labels(call.args[0]), -3)
     if line is None:
-        return unknown(ledger, call)
+        return lock_unknown(ledger, call)
     parts = line.reshape(call.shape[-3], -1)
     ledger.tie(parts[:, :1], parts)
     return [lab.along(parts[:, 0], len(call.shape) - 3, call.shape)]
@@ -67,7 +67,7 @@ def channel_shuffle(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     """Parts must stay equal: the same place in every part goes together."""
     line = lab.on_axis(ledger.labels(call.args[0]), 1)
     if line is None:
-        return unknown(ledger, call)
+        return lock_unknown(ledger, call)
     parts = line.reshape(call.args[1], -1)
     ledger.tie(parts[:1], parts)
     return movement(ledger, call)
@@ -112,12 +112,12 @@ def pad(ledger: Ledger, call: Call) -> Sequence[Tensor]:
         mark = NEUTRAL if value in (0, None) else LOCKED
         if min(before, after) < 0:
             base = base.narrow(axis, max(0, -before), base.shape[axis] + min(0, before) + min(0, after))
-        sides = [lab.constant(mark, _sized(base, axis, max(0, side))) for side in (before, after)]
+        sides = [lab.constant(mark, _with_size(base, axis, max(0, side))) for side in (before, after)]
         base = lab.concatenate([part for part in (sides[0], base, sides[1]) if part.numel()], axis)
     return [base]
 
 
-def _sized(like: Tensor, axis: int, size: int) -> tuple[int, ...]:
+def _with_size(like: Tensor, axis: int, size: int) -> tuple[int, ...]:
     return (*like.shape[:axis], size, *like.shape[axis + 1 :])
 
 
@@ -125,7 +125,7 @@ def restride(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     """`as_strided` of a tensor with one real axis (global pooling in channels_last ends so) moves nothing."""
     base = ledger.labels(call.args[0])
     if base.shape != call.shape or sum(size > 1 for size in call.shape) > 1:
-        return unknown(ledger, call)
+        return lock_unknown(ledger, call)
     return [base]
 
 
@@ -138,7 +138,7 @@ def index_select(ledger: Ledger, call: Call) -> Sequence[Tensor]:
         return [base.narrow(axis, 0, 1).expand(call.shape)]
     line = lab.on_axis(base, axis)
     if name is None or line is None or name not in ledger.constants:
-        return unknown(ledger, call)
+        return lock_unknown(ledger, call)
     picked = line[ledger.constants[name].cpu()]
     ledger.recording.gathers.append(GatherCall(name, line))
     ledger.tie(ledger.slots(name, 0), picked)
@@ -151,7 +151,7 @@ def index(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     used = [axis for axis, item in enumerate(indices) if item is not None]
     if len(used) == 1 and indices[used[0]].dim() == 1 and not indices[used[0]].dtype.is_floating_point:
         return index_select(ledger, Call(call.func, (source, used[0], indices[used[0]]), {}, call.result))
-    return unknown(ledger, call)
+    return lock_unknown(ledger, call)
 
 
 MOVEMENT = [

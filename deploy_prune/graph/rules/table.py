@@ -13,11 +13,11 @@ from torch import Tensor
 from deploy_prune.graph.ledger import Ledger
 from deploy_prune.graph.meta import name_of
 from deploy_prune.graph.rules import elementwise, reductions, shapes, weighted
-from deploy_prune.graph.rules.call import Call, Rule, unknown
+from deploy_prune.graph.rules.call import Call, Rule, lock_unknown
 
 RULES: Mapping[str, Rule] = {**elementwise.RULES, **shapes.RULES, **reductions.RULES, **weighted.RULES}
 
 
 def apply(ledger: Ledger, func: Any, args: Any, kwargs: Any, result: Any) -> Sequence[Tensor]:
     """Labels of every result of one operator."""
-    return RULES.get(name_of(func), unknown)(ledger, Call(func, args, kwargs, result))
+    return RULES.get(name_of(func), lock_unknown)(ledger, Call(func, args, kwargs, result))

@@ -11,7 +11,7 @@ from torch import Tensor
 from deploy_prune.graph import labels as lab
 from deploy_prune.graph.labels import LOCKED, NEUTRAL
 from deploy_prune.graph.ledger import Ledger
-from deploy_prune.graph.rules.call import Call, Rule, everywhere, tensors, unknown
+from deploy_prune.graph.rules.call import Call, Rule, everywhere, lock_unknown, tensors
 from deploy_prune.graph.rules.reductions import product
 from deploy_prune.values import Layer
 
@@ -28,12 +28,13 @@ def whole_groups(groups: int, inputs_per_group: int) -> bool:
 class _Convolution:
     weight: str
     read: Tensor
-    """Labels of the input channels, shape (channels,)."""
+    """The labels of the input channels, shape (channels,)."""
     groups: int
     transposed: bool
 
     @property
     def output_axis(self) -> int:
+        """The axis of the weight that makes channels."""
         return 1 if self.transposed else 0
 
 
@@ -47,32 +48,32 @@ def convolution(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     positions = batch * math.prod(sides)
     if weight is None or weight[1] != tuple(range(tensor.dim())):
         ledger.recording.fixed_macs += positions * tensor.numel()
-        return unknown(ledger, call, why="its weight is computed, not a parameter")
+        return lock_unknown(ledger, call, why="its weight is computed, not a parameter")
     whole = ledger.whole_groups.get(weight[0], whole_groups(groups, source.shape[1] // groups))
-    layer = _layer(ledger, call, weight[0], positions)
+    layer = _describe_layer(ledger, call, weight[0], positions)
     ledger.recording.layers.append(replace(layer, whole_groups=whole, output_axis=int(transposed)))
     if read is None:
-        return _mixed(ledger, call, weight[0])
+        return _lock_mixed(ledger, call, weight[0])
     conv = _Convolution(weight[0], read, groups, transposed)
-    made = (_whole if whole else _dense if groups == 1 else _same_place)(ledger, conv)
+    made = (_label_whole_groups if whole else _label_dense if groups == 1 else _label_same_places)(ledger, conv)
     _bias(ledger, made, bias)
     return [lab.along(made, 1, call.shape)]
 
 
-def _mixed(ledger: Ledger, call: Call, weight: str) -> Sequence[Tensor]:
-    """The positions of one input channel belong to different units: neither they nor this weight can be cut."""
+def _lock_mixed(ledger: Ledger, call: Call, weight: str) -> Sequence[Tensor]:
+    """Lock a layer that reads channels whose positions belong to different units, and what it reads."""
     why = "the positions of one channel belong to different units"
     for axis in range(2):
         ledger.lock(ledger.slots(weight, axis), f"{why}: {ledger.where}")
-    return unknown(ledger, call, why=why)
+    return lock_unknown(ledger, call, why=why)
 
 
-def _dense(ledger: Ledger, conv: _Convolution) -> Tensor:
+def _label_dense(ledger: Ledger, conv: _Convolution) -> Tensor:
     _consume(ledger, conv.read, ledger.slots(conv.weight, 1 - conv.output_axis))
     return ledger.slots(conv.weight, conv.output_axis)
 
 
-def _whole(ledger: Ledger, conv: _Convolution) -> Tensor:
+def _label_whole_groups(ledger: Ledger, conv: _Convolution) -> Tensor:
     """Inputs and outputs of one group are one unit; the weight loses rows alone."""
     rows = ledger.slots(conv.weight, 0).reshape(conv.groups, -1)
     ledger.tie(rows, rows[:, :1])
@@ -83,7 +84,7 @@ def _whole(ledger: Ledger, conv: _Convolution) -> Tensor:
     return rows[:, 0].repeat_interleave(outputs)
 
 
-def _same_place(ledger: Ledger, conv: _Convolution) -> Tensor:
+def _label_same_places(ledger: Ledger, conv: _Convolution) -> Tensor:
     """The same place in every group goes together."""
     inputs = conv.read.reshape(conv.groups, -1)
     rows = ledger.slots(conv.weight, 0).reshape(conv.groups, -1)
@@ -97,7 +98,7 @@ def _same_place(ledger: Ledger, conv: _Convolution) -> Tensor:
 
 
 def _consume(ledger: Ledger, read: Tensor, slots: Tensor) -> None:
-    """Tie what arrives to the weight's slots. Columns that read known zeros are nobody's to remove."""
+    """Tie the labels that arrive to the weight's. Columns that read known zeros are nobody's to remove."""
     ledger.tie(read, slots)
     zeros = read == NEUTRAL
     if bool(zeros.any()):
@@ -117,7 +118,7 @@ def _bias(ledger: Ledger, made: Tensor, bias: Tensor | None) -> None:
         ledger.tie(made, line)
 
 
-def _layer(ledger: Ledger, call: Call, weight: str, positions: int) -> Layer:
+def _describe_layer(ledger: Ledger, call: Call, weight: str, positions: int) -> Layer:
     known = [ledger.weight(tensor) for tensor in tensors(call.args) if tensor.dim() == 1]
     return Layer(
         name=weight.removesuffix(".weight"),
@@ -136,10 +137,10 @@ def linear(ledger: Ledger, call: Call) -> Sequence[Tensor]:
         return product(ledger, call)
     read = lab.on_axis(ledger.labels(source), -1)
     name, (input_axis, output_axis) = weight
-    layer = _layer(ledger, call, name, math.prod(call.shape[:-1]))
+    layer = _describe_layer(ledger, call, name, math.prod(call.shape[:-1]))
     ledger.recording.layers.append(replace(layer, output_axis=output_axis))
     if read is None:
-        return _mixed(ledger, call, name)
+        return _lock_mixed(ledger, call, name)
     _consume(ledger, read, ledger.slots(name, input_axis))
     made = ledger.slots(name, output_axis)
     _bias(ledger, made, bias[0] if bias else None)
@@ -150,7 +151,7 @@ def embedding(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     """Rows of a table: channels are on the last axis."""
     weight = ledger.weight(call.args[0])
     if weight is None:
-        return unknown(ledger, call)
+        return lock_unknown(ledger, call)
     return [lab.along(ledger.slots(weight[0], 1), len(call.shape) - 1, call.shape)]
 
 
@@ -159,10 +160,10 @@ def batch_norm(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     base = ledger.labels(call.args[0])
     read = lab.on_axis(base, 1)
     if read is None:
-        return unknown(ledger, call)
+        return lock_unknown(ledger, call)
     for tensor in call.args[1:5]:
         if isinstance(tensor, Tensor):
-            ledger.tie(read, _line(ledger, tensor))
+            ledger.tie(read, _line_of(ledger, tensor))
     return [base, *everywhere(LOCKED, call)[1:]]
 
 
@@ -172,12 +173,12 @@ def layer_norm(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     base = ledger.labels(source)
     inside = set(range(base.dim() - len(normalized), base.dim())).intersection(lab.varying(base))
     if inside and (len(normalized) > 1 or lab.on_axis(base, -1) is None):
-        return unknown(ledger, call)
+        return lock_unknown(ledger, call)
     if len(normalized) == 1:
         line = lab.on_axis(base, -1)
         for tensor in call.args[2:4]:
             if isinstance(tensor, Tensor) and line is not None:
-                ledger.tie(line, _line(ledger, tensor))
+                ledger.tie(line, _line_of(ledger, tensor))
     return [base, *everywhere(LOCKED, call)[1:]]
 
 
@@ -188,16 +189,16 @@ def group_norm(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     base = ledger.labels(source)
     read = lab.on_axis(base, 1)
     if read is None:
-        return unknown(ledger, call)
+        return lock_unknown(ledger, call)
     parts = read.reshape(groups, -1)
     ledger.tie(parts, parts[:1])
     for tensor in affine:
         if isinstance(tensor, Tensor):
-            ledger.tie(read, _line(ledger, tensor))
+            ledger.tie(read, _line_of(ledger, tensor))
     return [base, *everywhere(LOCKED, call)[1:]]
 
 
-def _line(ledger: Ledger, tensor: Tensor) -> Tensor:
+def _line_of(ledger: Ledger, tensor: Tensor) -> Tensor:
     name = ledger.weight(tensor)
     if name is not None and tensor.dim() == 1:
         return ledger.slots(name[0], 0)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.fx import Node
 
-from deploy_prune.graph.flat_network import Flat, Tensors, flattened
+from deploy_prune.graph.flat_network import Flat, Tensors, flatten
 from deploy_prune.scoring.discrimination.blocks import block_ends, class_logits, head_blocks
 from deploy_prune.scoring.discrimination.cached_batches import SelectionSet, selection_set
 from deploy_prune.scoring.discrimination.candidates import Units
@@ -115,7 +115,7 @@ def prepared(study: Study, stage: Settings, notebook: SelectionProgress) -> Refe
 
 def _placed(study: Study, network: Network, stage: Settings) -> tuple[Flat, tuple[int, ...], list[Node]]:
     """The network's operators, the numbers of the blocks that have a head, and those blocks' ends."""
-    flat = flattened(network, [layer.weight for layer in study.graph.layers], batch=stage.batch_size)
+    flat = flatten(network, [layer.weight for layer in study.graph.layers], batch=stage.batch_size)
     class_logits(flat, network)  # before anything else is said about a network that is no classifier
     ends = block_ends(flat)
     heads = max(1, min(USUAL_HEADS, len(ends) - 1)) if stage.heads is None else stage.heads

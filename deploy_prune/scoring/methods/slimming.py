@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.graph.norm_scales import flow, gammas_of, trained_gammas
+from deploy_prune.graph.norm_scales import gammas_of, trace_flow, trained_gammas
 from deploy_prune.records import read_record, write_record
 from deploy_prune.scoring.methods import Scorer
 from deploy_prune.scoring.study import Study
@@ -121,7 +121,7 @@ class Slimming:
         """Group -> gammas that are penalised and counted."""
         module, graph = study.network.module, study.graph
         every = {name for group in graph.free for name, _ in gammas_of(module, group)}
-        ambiguous = frozenset() if self.linear else flow(module, study.network.input_shapes).linear
+        ambiguous = frozenset() if self.linear else trace_flow(module, study.network.input_shapes).linear
         found = trained_gammas(module, graph, every - ambiguous)
         streams = [group.name for group in graph.free if group.residual]
         if study.scope == "inner":

@@ -9,14 +9,14 @@ from studies import stack
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph import trace
-from deploy_prune.graph.flat_network import Flat, flattened
+from deploy_prune.graph.flat_network import Flat, flatten
 from deploy_prune.scoring.discrimination.blocks import block_ends, class_logits, head_blocks
 from deploy_prune.sources.networks import build_network
 from deploy_prune.values import Network
 
 
 def flat_of(network: Network, batch: int = 3) -> Flat:
-    return flattened(network, [layer.weight for layer in trace(network).layers], batch=batch)
+    return flatten(network, [layer.weight for layer in trace(network).layers], batch=batch)
 
 
 def built(name: str) -> Network:

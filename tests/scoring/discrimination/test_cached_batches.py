@@ -9,13 +9,13 @@ from studies import stack, stripes
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph import trace
-from deploy_prune.graph.flat_network import Flat, flattened
+from deploy_prune.graph.flat_network import Flat, flatten
 from deploy_prune.scoring.discrimination.cached_batches import SelectionSet, selection_set
 
 
 def flat_of_stack(batch: int = 16) -> Flat:
     network = stack()
-    return flattened(network, [layer.weight for layer in trace(network).layers], batch=batch)
+    return flatten(network, [layer.weight for layer in trace(network).layers], batch=batch)
 
 
 def test_the_selection_set_is_whole_batches_of_mixed_classes() -> None:

@@ -13,7 +13,7 @@ from building import conv, net
 from torch import Tensor
 
 from deploy_prune.errors import Diverged
-from deploy_prune.graph.flat_network import Flat, flattened
+from deploy_prune.graph.flat_network import Flat, flatten
 from deploy_prune.scoring.discrimination.cached_batches import LayerBatch
 from deploy_prune.scoring.discrimination.candidates import Channels, Kernels, Units
 from deploy_prune.scoring.discrimination.greedy import Growth, ReadingLayer, grown, losses_of
@@ -30,7 +30,7 @@ ALONE = {"balance": 0.0, "weight_decay": 0.0}
 
 def flat() -> Flat:
     network = net(lambda m, x: m.b(x).mean((2, 3)), (4, 1, 1), b=conv(4, 5, 1, bias=False))
-    return flattened(network, ["b.weight"], batch=4)
+    return flatten(network, ["b.weight"], batch=4)
 
 
 def layer(units: Units | None = None, *, start: Tensor | None = None) -> tuple[ReadingLayer, LayerBatch, Flat]:

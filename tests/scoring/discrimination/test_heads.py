@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph import trace
-from deploy_prune.graph.flat_network import Flat, flattened
+from deploy_prune.graph.flat_network import Flat, flatten
 from deploy_prune.scoring.discrimination.blocks import block_ends
 from deploy_prune.scoring.discrimination.cached_batches import selection_set
 from deploy_prune.scoring.discrimination.heads import (
@@ -34,7 +34,7 @@ from deploy_prune.values import Network
 
 
 def flat_of(network: Network, batch: int = 32) -> Flat:
-    return flattened(network, [layer.weight for layer in trace(network).layers], batch=batch)
+    return flatten(network, [layer.weight for layer in trace(network).layers], batch=batch)
 
 
 @pytest.mark.parametrize("shape", [(4, 6, 5, 3), (4, 6)])
