@@ -41,6 +41,7 @@ from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Genome
+from deploy_prune.sources.data import strata_of
 from deploy_prune.train import Batch, tuned, with_norms_of
 from deploy_prune.train.fitness import Exam, Examiner, examiner, fitness, judged
 from deploy_prune.values import Data, ImageSet, Network, Scores
@@ -87,6 +88,7 @@ class Pictures(Dataset):  # type: ignore[type-arg]
 
     def __init__(self, split: ImageSet, chosen: np.ndarray, transform: Any) -> None:
         self.split, self.chosen, self.transform = split, chosen, transform
+        self.labels = strata_of(split)
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -95,7 +97,7 @@ class Pictures(Dataset):  # type: ignore[type-arg]
         from PIL import Image
 
         number = self.chosen[place : place + 1]
-        return self.transform(Image.fromarray(self.split.read(number)[0])), int(self.split.labels[number[0]])
+        return self.transform(Image.fromarray(self.split.read(number)[0])), int(self.labels[number[0]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,13 +314,13 @@ def _judged_from_disk(bench: Bench, small: Network) -> float:
     augmented = transforms.Compose(
         [transforms.RandomCrop(data.image_shape[1], data.crop_padding), transforms.RandomHorizontalFlip(), *finish]
     )
-    total = len(data.train.labels)
+    total = len(data.train)
     if prepared.steps:
         chosen = np.random.default_rng(0).permutation(total)[: prepared.steps * 128]
         tuned(small, _batches(data.train, chosen, augmented), steps=prepared.steps, lr=prepared.lr)
     chosen = np.random.default_rng(0).permutation(total)[: EXAM.norm_images]
     module = with_norms_of(small.module, (batch.images for batch in _batches(data.train, chosen, augmented)))
-    val = np.linspace(0, len(data.val.labels) - 1, EXAM.images).astype(int)
+    val = np.linspace(0, len(data.val) - 1, EXAM.images).astype(int)
     return judged(module, list(_batches(data.val, val, plain)))[0]
 
 

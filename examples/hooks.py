@@ -31,8 +31,8 @@ def own_loop(network: Network, data: Data, recipe: Recipe) -> nn.Module:
     module = network.module.train()
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
     mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (data.mean, data.std))
-    for start in range(0, min(256, len(data.train.labels)), recipe.batch_size):
-        indices = torch.arange(start, min(start + recipe.batch_size, len(data.train.labels))).numpy()
+    for start in range(0, min(256, len(data.train)), recipe.batch_size):
+        indices = torch.arange(start, min(start + recipe.batch_size, len(data.train))).numpy()
         images = torch.from_numpy(data.train.read(indices)).permute(0, 3, 1, 2) / 255
         optimizer.zero_grad()
         logits = module((images - mean) / std)

@@ -9,6 +9,7 @@ from typing import Any
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.processes.workers import Workers
+from deploy_prune.sources.data import labels_of
 from deploy_prune.values import ChannelGraph, Data, Network, Progress, Scores, quiet
 
 Allocator = Callable[[Scores], Mapping[str, tuple[int, ...]]]
@@ -37,12 +38,15 @@ class Study:
     step: Callable[..., Any] | None = None
     """The user's own, (module, batch, loss) -> scalar."""
 
-    def images(self, method: str) -> Data:
+    def images(self, method: str, *, labelled: bool = False) -> Data:
         """The data, for a method that needs them.
 
         Raises:
             ConfigError: there are none.
+            DataError: the method needs labelled images, and these have no labels.
         """
         if self.data is None:
             raise ConfigError(f"method '{method}' needs images, and there are none here", hint="give the data it uses")
+        if labelled:
+            labels_of(self.data, self.data.train, f"method '{method}'")
         return self.data

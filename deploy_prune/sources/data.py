@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DIGESTED = 32
-"""Images per split whose pixels identify it: enough to notice another order, size or source."""
+"""How many images of a split identify it by their pixels: enough to notice another order, size or source."""
 
 
 def read_data(address: str, *, size: tuple[int, int] | None = None, options: Mapping[str, Any] | None = None) -> Data:
@@ -25,7 +25,7 @@ def read_data(address: str, *, size: tuple[int, int] | None = None, options: Map
 
     Raises:
         UnknownName: no such source or option (the closest is offered).
-        DataError: nothing there, nothing readable, or not a classification set.
+        DataError: nothing there, nothing readable, or labels that are none of the classes.
     """
     name, rest = split_address(address)
     data: Data = plugins.build(DATASETS, name, options).read(rest, size=size)
@@ -34,13 +34,42 @@ def read_data(address: str, *, size: tuple[int, int] | None = None, options: Map
     return data
 
 
+def has_labels(data: Data) -> bool:
+    """Whether the images say which class they are of."""
+    return data.train.labels is not None
+
+
+def labels_of(data: Data, images: ImageSet, who: str) -> np.ndarray:
+    """The labels of one of the splits, int64 (images,), for whoever cannot work without them.
+
+    Args:
+        data: the data set.
+        images: one of its splits.
+        who: what the error calls the one that needs them, such as "method 'dcp'".
+
+    Raises:
+        DataError: the images have no labels.
+    """
+    if images.labels is None:
+        hint = "methods that need none: magnitude, uniform, random, legr; or take data with a folder per class"
+        raise DataError(f"{who} needs labels, and {data.name} has none", hint=hint)
+    return images.labels
+
+
+def strata_of(images: ImageSet) -> np.ndarray:
+    """What every part of a split gets its share of: the labels, or one class of all images; int64 (images,)."""
+    import numpy as np
+
+    return np.zeros(len(images), np.int64) if images.labels is None else images.labels
+
+
 def check_fit(network: Network, data: Data) -> None:
-    """Refuse a network that has another number of classes or another image size than the data.
+    """Refuse a network that has another number of classes than the labels, or takes another image size.
 
     Raises:
         DataError: they do not belong together.
     """
-    if network.classes != len(data.classes):
+    if has_labels(data) and network.classes != len(data.classes):
         message = f"{network.address} has {network.classes} classes, {data.name} has {len(data.classes)}"
         raise DataError(message, hint=f"build the network with {len(data.classes)} classes")
     if network.input_shapes != (data.image_shape,):
@@ -66,7 +95,7 @@ def spread(images: ImageSet, count: int = VERIFICATION_IMAGES) -> np.ndarray:
     """So many images from all over a split (all, where there are fewer): uint8, (images, height, width, channels)."""
     import numpy as np
 
-    total = len(images.labels)
+    total = len(images)
     return images.read(np.linspace(0, total - 1, min(count, total)).astype(np.int64))
 
 
@@ -78,29 +107,39 @@ def form_of(data: Data) -> AppForm:
 def splits_of(data: Data) -> dict[str, SplitRecord]:
     """What identifies the three splits, so that a run can tell whether it goes on with the same ones.
 
-    Labels of all three, and pixels of some images; not of test images, which nobody looks at before the end.
+    Labels of all three, where there are some, and pixels of some images; not of test images, which nobody looks at
+    before the end.
     """
     return {
-        "train": SplitRecord(len(data.train.labels), _digest(data.train, pixels=True)),
-        "val": SplitRecord(len(data.val.labels), _digest(data.val, pixels=True)),
-        "test": SplitRecord(len(data.test.labels), _digest(data.test, pixels=False)),
+        "train": SplitRecord(len(data.train), _digest(data.train, pixels=True)),
+        "val": SplitRecord(len(data.val), _digest(data.val, pixels=True)),
+        "test": SplitRecord(len(data.test), _digest(data.test, pixels=False)),
     }
 
 
 def _digest(images: ImageSet, *, pixels: bool) -> str:
     import numpy as np
 
-    digest = hashlib.sha256(np.ascontiguousarray(images.labels, dtype="<i8").tobytes())
+    labels = b"" if images.labels is None else np.ascontiguousarray(images.labels, dtype="<i8").tobytes()
+    digest = hashlib.sha256(labels)
     if pixels:
-        chosen = np.unique(np.linspace(0, len(images.labels) - 1, DIGESTED).astype(np.int64))
+        chosen = np.unique(np.linspace(0, len(images) - 1, DIGESTED).astype(np.int64))
         digest.update(np.ascontiguousarray(images.read(chosen)).tobytes())
     return digest.hexdigest()
 
 
 def _check(data: Data, split: str, images: ImageSet) -> None:
-    labels = images.labels
-    if not len(labels):
+    if not len(images):
         raise DataError(f"{data.name} has no images in its {split} split", hint="it needs more images")
+    labels = images.labels
+    if (labels is not None) != has_labels(data):
+        lacking = split if labels is None else "train"
+        raise DataError(f"{data.name} has no labels in its {lacking} split", hint="label all three splits, or none")
+    if labels is None:
+        return
+    if len(labels) != len(images):
+        message = f"{data.name} has {len(labels)} labels for {len(images)} images in its {split} split"
+        raise DataError(message, hint="give one label per image")
     if labels.min() < 0 or labels.max() >= len(data.classes):
         message = (
             f"{data.name} has labels {labels.min()} ... {labels.max()} in {split}, and {len(data.classes)} classes"

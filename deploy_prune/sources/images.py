@@ -1,4 +1,4 @@
-"""Labelled images in memory, in folders or in a tar (which is never extracted), and how they are split."""
+"""Images in memory, in folders or in a tar (which is never extracted), and how they are split."""
 
 from __future__ import annotations
 
@@ -30,8 +30,12 @@ class ArrayImages:
     """Images in memory, uint8 (images, height, width, channels); resized when read if another `size` is asked for."""
 
     pixels: np.ndarray
-    labels: np.ndarray
+    labels: np.ndarray | None = None
+    """The number of each image's class, int64 (images,); None: they have no labels."""
     size: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """See `values.ImageSet`."""
@@ -82,8 +86,12 @@ class EncodedImages:
     """Images in files, decoded whenever they are read."""
 
     blobs: Sequence[Blob]
-    labels: np.ndarray
+    labels: np.ndarray | None
+    """The number of each image's class, int64 (images,); None: they have no labels."""
     framing: Framing
+
+    def __len__(self) -> int:
+        return len(self.blobs)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """See `values.ImageSet`. Raises DataError for a file that broke after it was checked."""

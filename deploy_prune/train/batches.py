@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from deploy_prune.sources.data import normalise
+from deploy_prune.sources.data import labels_of, normalise, strata_of
 from deploy_prune.sources.images import split_indices
 from deploy_prune.train.recipe import Batch, Recipe
 from deploy_prune.values import Data
@@ -15,10 +15,10 @@ from deploy_prune.values import Data
 
 def training_part(data: Data, recipe: Recipe) -> np.ndarray:
     """Indices into the training images that this recipe trains on: all, or a stratified part, int64 (images,)."""
-    total = len(data.train.labels)
+    total = len(data.train)
     if recipe.images is None or recipe.images >= total:
         return np.arange(total)
-    return split_indices(data.train.labels, (recipe.images / total,), seed=recipe.seed)[0]
+    return split_indices(strata_of(data.train), (recipe.images / total,), seed=recipe.seed)[0]
 
 
 def batches_in(images: int, batch_size: int) -> int:
@@ -31,10 +31,11 @@ def epoch_batches(data: Data, part: np.ndarray, *, batch_size: int, seed: int) -
     """One epoch in random order, augmented; the seed (one per epoch) decides everything."""
     generator = torch.Generator().manual_seed(seed)
     order = part[torch.randperm(len(part), generator=generator).numpy()]
+    labels = labels_of(data, data.train, "training")
     for step in range(batches_in(len(order), batch_size)):
         indices = order[step * batch_size : (step + 1) * batch_size]
         pixels = augment(data.train.read(indices), data, generator)
-        yield Batch(normalise(pixels, data.mean, data.std), torch.from_numpy(data.train.labels[indices]))
+        yield Batch(normalise(pixels, data.mean, data.std), torch.from_numpy(labels[indices]))
 
 
 def augment(images: np.ndarray, data: Data, generator: torch.Generator) -> np.ndarray:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.sources.data import check_fit, normalise
+from deploy_prune.sources.data import check_fit, labels_of, normalise
 from deploy_prune.train.accelerator import device_of
 from deploy_prune.train.recipe import Hooks, Metric
 from deploy_prune.values import TOP_1, Data, ImageSet, Interval, Network, Quality
@@ -31,7 +31,7 @@ def evaluate(network: Network, split: ImageSet, data: Data, *, hooks: Hooks = OU
     """
     check_fit(network, data)
     logits = predict(network.module, split, data, batch_size=batch_size)
-    labels = torch.from_numpy(split.labels)
+    labels = torch.from_numpy(labels_of(data, split, "judging by classes"))
     values = (hooks.metric or _hits)(logits, labels).detach().cpu()
     if values.shape != labels.shape:
         message = f"your metric gives shape {tuple(values.shape)} for {len(labels)} images"
@@ -61,8 +61,8 @@ def predict(module: nn.Module, split: ImageSet, data: Data, *, batch_size: int =
     device = device_of(module)
     parts = []
     with torch.inference_mode():
-        for start in range(0, len(split.labels), batch_size):
-            pixels = split.read(np.arange(start, min(start + batch_size, len(split.labels))))
+        for start in range(0, len(split), batch_size):
+            pixels = split.read(np.arange(start, min(start + batch_size, len(split))))
             parts.append(module(normalise(pixels, data.mean, data.std).to(device)).float().cpu())
     return torch.cat(parts).clone()
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from deploy_prune.graph.fold_norms import find_foldable, fold_modules
 from deploy_prune.graph.surgery import cut
-from deploy_prune.sources.data import check_fit, normalise
+from deploy_prune.sources.data import check_fit, labels_of, normalise, strata_of
 from deploy_prune.sources.images import split_indices
 from deploy_prune.train import Batch, norm_batches, tuned, with_norms_of
 from deploy_prune.train.accelerator import device_of, fork_generators
@@ -105,8 +105,8 @@ def _place(batch: Batch, device: torch.device) -> Batch:
 
 
 def _judged_on(data: Data, images: int, seed: int) -> Iterator[Batch]:
-    labels, total = data.val.labels, len(data.val.labels)
-    chosen = split_indices(labels, (images / total,), seed=seed)[0] if images < total else np.arange(total)
+    labels, total = labels_of(data, data.val, "judging by classes"), len(data.val)
+    chosen = split_indices(strata_of(data.val), (images / total,), seed=seed)[0] if images < total else np.arange(total)
     for start in range(0, len(chosen), BATCH_SIZE):
         part = chosen[start : start + BATCH_SIZE]
         yield Batch(normalise(data.val.read(part), data.mean, data.std), torch.from_numpy(labels[part]))
@@ -114,10 +114,10 @@ def _judged_on(data: Data, images: int, seed: int) -> Iterator[Batch]:
 
 def _tuned_on(data: Data, exam: Exam, seed: int) -> Iterator[Batch]:
     room = POOL_BYTES // (FLOAT_BYTES * math.prod(data.image_shape))
-    wanted = min(exam.steps * exam.batch_size, POOL, room, len(data.train.labels))
+    wanted = min(exam.steps * exam.batch_size, POOL, room, len(data.train))
     if wanted < 2:
         return
-    chosen = np.random.default_rng(seed).permutation(len(data.train.labels))[:wanted]
+    chosen = np.random.default_rng(seed).permutation(len(data.train))[:wanted]
     yield from epoch_batches(data, chosen, batch_size=min(exam.batch_size, wanted), seed=seed)
 
 

@@ -97,7 +97,7 @@ class _Run:
         """What a checkpoint must have been written for; callables cannot be told apart and do not count."""
         network, teacher = self.network, self.hooks.teacher
         taught = fingerprint(teacher.module) if teacher and self.recipe.distill else ""
-        described = (network.address, dict(network.options), self.recipe, self.data.name, len(self.data.train.labels))
+        described = (network.address, dict(network.options), self.recipe, self.data.name, len(self.data.train))
         return fingerprint(self.module, described, taught)
 
 

@@ -38,7 +38,7 @@ def recalibrate_norms(network: Network, data: Data, *, images: int = 2048, seed:
 
 def norm_batches(data: Data, *, images: int, seed: int, about: int = BATCH_SIZE) -> Iterator[Batch]:
     """Augmented training images to measure norms on, in batches of about that size: each counts the same."""
-    chosen = np.random.default_rng(seed).permutation(len(data.train.labels))[:images]
+    chosen = np.random.default_rng(seed).permutation(len(data.train))[:images]
     batch_size = math.ceil(len(chosen) / max(1, round(len(chosen) / about)))
     return epoch_batches(data, chosen, batch_size=batch_size, seed=seed)
 

@@ -41,11 +41,14 @@ class Network:
 
 
 class ImageSet(Protocol):
-    """Some labelled images; `read` gives any of them as uint8, so that memory is the implementation's choice."""
+    """Some images, labelled or not; `read` gives any of them, so that memory is the implementation's choice."""
 
     @property
-    def labels(self) -> np.ndarray:
-        """int64, shape (images,)."""
+    def labels(self) -> np.ndarray | None:
+        """The number of each image's class, int64 (images,); None: the images have no labels."""
+
+    def __len__(self) -> int:
+        """How many images there are."""
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """uint8 images, shape (len(indices), height, width, channels)."""
@@ -53,7 +56,7 @@ class ImageSet(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A classification data set in three splits that never change.
+    """A data set in three splits that never change; the images of all three have labels, or none has.
 
     Every decision looks at `train` and `val` alone; `test` is looked at once, for the report.
     A network's input is (image / 255 - mean) / std.
@@ -61,6 +64,7 @@ class Data:
 
     name: str
     classes: tuple[str, ...]
+    """The name of each class, in the order of the labels; empty where the images have no labels."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
     image_shape: tuple[int, int, int]

@@ -119,7 +119,7 @@ def test_hooks_of_the_caller_decide(sources: Path, tmp_path: Path) -> None:
 
 def test_a_fit_of_the_caller_gets_the_small_network_and_its_weights_are_kept(sources: Path, tmp_path: Path) -> None:
     def fit(network: Network, data: Data, recipe: Recipe) -> nn.Module:
-        assert len(data.train.labels) == 120
+        assert len(data.train) == 120
         nn.init.constant_(network.module.head.bias, 7.0)
         return network.module
 

@@ -48,7 +48,7 @@ def test_the_binary_layout_of_cifar10_is_planes_of_red_green_blue(tmp_path: Path
     assert data.classes == CIFAR10
     assert data.test.labels.tolist() == [3, 9]
     assert np.array_equal(data.test.read(np.array([1]))[0], pixels[1].transpose(1, 2, 0))
-    assert len(data.train.labels) + len(data.val.labels) == 40
+    assert len(data.train) + len(data.val) == 40
 
 
 def test_cifar100_takes_the_fine_label_and_its_name(tmp_path: Path):
@@ -92,7 +92,7 @@ def test_folders_and_tars_of_images_are_the_same_data(tmp_path: Path, form):
                 tar.add(root / half, half)
     data = read_data(f"cifar10:{place}")
     assert data.classes == CIFAR10
-    assert (len(data.train.labels), len(data.val.labels), len(data.test.labels)) == pytest.approx((90, 10, 20), abs=1)
+    assert (len(data.train), len(data.val), len(data.test)) == pytest.approx((90, 10, 20), abs=1)
     levels = data.test.read(np.arange(20))[:, 0, 0, 0]
     assert levels.tolist() == [10 * number + index for number in range(10) for index in (0, 1)]
 
@@ -102,7 +102,7 @@ def test_a_list_of_validation_images_counts_by_class_then_file_name(tmp_path: Pa
     (tmp_path / "val-indices.json").write_text(json.dumps([0, 11, 99]))
     data = read_data(f"cifar10:{tmp_path}")
     assert data.val.read(np.arange(3))[:, 0, 0, 0].tolist() == [0, 11, 99]
-    assert len(data.train.labels) == 97
+    assert len(data.train) == 97
 
 
 @pytest.mark.parametrize("text", ["[100]", "[-1]", '{"a": 1}', "[", "[]"])
@@ -119,7 +119,7 @@ def test_a_broken_training_image_does_not_shift_the_validation_list(tmp_path: Pa
     (tmp_path / "val-indices.json").write_text(json.dumps([11]))
     data = read_data(f"cifar10:{tmp_path}")
     assert data.val.read(np.arange(1))[0, 0, 0, 0] == 11
-    assert len(data.train.labels) == 98
+    assert len(data.train) == 98
 
 
 @pytest.mark.parametrize("address", ["cifar10", "cifar100"])

@@ -51,6 +51,9 @@ class Guarded:
     def __init__(self, images):
         self.images, self.labels = images, images.labels
 
+    def __len__(self):
+        return len(self.images)
+
     def read(self, indices):
         if not (HERE / "test-may-be-read").exists():
             raise RuntimeError("the test split was read")
@@ -61,6 +64,9 @@ class Slow:
 
     def __init__(self, images, seconds):
         self.images, self.labels, self.seconds = images, images.labels, seconds
+
+    def __len__(self):
+        return len(self.images)
 
     def read(self, indices):
         time.sleep(self.seconds)

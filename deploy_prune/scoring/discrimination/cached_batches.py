@@ -17,7 +17,7 @@ from torch.fx import Node
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.flat_network import Flat, Path, Tensors
-from deploy_prune.sources.data import normalise
+from deploy_prune.sources.data import labels_of, normalise
 from deploy_prune.sources.images import split_indices
 from deploy_prune.train import Batch
 from deploy_prune.train.cached_prefix import CACHE_BYTES, CachedPrefix, size_bytes
@@ -46,7 +46,7 @@ def selection_set(data: Data, images: int, batch: int, *, seed: int) -> tuple[Ba
     Raises:
         ConfigError: they do not fill one batch.
     """
-    labels = data.train.labels
+    labels = labels_of(data, data.train, "a selection by discrimination")
     wanted = min(images, len(labels))
     part = (
         np.arange(len(labels))

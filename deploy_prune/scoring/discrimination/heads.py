@@ -113,11 +113,11 @@ def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 def _steps(data: Data, recipe: HeadRecipe, batch: int) -> int:
     """Of an epoch: whole batches, as a flat network takes no others."""
-    return min(recipe.images, len(data.train.labels)) // batch
+    return min(recipe.images, len(data.train)) // batch
 
 
 def _images(data: Data, recipe: HeadRecipe, batch: int, seed: int) -> Iterator[Batch]:
-    part = np.random.default_rng(seed).permutation(len(data.train.labels))[: recipe.images]
+    part = np.random.default_rng(seed).permutation(len(data.train))[: recipe.images]
     for epoch in range(recipe.epochs):
         for each in epoch_batches(data, part, batch_size=batch, seed=seed * 100_003 + epoch):
             if len(each.labels) == batch:

@@ -6,7 +6,7 @@ compose. A method knows the study (`scoring/study.py`) alone: it imports no stag
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from deploy_prune.plugins import Kind
 from deploy_prune.scoring.study import Study
@@ -17,6 +17,9 @@ from deploy_prune.values import Scores, Selection, Widths
 class Scorer(Protocol):
     """Answers how much every unit matters (and so, under a budget, how many stay)."""
 
+    needs_labels: ClassVar[bool]
+    """Whether it trains on labels: a run on images without any refuses it before any work."""
+
     def score(self, study: Study) -> Scores:
         """A number per unit of every free group, higher is more important; a group without numbers stays whole."""
 
@@ -24,6 +27,9 @@ class Scorer(Protocol):
 @runtime_checkable
 class Selector(Protocol):
     """Answers which units stay at given widths."""
+
+    needs_labels: ClassVar[bool]
+    """The same as a scorer's."""
 
     def select(self, study: Study, widths: Widths) -> Selection:
         """Exactly `widths[group]` units of every group (fewer, if the method stops by itself).

@@ -12,7 +12,7 @@ the network as it came, or as the joint training left it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.scoring.discrimination.greedy import Growth
@@ -32,6 +32,8 @@ STATE = "dcp.safetensors"
 @dataclass(frozen=True)
 class Dcp:
     """How heads are trained and channels selected; the defaults suit CIFAR-10."""
+
+    needs_labels: ClassVar[bool] = True
 
     heads: int | None = None
     """Placed evenly by blocks; 0: the network's own loss alone; None: three, or fewer where there are few blocks."""
@@ -77,7 +79,7 @@ class Dcp:
             ConfigError: no images, too few of them, no classifier, too few blocks, or a loss that became NaN.
             TraceError: torch.export cannot follow the network.
         """
-        data, asked = study.images("dcp"), self._asked(study, widths)
+        data, asked = study.images("dcp", labelled=self.needs_labels), self._asked(study, widths)
         whole = {group.name: tuple(range(group.width)) for group in study.graph.free if group.name not in asked}
         if not asked:
             return Selection(whole)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -42,6 +42,8 @@ CHANNELS, KERNELS = "dkp-channels.safetensors", "dkp-kernels.safetensors"
 @dataclass(frozen=True)
 class Dkp:
     """How kernels are selected; what is not said here is as `dcp` has it."""
+
+    needs_labels: ClassVar[bool] = True
 
     rate: float = 0.5
     """Share of each layer's kernels that stays, of those that its channels leave."""
@@ -118,7 +120,7 @@ class Dkp:
         self, study: Study, network: Network, graph: ChannelGraph, what: tuple[str, object]
     ) -> tuple[ReferenceNetwork, SelectionProgress]:
         part = dataclasses.replace(study, network=network, graph=graph)
-        described = (network.address, study.images("dkp").name, study.seed, self, what)
+        described = (network.address, study.images("dkp", labelled=self.needs_labels).name, study.seed, self, what)
         path: Path | None = study.folder / what[0] if study.folder else None
         notebook = SelectionProgress(path, fingerprint(network.module, *described))
         stage = Settings(self.heads, HeadRecipe(self.head_epochs, self.head_images), self.images, self.batch_size)

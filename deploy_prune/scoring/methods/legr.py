@@ -19,7 +19,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from deploy_prune import plugins
 from deploy_prune.errors import BudgetError, ConfigError, Diverged
@@ -51,6 +51,8 @@ DRAWS = 20
 @dataclass(frozen=True)
 class Legr:
     """The search's settings; the defaults suit a small network, a larger one wants more candidates and images."""
+
+    needs_labels: ClassVar[bool] = False
 
     candidates: int = 150
     population: int = 32

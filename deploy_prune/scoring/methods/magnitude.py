@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.filter_norms import filter_norms
@@ -15,6 +15,8 @@ from deploy_prune.values import Scores
 @dataclass(frozen=True)
 class Magnitude:
     """Mean norm over a unit's filters. `normalise` divides by the group's mean, so that layers can be compared."""
+
+    needs_labels: ClassVar[bool] = False
 
     norm: Literal["l1", "l2"] = "l2"
     normalise: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from deploy_prune.values import Scores
 @dataclass(frozen=True)
 class Random:
     """A unit's score is a random rank percentile within its own group, drawn from the study's seed."""
+
+    needs_labels: ClassVar[bool] = False
 
     def score(self, study: Study) -> Scores:
         """Percentile of every unit in (0, 1]."""

@@ -18,6 +18,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -70,6 +71,8 @@ class Sparsity:
 class Slimming:
     """How the sparse training goes."""
 
+    needs_labels: ClassVar[bool] = True
+
     travel: float = 1.0
     """D in medians of |gamma|; below 0.5 channels rarely part."""
     penalty: float | None = None
@@ -102,7 +105,7 @@ class Slimming:
         Raises:
             ConfigError: no images, no batch norms, or a residual stream whose norms say nothing.
         """
-        data, recipe = study.images("slimming"), self.recipe(study.seed)
+        data, recipe = study.images("slimming", labelled=self.needs_labels), self.recipe(study.seed)
         chosen = self._chosen(study)
         names = tuple(dict.fromkeys(name for gammas in chosen.values() for name in gammas))
         sparsity = self._sparsity(study.network.module, names, data, recipe)

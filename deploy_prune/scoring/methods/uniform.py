@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.filter_norms import filter_norms, percentiles
@@ -15,6 +15,8 @@ from deploy_prune.values import Scores
 @dataclass(frozen=True)
 class Uniform:
     """A unit's score is its rank percentile within its own group."""
+
+    needs_labels: ClassVar[bool] = False
 
     norm: Literal["l1", "l2"] = "l2"
 

@@ -1,4 +1,4 @@
-"""The contract of a data source: `NAME` or `NAME:PATH` on the command line reads a classification data set."""
+"""The contract of a data source: `NAME` or `NAME:PATH` on the command line reads a data set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class DataSource(Protocol):
         """`size` is (height, width) of the images, None: the data set's own.
 
         Raises:
-            DataError: nothing there, nothing readable, or not a classification set.
+            DataError: nothing there, nothing readable, or not such a set.
         """
 
 

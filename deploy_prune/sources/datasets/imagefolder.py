@@ -1,7 +1,8 @@
-"""One folder of images per class, in a folder or a .tar: `imagefolder:DIR`.
+"""One folder of images per class, or images without labels in one folder, or a .tar of either: `imagefolder:DIR`.
 
 `CLASS/...` is split by seed; `train/`, `val/` and `test/` above the classes are taken as they are. Without a
-`test/`, `val/` is the test set (as with ImageNet) and validation images are drawn out of `train/`.
+`test/`, `val/` is the test set (as with ImageNet) and validation images are drawn out of `train/`. Images that lie in
+no class folder (`DIR/*.jpg`, or `DIR/train/*.jpg` and so on) have no labels, and are split in the same way.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from deploy_prune.values import Data
 
 SHARES = (0.60, 0.15, 0.25)  # train, val, test, where the folders do not say
 DEFAULT_SIZE = (224, 224)
+LAYOUTS = "expected CLASS/*.jpg or train/CLASS/*.jpg with two classes or more, or images without any folder"
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -52,19 +54,16 @@ class ImageFolder:
         placed = _placed(root, list_images(root))
         whole = whole_images([blob for _, _, blob in placed])
         placed = [entry for entry, good in zip(placed, whole, strict=True) if good]
-        names = sorted({name for _, name, _ in placed})
-        number = _numbers(root, names, self.numbered)
-        labels = np.asarray([number[name] for _, name, _ in placed], np.int64)
+        labels, classes = _labelled(root, [name for _, name, _ in placed], self.numbered)
         framing = Framing(size or DEFAULT_SIZE, self.crop, FILTERS[self.interpolation])
         blobs = [blob for _, _, blob in placed]
         train, val, test = (
-            EncodedImages([blobs[index] for index in part], labels[part], framing)
+            EncodedImages([blobs[index] for index in part], None if labels is None else labels[part], framing)
             for part in _split(np.asarray([split for split, _, _ in placed]), labels, seed=self.seed)
         )
-        classes = {number[name]: name for name in names}
         return Data(
             name=f"imagefolder:{root.name}",
-            classes=tuple(classes.get(index, "") for index in range(self.numbered or len(names))),
+            classes=classes,
             mean=tuple(self.mean),
             std=tuple(self.std),
             image_shape=(3, *framing.size),
@@ -77,20 +76,39 @@ class ImageFolder:
 
 
 def _placed(root: Path, blobs: list[Blob]) -> list[tuple[str, str, Blob]]:
-    """(split or "", class, image) of each image; one folder around everything is looked through."""
+    """(split or "", class or "", image) of each image; one folder around everything is looked through."""
     parts = [blob.name.split("/") for blob in blobs]
     while len({part[0] for part in parts}) == 1 and min(map(len, parts)) > 2:
         parts = [part[1:] for part in parts]
     tops = {part[0] for part in parts if len(part) > 1}
     depth = 1 if "train" in tops and tops <= {"train", "val", "test"} else 0
+    if all(len(part) == depth + 1 for part in parts):
+        return [(part[0] if depth else "", "", blob) for part, blob in zip(parts, blobs, strict=True)]
     placed = [
         (part[0] if depth else "", part[depth], blob)
         for part, blob in zip(parts, blobs, strict=True)
         if len(part) > depth + 1
     ]
     if len({name for _, name, _ in placed}) < 2:
-        raise DataError(f"{root} has no class folders", hint="expected CLASS/*.jpg or train/CLASS/*.jpg")
+        raise DataError(f"{root} has no class folders", hint=LAYOUTS)
     return placed
+
+
+def _labelled(root: Path, names: list[str], numbered: int) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The labels of the images, int64 (images,), and the names of all classes; `names` has the class of each image.
+
+    Raises:
+        DataError: the folders' numbers are not those of so many classes.
+    """
+    if not any(names):
+        if numbered:
+            raise DataError(f"{root} has no class folders, and so no {numbered} classes", hint="leave out `numbered`")
+        return None, ()
+    folders = sorted(set(names))
+    number = _numbers(root, folders, numbered)
+    name_of = {number[name]: name for name in folders}
+    classes = tuple(name_of.get(index, "") for index in range(numbered or len(folders)))
+    return np.asarray([number[name] for name in names], np.int64), classes
 
 
 def _numbers(root: Path, names: list[str], numbered: int) -> dict[str, int]:
@@ -105,7 +123,9 @@ def _numbers(root: Path, names: list[str], numbered: int) -> dict[str, int]:
     return numbers
 
 
-def _split(splits: np.ndarray, labels: np.ndarray, *, seed: int) -> tuple[np.ndarray, ...]:
+def _split(splits: np.ndarray, labels: np.ndarray | None, *, seed: int) -> tuple[np.ndarray, ...]:
+    """The numbers of the images of train, val and test; `splits` has the folder's word ("train") or "" per image."""
+    labels = np.zeros(len(splits), np.int64) if labels is None else labels
     if (splits == "").all():
         return split_indices(labels, SHARES, seed=seed)
     train, val, test = (np.flatnonzero(splits == name) for name in ("train", "val", "test"))

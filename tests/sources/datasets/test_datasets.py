@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from deploy_prune.errors import ConfigError, DataError, UnknownName
-from deploy_prune.sources.data import check_fit, normalise, read_data, spread
+from deploy_prune.sources.data import check_fit, labels_of, normalise, read_data, splits_of, spread, strata_of
 from deploy_prune.sources.networks import build_network
 
 
@@ -50,7 +50,7 @@ def test_a_network_of_another_number_of_classes_or_size_is_refused():
 
 def test_digits_are_split_once_and_for_all():
     data = read_data("digits")
-    counts = [len(split.labels) for split in (data.train, data.val, data.test)]
+    counts = [len(split) for split in (data.train, data.val, data.test)]
     assert counts == [1078, 270, 449]
     assert data.image_shape == (3, 32, 32)
     again = read_data("digits").test.read(np.arange(449))
@@ -82,10 +82,10 @@ def test_classes_are_folders_sorted_by_name_and_splits_are_drawn(tmp_path: Path)
     data = read_data(f"imagefolder:{tmp_path}", size=(16, 24))
     assert data.classes == ("cat", "dog")
     assert data.image_shape == (3, 16, 24)
-    counts = [len(split.labels) for split in (data.train, data.val, data.test)]
+    counts = [len(split) for split in (data.train, data.val, data.test)]
     assert counts == pytest.approx([24, 6, 10], abs=2)
     for split in (data.train, data.val, data.test):
-        levels = split.read(np.arange(len(split.labels)))[:, 8, 12, 0]
+        levels = split.read(np.arange(len(split)))[:, 8, 12, 0]
         assert levels.tolist() == [(100, 200)[label] for label in split.labels]
 
 
@@ -96,9 +96,9 @@ def test_splits_that_folders_make_are_taken(tmp_path: Path, folders, tested):
             for index in range(10):
                 picture(tmp_path / "wrapper" / split / name / f"{index}.png", 50 * (position + 1))
     data = read_data(f"imagefolder:{tmp_path}", size=(8, 8))
-    levels = data.test.read(np.arange(len(data.test.labels)))[:, 0, 0, 0]
+    levels = data.test.read(np.arange(len(data.test)))[:, 0, 0, 0]
     assert set(levels.tolist()) == {50 * (folders.index(tested) + 1)}
-    assert len(data.test.labels) == 20
+    assert len(data.test) == 20
 
 
 def test_a_broken_photograph_is_skipped(tmp_path: Path, caplog):
@@ -107,7 +107,7 @@ def test_a_broken_photograph_is_skipped(tmp_path: Path, caplog):
             picture(tmp_path / name / f"{index}.png", 5)
     (tmp_path / "cat" / "3.png").write_bytes(b"broken")
     data = read_data(f"imagefolder:{tmp_path}", size=(8, 8))
-    assert sum(len(split.labels) for split in (data.train, data.val, data.test)) == 19
+    assert sum(len(split) for split in (data.train, data.val, data.test)) == 19
     assert "skipped 1 of 20" in caplog.text
 
 
@@ -123,12 +123,80 @@ def test_numbered_folders_keep_their_numbers(tmp_path: Path):
         read_data(f"imagefolder:{tmp_path}", options={"numbered": 5})
 
 
-def test_images_without_class_folders_are_refused(tmp_path: Path):
-    picture(tmp_path / "1.png", 5)
-    with pytest.raises(DataError, match="no class folders"):
+def test_images_in_no_folder_have_no_labels_and_are_split_by_seed(tmp_path: Path):
+    for index in range(40):
+        picture(tmp_path / f"{index}.png", index)
+    first, again, other = (
+        read_data(f"imagefolder:{tmp_path}", size=(8, 8), options={"seed": seed}) for seed in (0, 0, 1)
+    )
+    assert first.classes == ()
+    levels = [split.read(np.arange(len(split)))[:, 0, 0, 0].tolist() for split in (first.train, first.val, first.test)]
+    assert sorted(level for each in levels for level in each) == list(range(40)), "every image is in one split"
+    assert [len(each) for each in levels] == pytest.approx([24, 6, 10], abs=2)
+    assert all(split.labels is None for split in (first.train, first.val, first.test))
+    assert splits_of(first) == splits_of(again) != splits_of(other)
+
+
+def test_unlabelled_splits_that_folders_make_are_taken(tmp_path: Path):
+    for position, split in enumerate(("train", "val", "test")):
+        for index in range(10):
+            picture(tmp_path / split / f"{index}.png", 50 * (position + 1))
+    data = read_data(f"imagefolder:{tmp_path}", size=(8, 8))
+    assert data.test.labels is None
+    assert set(data.test.read(np.arange(10))[:, 0, 0, 0].tolist()) == {150}
+
+
+def test_a_folder_around_all_images_is_no_class(tmp_path: Path):
+    picture(tmp_path / "cat" / "1.png", 5)
+    with pytest.raises(DataError, match="no class folders") as caught:
         read_data(f"imagefolder:{tmp_path}")
+    assert "images without any folder" in caught.value.hint
+    picture(tmp_path / "flat" / "1.png", 5)
+    with pytest.raises(DataError, match="no class folders, and so no 10 classes"):
+        read_data(f"imagefolder:{tmp_path / 'flat'}", options={"numbered": 10})
     with pytest.raises(ConfigError, match="no crop 2"):
         read_data(f"imagefolder:{tmp_path}", options={"crop": 2})
+
+
+# --- labels ----------------------------------------------------------------------------------------------------
+
+
+def own_data(path: Path, test: str) -> str:
+    """The address of data of a user's file, without labels but in the test split, if `test` says so."""
+    path.write_text(f"""
+import numpy as np
+from deploy_prune import ArrayImages, Data
+
+def data():
+    pixels = np.zeros((8, 4, 4, 3), np.uint8)
+    plain = ArrayImages(pixels)
+    return Data("mine", (), (0.5,) * 3, (0.5,) * 3, (3, 4, 4), plain, plain, {test}, flip=False, crop_padding=0)
+""")
+    return f"{path}:data"
+
+
+def test_whoever_needs_labels_is_named_with_the_data_that_have_none(tmp_path: Path):
+    data = read_data(own_data(tmp_path / "mine.py", "plain"))
+    with pytest.raises(DataError, match="method 'dcp' needs labels, and mine has none") as caught:
+        labels_of(data, data.train, "method 'dcp'")
+    assert "magnitude" in caught.value.hint
+    assert strata_of(data.train).tolist() == [0] * 8
+    check_fit(build_network("resnet20", classes=7, input_shape=(3, 4, 4)), data)
+
+
+def test_a_set_that_is_labelled_in_part_is_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="no labels in its train split"):
+        read_data(own_data(tmp_path / "mine.py", "ArrayImages(pixels, np.zeros(8, np.int64))"))
+
+
+def test_a_number_of_labels_that_is_not_that_of_the_images_is_refused(tmp_path: Path):
+    address = own_data(tmp_path / "mine.py", "plain")
+    text = (
+        (tmp_path / "mine.py").read_text().replace("ArrayImages(pixels)", "ArrayImages(pixels, np.zeros(3, np.int64))")
+    )
+    (tmp_path / "mine.py").write_text(text.replace('"mine", ()', '"mine", ("a",)'))
+    with pytest.raises(DataError, match="3 labels for 8 images"):
+        read_data(address)
 
 
 # --- torchvision and the user's own ----------------------------------------------------------------------------
@@ -148,7 +216,7 @@ def test_a_torchvision_set_on_disk_is_read(tmp_path: Path):
     write_mnist(tmp_path, {"train": 100, "t10k": 20})
     data = read_data(f"torchvision:MNIST:{tmp_path}")
     assert len(data.classes) == 10
-    assert (len(data.train.labels), len(data.val.labels), len(data.test.labels)) == pytest.approx((90, 10, 20), abs=1)
+    assert (len(data.train), len(data.val), len(data.test)) == pytest.approx((90, 10, 20), abs=1)
     assert data.test.read(np.arange(20))[:, 3, 3, 2].tolist() == data.test.labels.tolist()
     assert not data.flip
 
@@ -187,5 +255,5 @@ SHARED = Path(__file__).parents[3] / "../shared/data"
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the development images are not beside the repository")
 def test_a_tar_of_photographs_is_read_without_extracting_it():
     data = read_data(f"imagefolder:{SHARED / 'imagenet-sample-500.tar'}", options={"numbered": 1000}, size=(64, 64))
-    assert sum(len(split.labels) for split in (data.train, data.val, data.test)) == 500
+    assert sum(len(split) for split in (data.train, data.val, data.test)) == 500
     assert data.val.read(np.arange(2)).shape == (2, 64, 64, 3)
