@@ -17,7 +17,7 @@ import numpy as np
 from deploy_prune import plugins
 from deploy_prune.budget.costs import COSTS, CostModel, Stepped
 from deploy_prune.budget.stair_snap import WidthChoice, cheapest, snapped
-from deploy_prune.budget.widths import Ladder, Limits, ladder
+from deploy_prune.budget.widths import Ladder, Limits, dense_widths, ladder
 from deploy_prune.errors import BudgetError
 from deploy_prune.values import ChannelGraph, Scores, Widths
 
@@ -39,7 +39,7 @@ def allocate(graph: ChannelGraph, scores: Scores, cost: CostModel, limit: float,
     widths = _rank_cut(ranked, ladders, cost, limit)
     if isinstance(cost, Stepped):
         starts = [widths, *_coarser_cuts(graph, ranked, (cost, limit), limits)]
-        whole = ranked.choices(ladders, _unit_macs(graph, _dense(graph)))
+        whole = ranked.choices(ladders, _unit_macs(graph, dense_widths(graph.free)))
         widths = max(starts, key=lambda start: _worth(whole, start))
         widths = snapped(widths, ranked.choices(ladders, _unit_macs(graph, widths)), cost, limit)
     elif limits.multiple > 1:
@@ -84,7 +84,7 @@ def _unit_macs(graph: ChannelGraph, widths: np.ndarray) -> np.ndarray:
 def check_reachable(graph: ChannelGraph, cost: CostModel, limit: float, limits: Limits) -> None:
     """Refuse, before any work starts, what no allocation can reach."""
     ladders = [ladder(group, limits) for group in graph.free]
-    dense = float(cost(_dense(graph)))
+    dense = float(cost(dense_widths(graph.free)))
     if limit >= dense:
         raise BudgetError(f"the dense network already costs {say_cost(dense)}, the budget is {say_cost(limit)}")
     if limit < float(cost(_floors(ladders))) and limit < (least := float(cost(cheapest_widths(cost, ladders)))):
@@ -94,10 +94,6 @@ def check_reachable(graph: ChannelGraph, cost: CostModel, limit: float, limits: 
             f"{say_cost(least)} ({least / dense:.3f}x of {say_cost(dense)})",
             hint=f"{hint}; scope is '{limits.scope}'",
         )
-
-
-def _dense(graph: ChannelGraph) -> np.ndarray:
-    return np.array([group.width for group in graph.free])
 
 
 def _floors(ladders: Sequence[Ladder]) -> np.ndarray:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from deploy_prune.values import Group
+from deploy_prune.values import Group, Keep
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,28 @@ class Ladder:
         middles = (self.steps[1:] + self.steps[:-1]) / 2
         snapped: np.ndarray = self.steps[np.searchsorted(middles, np.arange(self.steps[-1] + 1), side="right")]
         return snapped
+
+
+class HasWidth(Protocol):
+    """A group of channels, of a graph or of a latency table."""
+
+    @property
+    def name(self) -> str:
+        """What plans call it."""
+
+    @property
+    def width(self) -> int:
+        """How many units it has in the dense network."""
+
+
+def dense_widths(groups: Iterable[HasWidth]) -> np.ndarray:
+    """The dense widths of groups, in units: (groups,)."""
+    return np.array([group.width for group in groups])
+
+
+def kept_widths(groups: Iterable[HasWidth], keep: Keep) -> np.ndarray:
+    """The widths of groups under a plan, in units: (groups,); a group that the plan does not name stays whole."""
+    return np.array([len(keep[group.name]) if group.name in keep else group.width for group in groups])
 
 
 def ladder(group: Group, limits: Limits) -> Ladder:

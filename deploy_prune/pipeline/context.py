@@ -13,6 +13,7 @@ from deploy_prune.errors import DataError, PlanError
 from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import check
 from deploy_prune.pipeline.config import RunConfig
+from deploy_prune.pipeline.priced import Price, build_cost, price
 from deploy_prune.records import read_record, write_record
 from deploy_prune.run_folder import FORM, SPLITS, RunFolder
 from deploy_prune.sources import checkpoint
@@ -64,6 +65,15 @@ class RunContext:
     def graph(self) -> ChannelGraph:
         """The channel graph of the network that is pruned, with every baked-in size locked."""
         return settle(start_network(self))
+
+    @cached_property
+    def price(self) -> Price:
+        """What plans of this network cost and may cost; milliseconds are those of the store when this is first asked.
+
+        Raises:
+            NotProfiled, Inconclusive: the store has no table of this network that is of use.
+        """
+        return price(self.config.parsed_budget, build_cost(self.config), self.graph)
 
     @cached_property
     def accelerator(self) -> torch.device:

@@ -15,21 +15,19 @@ from pathlib import Path
 from torch import Tensor
 
 from deploy_prune.budget.allocate import allocate
-from deploy_prune.budget.latency.model import LatencyCost
-from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.latency.model import LatencyCost, LatencyModel
+from deploy_prune.budget.widths import Limits, kept_widths
 from deploy_prune.errors import PlanError
 from deploy_prune.graph.soundness import find, lock
-from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import RunContext
-from deploy_prune.pipeline.deciders import build_deciders, build_workers, find_widths_file
-from deploy_prune.pipeline.priced import is_timed, price
-from deploy_prune.pipeline.real_file import Chosen, left_over, plan_on_real_file
+from deploy_prune.pipeline.priced import Price
+from deploy_prune.pipeline.real_file import Chosen, RealFiles, left_over, plan_on_real_file
 from deploy_prune.results import Closing, WidthsResult
+from deploy_prune.run_folder import RunFolder
 from deploy_prune.scoring.methods import Scorer, Selector
 from deploy_prune.scoring.scores_file import SCORES, read_scores, save_scores
 from deploy_prune.scoring.study import Study
 from deploy_prune.scoring.top_units import best_units
-from deploy_prune.values import ChannelGraph, Keep, Network, Progress, Scores
+from deploy_prune.values import ChannelGraph, Keep, Scores
 
 logger = logging.getLogger(__name__)
 
@@ -39,158 +37,129 @@ WIDTHS = "widths"
 
 
 @dataclass(frozen=True, eq=False)
+class Parts:
+    """All that a decision is made of."""
+
+    study: Study
+    """The network and its graph, and what the run offers to methods."""
+    scorer: Scorer | Path
+    """What decides how many units every group keeps: a method, or the scores of another run."""
+    selector: Selector | None
+    """What selects which units stay. None: the best-scored ones do."""
+    price: Price
+    limits: Limits
+    files: RealFiles | None
+    """Where plans are timed as real files; None where the budget is not in milliseconds of a device at hand."""
+    folder: RunFolder
+    """Keeps the scores and the widths, each of which is worked out only once."""
+    method: str
+    """What results call the method."""
+    decider: str
+    """What results call whatever decides the widths of a selector."""
+
+
+@dataclass(frozen=True, eq=False)
 class Decision:
     """What is kept, and how a budget in milliseconds was met."""
 
     graph: ChannelGraph
     """The graph, with every group locked that the cut would break or the method does not score."""
     keep: Keep
+    price: Price
+    """What plans cost; in milliseconds, by a latency model that knows what the real files took."""
+    method: str
+    """What results call the method that decided."""
     closing: Closing | None = None
     weights: Mapping[str, Tensor] | None = None
     """The weights of a method that trains while it decides; the kept units are taken of these."""
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     """Weight -> kernels that stay, in the dense network's shapes."""
-    method: str = ""
-    """What results call it."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Scored:
-    """A method's answer for a network, which holds for any budget."""
-
-    context: RunContext
-    study: Study
-    scores: Scores
-
-
-def decide(context: RunContext, network: Network, graph: ChannelGraph, progress: Progress) -> Decision:
+def decide(parts: Parts) -> Decision:
     """Score, allocate, select, and prove on meta tensors that the cut is sound before anything is trained.
 
     Raises:
         BudgetError: no plan can meet the budget.
         PlanError: the units that a method selects make a cut that is not sound.
     """
-    scorer, selector = build_deciders(context.config)
-    if selector is None:
-        decision, scores = _best_scored(context, scorer, network, graph, progress)
-        return dataclasses.replace(decision, weights=scores.weights, method=_scored_by(context.config))
+    if parts.selector is None:
+        scores = score_once(parts.study, parts.scorer, parts.folder)
+        return dataclasses.replace(keep_best(parts, scores), weights=scores.weights)
+    prices = [parts.price]
 
     def widths() -> WidthsResult:
-        return _widths(graph, _best_scored(context, scorer, network, graph, progress)[0])
+        best = keep_best(parts, score_once(parts.study, parts.scorer, parts.folder))
+        prices.append(best.price)
+        return _widths(parts.study.graph, best)
 
-    decided = context.folder.stage(WIDTHS, WidthsResult, widths)  # kept: timed again, they might differ
-    return _selected(context, selector, _study(context, network, lock(graph, decided.locked), progress), decided)
-
-
-def _scored_by(config: RunConfig) -> str:
-    if config.scores is not None and "method" not in config.model_fields_set:
-        return f"scores of {config.scores}"
-    return config.method
+    decided = parts.folder.stage(WIDTHS, WidthsResult, widths)  # kept: timed again, they might differ
+    return select_units(parts, parts.selector, decided, prices[-1])
 
 
-def _widths(graph: ChannelGraph, decision: Decision) -> WidthsResult:
-    free = {group.name for group in graph.free}
-    locked = {group.name: group.locked for group in decision.graph.groups if group.locked and group.name in free}
-    widths = {group.name: len(decision.keep.get(group.name, range(group.width))) for group in decision.graph.free}
-    return WidthsResult(widths, locked, decision.closing)
-
-
-def _selected(context: RunContext, selector: Selector, study: Study, decided: WidthsResult) -> Decision:
-    config = context.config
-    found = selector.select(study, decided.widths)
-    if broken := find(study.network, study.graph, found.keep):
-        name, reason = next(iter(broken.items()))
-        message = f"the units that '{config.method}' selects break group '{name}': {reason}"
-        raise PlanError(message, hint="choose another method, or leave that group whole by a plan of your own")
-    decider = config.scores or find_widths_file(config) or f"'{config.widths}'"
-    return Decision(
-        study.graph, found.keep, decided.closing, found.weights, found.masks,
-        method=f"{found.method or config.method} at widths of {decider}",
-    )  # fmt: skip
-
-
-def _best_scored(
-    context: RunContext, scorer: Scorer | Path, network: Network, graph: ChannelGraph, progress: Progress
-) -> tuple[Decision, Scores]:
-    """The units with the highest scores under the budget."""
-    scored = _scored(context, scorer, network, graph, progress)
-    _, limit = price(context.config, scored.study.graph)
-    if is_timed(context.config):
-        return _closed(scored, limit, progress), scored.scores
-    return Decision(*_sound(scored, limit)), scored.scores
-
-
-def scores_of(context: RunContext, network: Network, graph: ChannelGraph, progress: Progress) -> Scores:
-    """By what decides widths, or as another run left them; written to the run folder: they are found only once.
+def score_once(study: Study, scorer: Scorer | Path, folder: RunFolder) -> Scores:
+    """How much every unit matters by a method, or as another run left it; the run folder keeps it.
 
     Raises:
         RecordError: the other run's scores are of another network.
     """
-    return _scored(context, build_deciders(context.config)[0], network, graph, progress).scores
-
-
-def _scored(
-    context: RunContext, scorer: Scorer | Path, network: Network, graph: ChannelGraph, progress: Progress
-) -> _Scored:
-    study = _study(context, network, graph, progress)
-    own = context.folder.path / SCORES
+    own = folder.path / SCORES
     if own.exists():
-        scores = read_scores(own, graph)
-    elif isinstance(scorer, Path):
-        scores = read_scores(scorer, graph)
-    else:
-        scores = scorer.score(study)
-    if not own.exists():
-        save_scores(scores, own)
-    unscored = {group.name: UNSCORED for group in graph.free if group.name not in scores.by_group}
-    return _Scored(context, dataclasses.replace(study, graph=lock(graph, unscored)), scores)
+        return read_scores(own, study.graph)
+    scores = read_scores(scorer, study.graph) if isinstance(scorer, Path) else scorer.score(study)
+    save_scores(scores, own)
+    return scores
 
 
-def _study(context: RunContext, network: Network, graph: ChannelGraph, progress: Progress) -> Study:
-    cost, limit = price(context.config, graph)
+def keep_best(parts: Parts, scores: Scores) -> Decision:
+    """Keep the units with the highest scores under the budget, in milliseconds that of the real file."""
+    price, files = parts.price, parts.files
+    if files is None:
+        return Decision(*_plan(parts, scores, price, price.limit), price, parts.method)
+    assert isinstance(price.cost, LatencyCost)
 
-    def plan(scores: Scores) -> Keep:
-        return best_units(scores, allocate(graph, scores, cost, limit, context.limits))
+    def choose(aim_ms: float, model: LatencyModel) -> Chosen:
+        graph, keep = _plan(parts, scores, price.by(model), aim_ms)
+        return Chosen(graph, keep, LatencyCost.of(model, graph))
 
-    return Study(
-        network,
-        graph,
-        context.data,
-        context.config.seed,
-        plan=plan,
-        scope=context.config.scope,
-        workers=build_workers(context.config, context.accelerator),
-        folder=context.folder.path,
-        progress=progress,
-        loss=context.hooks.loss,
-        step=context.hooks.step,
-    )
-
-
-def _closed(scored: _Scored, limit_ms: float, progress: Progress) -> Decision:
-    def choose(aim_ms: float) -> Chosen:
-        sound, keep = _sound(scored, aim_ms)
-        cost, _ = price(scored.context.config, sound)
-        assert isinstance(cost, LatencyCost)
-        return Chosen(sound, keep, cost)
-
-    with opened(scored.context.config.store) as store:
-        chosen, closing = plan_on_real_file(scored.study.network, limit_ms, choose, store, progress=progress)
-    if left := left_over(chosen, closing, scored.context.limits):
+    progress, model = parts.study.progress, price.cost.model
+    real = plan_on_real_file(parts.study.network, price.limit, choose, model, files, progress=progress)
+    if left := left_over(real.chosen, real.closing, parts.limits):
         logger.warning(left)
-    return Decision(chosen.graph, chosen.keep, closing)
+    return Decision(real.chosen.graph, real.chosen.keep, price.by(real.model), parts.method, real.closing)
 
 
-def _sound(scored: _Scored, limit: float) -> tuple[ChannelGraph, Keep]:
-    """What is kept under a limit, groups that this would break locked."""
-    graph = scored.study.graph
-    keep = _chosen(scored, graph, limit)
-    while broken := find(scored.study.network, graph, keep):
+def _plan(parts: Parts, scores: Scores, price: Price, limit: float) -> tuple[ChannelGraph, Keep]:
+    """What is kept under a limit; groups without scores, and groups that the cut would break, are locked."""
+    unscored = (group.name for group in parts.study.graph.free if group.name not in scores.by_group)
+    graph = lock(parts.study.graph, dict.fromkeys(unscored, UNSCORED))
+    while True:
+        keep = best_units(scores, allocate(graph, scores, price.on(graph), limit, parts.limits))
+        broken = find(parts.study.network, graph, keep)
+        if not broken:
+            return graph, keep
         graph = lock(graph, broken)
-        keep = _chosen(scored, graph, limit)
-    return graph, keep
 
 
-def _chosen(scored: _Scored, graph: ChannelGraph, limit: float) -> Keep:
-    cost, _ = price(scored.context.config, graph)
-    return best_units(scored.scores, allocate(graph, scored.scores, cost, limit, scored.context.limits))
+def _widths(graph: ChannelGraph, best: Decision) -> WidthsResult:
+    free = {group.name for group in graph.free}
+    locked = {group.name: group.locked for group in best.graph.groups if group.locked and group.name in free}
+    widths = kept_widths(best.graph.free, best.keep).tolist()
+    names = (group.name for group in best.graph.free)
+    return WidthsResult(dict(zip(names, widths, strict=True)), locked, best.closing)
+
+
+def select_units(parts: Parts, selector: Selector, decided: WidthsResult, price: Price) -> Decision:
+    """Ask a method which units stay at widths that are decided.
+
+    Raises:
+        PlanError: the units that it selects make a cut that is not sound.
+    """
+    study = dataclasses.replace(parts.study, graph=lock(parts.study.graph, decided.locked))
+    selection = selector.select(study, decided.widths)
+    if broken := find(study.network, study.graph, selection.keep):
+        name, reason = next(iter(broken.items()))
+        message = f"the units that '{parts.method}' selects break group '{name}': {reason}"
+        raise PlanError(message, hint="choose another method, or leave that group whole by a plan of your own")
+    method = f"{selection.method or parts.method} at widths of {parts.decider}"
+    return Decision(study.graph, selection.keep, price, method, decided.closing, selection.weights, selection.masks)

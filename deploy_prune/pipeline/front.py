@@ -18,7 +18,9 @@ from deploy_prune.errors import BudgetError, MissingDependency
 from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext, record_data
-from deploy_prune.pipeline.decide import scores_of
+from deploy_prune.pipeline.decide import score_once
+from deploy_prune.pipeline.deciders import build_deciders
+from deploy_prune.pipeline.parts import build_study
 from deploy_prune.pipeline.preflight import adopt_run_folder, preflight
 from deploy_prune.pipeline.run import asked_of, named_hooks, prune
 from deploy_prune.pipeline.smaller_images import SmallerRun, smaller_run, smaller_shapes
@@ -101,7 +103,8 @@ def ranked(
                 preflight(RunContext(with_budget(config, budget), folder, hooks))
             record_data(context)
         folder.stage("dense", DenseResult, lambda: stages.dense(context))
-        scores_of(context, context.network("dense"), context.graph, progress)
+        study = build_study(context, context.network("dense"), progress)
+        score_once(study, build_deciders(config)[0], folder)
     own: dict[str, Any] = {"model_options": {}, "classes": None, "input_shape": None, "weights": None, "pretrain": None}
     return RunConfig.model_validate({**dict(config), **own, "model": str(out / "dense"), "scores": out})
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.budget.costs import COSTS
-from deploy_prune.budget.widths import Limits, ladder
+from deploy_prune.budget.widths import Limits, dense_widths, ladder
 from deploy_prune.errors import Inconclusive, NotProfiled, RecordError, StorageError, Unavailable
 from deploy_prune.graph.recount import recount
 from deploy_prune.graph.soundness import settle
@@ -73,6 +73,6 @@ def _reach(name: str, graph: ChannelGraph, limits: Limits) -> Reach | None:
         model = cost.model(graph)
     except (Inconclusive, NotProfiled, RecordError, StorageError, Unavailable):
         return None
-    dense = np.array([group.width for group in graph.free])
+    dense = dense_widths(graph.free)
     least = np.array([ladder(group, limits).steps[0] for group in graph.free])
     return Reach(name, cost.unit, float(model(dense)), float(model(least)))

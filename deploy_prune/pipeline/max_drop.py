@@ -16,7 +16,6 @@ from deploy_prune.errors import ConfigError, TargetMissed
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext
 from deploy_prune.pipeline.front import folder_name, ranked, with_budget
-from deploy_prune.pipeline.priced import cost_of, price
 from deploy_prune.pipeline.run import prune, train_pruned
 from deploy_prune.records import read_record, write_record
 from deploy_prune.results import DenseResult, RunSummary
@@ -104,7 +103,6 @@ def _most_tries(levels: int) -> int:
 def _levels(base: RunConfig, out: Path) -> Sequence[Budget]:
     """Budgets from the tightest to nearly the dense network, evenly on a logarithmic scale."""
     context = RunContext(base, RunFolder(out), Hooks())
-    cost, limit = price(base, context.graph)
-    dense = cost_of(cost, context.graph, {})
-    shares = np.geomspace(limit / dense, max(LOOSEST, limit / dense), LEVELS)
+    tightest = context.price.limit / context.price.dense
+    shares = np.geomspace(tightest, max(LOOSEST, tightest), LEVELS)
     return tuple(dict.fromkeys(fraction_of(base.parsed_budget.cost, share) for share in shares))

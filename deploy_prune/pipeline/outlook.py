@@ -20,7 +20,7 @@ from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import Sample
 from deploy_prune.budget.latency.timer import timer
 from deploy_prune.budget.parse import in_units
-from deploy_prune.budget.widths import Limits, ladder
+from deploy_prune.budget.widths import Limits, dense_widths, ladder
 from deploy_prune.errors import BudgetError, DeployPruneError, NotProfiled
 from deploy_prune.exporting.export import export
 from deploy_prune.formats.templates import TEMPLATES
@@ -109,7 +109,7 @@ def outlook(
     limits, graph = wish.limits, settle(network)
     model = _model(network, graph, place, store, progress)
     cost, scores = LatencyCost.of(model, graph), _scores(network, graph, wish.method)
-    dense_ms = float(cost(np.array([group.width for group in graph.free])))
+    dense_ms = float(cost(dense_widths(graph.free)))
     least_ms = float(cost(np.array([ladder(group, limits).steps[0] for group in graph.free])))
     asked = {each.text: _limit(each, dense_ms, model.profile.unit) for each in wish.budgets} or _levels(
         dense_ms, least_ms
@@ -169,7 +169,7 @@ def _option(
 
 def _share(name: str, graph: ChannelGraph, widths: np.ndarray) -> float:
     cost: CostModel = plugins.build(COSTS, name).model(graph)
-    return float(cost(widths)) / float(cost(np.array([group.width for group in graph.free])))
+    return float(cost(widths)) / float(cost(dense_widths(graph.free)))
 
 
 def _smaller_inputs(

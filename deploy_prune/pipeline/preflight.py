@@ -14,7 +14,7 @@ from deploy_prune.exporting.exporters import EXPORTERS
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext, read_plan, start_network
 from deploy_prune.pipeline.deciders import build_deciders, build_workers
-from deploy_prune.pipeline.priced import build_cost, is_timed, place_of, price
+from deploy_prune.pipeline.priced import build_cost, is_timed, place_of
 from deploy_prune.run_folder import RUN, asked_for
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import check_fit
@@ -53,8 +53,7 @@ def preflight(context: RunContext) -> None:
     if is_timed(config):
         with opened(config.store) as store:
             profiled(start_network(context), context.graph, place_of(config), store, progress=context.progress)
-    cost, limit = price(context.config, context.graph)
-    check_reachable(context.graph, cost, limit, context.limits)
+    check_reachable(context.graph, context.price.cost, context.price.limit, context.limits)
 
 
 def adopt_run_folder(config: RunConfig) -> RunConfig:

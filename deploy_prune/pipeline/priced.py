@@ -1,30 +1,58 @@
-"""What a run's budget is of: a network's cost as a function of its widths, and the limit in the cost's unit."""
+"""What a run's budget is of: what plans of its network cost, and the limit, in the cost's unit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from deploy_prune import plugins
 from deploy_prune.budget.costs import COSTS, Cost, CostModel
+from deploy_prune.budget.latency.model import LatencyCost, LatencyModel
 from deploy_prune.budget.latency.place import Place, format_of
+from deploy_prune.budget.narrowed import narrow
 from deploy_prune.budget.parse import in_units
+from deploy_prune.budget.widths import dense_widths, kept_widths
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.values import ChannelGraph
+from deploy_prune.values import Budget, ChannelGraph, Keep
 
 
-def price(config: RunConfig, graph: ChannelGraph) -> tuple[CostModel, float]:
-    """The budget's cost of this network, and its limit in the cost's unit."""
-    cost = build_cost(config)
+@dataclass(frozen=True, eq=False)
+class Price:
+    """A budget held against a network: what its plans cost, and the most that one may cost."""
+
+    budget: Budget
+    graph: ChannelGraph
+    cost: CostModel
+    """The cost as a function of the widths of the graph's free groups."""
+    limit: float
+    """The most that a plan may cost, in the cost's unit, such as milliseconds."""
+
+    @property
+    def dense(self) -> float:
+        """What the whole network costs, in the cost's unit."""
+        return self.of({})
+
+    def of(self, keep: Keep) -> float:
+        """What a plan costs, in the cost's unit; a group that is not named stays whole."""
+        return float(self.cost(kept_widths(self.graph.free, keep)))
+
+    def on(self, graph: ChannelGraph) -> CostModel:
+        """The cost as a function of the widths of fewer free groups, those of a graph that has locked the others."""
+        return narrow(self.cost, self.graph, graph)
+
+    def by(self, model: LatencyModel) -> Price:
+        """The same limit, with what plans cost by another latency model of this network."""
+        return replace(self, cost=LatencyCost.of(model, self.graph))
+
+
+def price(budget: Budget, cost: Cost, graph: ChannelGraph) -> Price:
+    """What plans of a network cost, and what a budget allows them to.
+
+    Raises:
+        UnitError: the budget is in another unit than the cost.
+        NotProfiled, Inconclusive: a budget in milliseconds, and the store has no table of this network that is of use.
+    """
     model = cost.model(graph)
-    return model, in_units(config.parsed_budget, cost_of(model, graph, {}), cost.unit)
-
-
-def cost_of(cost: CostModel, graph: ChannelGraph, keep: Mapping[str, Sequence[int]]) -> float:
-    """The cost of what is kept; a group that is not named stays whole."""
-    widths = [len(keep[group.name]) if group.name in keep else group.width for group in graph.free]
-    return float(cost(np.array(widths)))
+    return Price(budget, graph, model, in_units(budget, float(model(dense_widths(graph.free))), cost.unit))
 
 
 def build_cost(config: RunConfig) -> Cost:

@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from deploy_prune import plugins
-from deploy_prune.budget.latency.model import LatencyCost
+from deploy_prune.budget.latency.model import LatencyCost, LatencyModel, teach
 from deploy_prune.budget.latency.place import format_of
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import Sample
 from deploy_prune.budget.latency.timer import timer
-from deploy_prune.budget.widths import Limits, ladder
+from deploy_prune.budget.widths import Limits, kept_widths, ladder
 from deploy_prune.errors import BudgetError, ExportFailed, Inconclusive
 from deploy_prune.exporting.export import export
 from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph.surgery import cut
 from deploy_prune.results import Attempt, Closing
 from deploy_prune.timing.bracketing import Pace
+from deploy_prune.timing.devices import Device
 from deploy_prune.values import ChannelGraph, Comparison, Interval, Keep, Network, Progress, quiet, same_unit
 
 ATTEMPTS = 4
@@ -49,56 +50,78 @@ class Chosen:
 
     @property
     def widths(self) -> np.ndarray:
-        """Of the graph's free groups."""
-        return np.array([len(self.keep.get(group.name, range(group.width))) for group in self.graph.free])
+        """The widths of the graph's free groups, in units: (free groups,)."""
+        return kept_widths(self.graph.free, self.keep)
+
+
+@dataclass(frozen=True, eq=False)
+class RealPlan:
+    """The plan that goes on, how it was found, and what was learnt on the way."""
+
+    chosen: Chosen
+    closing: Closing
+    model: LatencyModel
+    """The latency model that has learnt what every attempt took."""
+
+
+@dataclass(frozen=True, eq=False)
+class RealFiles:
+    """How plans become files, where these are timed, and the store that keeps what they took for the next run."""
+
+    device: Device
+    store: Store
+    write: Callable[[Network, str], bytes] = field(default_factory=lambda: _file)
+    """(network, exporter) -> the content of its file."""
 
 
 def plan_on_real_file(
     network: Network,
     limit_ms: float,
-    choose: Callable[[float], Chosen],
-    store: Store,
+    choose: Callable[[float, LatencyModel], Chosen],
+    model: LatencyModel,
+    files: RealFiles,
     *,
     progress: Progress = quiet,
-) -> tuple[Chosen, Closing]:
-    """The plan whose real file meets the budget, or comes closest; and how it was found.
+) -> RealPlan:
+    """Find the plan whose real file meets the budget, or comes closest.
 
     Args:
         network: the dense one.
         limit_ms: the budget.
-        choose: the plan for a limit in milliseconds, by the latency model that the store holds then.
-        store: is taught what the real files take.
+        choose: the plan for a limit in milliseconds, by a latency model.
+        model: what is known before the first file is timed; each attempt teaches it.
+        files: writes and times the files, and keeps what they take.
         progress: told after each attempt.
 
     Raises:
         ExportFailed: a network cannot be exported.
         Inconclusive: the machine is too noisy.
     """
-    chosen = choose(AIM * limit_ms)
-    target, runtime = chosen.cost.model.target, chosen.cost.model.target.runtime
-    format_ = plugins.load(TEMPLATES, format_of(runtime))
+    chosen, aim_ms = choose(AIM * limit_ms, model), AIM * limit_ms
+    format_ = plugins.load(TEMPLATES, format_of(model.target.runtime))
     attempts: list[tuple[Chosen, Attempt]] = []
-    with timer(_file(network, format_.exporter), format_.suffix, target, pace=PACE, openings=OPENINGS) as timed:
-        aim_ms = AIM * limit_ms
+    dense = files.write(network, format_.exporter)
+    with timer(dense, format_.suffix, model.target, pace=PACE, openings=OPENINGS, device=files.device) as timed:
         while True:
-            found = timed(_file(cut(network, chosen.graph, chosen.keep), format_.exporter))
-            attempts.append((chosen, _attempt(chosen, aim_ms, found)))
-            _teach(store, chosen, found)
+            comparison = timed(files.write(cut(network, chosen.graph, chosen.keep), format_.exporter))
+            attempts.append((chosen, _attempt(chosen, aim_ms, comparison)))
+            sample = _sample(chosen, comparison)
+            files.store.add(model.profile, sample)
             progress("plan on the real file", len(attempts), ATTEMPTS, f"{attempts[-1][1].measured:.2f} ms")
-            if _met(attempts[-1][1], limit_ms) or len(attempts) == ATTEMPTS:
-                break
-            aim_ms = min(aim_ms * AIM * limit_ms / attempts[-1][1].measured, 2 * limit_ms)
             try:
-                chosen = choose(aim_ms)
+                model = teach(model, sample)
+                if _met(attempts[-1][1], limit_ms) or len(attempts) == ATTEMPTS:
+                    break
+                aim_ms = min(aim_ms * AIM * limit_ms / attempts[-1][1].measured, 2 * limit_ms)
+                chosen = choose(aim_ms, model)
             except (BudgetError, Inconclusive):
                 break  # the model knows no plan there, or nothing any more
             if any(np.array_equal(chosen.widths, before.widths) for before, _ in attempts):
                 break  # the next stair lies beyond the budget
-    best, _ = min(attempts, key=lambda each: _miss(each[1], limit_ms))
-    tried = tuple(attempt for _, attempt in attempts)
-    profile = best.cost.model.profile
-    shipped = next(place for place, (each, _) in enumerate(attempts) if each is best)
-    return best, Closing(target, limit_ms, profile.reference, profile.unit, tried, shipped)
+    shipped = min(range(len(attempts)), key=lambda place: _miss(attempts[place][1], limit_ms))
+    tried, profile = tuple(attempt for _, attempt in attempts), model.profile
+    closing = Closing(model.target, limit_ms, profile.reference, profile.unit, tried, shipped)
+    return RealPlan(attempts[shipped][0], closing, model)
 
 
 def left_over(chosen: Chosen, closing: Closing, limits: Limits) -> str:
@@ -122,11 +145,11 @@ def left_over(chosen: Chosen, closing: Closing, limits: Limits) -> str:
     )
 
 
-def _attempt(chosen: Chosen, aim_ms: float, found: Comparison) -> Attempt:
+def _attempt(chosen: Chosen, aim_ms: float, comparison: Comparison) -> Attempt:
     profile = chosen.cost.model.profile
-    reference, unit = profile.reference, same_unit(found.unit, profile.unit)
-    interval: Interval = (found.interval[0] * reference, found.interval[1] * reference)
-    return Attempt(aim_ms, float(chosen.cost(chosen.widths)), found.ratio * reference, interval, unit)
+    reference, unit = profile.reference, same_unit(comparison.unit, profile.unit)
+    interval: Interval = (comparison.interval[0] * reference, comparison.interval[1] * reference)
+    return Attempt(aim_ms, float(chosen.cost(chosen.widths)), comparison.ratio * reference, interval, unit)
 
 
 def _met(attempt: Attempt, limit_ms: float) -> bool:
@@ -139,9 +162,9 @@ def _miss(attempt: Attempt, limit_ms: float) -> tuple[bool, float]:
     return over, abs(attempt.measured - AIM * limit_ms)
 
 
-def _teach(store: Store, chosen: Chosen, found: Comparison) -> None:
+def _sample(chosen: Chosen, comparison: Comparison) -> Sample:
     widths = tuple(map(int, chosen.cost.whole(chosen.widths)))
-    store.add(chosen.cost.model.profile, Sample(widths, found.ratio, found.interval, comparison=found))
+    return Sample(widths, comparison.ratio, comparison.interval, comparison=comparison)
 
 
 def _file(network: Network, exporter: str) -> bytes:

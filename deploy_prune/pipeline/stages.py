@@ -6,10 +6,12 @@ import dataclasses
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from deploy_prune import plugins
-from deploy_prune.budget.costs import COSTS, CostModel
+from deploy_prune.budget.costs import COSTS
+from deploy_prune.budget.widths import kept_widths
 from deploy_prune.errors import PlanError, TraceError
 from deploy_prune.exporting.export import export
 from deploy_prune.graph import trace
@@ -19,7 +21,8 @@ from deploy_prune.graph.surgery import cut
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext, read_plan, start_network
 from deploy_prune.pipeline.decide import decide
-from deploy_prune.pipeline.priced import cost_of, price
+from deploy_prune.pipeline.parts import gather_parts
+from deploy_prune.pipeline.priced import Price
 from deploy_prune.records import read_record
 from deploy_prune.results import (
     BenchResult,
@@ -98,37 +101,40 @@ def plan(context: RunContext) -> PlanResult:
             raise PlanError(f"the plan breaks group '{name}': {reason}", hint="leave that group whole")
         made, method = _priced_by_hand(context.plan_file, graph, keep), "hand"
     else:
-        decision = decide(context, network, graph, _within("planning", context.progress))
+        with gather_parts(context, network, _within("planning", context.progress)) as parts:
+            decision = decide(parts)
         graph, keep, closing = decision.graph, decision.keep, decision.closing
         method = decision.method
         if decision.weights:
             decided = with_weights(network, decision.weights)
             masks = {**network.masks, **decision.masks}
             checkpoint.save(dataclasses.replace(decided, masks=masks), context.folder.path / SCORED)
-        made = _priced(context, keep)
+        made = _priced(decision.price, keep)
     made = dataclasses.replace(made, network=network.address, keep=checkpoint.in_dense_numbers(network, keep))
     return PlanResult(made, method, _rows(graph, keep), time.monotonic() - began, closing)
 
 
-def _priced(context: RunContext, keep: Keep) -> Plan:
-    cost, limit = price(context.config, context.graph)
-    budget = context.config.parsed_budget
-    reached, whole = cost_of(cost, context.graph, keep), cost_of(cost, context.graph, {})
-    return Plan("", keep, budget.text, asked=limit, reached=reached, dense=whole, cost=budget.cost)
+def _priced(price: Price, keep: Keep) -> Plan:
+    budget = price.budget
+    return Plan("", keep, budget.text, asked=price.limit, reached=price.of(keep), dense=price.dense, cost=budget.cost)
 
 
 def _priced_by_hand(file: Path, graph: ChannelGraph, keep: Keep) -> Plan:
-    cost: CostModel = plugins.build(COSTS, "macs").model(graph)
-    reached, whole = cost_of(cost, graph, keep), cost_of(cost, graph, {})
-    return Plan("", keep, f"plan {file.name}", reached=reached, dense=whole, cost="macs")
+    macs = _macs(graph)
+    return Plan("", keep, f"plan {file.name}", reached=macs(keep), dense=macs({}), cost="macs")
+
+
+def _macs(graph: ChannelGraph) -> Callable[[Keep], int]:
+    """A plan -> the multiply-adds of one image by our own cost model."""
+    cost = plugins.build(COSTS, "macs").model(graph)
+    return lambda keep: int(cost(kept_widths(graph.free, keep)))
 
 
 def _rows(graph: ChannelGraph, keep: Keep) -> tuple[GroupRow, ...]:
     return tuple(
-        GroupRow(group.name, group.width, len(keep.get(group.name, range(group.width))), group.channels_per_unit,
-                 group.locked)
-        for group in graph.groups
-    )  # fmt: skip
+        GroupRow(group.name, group.width, int(width), group.channels_per_unit, group.locked)
+        for group, width in zip(graph.groups, kept_widths(graph.groups, keep), strict=True)
+    )
 
 
 def shrink(context: RunContext, decided: PlanResult) -> CutResult:
@@ -140,8 +146,8 @@ def shrink(context: RunContext, decided: PlanResult) -> CutResult:
     network = context.network(SCORED if (context.folder.path / SCORED).exists() else "dense")
     graph, keep = trace(network), checkpoint.in_own_numbers(network, decided.plan.keep)
     small = cut(network, graph, keep)
-    macs: CostModel = plugins.build(COSTS, "macs").model(graph)
-    predicted = Prediction(dense=int(cost_of(macs, graph, {})), cut=int(cost_of(macs, graph, keep)))
+    macs = _macs(graph)
+    predicted = Prediction(dense=macs({}), cut=macs(keep))
     count = recount(small)
     check_prediction(predicted, recount(network), count)
     if context.config.compensate:

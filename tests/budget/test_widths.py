@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deploy_prune.budget.widths import Ladder, Limits, ladder
+from deploy_prune.budget.widths import Ladder, Limits, dense_widths, kept_widths, ladder
 from deploy_prune.values import Group
 
 
@@ -29,3 +29,9 @@ def test_a_ladder_has_the_allowed_widths(width: int, per_unit: int, limits: Limi
 def test_a_width_between_two_steps_snaps_to_the_nearer_and_to_the_larger_at_a_tie() -> None:
     """Steps 2, 4, 8: 3 lies between 2 and 4, 6 between 4 and 8."""
     assert Ladder(np.array([2, 4, 8])).nearest().tolist() == [2, 2, 2, 4, 4, 4, 8, 8, 8]
+
+
+def test_a_group_that_a_plan_does_not_name_stays_whole() -> None:
+    groups = [Group("a", 8, 1, ()), Group("b", 5, 1, ())]
+    assert dense_widths(groups).tolist() == [8, 5]
+    assert kept_widths(groups, {"b": (0, 3)}).tolist() == [8, 2]

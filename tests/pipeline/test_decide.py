@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from building import conv, net
+from latencies import REFERENCE_MS, made_up, mixed
 from tinyrun import config
 
 from deploy_prune.analysis import report
+from deploy_prune.budget.latency.model import LatencyCost, LatencyModel, modelled
+from deploy_prune.budget.latency.store import Store
+from deploy_prune.budget.widths import Limits
 from deploy_prune.errors import ConfigError, PlanError, RecordError, UnknownName
 from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut
-from deploy_prune.pipeline import decide, stages
-from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.decide import WIDTHS
+from deploy_prune.pipeline import stages
+from deploy_prune.pipeline.decide import UNSCORED, WIDTHS, Parts, decide, select_units
 from deploy_prune.pipeline.deciders import build_deciders
 from deploy_prune.pipeline.front import front
+from deploy_prune.pipeline.priced import Price
+from deploy_prune.pipeline.real_file import RealFiles
 from deploy_prune.pipeline.run import prune
 from deploy_prune.records import read_record
-from deploy_prune.results import Attempt, Closing, RunSummary, WidthsResult
-from deploy_prune.scoring.methods.dcp import STATE, Dcp
+from deploy_prune.results import RunSummary, WidthsResult
+from deploy_prune.run_folder import RunFolder, asked_for
+from deploy_prune.scoring.methods.dcp import STATE
+from deploy_prune.scoring.study import Study
 from deploy_prune.sources import checkpoint
-from deploy_prune.values import Selection, Target
+from deploy_prune.timing.fake_device import FakeDevice
+from deploy_prune.values import Budget, Network, Scores, Selection
 
 DCP: dict[str, Any] = {
     "method": "dcp", "method_options": {"heads": 0, "images": 64, "batch_size": 32, "steps": 4}, "workers": "1",
@@ -32,6 +45,9 @@ DCP: dict[str, Any] = {
 DKP: dict[str, Any] = {
     "method": "dkp", "method_options": {"heads": 0, "images": 64, "batch_size": 32, "steps": 4, "rate": 0.4},
 }  # fmt: skip
+
+DENSE = (("a", 21), ("b", 38), ("down", 11))
+"""The free groups of `mixed` and their widths."""
 
 
 @pytest.fixture(scope="module")
@@ -115,85 +131,143 @@ def test_a_methods_name_is_no_folder(sources: Path, tmp_path: Path, monkeypatch:
     assert not isinstance(build_deciders(config(sources, **DCP, widths="magnitude"))[0], Path)
 
 
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
-    """The widths of every selection."""
-    found: list[dict[str, int]] = []
-    real = Dcp.select
+@dataclass(frozen=True, eq=False)
+class Even:
+    """Scores that grow alike in every group."""
 
-    def select(self: Dcp, study: Any, asked: Any) -> Selection:
-        found.append(dict(asked))
-        return real(self, study, asked)
+    asked: list[str] = field(default_factory=list)
 
-    monkeypatch.setattr(Dcp, "select", select)
-    return found
+    def score(self, study: Study) -> Scores:
+        self.asked.append(study.network.address)
+        return Scores({group.name: np.arange(group.width) / group.width for group in study.graph.free})
 
 
-def in_milliseconds(sources: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[RunConfig, list[int]]:
-    """A run whose budget is closed on files that are made up: three attempts, of which the last is taken."""
-    shares, asked = (0.9, 0.7, 0.5), []
+@dataclass(frozen=True, eq=False)
+class Last:
+    """Selects the last units of every group."""
 
-    def closed(network: Any, limit: float, choose: Any, store: Any, *, progress: Any) -> Any:
-        found = [choose(share * limit) for share in shares]
-        asked.append(len(found))
-        tried = tuple(Attempt(each, each, each, (each, each), "ms") for each in shares)
-        return found[-1], Closing(Target("local", "litert", "1", 1, "fp32"), 1.0, 1.0, "ms", tried, 2)
+    asked: list[dict[str, int]] = field(default_factory=list)
+    killed: bool = False
 
-    monkeypatch.setattr(decide, "plan_on_real_file", closed)
-    monkeypatch.setattr(decide, "LatencyCost", object)
-    monkeypatch.setattr(decide, "is_timed", lambda config: True)
-    return config(sources, **DCP, budget="0.9x"), asked
-
-
-def test_under_milliseconds_it_selects_once_at_the_widths_that_were_timed(
-    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings, attempts = in_milliseconds(sources, monkeypatch)
-    selections = counted(monkeypatch)
-    summary = prune(settings, tmp_path / "run")
-    assert attempts == [3]
-    assert len(selections) == 1
-    assert selections[0] == {row.name: row.kept for row in summary.plan.groups if row.name in selections[0]}
-    assert summary.plan.closing is not None
+    def select(self, study: Study, widths: Mapping[str, int]) -> Selection:
+        if self.killed:
+            raise KeyboardInterrupt
+        self.asked.append(dict(widths))
+        width = {group.name: group.width for group in study.graph.free}
+        return Selection({name: tuple(range(width[name] - kept, width[name])) for name, kept in widths.items()})
 
 
-def test_widths_that_were_timed_before_an_interruption_are_not_timed_again(
-    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings, attempts = in_milliseconds(sources, monkeypatch)
-    with monkeypatch.context() as patch:
-        patch.setattr(Dcp, "select", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            prune(settings, tmp_path / "run")
-    decided = read_record(tmp_path / "run" / f"{WIDTHS}.json", WidthsResult)
-    selections = counted(monkeypatch)
-    prune(settings, tmp_path / "run")
-    assert attempts == [3]
-    assert selections == [decided.widths]
+@dataclass(frozen=True, eq=False)
+class Machine:
+    """Files are the widths of their layers, and take a tenth longer than the latency model says."""
+
+    model: LatencyModel
+    written: list[tuple[int, ...]] = field(default_factory=list)
+
+    def write(self, network: Network, exporter: str) -> bytes:
+        widths = tuple(network.module.get_submodule(name).out_channels for name in ("a", "b", "down"))
+        self.written.append(widths)
+        return json.dumps(widths).encode()
+
+    def ms(self, path: Path) -> float:
+        widths = json.loads(path.read_text())
+        slower = 1.0 if widths == [21, 38, 11] else 1.1
+        return slower * float(self.model.latency(np.array(widths)))
 
 
-def test_a_selection_that_makes_an_unsound_cut_is_refused(
-    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = decide.find
-    calls: list[int] = []
-
-    def found(*arguments: Any) -> dict[str, str]:
-        calls.append(1)
-        return {"up.0": "a view"} if len(calls) == 2 else real(*arguments)
-
-    monkeypatch.setattr(decide, "find", found)
-    with pytest.raises(PlanError, match=r"the units that 'dcp' selects break group 'up\.0': a view"):
-        prune(config(sources, **DCP), tmp_path / "run")
+@pytest.fixture(scope="module")
+def model() -> LatencyModel:
+    return modelled(made_up(trace(mixed()), noise=0.0))
 
 
-def test_a_front_scores_once_and_selects_at_every_budget(
-    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    selections = counted(monkeypatch)
+@pytest.fixture
+def machine(model: LatencyModel) -> Machine:
+    return Machine(model)
+
+
+@pytest.fixture
+def parts(model: LatencyModel, machine: Machine, store: Store, tmp_path: Path) -> Parts:
+    """A decision under a budget in milliseconds of a machine that is made up."""
+    graph, network = trace(mixed()), mixed()
+    store.begin(model.profile)
+    store.add(model.profile, *model.profile.samples)
+    limit_ms = 0.6 * REFERENCE_MS
+    return Parts(
+        Study(network, graph, None, 0), Even(), None,
+        Price(Budget("latency", limit_ms, False, "4.8ms"), graph, LatencyCost.of(model, graph), limit_ms),
+        Limits(), RealFiles(FakeDevice(machine.ms), store, machine.write), RunFolder(tmp_path),
+        method="even", decider="'even'",
+    )  # fmt: skip
+
+
+def test_in_milliseconds_the_plan_is_the_one_whose_file_was_timed(parts: Parts, machine: Machine) -> None:
+    """A tenth over the budget at first; the model that comes back knows what both files took."""
+    decision = decide(parts)
+    assert decision.closing is not None
+    assert len(decision.closing.attempts) == 2
+    assert tuple(len(decision.keep.get(name, range(width))) for name, width in DENSE) == machine.written[-1]
+    assert isinstance(decision.price.cost, LatencyCost)
+    assert [each.widths for each in decision.price.cost.model.profile.samples[-2:]] == machine.written[-2:]
+    assert decision.price.limit == parts.price.limit
+
+
+def test_under_milliseconds_it_selects_once_at_the_widths_that_were_timed(parts: Parts, machine: Machine) -> None:
+    selector = Last()
+    decision = decide(dataclasses.replace(parts, selector=selector))
+    assert decision.closing is not None
+    assert len(machine.written) == 1 + len(decision.closing.attempts)
+    (asked,) = selector.asked
+    assert tuple(asked[name] for name, _ in DENSE) == machine.written[-1]
+    assert decision.keep["b"] == tuple(range(38 - asked["b"], 38))
+    assert decision.price.cost is not parts.price.cost
+    assert decision.method == "even at widths of 'even'"
+
+
+def test_widths_that_were_timed_before_an_interruption_are_not_timed_again(parts: Parts, machine: Machine) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        decide(dataclasses.replace(parts, selector=Last(killed=True)))
+    decided = read_record(parts.folder.path / f"{WIDTHS}.json", WidthsResult)
+    files, selector = len(machine.written), Last()
+    decide(dataclasses.replace(parts, selector=selector))
+    assert len(machine.written) == files
+    assert selector.asked == [decided.widths]
+
+
+def test_scores_are_found_once(parts: Parts) -> None:
+    scorer = Even()
+    for _ in range(2):
+        decide(dataclasses.replace(parts, scorer=scorer, files=None))
+    assert len(scorer.asked) == 1
+
+
+def test_a_group_without_scores_stays_whole(parts: Parts) -> None:
+    @dataclass(frozen=True)
+    class Some:
+        def score(self, study: Study) -> Scores:
+            return Scores({"b": np.arange(38.0), "down": np.arange(11.0)})
+
+    decision = decide(dataclasses.replace(parts, scorer=Some(), files=None))
+    assert {group.name: group.locked for group in decision.graph.groups}["a"] == UNSCORED
+    assert "a" not in decision.keep
+    assert decision.price.of(decision.keep) <= parts.price.limit
+
+
+def test_a_selection_that_makes_an_unsound_cut_is_refused(parts: Parts) -> None:
+    """The graph was not settled: nobody has found yet that the forward pass has 24 units of `a` baked in."""
+    network = net(lambda m, x: m.b(m.a(x).view(x.shape[0], 24, 64, -1)).mean((2, 3)), a=conv(3, 24), b=conv(24, 5, 1))
+    graph = trace(network)
+    study = dataclasses.replace(parts.study, network=network, graph=graph)
+    decided = WidthsResult({"a": 8}, {})
+    with pytest.raises(PlanError, match="the units that 'even' selects break group 'a': baked into"):
+        select_units(dataclasses.replace(parts, study=study), Last(), decided, parts.price)
+
+
+def test_a_front_scores_once_and_selects_at_every_budget(sources: Path, tmp_path: Path) -> None:
     found = front(config(sources, **DCP, widths="magnitude"), ("0.8x", "0.5x"), tmp_path / "front")
-    assert len(selections) == 2
     assert [point.kind for point in found.points] == ["dense", "pruned", "uniform", "pruned", "uniform"]
-    assert (tmp_path / "front" / "0.5x" / STATE).exists()
+    for run in ("0.8x", "0.5x"):
+        assert (tmp_path / "front" / run / STATE).exists()
+        assert asked_for(tmp_path / "front" / run)["scores"] == str(tmp_path / "front")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,7 +10,8 @@ import numpy as np
 from deploy_prune.budget.latency.compiled import CompiledModel
 from deploy_prune.budget.latency.features import Features
 from deploy_prune.budget.latency.fitting import FEWEST, Fit, FitError, fitted
-from deploy_prune.budget.latency.table import Profile, features_of, of_networks
+from deploy_prune.budget.latency.table import Profile, Sample, features_of, of_networks
+from deploy_prune.budget.widths import dense_widths
 from deploy_prune.errors import Inconclusive, NotProfiled, RecordError
 from deploy_prune.values import ChannelGraph, Target
 
@@ -40,7 +40,7 @@ class LatencyModel:
     @cached_property
     def terms(self) -> CompiledModel:
         """The ratio as a function of the widths."""
-        dense = np.array([group.width for group in self.profile.drawing.groups])
+        dense = dense_widths(self.profile.drawing.groups)
         found = CompiledModel.of(self.features, self.fit.coefficients[:-1], dense)
         return replace(found, constant=found.constant + float(self.fit.coefficients[-1]))
 
@@ -75,7 +75,7 @@ def modelled(profile: Profile, *, bound: float = USUAL_BOUND) -> LatencyModel:
     if len(samples) < FEWEST:
         hint = "finish it with `deploy-prune profile`, which goes on where it stopped"
         raise Inconclusive(f"{len(samples)} samples of {profile.address} are too few for a latency model", hint=hint)
-    dense = np.array([group.width for group in profile.drawing.groups])
+    dense = dense_widths(profile.drawing.groups)
     widths = np.array([sample.widths for sample in samples])
     if widths.shape[1:] != dense.shape or (widths < 1).any() or (widths > dense).any():
         raise RecordError(f"samples of {profile.address} at widths that it does not have", hint="measure it again")
@@ -88,6 +88,17 @@ def modelled(profile: Profile, *, bound: float = USUAL_BOUND) -> LatencyModel:
             hint="the machine may be too noisy (see `deploy-prune doctor`); `profile --samples N` times more plans",
         )
     return LatencyModel(profile, columns, fit)
+
+
+def teach(model: LatencyModel, sample: Sample) -> LatencyModel:
+    """The model fitted anew with one more sample, which takes the place of one at the same widths.
+
+    Raises:
+        Inconclusive: it errs too much now.
+    """
+    place = (sample.operator, sample.widths, sample.input_shape)
+    others = (each for each in model.profile.samples if (each.operator, each.widths, each.input_shape) != place)
+    return modelled(replace(model.profile, samples=(*others, sample)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +140,7 @@ class LatencyCost:
 
     def whole(self, widths: np.ndarray) -> np.ndarray:
         """Widths of the graph's free groups (..., free groups) -> of the model's groups (..., groups)."""
-        dense: Sequence[int] = [group.width for group in self.model.profile.drawing.groups]
-        full = np.broadcast_to(np.array(dense), (*widths.shape[:-1], len(dense))).copy()
+        dense = dense_widths(self.model.profile.drawing.groups)
+        full = np.broadcast_to(dense, (*widths.shape[:-1], dense.size)).copy()
         full[..., list(self.columns)] = widths
         return full

@@ -18,6 +18,7 @@ import torch
 
 from deploy_prune import plugins
 from deploy_prune.budget.latency.size_lines import SizeLines, probing_widths, solved
+from deploy_prune.budget.widths import dense_widths
 from deploy_prune.errors import DeployPruneError, ExportFailed
 from deploy_prune.exporting.exporters import EXPORTERS, Exporter
 from deploy_prune.formats.templates import TEMPLATES, Operator, Template, TemplateFormat
@@ -77,7 +78,7 @@ def learn_sizes(
         ExportFailed: the converter fails, or writes another structure at other widths.
     """
     format_: TemplateFormat = plugins.build(TEMPLATES, format_name)
-    dense = np.array([group.width for group in graph.free])
+    dense = dense_widths(graph.free)
     plans = np.concatenate([dense[None], probing_widths(graph)])
     subjects = [cut(randomise_weights(network), graph, _first_units(graph, plan)) for plan in plans]
     contents = converted(subjects, folder, format_, precision=precision, progress=progress)

@@ -8,6 +8,7 @@ import numpy as np
 
 from deploy_prune.budget.latency.features import Features
 from deploy_prune.budget.latency.table import GroupWidth
+from deploy_prune.budget.widths import dense_widths
 
 LEVELS = (0.25, 1.0)
 """Shares of the units that plans keep on average."""
@@ -30,7 +31,7 @@ def plans(groups: Sequence[GroupWidth], count: int, *, seed: int, known: Iterabl
     None twice and none of the known ones, so that a tiny network may have fewer.
     """
     draw = np.random.default_rng([seed, len(groups)])
-    dense = np.array([group.width for group in groups])
+    dense = dense_widths(groups)
     per_unit = np.array([group.channels_per_unit for group in groups])
     seen = {tuple(map(int, plan)) for plan in known}
     found: list[tuple[int, ...]] = []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deploy_prune.budget.widths import dense_widths
 from deploy_prune.errors import ExportFailed
 from deploy_prune.values import ChannelGraph
 
@@ -67,7 +68,7 @@ def probing_widths(graph: ChannelGraph, *, seed: int = 0) -> np.ndarray:
     Raises:
         ExportFailed: no such widths were found.
     """
-    lines, dense = known_lines(graph), np.array([group.width for group in graph.free])
+    lines, dense = known_lines(graph), dense_widths(graph.free)
     draw = np.random.default_rng(seed)
     for probes in range(1, MOST_PROBES + 1):
         told_apart: list[np.ndarray] = []

@@ -17,6 +17,7 @@ from deploy_prune.budget.latency.resizable import ResizableNetwork, learn_sizes
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import NetworkFile, Profile, Sample
 from deploy_prune.budget.latency.timer import QUICK, timer
+from deploy_prune.budget.widths import dense_widths
 from deploy_prune.errors import UnknownName
 from deploy_prune.formats.templates import TEMPLATES, WEIGHTED
 from deploy_prune.graph.soundness import settle
@@ -169,7 +170,7 @@ def staircase(model: LatencyModel, layer: str) -> Staircase:
 
 
 def _predicted(model: LatencyModel, operator: int, column: int, options: Sequence[int]) -> np.ndarray:
-    dense = np.array([group.width for group in model.profile.drawing.groups])
+    dense = dense_widths(model.profile.drawing.groups)
     plans = np.repeat(dense[None], len(options), axis=0)
     plans[:, column] = options
     found: np.ndarray = model.by_operator(plans)[:, operator]
