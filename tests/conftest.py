@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from coverage import Coverage
-from hypothesis import settings
 from tinyconv import conv_network
 
 from deploy_prune import plugins
 from deploy_prune.results import RunSummary
 from deploy_prune.values import ChannelGraph, Network
+from examples import begin_quick
 
 if TYPE_CHECKING:
     from latencies import Phone
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from deploy_prune.budget.latency.store import Store
     from deploy_prune.budget.latency.table import Profile
 
-# On a busy machine the first example takes as long as an import: no law of ours is about time.
-settings.register_profile("without a deadline", deadline=None)
-settings.load_profile("without a deadline")
+begin_quick()
 
 
 UNWATCHED = ("contracts/test_exporters.py", "contracts/test_readers.py", "contracts/test_runtimes.py",

@@ -183,6 +183,7 @@ def macs(width, classes=5):
     return 16 * 24 * (27 * width + 9 * width) + classes * width
 
 
+@pytest.mark.heavy
 def test_onnx_layers_are_the_profilers_and_add_up_to_the_whole(tmp_path):
     dense, cut = (written(conv_network(width), tmp_path / f"w{width}.onnx") for width in (32, 17))
     (found,) = explain(dense, cut)
@@ -201,6 +202,7 @@ def test_a_file_against_itself_has_nothing_to_explain(tiny_onnx):
     assert found.sentence.endswith("as good as no multiply-adds are gone")
 
 
+@pytest.mark.heavy
 def test_what_the_runtime_puts_in_shows_as_appeared(tmp_path):
     """A transpose in the middle of the network."""
     from torch import nn
@@ -231,6 +233,7 @@ def padded(tmp_path_factory):
     )
 
 
+@pytest.mark.heavy
 def test_tflite_layers_are_timed_alone_and_a_pad_shows_as_appeared(tiny_tflite, padded):
     (found,) = explain(tiny_tflite, padded)
     check_sums(found)

@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nets import NETS
 
@@ -22,8 +22,9 @@ from deploy_prune.graph import trace
 from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources.networks import build_network
 from deploy_prune.values import ChannelGraph, Scores, Widths
+from examples import examples
 
-USUAL = settings(max_examples=60, deadline=None)
+USUAL = examples(60)
 NAMES = st.sampled_from(["resnet20", "mobilenet_v2"])
 COSTS = st.sampled_from(["macs", "params", "size", "channels"])
 SHARES = st.floats(0.0, 1.0)
@@ -187,7 +188,7 @@ class Cliff(Plain):
         return tuple(frozenset([place]) for place in range(self.groups))
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(seed=SEEDS, share=st.floats(0.3, 0.9))
 def test_beside_a_cliff_as_much_is_kept_as_in_multiples(seed: int, share: float) -> None:
     """The rank cut at free widths lands below every cliff, and has to go far too deep."""

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from stairs import Stairs, Term, chain, drawn, graph_of, line
 
@@ -20,8 +20,9 @@ from deploy_prune.errors import BudgetError
 from deploy_prune.graph import trace
 from deploy_prune.sources.networks import build_network
 from deploy_prune.values import ChannelGraph, Group, Layer, Member, Scores, Widths
+from examples import examples
 
-USUAL = settings(max_examples=60, deadline=None)
+USUAL = examples(60)
 GOLDEN = {1: [11, 11, 12, 11, 22, 12, 25, 20, 51, 24, 44, 43], 8: [8, 16, 16, 8, 24, 16, 24, 24, 48, 24, 48, 48]}
 """Multiple -> widths of ResNet-20 at half its MACs, from before there was a stair snap."""
 

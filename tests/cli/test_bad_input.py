@@ -232,6 +232,7 @@ def test_a_damaged_record(refused: Refused, folder: Path) -> None:
 # --- what is not installed -----------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("package", "flags", "extra"), [("onnxscript", ["--target", "onnx"], "onnx"), ("torch", [], "prune")]
 )
@@ -259,6 +260,7 @@ def process(folder: Path, arguments: Sequence[str], out: Path) -> subprocess.Com
     return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False, env=environment)
 
 
+@pytest.mark.heavy
 def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(folder: Path, refused: Refused) -> None:
     """A limit on the size of a file stands for the disk: the weights (about 20 kB) do not fit, records do."""
     code = (

@@ -82,6 +82,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("suffix", ["tflite", "onnx", "pte"])
 def test_a_bad_file_among_good_ones_is_exit_code_2_and_named(

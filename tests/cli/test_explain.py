@@ -85,6 +85,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("suffix", ["tflite", "onnx"])
 def test_a_damaged_file_is_named(

@@ -92,6 +92,7 @@ def test_flags_that_do_not_fit_are_refused_with_the_way_out(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.heavy
 def test_a_file_that_takes_camera_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The data give mean, std and labels; the app passes bytes and gets probabilities."""
     flags = ["--data", "digits", "--input", "uint8", "--bake-preprocessing", "--softmax", "--name", "digits"]
@@ -104,6 +105,7 @@ def test_a_file_that_takes_camera_bytes(tmp_path: Path, capsys: pytest.CaptureFi
     assert probabilities.sum() == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.heavy
 def test_a_run_folder_remembers_what_its_network_takes(bare: tuple[Path, Any], tmp_path: Path) -> None:
     """The data may be gone: mean, std and labels are in the run folder."""
     run, _ = bare

@@ -44,6 +44,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.heavy
 def test_several_budgets_make_a_front(settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["prune", "--config", str(settings), *LEGR, "--workers", "1", "--budget", "0.8x,0.5x"]
     assert run(*arguments, "--out", str(tmp_path / "front")) == 0
@@ -55,6 +56,7 @@ def test_several_budgets_make_a_front(settings: Path, tmp_path: Path, capsys: py
     assert [point["kind"] for point in points] == ["dense", "pruned", "uniform", "pruned", "uniform"]
 
 
+@pytest.mark.heavy
 def test_the_fastest_network_within_a_drop(settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--budget", "0.5x", "--max-drop", "100", "--out", str(tmp_path / "drop")]
     assert run("prune", "--config", str(settings), *LEGR, "--workers", "1", *arguments) == 0
@@ -98,6 +100,7 @@ def test_sensitivity_shows_every_group(settings: Path, tmp_path: Path, capsys: p
     assert "neither .png nor .html" in capsys.readouterr().err
 
 
+@pytest.mark.heavy
 def test_a_front_that_is_killed_goes_on_to_the_same_networks(settings: Path, tmp_path: Path) -> None:
     """Killed in the search, and again in the second run of the front."""
     arguments = [
@@ -122,6 +125,7 @@ def test_a_front_that_is_killed_goes_on_to_the_same_networks(settings: Path, tmp
     assert (killed / "scores.safetensors").read_bytes() == (undisturbed / "scores.safetensors").read_bytes()
 
 
+@pytest.mark.heavy
 def test_a_method_selects_at_the_widths_of_another(
     settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +144,7 @@ def test_a_method_selects_at_the_widths_of_another(
     assert "not by 'legr'" in capsys.readouterr().err
 
 
+@pytest.mark.heavy
 def test_heads_epsilon_and_the_options_of_who_decides_widths_are_flags(
     settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,6 +46,7 @@ def test_the_file_computes_what_the_network_does_at_odd_widths_and_a_non_square_
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
+@pytest.mark.heavy
 def test_the_callers_network_is_untouched(name, tiny_network, tmp_path):
     state, training, gradients = _snapshot(tiny_network.module)
     plugins.build("exporters", name).write(tiny_network, tmp_path / "net")
@@ -54,6 +55,7 @@ def test_the_callers_network_is_untouched(name, tiny_network, tmp_path):
     assert all(torch.equal(state[key], after[key]) for key in state)
 
 
+@pytest.mark.heavy
 def test_several_inputs_and_outputs_keep_the_order_of_the_call(name, tmp_path):
     """Inputs of equal shape used in reverse: mixing them up would not be noticed by their shapes."""
 
@@ -122,6 +124,7 @@ def test_a_precision_that_it_cannot_write_is_refused_before_anything_is_converte
     assert not (tmp_path / "net").exists()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_what_it_writes_in_a_precision_stores_its_weights_so(name, precision, tiny_network, tmp_path):
     exporter = plugins.build("exporters", name)
@@ -150,6 +153,7 @@ def _expected(network, pixels, *, softmax=False):
     return (scores.softmax(1) if softmax else scores).numpy()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "form",
     [
@@ -196,6 +200,7 @@ def described(name, tiny_network, tmp_path_factory):
     return path
 
 
+@pytest.mark.heavy
 def test_what_the_file_says_of_preprocessing_makes_of_raw_pixels_what_the_file_takes(name, tiny_network, described):
     """Softmax is inside the file, preprocessing is not."""
     pixels = _pixels(tiny_network)
@@ -207,6 +212,7 @@ def test_what_the_file_says_of_preprocessing_makes_of_raw_pixels_what_the_file_t
     assert about.labels == list(LABELS)
 
 
+@pytest.mark.heavy
 def test_names_follow_the_order_of_the_call_also_beyond_ten(name, tmp_path):
     """Converters that sort names by the alphabet put 10 before 2; the given names are in no alphabetical order."""
 
@@ -226,6 +232,7 @@ def test_names_follow_the_order_of_the_call_also_beyond_ten(name, tmp_path):
     assert (tuple(about.inputs), tuple(about.outputs)) == (inputs, outputs)
 
 
+@pytest.mark.heavy
 def test_a_described_file_has_the_same_bytes_twice(name, tiny_network, described, tmp_path):
     plugins.build("exporters", name).write(tiny_network, tmp_path / "again", DESCRIBED)
     assert sha256(tmp_path / "again") == sha256(described)

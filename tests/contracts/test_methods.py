@@ -105,6 +105,7 @@ def test_weights_and_masks_are_in_the_dense_shapes_and_agree(method: str) -> Non
         assert found.weights[name][~mask].abs().max() == 0
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("method", SELECTORS)
 def test_the_same_seed_selects_the_same(method: str) -> None:
     one, other = select(method, study("stack", 7)), select(method, study("stack", 7))

@@ -34,6 +34,7 @@ def runtime(name):
     return plugins.build("runtimes", name)
 
 
+@pytest.mark.heavy
 def test_one_thread_and_two_compute_the_same(runtime, file):
     one, two = (runtime.open(file, threads=threads) for threads in (1, 2))
     array = np.random.default_rng(0).standard_normal(one.inputs[0].shape).astype(np.float32)
@@ -143,6 +144,7 @@ def test_it_says_its_version(runtime):
     assert runtime.version()[0].isdigit()
 
 
+@pytest.mark.heavy
 def test_it_runs_without_torch_and_prints_nothing(name, file):
     """In a process of its own: a phone's or board's CI box need not have torch."""
     code = (

@@ -92,6 +92,7 @@ def ran(name: str, content: bytes, folder: Path) -> list[np.ndarray]:
     return list(found)
 
 
+@pytest.mark.heavy
 def test_a_skeleton_is_what_the_converter_makes_of_the_cut_network(name, blueprint, tmp_path):
     network = mixed()
     graph = trace(network)

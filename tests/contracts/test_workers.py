@@ -64,12 +64,15 @@ def built(name: str, options: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize(("name", "options"), WORKERS)
 class TestWorkers:
+    @pytest.mark.heavy
     def test_results_keep_the_order_of_the_items(self, name: str, options: dict[str, Any]) -> None:
         assert list(built(name, options).map(slow_first, None, range(6), ahead=4)) == list(range(6))
 
+    @pytest.mark.heavy
     def test_all_tasks_see_what_they_share(self, name: str, options: dict[str, Any]) -> None:
         assert list(built(name, options).map(add, 40, [1, 2, 3], ahead=2)) == [41, 42, 43]
 
+    @pytest.mark.heavy
     def test_an_item_is_taken_only_when_results_have_come_back(self, name: str, options: dict[str, Any]) -> None:
         """With a window of 3, the item after the next three depends on the first result."""
         back: list[int] = []
@@ -83,15 +86,18 @@ class TestWorkers:
         back.extend(built(name, options).map(add, 0, items(), ahead=3))
         assert seen_when_taken == [0, 0, 0, 1, 2, 3, 4, 5]
 
+    @pytest.mark.heavy
     def test_what_a_task_raises_reaches_the_caller(self, name: str, options: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match="item 2 is wrong"):
             list(built(name, options).map(fail, None, range(4), ahead=2))
 
+    @pytest.mark.heavy
     def test_each_has_the_threads_that_were_asked_for(self, name: str, options: dict[str, Any]) -> None:
         before = torch.get_num_threads()
         assert set(built(name, options).map(threads, None, range(3), ahead=3)) == {1}
         assert torch.get_num_threads() == before
 
+    @pytest.mark.heavy
     def test_sums_of_floats_are_the_same_everywhere(self, name: str, options: dict[str, Any]) -> None:
         torch.manual_seed(7)
         shared = torch.randn(4, 8, 20, 20)
@@ -117,6 +123,7 @@ def test_no_items_are_no_results() -> None:
     assert list(run_in_order([], 3, lambda item: item, lambda item: item)) == []
 
 
+@pytest.mark.heavy
 def test_a_worker_that_is_killed_ends_the_search_with_a_reason() -> None:
     with pytest.raises(Unavailable, match="a worker process died"):
         list(built("local", {"processes": 2}).map(die, None, range(3), ahead=3))
@@ -129,6 +136,7 @@ def test_numbers_that_make_no_sense_are_refused(name: str, options: dict[str, in
         built(name, options)
 
 
+@pytest.mark.heavy
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     """Nothing is left behind that would go on computing."""
     script = tmp_path / "parent.py"

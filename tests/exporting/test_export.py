@@ -72,6 +72,7 @@ def test_every_format_is_written_run_and_described(tiny_network: Network, tmp_pa
     assert [row.artifact.layout for row in rows if row.artifact] == ["nhwc", "nchw"]
 
 
+@pytest.mark.heavy
 def test_a_format_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     network = Network("tests:one_image", OneImage(), ((3, 2, 2),), 4)
     onnx, tflite = export(network, {"onnx": {"dynamic_batch": True}, "tflite": {}}, tmp_path)
@@ -82,6 +83,7 @@ def test_a_format_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"], "nothing of the failed one stays"
 
 
+@pytest.mark.heavy
 def test_a_converter_that_crashes_is_a_failed_row(tmp_path: Path) -> None:
     (row,) = export(Network("tests:crashes", Crashes(), ((3, 2, 2),), 12), ["onnx"], tmp_path)
     assert row.status == "failed"
@@ -89,6 +91,7 @@ def test_a_converter_that_crashes_is_a_failed_row(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "no half-written file"
 
 
+@pytest.mark.heavy
 def test_a_runtime_that_crashes_is_a_failed_row_and_the_file_stays(tiny_network: Network, tmp_path: Path) -> None:
     questions = make_questions(tiny_network)
     path = tmp_path / "model.onnx"
@@ -101,6 +104,7 @@ def test_a_runtime_that_crashes_is_a_failed_row_and_the_file_stays(tiny_network:
     assert path.exists()
 
 
+@pytest.mark.heavy
 def test_a_network_of_the_users_own_file_reaches_the_converters(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         "from torch import nn\n"
@@ -128,6 +132,7 @@ def test_an_unknown_target_is_refused_before_anything_is_written(tiny_network: N
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.heavy
 def test_a_precision_is_asked_for_format_by_format_and_refused_before_anything_is_written(
     tiny_network: Network, tmp_path: Path
 ) -> None:
@@ -160,6 +165,7 @@ def test_a_form_that_the_network_cannot_take_is_refused_before_anything_is_writt
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.heavy
 def test_a_folder_that_is_a_file_is_a_storage_error(tiny_network: Network, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("here first")
     with pytest.raises(StorageError, match="out"):

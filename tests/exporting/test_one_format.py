@@ -38,6 +38,7 @@ def test_a_written_file_is_described_and_not_yet_verified(tiny_network: Network,
     assert row.artifact.needs == {"ONNX Runtime": "1.14"}
 
 
+@pytest.mark.heavy
 def test_formats_of_one_network_are_known_to_be_the_same_network_whatever_their_names(
     tiny_network: Network, tmp_path: Path
 ) -> None:
@@ -60,6 +61,7 @@ def test_a_file_that_has_been_run_says_on_how_many_images(tiny_network: Network,
     assert row.parity.images == 30
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_file_that_takes_bytes_and_gives_probabilities_is_verified_on_bytes(
     name: str, tiny_network: Network, tmp_path: Path
@@ -83,6 +85,7 @@ def test_other_means_inside_the_file_are_noticed(tiny_network: Network, tmp_path
     assert "the first layer that differs is" in row.reason
 
 
+@pytest.mark.heavy
 def test_a_free_batch_is_run_alone_and_in_batches(tiny_network: Network, tmp_path: Path) -> None:
     row = delivered(tiny_network, "onnx", tmp_path, dynamic_batch=True)
     assert row.status == "verified"
@@ -99,6 +102,7 @@ def test_a_missing_converter_is_a_failed_row_with_the_pip_hint(
     assert "pip install 'deploy-prune[tflite]'" in row.reason
 
 
+@pytest.mark.heavy
 def test_a_missing_runtime_leaves_an_exported_file_that_nobody_has_verified(
     tiny_network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,7 @@ def test_every_cut_obeys_the_law(name: str) -> None:
         assert law_error(network, graph, keep) < 1e-12
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", [name for name in NETS if name != "einsum"])  # fvcore counts that sum as a product
 def test_predicted_macs_and_params_are_those_counted(name: str) -> None:
     network = NETS[name]()

@@ -28,6 +28,7 @@ def images(network: Network, batch: int = 3) -> torch.Tensor:
     return torch.randn(batch, *network.input_shape, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", RUNS)
 def test_the_parts_before_and_behind_any_cut_make_the_whole(name: str) -> None:
     network = NETS[name]()
@@ -40,6 +41,7 @@ def test_the_parts_before_and_behind_any_cut_make_the_whole(name: str) -> None:
             assert torch.allclose(found, whole, atol=1e-5)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", RUNS)
 def test_all_that_follows_depends_on_the_image_through_a_frontier_alone(name: str) -> None:
     """Behind every operator, several activations or one: from these values on the network gives the same answer."""
@@ -70,6 +72,7 @@ def test_a_network_with_several_outputs_gives_them_all_in_order() -> None:
         assert all(torch.allclose(*pair, atol=1e-6) for pair in zip(answers, two.module(x), strict=True))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", RUNS)
 def test_a_path_gives_what_the_network_with_another_weight_gives(name: str) -> None:
     """From every layer on its recorded inputs, the weight replaced."""

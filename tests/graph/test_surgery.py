@@ -9,7 +9,7 @@ import pytest
 import torch
 from building import conv, head, net
 from generated import networks
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from laws import halves, law_error, lively, outputs, random_keep
 from nets import NETS
@@ -23,9 +23,10 @@ from deploy_prune.graph.soundness import find, settle
 from deploy_prune.graph.surgery import cut, uncut
 from deploy_prune.sources.checkpoint import units_left
 from deploy_prune.values import Network
+from examples import examples
 
 SEEDS = st.integers(0, 10_000)
-FEW = settings(max_examples=40, deadline=None)
+FEW = examples(40)
 
 
 @FEW
@@ -51,7 +52,7 @@ def test_predicted_costs_are_those_counted(network: Network, seed: int) -> None:
     assert int(plugins.build("costs", "params").model(graph)(widths)) == counted.params
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(networks(), SEEDS)
 def test_a_cut_shares_nothing_and_changes_nothing(network: Network, seed: int) -> None:
     before = {name: tensor.clone() for name, tensor in network.module.state_dict().items()}
@@ -64,7 +65,7 @@ def test_a_cut_shares_nothing_and_changes_nothing(network: Network, seed: int) -
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(networks(), SEEDS)
 def test_gradients_reach_every_parameter_of_the_cut_network(network: Network, seed: int) -> None:
     graph = settle(network)
@@ -77,7 +78,7 @@ def test_gradients_reach_every_parameter_of_the_cut_network(network: Network, se
     assert all(parameter.grad is not None for parameter in module.parameters())
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(networks(), SEEDS)
 def test_cutting_twice_is_cutting_once(network: Network, seed: int) -> None:
     """Dense units that are left after two cuts, cut at once, give the same network."""

@@ -61,6 +61,7 @@ def halved(network: Network, graph: ChannelGraph) -> dict[str, tuple[int, ...]]:
     return dict(best_units(scores, allocate(graph, scores, cost, limit, Limits())))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", NAMES)
 def test_a_family_is_halved_soundly(name: str) -> None:
     network = built(name)

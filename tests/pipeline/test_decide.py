@@ -66,6 +66,7 @@ def widths(summary: RunSummary) -> dict[str, int]:
     return {row.name: row.kept for row in summary.plan.groups}
 
 
+@pytest.mark.heavy
 def test_the_widths_are_those_of_the_method_that_scores(
     selected: tuple[Path, RunSummary], scored: tuple[Path, RunSummary]
 ) -> None:
@@ -92,6 +93,7 @@ def test_the_selections_weights_are_what_is_cut(selected: tuple[Path, RunSummary
     assert torch.equal(convolution, small.module.get_parameter("down.0.weight"))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("key", ["widths", "scores"])
 def test_another_runs_scores_decide_widths(
     sources: Path, tmp_path: Path, scored: tuple[Path, RunSummary], key: str
@@ -262,6 +264,7 @@ def test_a_selection_that_makes_an_unsound_cut_is_refused(parts: Parts) -> None:
         select_units(dataclasses.replace(parts, study=study), Last(), decided, parts.price)
 
 
+@pytest.mark.heavy
 def test_a_front_scores_once_and_selects_at_every_budget(sources: Path, tmp_path: Path) -> None:
     found = front(config(sources, **DCP, widths="magnitude"), ("0.8x", "0.5x"), tmp_path / "front")
     assert [point.kind for point in found.points] == ["dense", "pruned", "uniform", "pruned", "uniform"]
@@ -275,6 +278,7 @@ def kernels(sources: Path) -> tuple[Path, RunSummary]:
     return sources / "dkp", prune(config(sources, **DKP, budget="0.7x"), sources / "dkp")
 
 
+@pytest.mark.heavy
 def test_masks_outlive_the_whole_run(kernels: tuple[Path, RunSummary]) -> None:
     """Cut, norms measured anew, fine-tuned, saved and loaded."""
     network = checkpoint.load(kernels[0])

@@ -64,6 +64,7 @@ def settings(sources: Path, **changes: Any) -> RunConfig:
     return config(sources, **{**LEGR, **changes})
 
 
+@pytest.mark.heavy
 def test_one_search_makes_the_whole_front(sources: Path, tmp_path: Path, calls: dict[str, list[Any]]) -> None:
     found = front(settings(sources), ("0.8x", "0.6x", "0.4x"), tmp_path / "front")
     assert {kind: len(each) for kind, each in calls.items()} == {"search": 1, "pretrain": 1, "train": 6, "test": 6}
@@ -78,6 +79,7 @@ def test_one_search_makes_the_whole_front(sources: Path, tmp_path: Path, calls: 
     assert read_record(tmp_path / "front" / FRONT, Front) == found
 
 
+@pytest.mark.heavy
 def test_the_dense_network_is_judged_once_for_all_runs(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +108,7 @@ def test_a_front_does_not_go_on_with_other_images(tmp_path: Path) -> None:
         front(settings(own), ("0.5x",), tmp_path / "front", controls=False)
 
 
+@pytest.mark.heavy
 def test_the_same_call_does_nothing_again(sources: Path, tmp_path: Path, calls: dict[str, list[Any]]) -> None:
     once = front(settings(sources), ("0.8x", "0.5x"), tmp_path / "front", controls=False)
     done = {kind: len(each) for kind, each in calls.items()}
@@ -114,6 +117,7 @@ def test_the_same_call_does_nothing_again(sources: Path, tmp_path: Path, calls: 
     assert {kind: len(each) for kind, each in calls.items()} == done
 
 
+@pytest.mark.heavy
 def test_a_ranking_is_cut_again_without_a_search(sources: Path, tmp_path: Path, calls: dict[str, list[Any]]) -> None:
     """Another cost, another budget: the scores of the first run."""
     from deploy_prune.pipeline.run import prune
@@ -141,6 +145,7 @@ def test_folder_names_stay_in_their_folder() -> None:
     assert "/" not in folder_name(Budget("macs", 0.5, True, "../../0.5x"))
 
 
+@pytest.mark.heavy
 def test_the_fastest_network_within_a_drop(sources: Path, tmp_path: Path, calls: dict[str, list[Any]]) -> None:
     """Everything is allowed: the tightest budget. Each budget is trained once, the test split is looked at once."""
     search, summary = within_drop(settings(sources, budget="0.4x"), 100.0, tmp_path / "drop")
@@ -151,6 +156,7 @@ def test_the_fastest_network_within_a_drop(sources: Path, tmp_path: Path, calls:
     assert read_record(tmp_path / "drop" / DROP, DropSearch) == search
 
 
+@pytest.mark.heavy
 def test_a_drop_that_no_network_keeps_is_said(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = max_drop.train_pruned
 

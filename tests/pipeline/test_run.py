@@ -185,6 +185,7 @@ def test_changed_settings_are_refused_by_name(
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.heavy
 def test_other_weights_under_the_same_name_are_refused(sources: Path, tmp_path: Path) -> None:
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes((prepared(sources) / "weights.safetensors").read_bytes())

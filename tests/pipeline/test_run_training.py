@@ -21,6 +21,7 @@ from deploy_prune.train.recipe import Batch
 from deploy_prune.values import Data, Network
 
 
+@pytest.mark.heavy
 def test_without_finetuning_the_cut_network_is_shipped(sources: Path, tmp_path: Path) -> None:
     summary = prune(config(sources, pretrain=None, finetune=None), tmp_path / "run")
     assert (summary.trained.epochs, summary.trained.val) == (0, summary.cut.val_recalibrated)

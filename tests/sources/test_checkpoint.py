@@ -67,6 +67,7 @@ def test_what_is_kept_survives_the_disk(tmp_path: Path) -> None:
     assert all(np.array_equal(lost[place], again[place]) for place in lost)
 
 
+@pytest.mark.heavy
 def test_a_fresh_process_loads_it(tmp_path: Path) -> None:
     network = once()
     checkpoint.save(network, tmp_path)

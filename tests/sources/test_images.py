@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from deploy_prune.errors import DataError
 from deploy_prune.sources.images import ArrayImages, EncodedImages, Framing, list_images, split_indices, whole_images
+from examples import examples
 
 
 def encoded(colour, size=(8, 6), kind="PNG"):
@@ -28,7 +29,7 @@ def encoded(colour, size=(8, 6), kind="PNG"):
     st.lists(st.floats(0.05, 0.3), min_size=1, max_size=3),
     st.integers(0, 9),
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_parts_of_a_split_are_disjoint_sorted_and_repeatable(labels, shares, seed):
     labels = np.asarray(labels)
     parts = split_indices(labels, shares, seed=seed)

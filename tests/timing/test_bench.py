@@ -36,6 +36,7 @@ def test_a_file_against_itself_is_even_and_a_larger_network_slower(small_and_lar
     assert larger.median > 1.5 * first.median
 
 
+@pytest.mark.heavy
 def test_the_first_file_stands_around_every_block_of_the_others(small_and_large):
     small, large = small_and_large
     first, *others = bench([small, large, small], blocks=4)
@@ -48,6 +49,7 @@ def test_the_first_file_stands_around_every_block_of_the_others(small_and_large)
     assert first.blocks == tuple(around)
 
 
+@pytest.mark.heavy
 def test_readings_of_two_candidates_are_compared_through_the_reference(tiny_tflite, tiny_onnx):
     """The first .onnx file is not the reference of the session: each counts as the ratio of its own bracket."""
     _, base, other = bench([tiny_tflite, tiny_onnx, tiny_onnx], blocks=3)
@@ -85,6 +87,7 @@ def test_memory_is_the_workers_own(tiny_tflite):
     assert found.peak_memory_bytes >= found.runtime_memory_bytes > 10_000_000
 
 
+@pytest.mark.heavy
 def test_no_ratio_across_runtimes(tiny_tflite, tiny_onnx):
     """Each runtime has a first file of its own; all share the session."""
     found = bench([tiny_tflite, tiny_onnx, tiny_tflite, tiny_onnx], blocks=3)
@@ -111,6 +114,7 @@ def formats(tiny_tflite, tiny_onnx, tmp_path):
     return tmp_path
 
 
+@pytest.mark.heavy
 def test_a_format_is_compared_with_the_first_format_of_the_same_network(formats, monkeypatch):
     """However the folder is written; not with another folder or name, and not with itself."""
     monkeypatch.chdir(formats / "a")
@@ -127,6 +131,7 @@ def test_a_format_is_compared_with_the_first_format_of_the_same_network(formats,
     assert networks_of_formats(found) == [[first, found[2]], [other, *found[3:]]]
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(len(conditions.allowed_cores()) < 2, reason="one core")
 def test_formats_are_not_compared_across_thread_counts(formats):
     found = bench([formats / "a/net.onnx", formats / "a/net.tflite"], threads=(2, 1), blocks=3)
@@ -136,6 +141,7 @@ def test_formats_are_not_compared_across_thread_counts(formats):
         assert other.format_ratio == stats.median([bracket.ratio for bracket in other.brackets])
 
 
+@pytest.mark.heavy
 def test_a_run_folder_is_timed_and_what_is_not_is_said(tiny_onnx, tiny_mlpackage, tmp_path, caplog):
     run = exported(tmp_path / "run", [tiny_onnx, tiny_mlpackage])
     found = bench([run], blocks=3)

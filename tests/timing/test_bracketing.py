@@ -169,6 +169,7 @@ def _job(path):
     return Job(path, "onnxruntime", 1, conditions.allowed_cores()[:1], 0)
 
 
+@pytest.mark.heavy
 def test_a_worker_times_another_file_without_a_new_process(small_and_large):
     small, large = small_and_large
     pace = Pace(blocks=3, block_ms=10.0, drift=math.inf)

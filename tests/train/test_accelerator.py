@@ -72,6 +72,7 @@ def test_the_pretended_gpu_computes_what_the_cpu_does_and_mixes_with_nothing() -
             there.numpy()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ROAD)
 def test_nothing_on_the_road_is_made_in_the_wrong_place(name: str) -> None:
     """The same numbers as on the CPU: a network stays on the GPU, whatever else comes back lies on the CPU."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from latencies import mixed, sketch
 
@@ -17,6 +17,7 @@ from deploy_prune.budget.latency.table import features_of
 from deploy_prune.errors import RecordError
 from deploy_prune.formats.templates import Operator
 from deploy_prune.graph import trace
+from examples import examples
 
 DENSE = (21, 38, 11)
 widths_of_mixed = st.lists(st.tuples(*(st.integers(1, width) for width in DENSE)), min_size=1, max_size=5)
@@ -38,7 +39,7 @@ def terms(columns: Features, weights: np.ndarray, dense: tuple[int, ...] = DENSE
     return CompiledModel.of(columns, weights, np.array(dense))
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(widths=widths_of_mixed, seed=st.integers(0, 99))
 def test_terms_are_the_columns_times_their_coefficients(whole, widths, seed):
     plans, weights = np.array(widths), coefficients(whole, seed)
@@ -51,7 +52,7 @@ def test_more_plans_than_are_looked_up_together(whole):
     assert terms(whole, weights)(plans[:0]).shape == (0,)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(widths=widths_of_mixed, seed=st.integers(0, 99), group=st.integers(0, 2))
 def test_along_a_group_is_every_plan_that_differs_there(whole, widths, seed, group):
     found, options = terms(whole, coefficients(whole, seed)), np.arange(1, DENSE[group] + 1)
@@ -60,7 +61,7 @@ def test_along_a_group_is_every_plan_that_differs_there(whole, widths, seed, gro
     np.testing.assert_allclose(found.along(np.array(widths[0]), group, options), found(plans), rtol=1e-12)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(seed=st.integers(0, 99), group=st.integers(0, 2), widths=widths_of_mixed)
 def test_what_a_group_does_not_touch_is_a_constant_of_its_width(whole, seed, group, widths):
     """All less the part that a group touches is the same at every width of that group."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from latencies import mixed, sketch
 
@@ -13,6 +13,7 @@ from deploy_prune.budget.latency.size_lines import SizeLines
 from deploy_prune.budget.latency.table import features_of
 from deploy_prune.formats.templates import Operator
 from deploy_prune.graph import trace
+from examples import examples
 
 TILES = {"convolution": (8, 16), "pointwise": (8,), "depthwise": (4,)}
 
@@ -99,7 +100,7 @@ def coefficients(features: Features, seed: int) -> np.ndarray:
     return draw.uniform(0, 1, count) * draw.integers(0, 2, count)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(widths=widths_of_mixed, seed=st.integers(0, 99))
 def test_operators_add_up_to_the_columns_times_their_coefficients(whole, widths, seed):
     plans, weights = np.array(widths), coefficients(whole, seed)
@@ -108,7 +109,7 @@ def test_operators_add_up_to_the_columns_times_their_coefficients(whole, widths,
     np.testing.assert_allclose(operators.sum(axis=1), whole(plans)[:, :-1] @ weights, rtol=1e-9)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(widths=widths_of_mixed, seed=st.integers(0, 99))
 def test_only_the_columns_that_weigh_give_the_same(whole, widths, seed):
     plans, weights = np.array(widths), coefficients(whole, seed)

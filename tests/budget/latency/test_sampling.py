@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy_prune.budget.latency.features import features
@@ -11,11 +11,12 @@ from deploy_prune.budget.latency.sampling import plans, unsure
 from deploy_prune.budget.latency.size_lines import SizeLines
 from deploy_prune.budget.latency.table import GroupWidth
 from deploy_prune.formats.templates import Operator
+from examples import examples
 
 GROUPS = (GroupWidth("narrow", 1, 1), GroupWidth("pairs", 24, 2), GroupWidth("wide", 320, 1))
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.lists(st.tuples(st.integers(1, 400), st.integers(1, 4)), min_size=1, max_size=8), st.integers(0, 999))
 def test_widths_are_within_a_tenth_and_all_of_a_group(sizes, seed):
     groups = [GroupWidth(str(place), *size) for place, size in enumerate(sizes)]

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from building import conv, head, net
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from nets import NETS
 
@@ -15,6 +15,7 @@ from deploy_prune.budget.latency.size_lines import SizeLines, known_lines, probi
 from deploy_prune.errors import ExportFailed
 from deploy_prune.graph import trace
 from deploy_prune.values import ChannelGraph
+from examples import examples
 
 PLANS = np.array([[6, 8], [4, 5]])
 """Of `plain`, whose groups are a (6 units) and b (8): dense, and 2 and 3 units less."""
@@ -98,7 +99,7 @@ def test_the_same_seed_probes_the_same_widths():
     assert np.array_equal(probing_widths(graph, seed=3), probing_widths(graph, seed=3))
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.lists(st.sampled_from([8, 12, 16, 16, 24, 32, 64, 96]), min_size=1, max_size=6))
 def test_probing_widths_tell_every_group_from_every_other(widths):
     graph = chain(widths)
@@ -109,7 +110,7 @@ def test_probing_widths_tell_every_group_from_every_other(widths):
     assert len({tuple(size) for size in seen}) == len(seen)
 
 
-@settings(max_examples=30)
+@examples(30)
 @example([16, 16, 32], 2)
 @given(st.lists(st.sampled_from([8, 12, 16, 16, 24, 32, 64, 96]), min_size=2, max_size=5), st.integers(2, 49))
 def test_a_flattened_size_is_never_taken_for_another_groups(widths, positions):

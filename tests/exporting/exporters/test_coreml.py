@@ -45,6 +45,7 @@ def test_the_package_does_not_tell_where_it_was_made(tiny_mlpackage):
         assert b"site-packages" not in content and b".py" not in content
 
 
+@pytest.mark.heavy
 def test_an_export_is_verified_and_described_as_a_whole_folder(tiny_network, tmp_path):
     images = np.random.default_rng(0).standard_normal((9, *tiny_network.input_shape)).astype(np.float32)
     for _ in range(2):  # the second replaces the first

@@ -23,6 +23,7 @@ def any_batch(tiny_network, tmp_path_factory):
     return path
 
 
+@pytest.mark.heavy
 def test_a_dynamic_batch_file_computes_every_image_of_a_batch(tiny_network, any_batch):
     """A batch of 5 gives what its images give one by one."""
     session = plugins.build("runtimes", "onnxruntime").open(any_batch, threads=1)
@@ -83,6 +84,7 @@ def _export(module, shape, tmp_path, opset, *, dynamic_batch=False):
     return model
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("opset", range(13, 18))
 def test_every_older_opset_has_a_file_that_computes_the_same(tiny_network, tmp_path, opset):
     module = copy.deepcopy(tiny_network.module).eval()
@@ -112,6 +114,7 @@ class _Parts(nn.Module):
         return nn.functional.leaky_relu(y).reshape(y.shape[0], -1)[:, :40] ** 2
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("opset", [13, 15, 17])
 def test_operators_that_changed_are_written_in_their_old_form(tmp_path, opset):
     torch.manual_seed(0)
@@ -145,6 +148,7 @@ def test_a_changed_operator_that_is_in_no_table_is_refused(tiny_onnx, monkeypatc
         onnx_opsets.lower_opset(onnx.load(tiny_onnx), 17)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("opset", "oldest"), [(13, 7), (15, 8), (18, 8), (20, 9)])
 def test_the_file_format_is_the_oldest_that_has_the_opset(tiny_network, tmp_path, opset, oldest):
     Onnx(opset=opset).write(tiny_network, tmp_path / "net.onnx")

@@ -36,6 +36,7 @@ def test_an_unknown_layout_is_refused():
         plugins.build("exporters", "tflite", {"layout": "hwcn"})
 
 
+@pytest.mark.heavy
 def test_exporting_twice_writes_the_same_bytes(tiny_network, tiny_tflite, tmp_path):
     TFLite().write(tiny_network, tmp_path / "again.tflite")
     assert (tmp_path / "again.tflite").read_bytes() == tiny_tflite.read_bytes()
@@ -82,6 +83,7 @@ def test_fourteen_megabytes_are_rewritten_in_less_than_a_second(tmp_path):
     assert time.perf_counter() - started < 1
 
 
+@pytest.mark.heavy
 def test_where_nothing_is_known_nothing_is_said(tiny_network, tmp_path):
     content = _write(tiny_network, tmp_path / "net.tflite", softmax=True)
     assert b"TFLITE_METADATA" not in content and b"min_runtime_version" in content
@@ -153,6 +155,7 @@ def test_names_that_look_like_the_converters_are_no_numbers(tmp_path):
     assert found[0, 0] == 3
 
 
+@pytest.mark.heavy
 def test_what_an_app_is_told_is_in_pixels_from_0_to_255(tiny_network, tmp_path):
     normalisation = Normalisation((0.5, 0.4, 0.2), (0.25, 0.2, 0.1))
     _write(tiny_network, tmp_path / "net.tflite", normalisation=normalisation)

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.fx import Interpreter
@@ -14,6 +14,7 @@ from deploy_prune import plugins
 from deploy_prune.exporting.converter import clean_copy
 from deploy_prune.exporting.parity.divergence import INPUT, OWN_FORWARD, first_divergence
 from deploy_prune.values import Network
+from examples import examples
 
 TOLERANCE = 1e-4
 SHAPE, CLASSES = (3, 16, 24), 5
@@ -112,7 +113,8 @@ def test_the_layer_whose_weight_differs_is_named(network, layers, layer):
     assert layer == found.layer or f"{layer} (batch_norm)" in found.note
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@pytest.mark.heavy
+@examples(12, derandomize=True)
 @given(
     layer=st.sampled_from(sorted(FUSED)),
     kind=st.sampled_from(["weight", "bias"]),

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from deploy_prune.formats.mil.operators import OPERATORS
+from examples import examples
 
 SEEDS = range(4)
-QUICK = settings(max_examples=60, deadline=None)
+QUICK = examples(60)
 
 
 def call(kind, **arguments):

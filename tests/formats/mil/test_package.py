@@ -174,6 +174,7 @@ COMPRESSIONS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", COMPRESSIONS)
 def test_compressed_weights_are_what_coremltools_decompresses(package, tmp_path, kind):
     with warnings.catch_warnings():  # coremltools leaves temporary folders to the garbage collector
@@ -192,6 +193,7 @@ def test_compressed_weights_are_what_coremltools_decompresses(package, tmp_path,
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.heavy
 def test_half_precision_rounds_every_result(tmp_path):
     """1 + 2^-12 is 1 in half precision: added to -1 nothing is left of it; in single precision 2^-12 is."""
 

@@ -23,6 +23,7 @@ def built(name: str) -> Network:
     return build_network(name, classes=10, input_shape=(3, 32, 32))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("name", "blocks", "heads", "after"), [
     ("resnet56", 27, 3, (7, 14, 21)),
     ("torchvision:resnet18", 8, 2, (3, 6)),

@@ -61,6 +61,7 @@ def read_outside(of: Study, network: Network, found: Selection) -> float:
     return largest
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", SMALL)
 def test_the_network_with_the_new_weights_is_the_one_that_is_cut(name: str) -> None:
     """Exactly the widths, nothing reads a removed unit, and so cutting changes nothing."""
@@ -132,6 +133,7 @@ def test_channels_that_say_nothing_are_not_kept(knows_stripes: Network) -> None:
     assert found.keep["0.0"] == (1, 3, 5, 7, 9, 11)
 
 
+@pytest.mark.heavy
 def test_both_losses_take_part(knows_stripes: Network) -> None:
     of = study(knows_stripes, stripes())
     keeps = [select(of, halves(of), balance=balance).keep for balance in (0.0, 1.0, 5.0)]
@@ -269,6 +271,7 @@ def test_a_residual_stream_is_selected_by_all_that_read_it() -> None:
         assert torch.allclose(cut(masked, of.graph, found.keep).module(x), masked.module(x), atol=1e-5)
 
 
+@pytest.mark.heavy
 def test_trained_together_network_and_heads_are_the_reference(knows_stripes: Network, tmp_path: Path) -> None:
     """Norms and filters move as well, which selection alone leaves as they are; done again, it is the same."""
     of = study(knows_stripes, stripes(), folder=tmp_path)

@@ -135,6 +135,7 @@ def test_kernels_keep_more_than_the_largest_do(knows_stripes: Network) -> None:
     assert ours < theirs
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("stop", ["relative", "dcp"])
 def test_it_stops_by_itself_where_nothing_is_won(knows_stripes: Network, stop: str) -> None:
     of = study(knows_stripes, stripes())
@@ -143,6 +144,7 @@ def test_it_stops_by_itself_where_nothing_is_won(knows_stripes: Network, stop: s
     assert kept[0] < kept[1]
 
 
+@pytest.mark.heavy
 def test_a_killed_selection_goes_on_to_the_same_result(
     knows_stripes: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

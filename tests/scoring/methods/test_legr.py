@@ -146,6 +146,7 @@ def test_the_journal_says_what_was_judged(knows_stripes: Network, tmp_path: Path
     assert again.loss == best.loss
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("processes", "options"), [(1, {}), (2, {}), (3, {}), (2, {"steps": 2, "finalists": 4})])
 def test_any_number_of_workers_finds_the_same(
     knows_stripes: Network, tmp_path: Path, processes: int, options: dict[str, Any]
@@ -241,6 +242,7 @@ def judged_after(of: Study, monkeypatch: pytest.MonkeyPatch, **options: Any) -> 
     return found
 
 
+@pytest.mark.heavy
 def test_candidates_are_trained_for_longer_where_a_cut_leaves_nothing_to_see(
     knows_stripes: Network, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -252,6 +254,7 @@ def test_candidates_are_trained_for_longer_where_a_cut_leaves_nothing_to_see(
     assert "every candidate is trained for 3 steps" in caplog.text
 
 
+@pytest.mark.heavy
 def test_candidates_are_judged_by_the_users_loss(knows_stripes: Network, tmp_path: Path) -> None:
     """In other processes too: a user's function may be from a file that these cannot import."""
 
@@ -316,6 +319,7 @@ def test_finalists_are_the_known_and_the_best_and_the_best_of_them_is_the_result
     assert all(each.loss != search.tried[each.number].loss for each in search.finals)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("after", [14, 16])
 def test_a_search_killed_among_its_finalists_goes_on_to_the_same_result(
     knows_stripes: Network, tmp_path: Path, after: int
