@@ -21,9 +21,10 @@
     ├── Inconclusive         5   too noisy to say
     ├── NoSpeedUp            6   the pruned network is not faster
     ├── StorageError         7   the file system refused (full, read-only)
-    └── Diverged             8   a training ended in NaN or infinity
+    ├── Diverged             8   a training ended in NaN or infinity
+    └── OurFault            70   a cut network is not what was promised: a fault of deploy-prune
 
-0 is success, 130 an interruption (Ctrl-C), and 70 a fault of ours: an exception that is none of these.
+0 is success, 130 an interruption (Ctrl-C), and 70 also any exception that is none of these: a fault of ours, too.
 """
 
 from __future__ import annotations
@@ -164,3 +165,12 @@ class Diverged(DeployPruneError):
     """A training ended in NaN or infinity: its numbers are lost, what was finished before stays."""
 
     exit_code = 8
+
+
+class OurFault(DeployPruneError):
+    """Something is not what deploy-prune guarantees, whatever it was given."""
+
+    exit_code = OUR_FAULT
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="this is a fault of deploy-prune: please report it with the network")

@@ -23,6 +23,37 @@ class DenseResult:
     seconds: float
     accelerator: str = "cpu"
     """Where it was trained and judged, such as `cuda (NVIDIA H100 PCIe)`."""
+    weights_as_built: bool = False
+    """Whether these are the weights that the model source built: neither weights nor a pretraining were given."""
+
+    @property
+    def caution(self) -> str:
+        """What to know before believing the qualities of a run; empty where there is nothing."""
+        if not self.weights_as_built:
+            return ""
+        return (
+            "Neither weights nor [pretrain] were given: what was pruned are the weights that the model source built. "
+            "If nobody has trained them, every quality here is that of an untrained network."
+        )
+
+
+@dataclass(frozen=True)
+class ProfileResult:
+    """How a network was profiled for a budget in milliseconds; the samples themselves are in the store."""
+
+    network: str
+    """The network's address."""
+    target: Target
+    """What the network was timed on, and by which runtime."""
+    reference: float
+    """What the dense network takes, in `unit`."""
+    unit: str
+    """What the reference is counted in, such as "ms"."""
+    samples: int
+    """Plans that were timed, those included that the store had already."""
+    mean_error: float
+    """The latency model's mean error on plans that it was not shown, as a share of their time."""
+    seconds: float
 
 
 @dataclass(frozen=True)

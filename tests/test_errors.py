@@ -29,6 +29,7 @@ EXIT_CODES = {
     "NoSpeedUp": 6,
     "StorageError": 7,
     "Diverged": 8,
+    "OurFault": 70,
 }
 
 

@@ -36,6 +36,7 @@ def report(run: Path | str) -> str:
     parts = [
         f"# {asked['model']} on {asked['data']}, {summary.plan.plan.budget}",
         _outcome(summary),
+        f"**{summary.dense.caution}**" if summary.dense.caution else "",
         _budget(summary),
         _milliseconds(summary),
         _search(run),

@@ -35,7 +35,7 @@ from deploy_prune.stats import in_percent
 
 if TYPE_CHECKING:
     from deploy_prune.pipeline.config import RunConfig
-    from deploy_prune.results import RunSummary
+    from deploy_prune.results import DenseResult, RunSummary
     from deploy_prune.search_results import DropSearch, Front, FrontPoint
 
 OptionalModel = Annotated[
@@ -193,6 +193,8 @@ def run_front(
     """Prune to several budgets and show the front."""
     from deploy_prune.pipeline.config import load_config
     from deploy_prune.pipeline.front import front
+    from deploy_prune.records import read_record
+    from deploy_prune.results import DenseResult
 
     settings = load_config(config, overrides)
     with progress(as_json=as_json) as told:
@@ -201,6 +203,7 @@ def run_front(
         show_json(run=str(out), front=found)
     else:
         show_front(found)
+        show_caution(read_record(out / "dense.json", DenseResult))
     return 0
 
 
@@ -219,6 +222,12 @@ def _point(row: FrontPoint) -> tuple[str, ...]:
     low, high = row.test_interval
     quality = f"{in_percent(row.test)} [{in_percent(low, 1)}, {in_percent(high, 1)}]"
     return row.kind, row.budget or "-", time, ratio, quality, f"{row.macs:,}", row.run
+
+
+def show_caution(dense: DenseResult) -> None:
+    """What to know before believing the qualities above, as the last line: by then a warning has scrolled away."""
+    if dense.caution:
+        typer.echo(dense.caution)
 
 
 def run_drop(config: Path | None, overrides: dict[str, Any], points: float, out: Path, *, as_json: bool) -> int:
@@ -253,6 +262,7 @@ def show_run(folder: Path, summary: RunSummary, *, as_json: bool) -> int:
 
     if not as_json:
         typer.echo(report(folder))
+        show_caution(summary.dense)
         judge(summary)
         return 0
     results = {"run": str(folder), "outcome": summary.outcome, "summary": summary}

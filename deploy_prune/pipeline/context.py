@@ -13,9 +13,10 @@ from deploy_prune.errors import DataError, PlanError
 from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import check
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.priced import Price, build_cost, price
+from deploy_prune.pipeline.priced import Price, build_cost, is_timed, price
 from deploy_prune.records import read_record, write_record
 from deploy_prune.run_folder import FORM, SPLITS, RunFolder
+from deploy_prune.scoring.scores_file import SCORES
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import form_of, read_data, splits_of
 from deploy_prune.sources.networks import build_network
@@ -60,6 +61,12 @@ class RunContext:
     def has_begun(self) -> bool:
         """Whether the first stage is done; what can be refused was refused before."""
         return (self.folder.path / "dense.json").exists()
+
+    @property
+    def needs_profile(self) -> bool:
+        """Whether the network is timed at many widths before it is planned: not for a plan by hand or a made one."""
+        is_planned = any((self.folder.path / name).exists() for name in ("planning.json", SCORES))
+        return is_timed(self.config) and self.plan_file is None and not is_planned
 
     @cached_property
     def graph(self) -> ChannelGraph:

@@ -25,7 +25,7 @@ from deploy_prune.pipeline.preflight import adopt_run_folder, preflight
 from deploy_prune.pipeline.run import asked_of, named_hooks, prune
 from deploy_prune.pipeline.smaller_images import SmallerRun, smaller_run, smaller_shapes
 from deploy_prune.records import write_record
-from deploy_prune.results import DenseResult, RunSummary
+from deploy_prune.results import DenseResult, ProfileResult, RunSummary
 from deploy_prune.run_folder import open_run
 from deploy_prune.search_results import Front, FrontPoint, PointKind
 from deploy_prune.train import Hooks
@@ -99,9 +99,10 @@ def ranked(
     with open_run(out, asked_of(config), progress=progress) as folder:
         context = RunContext(config, folder, hooks)
         if not context.has_begun:
-            for budget in budgets:
-                preflight(RunContext(with_budget(config, budget), folder, hooks))
+            preflight(context, budgets)
             record_data(context)
+        if context.needs_profile:
+            folder.stage("profiled", ProfileResult, lambda: stages.profile(context, budgets))
         folder.stage("dense", DenseResult, lambda: stages.dense(context))
         study = build_study(context, context.network("dense"), progress)
         score_once(study, build_deciders(config)[0], folder)

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from deploy_prune import plugins
 from deploy_prune.budget.allocate import check_reachable
 from deploy_prune.budget.latency.place import check_device
-from deploy_prune.budget.latency.profiling import profiled
-from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.parse import in_units
 from deploy_prune.errors import ConfigError
 from deploy_prune.exporting.exporters import EXPORTERS
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext, read_plan, start_network
 from deploy_prune.pipeline.deciders import build_deciders, build_workers
-from deploy_prune.pipeline.priced import build_cost, is_timed, place_of
+from deploy_prune.pipeline.priced import build_cost, is_timed
 from deploy_prune.run_folder import RUN, asked_for
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import check_fit
 from deploy_prune.sources.datasets import DATASETS
 from deploy_prune.sources.models import MODELS
 from deploy_prune.sources.networks import split_address
+from deploy_prune.values import Budget
 
 
-def preflight(context: RunContext) -> None:
-    """Refuse what cannot succeed before any work is done, what is cheap to find out first.
+def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
+    """Refuse what cannot succeed before any work is done, what is cheap to find out first; nothing is measured.
+
+    Args:
+        context: the run, of which nothing is done yet.
+        budgets: the run's own, or those of all runs of a front, which are of one cost.
 
     Raises:
         ConfigError: a device that is none.
@@ -33,7 +38,7 @@ def preflight(context: RunContext) -> None:
         Unavailable: the accelerator that is asked for is not there.
         DataError: the data cannot be read, or are not for this network.
         WeightsError: the weights are not for this network.
-        BudgetError: no plan can meet the budget.
+        BudgetError: no plan can meet a budget; in milliseconds of a device at hand, profiling finds that out.
         PlanError: the given plan does not fit the network.
     """
     config = context.config
@@ -49,11 +54,19 @@ def preflight(context: RunContext) -> None:
     check_fit(start_network(context), context.data)
     if context.plan_file is not None:
         read_plan(context, start_network(context))
-        return
-    if is_timed(config):
-        with opened(config.store) as store:
-            profiled(start_network(context), context.graph, place_of(config), store, progress=context.progress)
-    check_reachable(context.graph, context.price.cost, context.price.limit, context.limits)
+    elif not is_timed(config):
+        check_budgets(context, budgets)
+
+
+def check_budgets(context: RunContext, budgets: Sequence[Budget]) -> None:
+    """Refuse budgets that no plan can meet.
+
+    Raises:
+        BudgetError: the dense network meets one already, or even the smallest network costs more.
+    """
+    price = context.price
+    for budget in budgets:
+        check_reachable(context.graph, price.cost, in_units(budget, price.dense, price.unit), context.limits)
 
 
 def adopt_run_folder(config: RunConfig) -> RunConfig:

@@ -23,16 +23,18 @@ class Price:
     graph: ChannelGraph
     cost: CostModel
     """The cost as a function of the widths of the graph's free groups."""
+    unit: str
+    """What plans are priced in, such as "ms"."""
     limit: float
-    """The most that a plan may cost, in the cost's unit, such as milliseconds."""
+    """The most that a plan may cost, in `unit`."""
 
     @property
     def dense(self) -> float:
-        """What the whole network costs, in the cost's unit."""
+        """What the whole network costs, in `unit`."""
         return self.of({})
 
     def of(self, keep: Keep) -> float:
-        """What a plan costs, in the cost's unit; a group that is not named stays whole."""
+        """What a plan costs, in `unit`; a group that is not named stays whole."""
         return float(self.cost(kept_widths(self.graph.free, keep)))
 
     def on(self, graph: ChannelGraph) -> CostModel:
@@ -52,7 +54,8 @@ def price(budget: Budget, cost: Cost, graph: ChannelGraph) -> Price:
         NotProfiled, Inconclusive: a budget in milliseconds, and the store has no table of this network that is of use.
     """
     model = cost.model(graph)
-    return Price(budget, graph, model, in_units(budget, float(model(dense_widths(graph.free))), cost.unit))
+    limit = in_units(budget, float(model(dense_widths(graph.free))), cost.unit)
+    return Price(budget, graph, model, cost.unit, limit)
 
 
 def build_cost(config: RunConfig) -> Cost:

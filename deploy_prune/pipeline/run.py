@@ -23,6 +23,7 @@ from deploy_prune.results import (
     CutResult,
     DenseResult,
     PlanResult,
+    ProfileResult,
     RunSummary,
     ShipResult,
     TestResult,
@@ -101,7 +102,7 @@ def train_pruned(
 def _begin(context: RunContext) -> None:
     """Before the first stage: refuse what cannot succeed, and write down which images the run begins with."""
     if not context.has_begun:
-        preflight(context)
+        preflight(context, (context.config.parsed_budget,))
         record_data(context)
 
 
@@ -116,7 +117,9 @@ class _Trained:
 
 
 def _train(context: RunContext) -> _Trained:
-    folder, rounds = context.folder, _rounds(context)
+    folder, rounds, budgets = context.folder, _rounds(context), (context.config.parsed_budget,)
+    if context.needs_profile:
+        (context.base or folder).stage("profiled", ProfileResult, lambda: stages.profile(context, budgets))
     dense = folder.stage("dense", DenseResult, lambda: stages.dense(context))
     plan = folder.stage("planning", PlanResult, lambda: stages.plan(context))
     if not (folder.path / PLAN).exists():  # it is made to be edited

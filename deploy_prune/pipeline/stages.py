@@ -6,13 +6,15 @@ import dataclasses
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deploy_prune import plugins
 from deploy_prune.budget.costs import COSTS
+from deploy_prune.budget.latency.profiling import profiled
+from deploy_prune.budget.latency.store import opened
 from deploy_prune.budget.widths import kept_widths
-from deploy_prune.errors import PlanError, TraceError
+from deploy_prune.errors import OurFault, PlanError
 from deploy_prune.exporting.export import export
 from deploy_prune.graph import trace
 from deploy_prune.graph.recount import recount
@@ -22,7 +24,8 @@ from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext, read_plan, start_network
 from deploy_prune.pipeline.decide import decide
 from deploy_prune.pipeline.parts import gather_parts
-from deploy_prune.pipeline.priced import Price
+from deploy_prune.pipeline.preflight import check_budgets
+from deploy_prune.pipeline.priced import Price, place_of
 from deploy_prune.records import read_record
 from deploy_prune.results import (
     BenchResult,
@@ -30,6 +33,7 @@ from deploy_prune.results import (
     CutResult,
     DenseResult,
     PlanResult,
+    ProfileResult,
     ShipResult,
     TestResult,
     TrainResult,
@@ -42,12 +46,30 @@ from deploy_prune.timing.files import times_here
 from deploy_prune.train import Recipe, evaluate, fit, paired_difference, recalibrate_norms
 from deploy_prune.train.accelerator import describe_accelerator, move_network
 from deploy_prune.train.compensation import compensated
-from deploy_prune.values import ChannelGraph, Count, GroupRow, Keep, Network, Plan, Progress, Quality
+from deploy_prune.values import Budget, ChannelGraph, Count, GroupRow, Keep, Network, Plan, Progress, Quality
 
 logger = logging.getLogger(__name__)
 
 SCORED = "scored"
 """Checkpoint of the dense architecture with the weights of a method that trained while it decided."""
+
+
+def profile(context: RunContext, budgets: Sequence[Budget]) -> ProfileResult:
+    """Time the network at many widths, as `deploy-prune profile` does, and refuse budgets that no plan can meet.
+
+    Raises:
+        BudgetError: a budget is out of reach.
+        Inconclusive: the machine is too noisy.
+    """
+    began, config = time.monotonic(), context.config
+    told = _within("profiled", context.progress)
+    with opened(config.store) as store:
+        model = profiled(start_network(context), context.graph, place_of(config), store, progress=told)
+    check_budgets(context, budgets)
+    table, error = model.profile, model.error
+    return ProfileResult(
+        table.address, model.target, table.reference, table.unit, error.samples, error.mean, time.monotonic() - began
+    )
 
 
 def dense(context: RunContext) -> DenseResult:
@@ -62,11 +84,17 @@ def dense(context: RunContext) -> DenseResult:
         source = f"trained here, {config.pretrain.epochs} epochs"
     checkpoint.save(network, context.folder.path / "dense")
     if context.base is not None:
-        val = read_record(context.base.path / "dense.json", DenseResult).val
+        judged = read_record(context.base.path / "dense.json", DenseResult)
+        val, as_built = judged.val, judged.weights_as_built
     else:
-        val = evaluate(network, context.data.val, context.data, hooks=context.hooks)
+        val, as_built = evaluate(network, context.data.val, context.data, hooks=context.hooks), is_as_built(config)
     where = describe_accelerator(context.accelerator)
-    return DenseResult(recount(network), val, source, time.monotonic() - began, where)
+    return DenseResult(recount(network), val, source, time.monotonic() - began, where, as_built)
+
+
+def is_as_built(config: RunConfig) -> bool:
+    """Whether a run prunes the weights that the model source built."""
+    return config.weights is None and config.pretrain is None and not Path(config.model).is_dir()
 
 
 def _source(config: RunConfig) -> str:
@@ -75,7 +103,7 @@ def _source(config: RunConfig) -> str:
         return f"those of the run folder {config.model}"
     if config.weights is not None:
         return config.weights.name
-    if config.pretrain is None:
+    if is_as_built(config):
         logger.warning("neither weights nor [pretrain] are given: pruning the weights that %s came with", config.model)
     return "the model source's own, as it built them (neither weights nor [pretrain] were given)"
 
@@ -141,7 +169,7 @@ def shrink(context: RunContext, decided: PlanResult) -> CutResult:
     """Cut physically, hold the result against what was promised, estimate the norms' statistics anew, judge.
 
     Raises:
-        TraceError: the cut network is not what the trace of the dense one promised.
+        OurFault: the cut network is not what the trace of the dense one promised.
     """
     network = context.network(SCORED if (context.folder.path / SCORED).exists() else "dense")
     graph, keep = trace(network), checkpoint.in_own_numbers(network, decided.plan.keep)
@@ -185,20 +213,18 @@ def check_prediction(predicted: Prediction, before: Count, after: Count) -> None
     operator of its own), the two cannot agree on the cut one, and only the direction is held.
 
     Raises:
-        TraceError: it is not.
+        OurFault: it is not.
     """
-    hint = "this is a fault of deploy-prune: please report it with the network"
     for name, old, new in (("MACs", before.macs, after.macs), ("parameters", before.params, after.params)):
         if new >= old:
-            raise TraceError(f"the cut network has {new:,} {name}, the dense one {old:,}", hint=hint)
+            raise OurFault(f"the cut network has {new:,} {name}, the dense one {old:,}")
     if predicted.dense != before.macs:
         logger.warning(
             "fvcore counts %s MACs in the dense network, the trace %s; uncounted: %s",
             f"{before.macs:,}", f"{predicted.dense:,}", ", ".join(before.not_counted) or "nothing",
         )  # fmt: skip
     elif predicted.cut != after.macs:
-        message = f"the cut network has {after.macs:,} MACs by fvcore's count, {predicted.cut:,} were predicted"
-        raise TraceError(message, hint=hint)
+        raise OurFault(f"the cut network has {after.macs:,} MACs by fvcore's count, {predicted.cut:,} were predicted")
 
 
 def train(context: RunContext, number: int, recipe: Recipe | None) -> TrainResult:

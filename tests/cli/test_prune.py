@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,11 @@ from deploy_prune.cli import prune
 from deploy_prune.errors import NoSpeedUp
 from deploy_prune.pipeline import run as pipeline
 from deploy_prune.pipeline.config import RunConfig, load_config
+from deploy_prune.results import DenseResult
+from deploy_prune.values import Count, Quality
+
+GIVEN = DenseResult(Count(9, 9, 9, ()), Quality("top-1", 0.9, (0.8, 1.0), 50, 0.3), "w.pth", 1.0)
+"""A dense network whose weights were given."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,7 @@ class Summary:
     """As much of a run's summary as is shown."""
 
     outcome: str
+    dense: DenseResult = GIVEN
 
 
 @pytest.fixture
@@ -44,8 +51,18 @@ def test_a_bad_verdict_comes_after_the_report(judged_slow: None, capsys: pytest.
 def test_with_json_a_bad_verdict_is_in_the_same_object(judged_slow: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert prune.show_run(Path("run"), Summary("no speed-up"), as_json=True) == 6
     printed = json.loads(capsys.readouterr().out)
-    assert printed["summary"] == {"outcome": "no speed-up"}
+    assert printed["summary"]["outcome"] == "no speed-up"
     assert (printed["error"]["kind"], printed["error"]["exit_code"]) == ("NoSpeedUp", 6)
+
+
+def test_weights_that_nobody_trained_are_the_last_thing_said(
+    judged_slow: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After the report, in which the sentence stands as well, and before the verdict."""
+    as_built = dataclasses.replace(GIVEN, weights_as_built=True)
+    with pytest.raises(NoSpeedUp):
+        prune.show_run(Path("run"), Summary("no speed-up", as_built), as_json=False)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("Neither weights nor [pretrain] were given")
 
 
 @pytest.fixture

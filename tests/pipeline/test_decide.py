@@ -196,7 +196,7 @@ def parts(model: LatencyModel, machine: Machine, store: Store, tmp_path: Path) -
     limit_ms = 0.6 * REFERENCE_MS
     return Parts(
         Study(network, graph, None, 0), Even(), None,
-        Price(Budget("latency", limit_ms, False, "4.8ms"), graph, LatencyCost.of(model, graph), limit_ms),
+        Price(Budget("latency", limit_ms, False, "4.8ms"), graph, LatencyCost.of(model, graph), "ms", limit_ms),
         Limits(), RealFiles(FakeDevice(machine.ms), store, machine.write), RunFolder(tmp_path),
         method="even", decider="'even'",
     )  # fmt: skip

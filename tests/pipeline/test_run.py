@@ -11,7 +11,7 @@ import torch
 from tinyrun import DENSE_MACS, DENSE_PARAMS, QUICK, by_hand, config, weights_sha256, written
 
 import deploy_prune
-from deploy_prune.errors import BudgetError, ConfigError, DataError, PlanError, StorageError, TraceError
+from deploy_prune.errors import BudgetError, ConfigError, DataError, OurFault, PlanError, StorageError
 from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.run import prune
 from deploy_prune.records import SCHEMA, read_record, write_record
@@ -116,8 +116,9 @@ def test_counts_before_and_after_are_those_worked_out_by_hand(bare: tuple[Path, 
 )
 def test_a_cut_that_is_not_as_promised_is_an_error(dense: tuple[int, int], cut: tuple[int, int], said: str) -> None:
     before, after = (Count(macs, macs, params, ()) for macs, params in (dense, cut))
-    with pytest.raises(TraceError, match=said):
+    with pytest.raises(OurFault, match=said) as caught:
         stages.check_prediction(stages.Prediction(dense=100, cut=60), before, after)
+    assert "please report it" in caught.value.hint
 
 
 def test_where_fvcore_counts_otherwise_from_the_start_only_the_direction_is_held(

@@ -13,8 +13,10 @@ from tinyrun import QUICK, config, weights_sha256, written
 from torch import Tensor, nn
 
 from deploy_prune.pipeline import stages
+from deploy_prune.pipeline.front import front
 from deploy_prune.pipeline.run import prune
-from deploy_prune.results import RunSummary
+from deploy_prune.records import read_record
+from deploy_prune.results import DenseResult, RunSummary
 from deploy_prune.sources import checkpoint
 from deploy_prune.train import Hooks, Recipe
 from deploy_prune.train.recipe import Batch
@@ -35,7 +37,22 @@ def test_weights_that_nobody_trained_are_named_as_such(
     with caplog.at_level(logging.WARNING):
         prune(config(sources, pretrain=None, finetune=None), tmp_path / "run")
     assert "neither weights nor [pretrain] are given" in caplog.text
-    assert "the model source's own" in (tmp_path / "run/report.md").read_text()
+    report = (tmp_path / "run/report.md").read_text()
+    assert "the model source's own" in report
+    assert "**Neither weights nor [pretrain] were given" in report
+
+
+def test_a_run_that_trains_or_is_given_weights_says_nothing_of_the_kind(bare: tuple[Path, RunSummary]) -> None:
+    run, summary = bare
+    assert summary.dense.caution == ""
+    assert "Neither weights" not in (run / "report.md").read_text()
+
+
+def test_a_front_remembers_that_nobody_trained_its_dense_network(sources: Path, tmp_path: Path) -> None:
+    """Its runs begin from the front's own dense network, a run folder."""
+    front(config(sources, pretrain=None, finetune=None), ("0.5x",), tmp_path / "front", controls=False)
+    for record in (tmp_path / "front/dense.json", tmp_path / "front/0.5x/dense.json"):
+        assert read_record(record, DenseResult).weights_as_built
 
 
 def test_distillation_learns_from_the_dense_network(
