@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from deploy_prune.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from deploy_prune.analysis.bench import bench
     from deploy_prune.analysis.describe import describe
     from deploy_prune.analysis.doctor import diagnose as doctor
     from deploy_prune.analysis.explain import explain
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from deploy_prune.scoring.sensitivity import sensitivity
     from deploy_prune.sources.checkpoint import load
     from deploy_prune.sources.images import ArrayImages
-    from deploy_prune.timing.bench import bench
     from deploy_prune.train.recipe import Hooks, Recipe
     from deploy_prune.values import Data, Network
 
@@ -62,7 +62,7 @@ _HOMES = {
     "Network": ("values", "Network"),
     "Recipe": ("train.recipe", "Recipe"),
     "RunConfig": ("pipeline.config", "RunConfig"),
-    "bench": ("timing.bench", "bench"),
+    "bench": ("analysis.bench", "bench"),
     "demo": ("pipeline.run", "demo"),
     "describe": ("analysis.describe", "describe"),
     "doctor": ("analysis.doctor", "diagnose"),

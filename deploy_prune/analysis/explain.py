@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from deploy_prune import plugins
 from deploy_prune.analysis import layer_times, slowdown, xnnpack_delegation
+from deploy_prune.analysis.artifacts import artifacts_of_run, choose_artifacts, is_run
 from deploy_prune.analysis.layer_times import LayerTime
 from deploy_prune.analysis.slowdown import Appeared, LayerPair, OffStair, TimeShare
 from deploy_prune.errors import ConfigError, DeployPruneError, InputError, NoSpeedUp
 from deploy_prune.formats.templates import TEMPLATES, OperatorKind, Template, TemplateFormat
 from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, PACE, compare
 from deploy_prune.timing.devices import THIS_MACHINE, Device, Job, device_at
-from deploy_prune.timing.files import is_run, of_run, runtime_of
-from deploy_prune.values import FP32, Comparison, Interval, Progress, Target, quiet
+from deploy_prune.values import Artifact, Comparison, Interval, Progress, Target, quiet
 
 if TYPE_CHECKING:
     from deploy_prune.values import NodeTime
@@ -30,6 +30,8 @@ PROFILE_MS = 1500.0
 """The time for which a profiler looks at a file, in ms."""
 FEWEST_RUNS, MOST_RUNS = 10, 300
 STEPS = 3
+SEED = 0
+"""The seed of the random inputs and of the bootstrap."""
 Tiles = Mapping[OperatorKind, int]
 """Kind of operator -> how many channels its kernel computes at a time."""
 DELEGATES = ("litert",)
@@ -70,22 +72,23 @@ class Explanation:
 
 
 def explain(
-    before: Path | str,
-    after: Path | str | None = None,
+    before: Artifact | Path | str,
+    after: Artifact | Path | str | None = None,
     *,
     threads: int = 1,
+    device: Device | None = None,
     tiles: Tiles | None = None,
-    seed: int = 0,
     progress: Progress = quiet,
 ) -> tuple[Explanation, ...]:
     """Say why a network's file is as fast as it is, held against the file of the network that it was cut from.
 
     Args:
-        before: a file, or (alone) a run folder: the dense and the pruned file of each format that it exported.
-        after: another file of the same format.
+        before: an artifact or a file, or (alone) a run folder: the dense and the pruned file of each format that it
+            exported.
+        after: another one of the same format.
         threads: of the runtime.
+        device: where the files run; None: on this machine.
         tiles: kind of operator -> channels that its kernel computes at a time.
-        seed: of the random inputs and of the bootstrap.
         progress: told after each step.
 
     Returns:
@@ -99,13 +102,8 @@ def explain(
     """
     if threads < 1:
         raise ConfigError(f"a file cannot be timed with {threads} threads", hint="1 or more")
-    pairs = _pairs(Path(before), None if after is None else Path(after))
-    device = device_at(THIS_MACHINE)
-    cores = device.cores(threads)
-    return tuple(
-        _explained(pair, Job(pair[0], runtime_of(pair[0]), threads, cores, seed), device, tiles, progress)
-        for pair in pairs
-    )
+    device = device or device_at(THIS_MACHINE)
+    return tuple(_explained(pair, threads, device, tiles, progress) for pair in _find_pairs(before, after))
 
 
 def judge(explanations: Sequence[Explanation]) -> None:
@@ -117,64 +115,70 @@ def judge(explanations: Sequence[Explanation]) -> None:
         raise NoSpeedUp(f"not faster: {said}", hint=hint)
 
 
-def _pairs(before: Path, after: Path | None) -> list[tuple[Path, Path]]:
+Pair = tuple[Artifact, Artifact]
+"""Two artifacts of one format, the one that is held against first."""
+
+
+def _find_pairs(before: Artifact | Path | str, after: Artifact | Path | str | None) -> list[Pair]:
     if after is None:
-        if before.exists() and not is_run(before):
-            raise ConfigError(f"{before} is one file", hint="name the file to hold against it as well, or a run folder")
-        return _of_run(before)
-    folders = [path for path in (before, after) if path.exists() and is_run(path)]
-    if folders:
-        hint = "name a run folder alone, or two files"
-        raise ConfigError(f"{folders[0]} is a folder, and there is another path", hint=hint)
-    for path in (before, after):
-        runtime_of(path)
-        _format_of(path)
-    if before.suffix != after.suffix:
+        if isinstance(before, Artifact) or (Path(before).exists() and not is_run(Path(before))):
+            path = before.path if isinstance(before, Artifact) else before
+            raise ConfigError(f"{path} is one file", hint="name the file to hold against it as well, or a run folder")
+        return _find_pairs_of_run(Path(before))
+    for each in (before, after):
+        if not isinstance(each, Artifact) and is_run(Path(each)):
+            raise ConfigError(
+                f"{each} is a folder, and there is another path", hint="name a run folder alone, or two files"
+            )
+    one, other = choose_artifacts([before, after]).artifacts
+    for artifact in (one, other):
+        _find_format(artifact)
+    if one.format != other.format:
         hint = "`deploy-prune bench` says which format of a network is faster"
-        raise ConfigError(f"{before} and {after} are of two formats: their layers are not the same", hint=hint)
-    return [(before, after)]
+        raise ConfigError(f"{one.path} and {other.path} are of two formats: their layers are not the same", hint=hint)
+    return [(one, other)]
 
 
-def _of_run(run: Path) -> list[tuple[Path, Path]]:
+def _find_pairs_of_run(run: Path) -> list[Pair]:
     if not run.exists():
         raise InputError(f"{run} does not exist", hint="check the path")
-    by_suffix: dict[str, list[Path]] = {}
-    for path in of_run(run).files:
-        by_suffix.setdefault(path.suffix, []).append(path)
-    for suffix in by_suffix.keys() - _formats().keys():
-        logger.warning("skipped the %s files of %s: nothing here takes them apart", suffix, run)
-        del by_suffix[suffix]
-    pairs = [(files[0], files[1]) for files in by_suffix.values() if len(files) == 2]
+    by_format: dict[str, list[Artifact]] = {}
+    for artifact in artifacts_of_run(run).artifacts:
+        by_format.setdefault(artifact.format, []).append(artifact)
+    for format_ in by_format.keys() - _list_formats().keys():
+        logger.warning("skipped the %s files of %s: nothing here takes them apart", format_, run)
+        del by_format[format_]
+    pairs = [(files[0], files[1]) for files in by_format.values() if len(files) == 2]
     if not pairs:
-        hint = f"export one of {', '.join(_formats())}"
+        hint = f"export one of {', '.join(sorted(_list_formats()))}"
         raise InputError(f"the run {run} has no dense and pruned file whose layers can be timed here", hint=hint)
     return pairs
 
 
-def _formats() -> dict[str, str]:
-    """Suffix -> skeleton format."""
-    return {plugins.load(TEMPLATES, name).suffix: name for name in plugins.names(TEMPLATES)}
+def _list_formats() -> dict[str, str]:
+    """Format -> the template plugin that takes its files apart."""
+    return {plugins.load(TEMPLATES, name).exporter: name for name in plugins.names(TEMPLATES)}
 
 
-def _format_of(path: Path) -> TemplateFormat:
-    formats = _formats()
-    if path.suffix not in formats:
-        hint = f"known: {', '.join(sorted(formats))}"
-        raise InputError(f"the layers of {path} cannot be timed: nothing here takes {path.suffix} apart", hint=hint)
-    found: TemplateFormat = plugins.build(TEMPLATES, formats[path.suffix])
-    return found
+def _find_format(artifact: Artifact) -> TemplateFormat:
+    formats = _list_formats()
+    if artifact.format not in formats:
+        message = f"the layers of {artifact.path} cannot be timed: nothing here takes {artifact.format} files apart"
+        raise InputError(message, hint=f"known: {', '.join(sorted(formats))}")
+    return plugins.build(TEMPLATES, formats[artifact.format])
 
 
-def _template(path: Path) -> Template:
+def _take_apart(artifact: Artifact) -> Template:
     try:
-        template = _format_of(path).read(path.read_bytes())
+        template = _find_format(artifact).read(Path(artifact.path).read_bytes(), artifact.precision)
     except DeployPruneError as error:
-        raise InputError(f"{path}: {error.message}", hint=error.hint) from error
+        raise InputError(f"{artifact.path}: {error.message}", hint=error.hint) from error
     # the runtime has opened it, so that it is whole, but flatbuffers and protobuf have no common error
     except Exception as error:
-        raise InputError(f"{path} cannot be taken apart: {error}", hint="export it again") from error
+        raise InputError(f"{artifact.path} cannot be taken apart: {error}", hint="export it again") from error
     if not any(layer.macs for layer in layer_times.of_structure(template.structure)):
-        raise InputError(f"{path} has no layers with fp32 weights", hint="export it in fp32")
+        message = f"{artifact.path} has no layers with {artifact.precision} weights"
+        raise InputError(message, hint="name a file with convolutions or dense layers")
     return template
 
 
@@ -188,24 +192,23 @@ class _Timed:
     not_timed: tuple[str, ...] = ()
 
 
-def _explained(
-    paths: tuple[Path, Path], job: Job, device: Device, tiles: Tiles | None, progress: Progress
-) -> Explanation:
-    jobs = [Job(path, job.runtime, job.threads, job.cores, job.seed) for path in paths]
+def _explained(pair: Pair, threads: int, device: Device, tiles: Tiles | None, progress: Progress) -> Explanation:
+    cores = device.cores(threads)
+    jobs = [Job(Path(each.path), each.runtime, threads, cores, SEED) for each in pair]
     with ExitStack() as stack:
-        workers = [stack.enter_context(device.start(each)) for each in jobs]
-        templates = [_template(path) for path in paths]
-        progress("explain", 0, STEPS, f"{job.path.suffix}, whole files")
-        comparison = compare(workers[0], workers[1], PACE, seed=job.seed)
-        progress("explain", 1, STEPS, f"{job.path.suffix}, layers")
+        workers = [stack.enter_context(device.start(job)) for job in jobs]
+        templates = [_take_apart(artifact) for artifact in pair]
+        progress("explain", 0, STEPS, f"{pair[0].format}, whole files")
+        comparison = compare(workers[0], workers[1], PACE, seed=SEED)
+        progress("explain", 1, STEPS, f"{pair[0].format}, layers")
         times_ms = comparison.reference, comparison.ratio * comparison.reference
         nodes = [
             worker.profile(_runs(ms), timeout_s=BLOCK_TIMEOUT_S) for worker, ms in zip(workers, times_ms, strict=True)
         ]
-    timed = _profiled(templates, nodes, job) if all(nodes) else _alone(templates, paths, job, device, progress)
+    timed = _profiled(templates, nodes, jobs[0]) if all(nodes) else _alone(templates, jobs, device, progress)
     progress("explain", STEPS, STEPS)
-    target = Target(device.fingerprint, job.runtime, workers[0].version, job.threads, FP32)
-    return _concluded(paths, target, comparison, timed, tiles)
+    target = Target(device.fingerprint, jobs[0].runtime, workers[0].version, threads, pair[0].precision)
+    return _concluded(pair, target, comparison, timed, tiles)
 
 
 def _runs(ms: float) -> int:
@@ -219,22 +222,20 @@ def _profiled(templates: Sequence[Template], nodes: Sequence[Sequence[NodeTime]]
     return _Timed(before, after, f"{job.runtime}'s profiler, scaled to the whole files")
 
 
-def _alone(
-    templates: Sequence[Template], paths: Sequence[Path], job: Job, device: Device, progress: Progress
-) -> _Timed:
+def _alone(templates: Sequence[Template], jobs: Sequence[Job], device: Device, progress: Progress) -> _Timed:
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
-        readings = layer_times.alone(templates, job, device, Path(folder), progress)
+        readings = layer_times.alone(templates, jobs[0], device, Path(folder), progress)
     found, missing = [], []
-    for template, path, alone_ms in zip(templates, paths, readings, strict=True):
+    for template, job, alone_ms in zip(templates, jobs, readings, strict=True):
         operators = template.structure.operators
-        taken = xnnpack_delegation.ask_delegated(path, len(operators)) if job.runtime in DELEGATES else frozenset()
+        taken = xnnpack_delegation.ask_delegated(job.path, len(operators)) if job.runtime in DELEGATES else frozenset()
         found.append(layer_times.timed(template.structure, alone_ms, taken))
         missing += [layer.name for layer, ms in zip(found[-1], alone_ms, strict=True) if ms is None]
     return _Timed(found[0], found[1], "one-operator files, scaled to the whole files", tuple(dict.fromkeys(missing)))
 
 
 def _concluded(
-    paths: tuple[Path, Path],
+    pair: Pair,
     target: Target,
     comparison: Comparison,
     timed: _Timed,
@@ -247,8 +248,8 @@ def _concluded(
     off_stair = slowdown.find_off_stair(pairs, tiles)
     pairs = slowdown.attribute_losses(pairs, macs_ratio, off_stair)
     return Explanation(
-        before=str(paths[0]),
-        after=str(paths[1]),
+        before=pair[0].path,
+        after=pair[1].path,
         target=target,
         ratio=comparison.ratio,
         interval=comparison.interval,

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from deploy_prune import stats
+from deploy_prune.analysis.bench import group_by_network
 from deploy_prune.records import read_record
 from deploy_prune.results import RunSummary
 from deploy_prune.run_folder import asked_for
 from deploy_prune.search_results import SEARCH, SearchRecord
-from deploy_prune.timing.bench import formats_of_networks
 from deploy_prune.values import Count, Interval, Measurement, Quality, Shipment
 
 SUMMARY = "summary.json"
@@ -236,7 +236,7 @@ def _spread(value: float, interval: Interval) -> str:
 
 def _formats(measurements: Sequence[Measurement]) -> str:
     """A column per format; empty, where no network was timed in two."""
-    groups = formats_of_networks(measurements)
+    groups = group_by_network(measurements)
     if not groups:
         return ""
     formats = dict.fromkeys(_format(item) for group in groups for item in group)

@@ -25,18 +25,19 @@ def bench(files: Files, threads: Threads = "1", as_json: Json = False) -> None:
     """Time exported files on this machine.
 
     The files take turns on the same cores, the first one before and after every block of another. Networks of one
-    format are compared with the first file of that format, formats of one network (the same folder and name but for
-    the suffix) with its first file. A run folder stands for the files that it exported last.
+    format are compared with the first file of that format, formats of one network (files that
+    deploy-prune wrote name theirs) with its first file. A run folder stands for the files that it exported last.
     """
     counts = integers("--threads", threads) or (1,)
-    from deploy_prune.timing.bench import bench as time_files
-    from deploy_prune.timing.files import choose
+    from deploy_prune.analysis.artifacts import choose_artifacts, warn_of_skipped
+    from deploy_prune.timing.bench import time_in_turns
 
-    skipped = choose(files).skipped
+    chosen = choose_artifacts(files)
+    warn_of_skipped(chosen)
     with progress(as_json=as_json) as told:
-        measurements = time_files(files, threads=counts, progress=told)
+        measurements = time_in_turns(chosen.artifacts, threads=counts, progress=told)
     if as_json:
-        show_json(measurements=measurements, skipped=skipped)
+        show_json(measurements=measurements, skipped=chosen.skipped)
     else:
         show_measurements(measurements)
 
@@ -48,7 +49,7 @@ def show_measurements(measurements: tuple[Measurement, ...]) -> None:
     if networks := _networks(measurements):
         show_table("Networks of one format", ("file", "runtime", "threads", *COMPARED), networks)
     if formats := _formats(measurements):
-        show_table("Formats of one network", ("network", "format", "threads", "median ms", *COMPARED), formats)
+        show_table("Formats of one network", ("file", "format", "threads", "median ms", *COMPARED), formats)
 
 
 def _row(measurement: Measurement) -> tuple[str, ...]:
@@ -65,27 +66,27 @@ def _row(measurement: Measurement) -> tuple[str, ...]:
 
 
 def _networks(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:
-    from deploy_prune.timing.bench import networks_of_formats
+    from deploy_prune.analysis.bench import group_by_target
 
     return [
         (item.artifact, item.target.runtime, str(item.target.threads), *_compared(item.ratio, item.ratio_interval))
-        for group in networks_of_formats(measurements)
+        for group in group_by_target(measurements)
         for item in group
     ]
 
 
 def _formats(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:
-    from deploy_prune.timing.bench import formats_of_networks
+    from deploy_prune.analysis.bench import group_by_network
 
     return [
         (
-            str(Path(item.artifact).with_suffix("")),
+            item.artifact,
             Path(item.artifact).suffix[1:],
             str(item.target.threads),
             f"{item.median:.3f}",
             *_compared(item.format_ratio, item.format_ratio_interval),
         )
-        for group in formats_of_networks(measurements)
+        for group in group_by_network(measurements)
         for item in group
     ]
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deploy_prune.values import AppForm, Layout, Network
+from deploy_prune.exporting.identity import identify
+from deploy_prune.values import NETWORK_DIGEST, AppForm, Layout, Network
 
 WHITE = 255
 """The largest value of a pixel."""
@@ -63,7 +64,7 @@ def collect_facts(network: Network, form: AppForm, layout: Layout) -> dict[str, 
 
     `scale`, `mean` and `std` are those of `Preprocessing`, so that a program may apply them to any of our files.
     """
-    known: dict[str, Fact] = {}
+    known: dict[str, Fact] = {NETWORK_DIGEST: identify(network).digest}
     if len(network.input_shape) == 3:
         known |= {"input_layout": layout.upper(), "input_type": "uint8" if form.input == "uint8" else "float32"}
     if left := find_preprocessing(network, form):

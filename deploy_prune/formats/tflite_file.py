@@ -76,10 +76,17 @@ class TFLiteFile:
 
     def describe(self, description: str, inputs: Sequence[TensorNotes], outputs: Sequence[TensorNotes]) -> None:
         """Add the metadata that Android's tools read."""
+        self._add_metadata(METADATA, write_model_metadata(description, inputs, outputs))
+
+    def note(self, name: str, text: str) -> None:
+        """Add a metadata entry of our own, which Android's tools pass over."""
+        self._add_metadata(name.encode(), text.encode())
+
+    def _add_metadata(self, name: bytes, content: bytes) -> None:
         buffer = self._schema.BufferT()
-        buffer.data = np.frombuffer(write_model_metadata(description, inputs, outputs), np.uint8)
+        buffer.data = np.frombuffer(content, np.uint8)
         entry = self._schema.MetadataT()
-        entry.name, entry.buffer = METADATA, len(self._model.buffers)
+        entry.name, entry.buffer = name, len(self._model.buffers)
         self._model.buffers.append(buffer)
         self._model.metadata = [*(self._model.metadata or []), entry]
 

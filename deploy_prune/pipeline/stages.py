@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deploy_prune import plugins
+from deploy_prune.analysis.artifacts import explain_untimed, locate
 from deploy_prune.budget.costs import COSTS
 from deploy_prune.budget.latency.profiling import profiled
 from deploy_prune.budget.latency.store import opened
@@ -41,8 +42,7 @@ from deploy_prune.results import (
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import form_of, spread
 from deploy_prune.sources.weights import with_weights
-from deploy_prune.timing.bench import bench
-from deploy_prune.timing.files import times_here
+from deploy_prune.timing.bench import time_in_turns
 from deploy_prune.train import Recipe, evaluate, fit, paired_difference, recalibrate_norms
 from deploy_prune.train.accelerator import describe_accelerator, move_network
 from deploy_prune.train.compensation import compensated
@@ -275,11 +275,11 @@ def ship(context: RunContext, number: int) -> ShipResult:
 def timed(context: RunContext, number: int, shipped: ShipResult) -> BenchResult:
     """Every format's dense and pruned file, in turns on the same cores; what only runs elsewhere is left out."""
     pairs = zip(shipped.dense, shipped.pruned, strict=True)
-    folder = context.folder.path / f"export-{number}"  # the record's own path may be of before the run was moved
-    paths = [folder / Path(row.artifact.path).name
-             for pair in pairs for row in pair if all(each.artifact for each in pair) if row.artifact]  # fmt: skip
-    paths = [path for path in paths if times_here(path)]
-    if not paths or not context.config.threads:
+    folder = context.folder.path / f"export-{number}"
+    artifacts = [locate(row.artifact, folder)
+                 for pair in pairs for row in pair if all(each.artifact for each in pair) if row.artifact]  # fmt: skip
+    artifacts = [artifact for artifact in artifacts if not explain_untimed(artifact)]
+    if not artifacts or not context.config.threads:
         return BenchResult(())
     progress = _within(f"timed-{number}", context.progress)
-    return BenchResult(bench(paths, threads=context.config.threads, progress=progress))
+    return BenchResult(time_in_turns(artifacts, threads=context.config.threads, progress=progress))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,76 +13,66 @@ from deploy_prune import stats
 from deploy_prune.errors import ConfigError
 from deploy_prune.timing.bracketing import PACE, Round, chained
 from deploy_prune.timing.devices import THIS_MACHINE, Device, Job, Worker, device_at
-from deploy_prune.timing.files import choose, runtime_of
-from deploy_prune.values import FP32, Conditions, Interval, Measurement, Progress, Target, quiet, same_unit
+from deploy_prune.values import Artifact, Conditions, Interval, Measurement, Progress, Target, quiet, same_unit
 
 logger = logging.getLogger(__name__)
 
+BLOCKS = 12
+"""Rounds where nobody says how many."""
 FEWEST_BLOCKS = 3
 SITTINGS = 3
 """How often the files are opened: where their buffers come to lie decides over some percent of their time."""
 
 
-def bench(
-    paths: Sequence[Path | str],
+def time_in_turns(
+    artifacts: Sequence[Artifact],
     *,
-    threads: Sequence[int] = (1,),
-    blocks: int = 12,
     device: Device | None = None,
+    threads: Sequence[int] = (1,),
+    blocks: int = BLOCKS,
     seed: int = 0,
     progress: Progress = quiet,
 ) -> tuple[Measurement, ...]:
-    """Time files on a device, one thread count after the other.
+    """Time artifacts on a device against the first of them, one thread count after the other.
 
-    The first file is the reference: every block of another stands between two of its blocks, and is taken again
-    where those two differ, as then the machine was not the same meanwhile.
-
-    Args:
-        paths: exported files, whose runtimes follow from their suffixes, and run folders, each of which stands for
-            the files that it exported last; those that cannot be timed here are skipped with a warning.
-        threads: counts to time with; the first so many allowed cores are used (all, where there are fewer).
-        blocks: rounds in which each file has one block of some 70 ms (the first: one before and after each of them).
-        device: where the files run; None: on this machine.
-        seed: of the random inputs and of the bootstrap.
-        progress: told after each round.
-
-    Returns:
-        A measurement per thread count and file, in that order. `ratio` is to the first file with the same runtime
-        and threads, `format_ratio` to the first file of the same network (the same folder and name but for the
-        suffix) with the same threads, where that is another format.
+    `analysis.bench.bench` says what the arguments and the results are; it also takes files and run folders.
 
     Raises:
-        InputError: a file is missing, damaged or of a format that no runtime here reads.
-        RecordError: a folder that is no run, or one that has exported nothing yet.
+        InputError: a file is damaged.
         ConfigError: too few blocks, or no threads.
         Unavailable: a runtime is not installed, or a worker died.
         Inconclusive: the reference never held still.
     """
     device = device or device_at(THIS_MACHINE)
     _check(threads, blocks, device)
-    chosen = choose(paths)
-    for each in chosen.skipped:
-        logger.warning("skipped %s: %s", each.path, each.reason)
-    runtimes = [(path, runtime_of(path)) for path in chosen.files]
     session = uuid.uuid4().hex
-    found: list[Measurement] = []
+    measurements: list[Measurement] = []
     for step, count in enumerate(threads):
-        cores = device.cores(count)
-        jobs = [Job(path, runtime, count, cores, seed) for path, runtime in runtimes]
         done = step * blocks
-        for race in _races(jobs, blocks, device):
+        for race in _races(artifacts, Setting(device, count, seed), blocks):
             progress("bench", done + len(race.rounds), blocks * len(threads), f"{count} threads")
-        found += _with_ratios(
-            [_measurement(race, index, session, device.fingerprint) for index in range(len(jobs))], seed
-        )
-    return tuple(found)
+        taken = [_measurement(race, index, session, device.fingerprint) for index in range(len(artifacts))]
+        measurements += _with_ratios(taken, artifacts, seed)
+    return tuple(measurements)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and how all files of a race run."""
+
+    device: Device
+    threads: int
+    seed: int
+    """The seed of the random inputs."""
 
 
 @dataclass(frozen=True)
 class _Race:
     """What all files of one thread count have shown so far."""
 
+    artifacts: tuple[Artifact, ...]
     workers: tuple[Worker, ...]
+    """A worker for each of the artifacts."""
     before: Conditions
     after: Conditions
     rounds: tuple[Round, ...] = ()
@@ -100,18 +90,20 @@ def _check(threads: Sequence[int], blocks: int, device: Device) -> None:
         logger.warning("%d threads share %d cores: that is slower than it will be where it ships", max(threads), cores)
 
 
-def _races(jobs: Sequence[Job], blocks: int, device: Device) -> Iterator[_Race]:
+def _races(artifacts: Sequence[Artifact], setting: Setting, blocks: int) -> Iterator[_Race]:
     """The race after every round; its workers live until the last one."""
-    if not jobs:
+    if not artifacts:
         return
+    device, cores = setting.device, setting.device.cores(setting.threads)
+    jobs = [Job(Path(each.path), each.runtime, setting.threads, cores, setting.seed) for each in artifacts]
     with ExitStack() as stack:
         workers = tuple(stack.enter_context(device.start(job)) for job in jobs)
-        before = device.conditions(jobs[0].cores)
-        race = _Race(workers, before, before)
+        before = device.conditions(cores)
+        race = _Race(tuple(artifacts), workers, before, before)
         for each in _sittings(workers, blocks):
             race = replace(race, rounds=(*race.rounds, each))
             if len(race.rounds) == blocks:
-                race = replace(race, after=device.conditions(jobs[0].cores))
+                race = replace(race, after=device.conditions(cores))
             yield race
 
 
@@ -124,19 +116,18 @@ def _sittings(workers: Sequence[Worker], blocks: int) -> Iterator[Round]:
 
 
 def _measurement(race: _Race, index: int, session: str, device: str) -> Measurement:
-    worker = race.workers[index]
-    job = worker.job
+    worker, artifact = race.workers[index], race.artifacts[index]
     readings = [each.readings[index - 1] for each in race.rounds] if index else []
     blocks = [each.candidate for each in readings] or [block for each in race.rounds for block in each.reference]
     samples = tuple(block.samples for block in blocks)
     return Measurement(
-        artifact=str(job.path),
-        target=Target(device, job.runtime, worker.version, job.threads, FP32),
+        artifact=artifact.path,
+        target=Target(device, artifact.runtime, worker.version, worker.job.threads, artifact.precision),
         session=session,
         unit=same_unit(*(block.unit for block in blocks)),
         blocks=samples,
         median=stats.median_of_blocks(samples),
-        interval=stats.median_interval(samples, seed=job.seed),
+        interval=stats.median_interval(samples, seed=worker.job.seed),
         p90=stats.p90(samples),
         load_ms=worker.load_ms,
         peak_memory_bytes=max(block.peak_memory_bytes for block in blocks),
@@ -148,30 +139,22 @@ def _measurement(race: _Race, index: int, session: str, device: str) -> Measurem
     )
 
 
-def _with_ratios(measurements: Sequence[Measurement], seed: int) -> list[Measurement]:
+def _with_ratios(
+    measurements: Sequence[Measurement], artifacts: Sequence[Artifact], seed: int
+) -> Iterator[Measurement]:
     """Each against the first of its target and of its network; those have none: 1 by definition says nothing."""
     firsts: dict[Target, Measurement] = {}
-    of_network: dict[tuple[str, Target], Measurement] = {}
-    found: list[Measurement] = []
-    for item in measurements:
+    of_network: dict[tuple[str, Target], tuple[Measurement, Artifact]] = {}
+    for item, artifact in zip(measurements, artifacts, strict=True):
         first = firsts.setdefault(item.target, item)
-        base = of_network.setdefault(_network_and_place(item), item)
+        place = replace(item.target, runtime="", runtime_version="")
+        base, base_artifact = of_network.setdefault((artifact.network.key, place), (item, artifact))
         ratio, interval = (None, None) if item is first else _ratio(item, first, seed)
         compared = replace(item, ratio=ratio, ratio_interval=interval)
-        if Path(item.artifact).suffix != Path(base.artifact).suffix:
+        if artifact.format != base_artifact.format:
             ratio, interval = _ratio(item, base, seed)
             compared = replace(compared, format_base=base.artifact, format_ratio=ratio, format_ratio_interval=interval)
-        found.append(compared)
-    return found
-
-
-def _network_and_place(measurement: Measurement) -> tuple[str, Target]:
-    """What measurements share that say which format of a network is faster: all but the runtime.
-
-    Files of one network have the same folder, and the same name but for the suffix.
-    """
-    path = Path(measurement.artifact)
-    return str(path.parent.resolve() / path.stem), replace(measurement.target, runtime="", runtime_version="")
+        yield compared
 
 
 def _ratio(measurement: Measurement, first: Measurement, seed: int) -> tuple[float, Interval]:
@@ -180,21 +163,3 @@ def _ratio(measurement: Measurement, first: Measurement, seed: int) -> tuple[flo
     bases = [bracket.ratio for bracket in first.brackets] or [1.0] * len(measurement.brackets)
     ratios = [bracket.ratio / base for bracket, base in zip(measurement.brackets, bases, strict=True)]
     return stats.median(ratios), stats.bootstrap(ratios, stats.median, seed=seed)
-
-
-def networks_of_formats(measurements: Iterable[Measurement]) -> list[list[Measurement]]:
-    """Per target the files that were timed on it, the one that `ratio` is to first; a file alone is left out."""
-    groups: dict[Target, list[Measurement]] = {}
-    for item in measurements:
-        groups.setdefault(item.target, []).append(item)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def formats_of_networks(measurements: Iterable[Measurement]) -> list[list[Measurement]]:
-    """Per network and thread count its formats, the one that `format_ratio` is to first; one alone is left out."""
-    groups: dict[tuple[str, Target], list[Measurement]] = {}
-    for item in measurements:
-        group = groups.setdefault(_network_and_place(item), [])
-        if not group or item.format_base is not None:
-            group.append(item)
-    return [group for group in groups.values() if len(group) > 1]

@@ -39,6 +39,7 @@ from deploy_prune.values.precisions import look_up_precision as look_up_precisio
 from deploy_prune.values.precisions import name_precision as name_precision
 from deploy_prune.values.progress import Progress as Progress
 from deploy_prune.values.progress import quiet as quiet
+from deploy_prune.values.shipping import NETWORK_DIGEST as NETWORK_DIGEST
 from deploy_prune.values.shipping import AppForm as AppForm
 from deploy_prune.values.shipping import Artifact as Artifact
 from deploy_prune.values.shipping import InputKind as InputKind

@@ -9,6 +9,9 @@ from typing import Literal
 from deploy_prune.values.networks import Normalisation
 from deploy_prune.values.precisions import Precision
 
+NETWORK_DIGEST = "network_digest"
+"""What the metadata of our files call the digest of their network."""
+
 Layout = Literal["nchw", "nhwc"]
 
 InputKind = Literal["float", "uint8"]
@@ -37,12 +40,17 @@ class AppForm:
 
 @dataclass(frozen=True)
 class NetworkIdentity:
-    """Which network a file was made of: files of equal identity compute the same, whatever their format and name."""
+    """Which network a file was made of: files of equal `key` compute the same, whatever their format and name."""
 
     address: str
-    """The architecture (`torchvision:mobilenet_v2`), or what stands for it where only a file is known."""
+    """The architecture (`torchvision:mobilenet_v2`), or the file's own path where only a file is known."""
     digest: str = ""
-    """The SHA-256 of its weights and of the shapes of its inputs; empty where only a file is known."""
+    """The SHA-256 of its weights and of the shapes of its inputs; empty where nothing tells."""
+
+    @property
+    def key(self) -> str:
+        """The text that files of one network share: the digest, or the address where there is none."""
+        return self.digest or self.address
 
 
 @dataclass(frozen=True)
@@ -56,17 +64,18 @@ class Artifact:
     runtime: str
     """The runtime plugin that runs it."""
     precision: Precision
-    """In which weights and activations are stored."""
-    layout: Layout
-    """The layout of its image input."""
+    """The precision in which weights and activations are stored."""
+    layout: Layout | None
+    """The layout of its image input; None where only a file is known."""
     input_shape: tuple[int, ...]
-    """The shape of the network's first input, channels first, without the batch axis."""
+    """The shape of the network's first input, channels first, without the batch axis; empty where only a file is
+    known."""
     dynamic_batch: bool
     """Whether it takes any batch size (otherwise 1)."""
     size_bytes: int
     sha256: str
     exporter: str
-    """Converter and version."""
+    """Converter and version; empty where only a file is known."""
     seconds: float
     """Seconds that converting took."""
     needs: Mapping[str, str] = field(default_factory=dict, hash=False)

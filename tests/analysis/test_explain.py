@@ -267,11 +267,11 @@ def test_multiply_adds_are_those_of_the_network(suffix, request):
 def test_a_run_is_explained_format_by_format(tiny_onnx, tiny_pte, tmp_path, caplog):
     found = explain(exported(tmp_path / "run", [tiny_onnx, tiny_pte]))
     assert [(Path(each.before).name, Path(each.after).name) for each in found] == [("dense.onnx", "pruned.onnx")]
-    assert "skipped the .pte files" in caplog.text
+    assert "skipped the executorch files" in caplog.text
 
 
 def test_a_run_without_a_format_whose_layers_can_be_timed_is_refused(tiny_pte, tmp_path):
-    with pytest.raises(InputError, match=r"no dense and pruned file(.|\n)*\.onnx"):
+    with pytest.raises(InputError, match=r"no dense and pruned file(.|\n)*onnx, tflite"):
         explain(exported(tmp_path / "run", [tiny_pte]))
 
 

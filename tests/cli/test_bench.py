@@ -36,7 +36,7 @@ def test_a_run_is_timed_and_both_comparisons_are_shown(
     for stem in ("dense", "pruned"):
         for suffix in ("tflite", "onnx"):
             assert times.count(f"run/export-1/{stem}.{suffix}") == networks.count(f"{stem}.{suffix}") == 1
-        assert formats.count(f"run/export-1/{stem} ") == 2
+        assert formats.count(f"run/export-1/{stem}.") == 2
 
 
 @pytest.mark.usefixtures("quick")

@@ -83,8 +83,8 @@ def test_networks_of_one_format_have_a_table_of_their_own(capsys: Captured) -> N
 def test_formats_of_one_network_have_a_table_of_their_own(capsys: Captured) -> None:
     show_measurements((MEASUREMENT, OTHER, ONNX))
     assert rows(capsys.readouterr().out.partition("Formats of one network")[2]) == [
-        ["a", "tflite", "1", "1.100", "", "first"],
-        ["a", "onnx", "1", "1.100", "1.100 [1.050, 1.150]", "slower"],
+        ["a.tflite", "tflite", "1", "1.100", "", "first"],
+        ["a.onnx", "onnx", "1", "1.100", "1.100 [1.050, 1.150]", "slower"],
     ]
 
 

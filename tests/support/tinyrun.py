@@ -101,6 +101,9 @@ DENSE_PARAMS = 27 * 16 + 2 * 16 + 16 * 24 + 2 * 24 + 9 * 24 * 16 + 2 * 16 + 16 *
 RUNTIMES = {".tflite": "litert", ".onnx": "onnxruntime", ".mlpackage": "coreml", ".pte": "executorch"}
 """Suffix of an exported file -> the runtime plugin that runs it."""
 
+FORMATS = {".tflite": "tflite", ".onnx": "onnx", ".mlpackage": "coreml", ".pte": "executorch"}
+"""Suffix of an exported file -> the exporter plugin of its format."""
+
 QUICK: Mapping[str, Any] = {"epochs": 1, "batch_size": 40, "lr": 0.05, "precision": "fp32"}
 
 
@@ -170,7 +173,7 @@ def exported(run: Path, files: Sequence[Path], *, number: int = 1, moved_from: s
             copy = shutil.copytree if file.is_dir() else shutil.copy
             copy(file, folder / f"{stem}{file.suffix}")
             artifact = Artifact(
-                path=f"{moved_from}/{stem}{file.suffix}", format=file.suffix[1:],
+                path=f"{moved_from}/{stem}{file.suffix}", format=FORMATS[file.suffix],
                 network=NetworkIdentity("net", digest=stem), runtime=RUNTIMES[file.suffix], precision="fp32",
                 layout="nchw", input_shape=(3, 16, 24), dynamic_batch=False, size_bytes=1, sha256="0", exporter="x 1",
                 seconds=1.0,

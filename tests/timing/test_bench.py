@@ -4,20 +4,22 @@ import math
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tinyrun import exported
 
 from deploy_prune import plugins, stats
+from deploy_prune.analysis.artifacts import describe_artifact
+from deploy_prune.analysis.bench import bench, group_by_network, group_by_target
 from deploy_prune.errors import ConfigError, InputError, Unavailable
 from deploy_prune.timing import bench as measure
 from deploy_prune.timing import client, conditions
-from deploy_prune.timing.bench import bench, formats_of_networks, networks_of_formats
 from deploy_prune.timing.bracketing import Pace
 from deploy_prune.timing.client import started
 from deploy_prune.timing.devices import Job
-from deploy_prune.timing.files import runtime_of
+from deploy_prune.values import NetworkIdentity
 
 
 @pytest.fixture(autouse=True)
@@ -103,38 +105,45 @@ def test_no_ratio_across_thread_counts(tiny_onnx):
     assert told == [(done, 6) for done in range(1, 7)]
 
 
-@pytest.fixture
-def formats(tiny_tflite, tiny_onnx, tmp_path):
-    """Copies by their new names: two formats of `a/net`, and files that are other networks by their names."""
-    copies = {"a/net.onnx": tiny_onnx, "a/net.tflite": tiny_tflite, "a/other.tflite": tiny_tflite}
-    copies |= {"b/net.tflite": tiny_tflite}
-    for name, source in copies.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(source, tmp_path / name)
-    return tmp_path
-
-
 @pytest.mark.heavy
-def test_a_format_is_compared_with_the_first_format_of_the_same_network(formats, monkeypatch):
-    """However the folder is written; not with another folder or name, and not with itself."""
-    monkeypatch.chdir(formats / "a")
-    paths = [formats / "a/net.onnx", "net.tflite", "../a/net.onnx", "other.tflite", "../b/net.tflite"]
-    found = bench(paths, blocks=3)
-    assert [each.format_base for each in found] == [None, str(paths[0]), None, None, None]
-    assert [each.ratio is None for each in found] == [True, True, False, False, False]
+def test_a_format_is_compared_with_the_first_format_of_the_same_network(
+    tiny_onnx, tiny_tflite, small_and_large, tmp_path
+):
+    """However the files are called, as they name their network; not with another network, and not with itself."""
+    renamed, lookalike = tmp_path / "b/renamed.tflite", tmp_path / "tiny.onnx"
+    renamed.parent.mkdir()
+    shutil.copy(tiny_tflite, renamed)
+    shutil.copy(small_and_large[0], lookalike)
+    found = bench([tiny_onnx, renamed, tiny_onnx, lookalike], blocks=3)
+    assert [each.format_base for each in found] == [None, str(tiny_onnx), None, None]
+    assert [each.ratio is None for each in found] == [True, True, False, False]
     first, other = found[:2]
     assert first.format_ratio is None and first.format_ratio_interval is None
     ratios = [bracket.ratio for bracket in other.brackets]
     assert other.format_ratio == stats.median(ratios)
     assert other.format_ratio_interval == stats.bootstrap(ratios, stats.median, seed=0)
-    assert formats_of_networks(found) == [[first, other]]
-    assert networks_of_formats(found) == [[first, found[2]], [other, *found[3:]]]
+    assert group_by_network(found) == [[first, other]]
+    assert group_by_target(found) == [[first, *found[2:]]]
+
+
+def test_files_that_name_no_network_are_no_formats_of_one_whatever_they_are_called(tiny_onnx, tiny_tflite):
+    """An artifact says which network it is of; its file's name says nothing."""
+    one, other = (describe_artifact(path) for path in (tiny_onnx, tiny_tflite))
+    nameless = [replace(each, network=NetworkIdentity(each.path)) for each in (one, other)]
+    assert [each.format_base for each in bench(nameless, blocks=3)] == [None, None]
+
+
+def test_the_precision_of_a_measurement_is_that_of_the_artifact(tiny_onnx):
+    halved = replace(describe_artifact(tiny_onnx), precision="fp16")
+    full, half = bench([tiny_onnx, halved], blocks=3)
+    assert (full.target.precision, half.target.precision) == ("fp32", "fp16")
+    assert full.ratio is None and half.ratio is None
 
 
 @pytest.mark.heavy
 @pytest.mark.skipif(len(conditions.allowed_cores()) < 2, reason="one core")
-def test_formats_are_not_compared_across_thread_counts(formats):
-    found = bench([formats / "a/net.onnx", formats / "a/net.tflite"], threads=(2, 1), blocks=3)
+def test_formats_are_not_compared_across_thread_counts(tiny_onnx, tiny_tflite):
+    found = bench([tiny_onnx, tiny_tflite], threads=(2, 1), blocks=3)
     assert [each.format_ratio is None for each in found] == [True, False, True, False]
     for base, other in (found[:2], found[2:]):
         assert base.brackets == ()
@@ -167,12 +176,6 @@ def test_no_threads_are_refused(tiny_onnx):
 def test_too_few_blocks_are_refused(tiny_onnx):
     with pytest.raises(ConfigError, match="2 blocks"):
         bench([tiny_onnx], blocks=2)
-
-
-def test_a_file_of_no_known_format_is_refused_with_the_known_ones(tmp_path):
-    (tmp_path / "net.pt").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"'\.pt'(.|\n)*\.onnx, \.pte, \.tflite"):
-        runtime_of(tmp_path / "net.pt")
 
 
 def test_a_missing_file_is_refused_before_any_worker_starts(tiny_onnx):

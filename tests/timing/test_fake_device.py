@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from deploy_prune.analysis.bench import bench
 from deploy_prune.budget.latency.timer import timer
 from deploy_prune.errors import UnitError
-from deploy_prune.timing.bench import bench
 from deploy_prune.timing.devices import target_on
 from deploy_prune.timing.fake_device import FakeDevice
 

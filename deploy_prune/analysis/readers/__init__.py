@@ -47,6 +47,16 @@ class FileReport:
     """What the file holds for its users; long values are cut."""
 
 
+@dataclass(frozen=True)
+class FileOrigin:
+    """What a file says of the network that it was made of, in so far as it says anything."""
+
+    network_digest: str = ""
+    """`NetworkIdentity.digest`; empty in files that deploy-prune did not write."""
+    weights_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Type of the constants -> their bytes, largest first; empty where the file does not tell."""
+
+
 class Reader(Protocol):
     """Reads files of one format."""
 
@@ -60,6 +70,13 @@ class Reader(Protocol):
         Raises:
             InputError, Malformed: missing, truncated or foreign; other ValueErrors where its numbers lead nowhere.
             MissingDependency: a package that knows the names of the operators is not installed.
+        """
+
+    def read_origin(self, path: Path) -> FileOrigin:
+        """Read only which network a file was made of, in what precision: no process is started.
+
+        Raises:
+            InputError, Malformed, MissingDependency: as `read` does.
         """
 
 
@@ -91,6 +108,11 @@ def judge_delegation(operators: Iterable[OperatorCount]) -> str:
         return f"takes all {total} operators"
     names = ", ".join(f"{row.name} x {row.count}" for row in left)
     return f"leaves {sum(row.count for row in left)} of {total} operators: {names}"
+
+
+def find_origin(report: FileReport, key: str) -> FileOrigin:
+    """The origin of a file that has been read, whose metadata hold the digest of its network under that key."""
+    return FileOrigin(report.metadata.get(key, ""), report.weights_bytes)
 
 
 def shorten(content: str | bytes) -> str:

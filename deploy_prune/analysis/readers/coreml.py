@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from deploy_prune.analysis.readers import FileReport, Reader, count_operators, shorten, sum_bytes
-from deploy_prune.values import TensorSpec
+from deploy_prune.analysis.readers import (
+    FileOrigin,
+    FileReport,
+    Reader,
+    count_operators,
+    find_origin,
+    shorten,
+    sum_bytes,
+)
+from deploy_prune.values import NETWORK_DIGEST, TensorSpec
 
 if TYPE_CHECKING:
     from deploy_prune.formats.mil.program import Program, TensorType
@@ -51,6 +59,10 @@ class CoreML:
             outputs=tuple(_read_spec(name, made.get(name) or program.inputs.get(name)) for name in program.outputs),
             metadata={key: shorten(text) for key, text in about.metadata.items()},
         )
+
+    def read_origin(self, path: Path) -> FileOrigin:
+        """Read the digest in the package's own metadata, and the types of its weights."""
+        return find_origin(self.read(path), NETWORK_DIGEST)
 
 
 def _list_weights(program: Program) -> Iterator[tuple[str, int]]:

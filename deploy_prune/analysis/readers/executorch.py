@@ -13,9 +13,11 @@ from typing import ClassVar
 
 from deploy_prune.analysis.readers import (
     XNNPACK,
+    FileOrigin,
     FileReport,
     Reader,
     count_operators,
+    find_origin,
     judge_delegation,
     shorten,
     sum_bytes,
@@ -24,7 +26,7 @@ from deploy_prune.formats import flatbuffer, pte
 from deploy_prune.formats.flatbuffer import Table, pick_entry
 from deploy_prune.formats.protobuf import Malformed
 from deploy_prune.formats.xnnpack_graph import Graph, read_graph
-from deploy_prune.values import TensorSpec
+from deploy_prune.values import NETWORK_DIGEST, TensorSpec
 
 METHOD = "forward"
 KERNEL, DELEGATE = 1, 2
@@ -75,6 +77,10 @@ class ExecuTorch:
             outputs=_read_specs(main, "output", main.numbers(4, "i")),
             metadata=_read_metadata(plans),
         )
+
+    def read_origin(self, path: Path) -> FileOrigin:
+        """Read the digest that a method without inputs returns, and the types of its weights."""
+        return find_origin(self.read(path), f"get_{NETWORK_DIGEST}")
 
 
 def _read_graph(delegate: Table, program: Table, content: bytes, segments_at: int) -> Graph | str:

@@ -11,10 +11,18 @@ from math import prod
 from pathlib import Path
 from typing import ClassVar
 
-from deploy_prune.analysis.readers import FileReport, Reader, count_operators, shorten, sum_bytes
+from deploy_prune.analysis.readers import (
+    FileOrigin,
+    FileReport,
+    Reader,
+    count_operators,
+    find_origin,
+    shorten,
+    sum_bytes,
+)
 from deploy_prune.formats import protobuf
 from deploy_prune.formats.protobuf import Fields, Malformed
-from deploy_prune.values import TensorSpec
+from deploy_prune.values import NETWORK_DIGEST, TensorSpec
 
 DOMAIN = "ai.onnx"
 RELEASES = (
@@ -73,6 +81,10 @@ class Onnx:
             outputs=tuple(map(_read_spec, protobuf.read_messages(graph, 12))),
             metadata=_read_metadata(model),
         )
+
+    def read_origin(self, path: Path) -> FileOrigin:
+        """Read the digest in the model's properties, and the types of its weights."""
+        return find_origin(self.read(path), NETWORK_DIGEST)
 
 
 def find_oldest_release(opsets: Mapping[str, int], ir: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from deploy_prune.analysis import xnnpack_delegation
 from deploy_prune.analysis.readers import (
     XNNPACK,
+    FileOrigin,
     FileReport,
     Reader,
     count_operators,
@@ -21,7 +22,7 @@ from deploy_prune.errors import MissingDependency, Unavailable
 from deploy_prune.formats import flatbuffer
 from deploy_prune.formats.flatbuffer import Table, pick_entry
 from deploy_prune.processes.silence import silence
-from deploy_prune.values import TensorSpec
+from deploy_prune.values import NETWORK_DIGEST, TensorSpec
 
 IDENTIFIER = b"TFL3"
 DETAILS = b"M001"
@@ -69,6 +70,14 @@ class TFLite:
             outputs=_read_specs(main, main.numbers(2, "i")),
             metadata=metadata,
         )
+
+    def read_origin(self, path: Path) -> FileOrigin:
+        """Read the digest in the file's metadata, and the types of its weights; LiteRT does not open it."""
+        content = path.read_bytes()
+        model = flatbuffer.read_root(content, [IDENTIFIER])
+        buffers = [_read_data(buffer, content) for buffer in model.tables(4)]
+        digest = _read_metadata(model, buffers).get(NETWORK_DIGEST, "")
+        return FileOrigin(digest, sum_bytes(_list_weights(model.tables(2), buffers)))
 
 
 def _read_data(buffer: Table, content: bytes) -> bytes:

@@ -9,11 +9,12 @@ from typing import ClassVar
 from deploy_prune.errors import ConfigError
 from deploy_prune.exporting.converter import installed_version
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
+from deploy_prune.exporting.identity import identify
 from deploy_prune.exporting.metadata import describe_input, describe_output, find_preprocessing, join_labels
 from deploy_prune.exporting.steps import Asked, Draft, Step, fold_norms, write_in_steps
 from deploy_prune.formats.tflite_file import TFLiteFile
 from deploy_prune.formats.tflite_metadata import COLOR_SPACES, TensorNotes
-from deploy_prune.values import FP32, AppForm, Layout, Network, Precision
+from deploy_prune.values import FP32, NETWORK_DIGEST, AppForm, Layout, Network, Precision
 
 LABELS_FILE = "labels.txt"
 
@@ -79,9 +80,10 @@ def name_tensors(draft: Draft[TFLite]) -> Draft[TFLite]:
 
 
 def describe(draft: Draft[TFLite]) -> Draft[TFLite]:
-    """Say what is known of the image and the scores, and attach the labels; say nothing where nothing is known."""
+    """Say which network this is and what is known of the image and the scores, and attach the labels."""
     file: TFLiteFile = draft.model
     network, form = draft.asked.network, draft.asked.form
+    file.note(NETWORK_DIGEST, identify(network).digest)
     left = find_preprocessing(network, form)
     if not (left or form.labels):
         return draft

@@ -55,6 +55,7 @@ def _where(reference: Reference, artifact: Artifact, session: Session, ours: Arr
         layers = session.layers(*theirs)
     except DeployPruneError as error:  # the file is wrong all the same
         return f"no layer is named: {error.message}"
+    assert artifact.layout  # it was written here, or there would be no network to hold it against
     module, _ = put_in_form(reference.questions.network, reference.questions.form, camera_layout=artifact.layout)
     inputs = tuple(torch.from_numpy(np.array(array)) for array in ours)
     tolerance = look_up_precision(artifact.precision).tolerance

@@ -7,10 +7,10 @@ import torch
 from building import delivered
 from torch import nn
 
+from deploy_prune.analysis.artifacts import describe_artifact, explain_untimed
+from deploy_prune.analysis.bench import bench
 from deploy_prune.errors import InputError
 from deploy_prune.exporting.exporters.coreml import CoreML
-from deploy_prune.timing.bench import bench
-from deploy_prune.timing.files import times_here
 from deploy_prune.values import Network
 
 
@@ -92,6 +92,6 @@ def test_a_slice_that_takes_everything_is_converted(tmp_path):
 
 
 def test_timing_is_refused_clearly(tiny_mlpackage):
-    assert not times_here(tiny_mlpackage)
+    assert explain_untimed(describe_artifact(tiny_mlpackage))
     with pytest.raises(InputError, match="Core ML runs on Apple devices; here its files are only verified"):
         bench([tiny_mlpackage])

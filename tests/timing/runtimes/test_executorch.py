@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from deploy_prune.analysis.bench import bench
 from deploy_prune.errors import InputError, MissingDependency, Unavailable
-from deploy_prune.timing.bench import bench
 from deploy_prune.timing.runtimes.executorch import ExecuTorch
 
 IMAGE = np.random.default_rng(0).standard_normal((1, 3, 16, 24)).astype(np.float32)
