@@ -26,6 +26,7 @@ from deploy_prune.cli import (
     report,
     sensitivity,
 )
+from deploy_prune.cli.flags import Flag, with_flags
 from deploy_prune.errors import INTERRUPTED, OUR_FAULT, DeployPruneError, MissingDependency, StorageError
 from deploy_prune.version import __version__
 
@@ -44,6 +45,8 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "report": report.report,
 }
 
+FLAGS: dict[str, tuple[Flag, ...]] = {"prune": prune.FLAGS}
+"""Verbs that take fields of a configuration, which is loaded only where one of them is asked for."""
 
 GROUPS: dict[str, dict[str, Callable[..., int | None]]] = {"latency": latency.VERBS}
 """Verbs of verbs."""
@@ -78,7 +81,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code (the table in `errors.py`)."""
     as_json = "--json" in arguments
     try:
-        result = application()(args=list(arguments), prog_name="deploy-prune", standalone_mode=False)
+        asked = next((each for each in arguments if not each.startswith("-")), "")
+        result = application(asked)(args=list(arguments), prog_name="deploy-prune", standalone_mode=False)
     except DeployPruneError as error:
         return _failed(error, as_json=as_json)
     except typer.TyperException as error:
@@ -102,13 +106,14 @@ def run(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def application() -> typer.Typer:
-    """The typer application of all verbs, in the order of the table."""
+def application(asked: str | None = None) -> typer.Typer:
+    """The typer application of all verbs, in the order of the table; flags of fields for one alone, if one is named."""
     # Help without rich's markup: loading it would double the time of --help.
     app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_root)
     for name, verb in VERBS.items():
-        app.command(name)(verb)
+        flags = FLAGS.get(name)
+        app.command(name)(verb if flags is None else with_flags(verb, flags if asked in {None, name} else ()))
     for name, verbs in GROUPS.items():
         group = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=HELP[name])
         for verb_name, verb in verbs.items():

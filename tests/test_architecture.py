@@ -100,21 +100,13 @@ def test_files_have_fewer_than_300_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 300
 
 
-FLAGS_TO_GROUP = {
-    "cli/prune.py:prune": 75,
-    "cli/sensitivity.py:sensitivity": 46,
-}
-"""Verbs whose flags make them longer than a function may be, and how long they may be: none is added here."""
-
-
 @pytest.mark.parametrize("path", FILES, ids=label)
 def test_functions_are_short_and_take_few_parameters(path: Path) -> None:
     for function in functions(TREES[path]):
         documented = ast.get_docstring(function, clean=False)
         docstring = documented.count("\n") + 1 if documented else 0
         length = (function.end_lineno or 0) - function.lineno + 1 - docstring
-        limit = FLAGS_TO_GROUP.get(f"{path.relative_to(PACKAGE)}:{function.name}", 40)
-        assert length <= limit, f"{function.name} has {length} lines"
+        assert length <= 40, f"{function.name} has {length} lines"
         if path.parent.name in {"cli", "mil"}:  # a verb's parameters are its flags; an MIL operator's are Apple's
             continue
         arguments = function.args

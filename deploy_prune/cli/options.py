@@ -21,7 +21,6 @@ InputShape = Annotated[
 Targets = Annotated[str | None, typer.Option("--target", metavar="NAMES", help="Formats to ship, such as tflite,onnx.")]
 Threads = Annotated[str | None, typer.Option("--threads", metavar="N,...", help="Thread counts to time, such as 1,4.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs of fine-tuning.")]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Two runs with one seed give one plan.")]
 ModelOptions = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="KEY=VALUE", help="Of the model, such as stem=cifar; repeatable."),

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploy_prune.cli.options import (
-    Accelerator,
-    Classes,
-    DataAddress,
-    Device,
-    Epochs,
-    InputShape,
-    Json,
-    ModelOptions,
-    Runtime,
-    Seed,
-    StoreFile,
-    Targets,
-    Threads,
-    Weights,
-    Workers,
-    image_shape,
-    integers,
-    key_values,
-    model_options,
-    name_list,
-)
+from deploy_prune.cli.flags import Flag, read_flags
+from deploy_prune.cli.options import Epochs, Json, name_list
 from deploy_prune.cli.output import error_record, progress, show_json, show_table
 from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, TargetMissed
 from deploy_prune.stats import in_percent
@@ -42,27 +23,6 @@ OptionalModel = Annotated[
     str | None, typer.Argument(metavar="MODEL|RUN", help="torchvision:NAME, file.py:factory, or a run folder.")
 ]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="run.toml; flags override it.")]
-Budget = Annotated[
-    str | None,
-    typer.Option("--budget", help="5ms, 0.5x, 150MMACs, params=1.2M, latency=0.5x; several (8ms,6ms) make a front."),
-]
-Method = Annotated[str | None, typer.Option("--method", help="legr, slimming, dcp, dkp, magnitude, uniform, random.")]
-MethodOptions = Annotated[
-    list[str] | None,
-    typer.Option("--method-option", metavar="KEY=VALUE", help="Of the method, such as candidates=300; repeatable."),
-]
-ScoresFrom = Annotated[
-    Path | None, typer.Option("--scores", metavar="RUN", help="Cut by the ranking of another run, without a search.")
-]
-WidthsFrom = Annotated[
-    str | None,
-    typer.Option(
-        "--widths", metavar="METHOD|RUN", help="Who decides how many units dcp and dkp keep: legr, a run, legr:RUN."
-    ),
-]
-WidthsOptions = Annotated[
-    list[str] | None, typer.Option("--widths-option", metavar="KEY=VALUE", help="Of the method that decides widths.")
-]
 Heads = Annotated[int | None, typer.Option("--heads", min=0, help="Small classifiers that dcp and dkp place evenly.")]
 Epsilon = Annotated[
     float | None,
@@ -73,85 +33,65 @@ MaxDrop = Annotated[
     typer.Option("--max-drop", metavar="POINTS", help="The fastest network that loses at most so many points."),
 ]
 NoControls = Annotated[bool, typer.Option("--no-controls", help="A front without uniform widths and smaller images.")]
-Compensate = Annotated[bool, typer.Option("--compensate", help="Give removed channels' means to biases.")]
-Multiple = Annotated[int | None, typer.Option("--multiple", min=1, help="Widths are multiples of this.")]
-Scope = Annotated[str | None, typer.Option("--scope", help="full, or inner: keep the residual stream whole.")]
 NoFinetune = Annotated[bool, typer.Option("--no-finetune", help="Cut and ship; train elsewhere.")]
 PlanFile = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="A plan.json, edited by hand or not.")]
 Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder; the same command continues it.")]
 
 
+FLAGS = (
+    Flag("data", "NAME[:PATH]"),
+    Flag("weights", "FILE"),
+    Flag("classes"),
+    Flag("input_shape", "C,H,W"),
+    Flag("model_options", "KEY=VALUE", "Repeatable.", "--option"),
+    Flag("budget", more="Several (8ms,6ms) make a front."),
+    Flag("method"),
+    Flag("method_options", "KEY=VALUE", "Repeatable.", "--method-option"),
+    Flag("scores", "RUN"),
+    Flag("widths", "METHOD|RUN"),
+    Flag("widths_options", "KEY=VALUE", "Repeatable.", "--widths-option"),
+    Flag("compensate"),
+    Flag("multiple"),
+    Flag("scope"),
+    Flag("workers", "N|ray"),
+    Flag("accelerator", "NAME"),
+    Flag("targets", "NAMES", spelled="--target"),
+    Flag("threads", "N,..."),
+    Flag("runtime"),
+    Flag("device"),
+    Flag("store", "FILE"),
+    Flag("seed"),
+)
+"""The fields of the configuration that differ from run to run; `__main__` gives the verb their flags."""
+
+
 def prune(
+    *,
     model: OptionalModel = None,
     config: Config = None,
-    data: DataAddress = None,
-    weights: Weights = None,
-    classes: Classes = None,
-    input_shape: InputShape = None,
-    option: ModelOptions = None,
-    budget: Budget = None,
-    method: Method = None,
-    method_option: MethodOptions = None,
-    scores: ScoresFrom = None,
-    widths: WidthsFrom = None,
-    widths_option: WidthsOptions = None,
     heads: Heads = None,
     epsilon: Epsilon = None,
     max_drop: MaxDrop = None,
     no_controls: NoControls = False,
-    multiple: Multiple = None,
-    scope: Scope = None,
     epochs: Epochs = None,
     no_finetune: NoFinetune = False,
-    compensate: Compensate = False,
     plan: PlanFile = None,
-    workers: Workers = None,
-    accelerator: Accelerator = None,
-    target: Targets = None,
-    threads: Threads = None,
-    runtime: Runtime | None = None,
-    device: Device | None = None,
-    store: StoreFile = None,
-    seed: Seed = None,
     out: Out = Path("run"),
     as_json: Json = False,
+    **settings: Any,
 ) -> int:
     """Prune a network to a budget and ship it.
 
     Trains, scores, cuts, fine-tunes, exports, verifies, times and reports, and keeps every step in the run folder.
     """
-    budgets = name_list(budget)
-    flags = {
-        "model": model,
-        "data": data,
-        "weights": None if weights is None else str(weights),
-        "classes": classes,
-        "input_shape": image_shape(input_shape),
-        "model_options": model_options(option) or None,
-        "budget": budgets[0] if budgets else None,
-        "method": method,
-        "method_options": _method_options(method_option, heads=heads, epsilon=epsilon) or None,
-        "scores": None if scores is None else str(scores),
-        "widths": widths,
-        "widths_options": key_values("--widths-option", widths_option) or None,
-        "compensate": compensate or None,
-        "workers": workers,
-        "accelerator": accelerator,
-        "multiple": multiple,
-        "scope": scope,
-        "targets": name_list(target),
-        "threads": integers("--threads", threads),
-        "runtime": runtime,
-        "device": device,
-        "store": None if store is None else str(store),
-        "seed": seed,
-    }
-    overrides = {key: value for key, value in flags.items() if value is not None}
-    overrides |= _finetuning(epochs, no_finetune)
-    several = len(budgets or ()) > 1
+    overrides = read_flags(FLAGS, settings)
+    budgets = name_list(overrides.get("budget")) or ()
+    own = {"model": model, "budget": budgets[0] if budgets else None}
+    overrides |= {key: value for key, value in own.items() if value is not None}
+    overrides |= _method_options(overrides, heads=heads, epsilon=epsilon) | _finetuning(epochs, no_finetune)
+    several = len(budgets) > 1
     _hold_together(plan=plan, several=several, max_drop=max_drop)
     if several:
-        assert budgets
         return run_front(config, overrides, budgets, out, controls=not no_controls, as_json=as_json)
     if max_drop is not None:
         return run_drop(config, overrides, max_drop, out, as_json=as_json)
@@ -166,8 +106,10 @@ def _hold_together(*, plan: Path | None, several: bool, max_drop: float | None) 
         raise ConfigError(message, hint="with --max-drop give the tightest")
 
 
-def _method_options(given: list[str] | None, **own_flags: float | None) -> dict[str, Any]:
-    return {**key_values("--method-option", given), **{key: x for key, x in own_flags.items() if x is not None}}
+def _method_options(overrides: Mapping[str, Any], **own_flags: float | None) -> dict[str, Any]:
+    """The method's options with those that have a flag of their own; nothing where none are given."""
+    given = {key: value for key, value in own_flags.items() if value is not None}
+    return {"method_options": {**overrides.get("method_options", {}), **given}} if given else {}
 
 
 def run(config: Path | None, overrides: dict[str, Any], out: Path, *, plan: Path | None, as_json: bool) -> int:

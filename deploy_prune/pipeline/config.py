@@ -13,8 +13,7 @@ from deploy_prune.budget.parse import parse
 from deploy_prune.errors import ConfigError, UnknownName
 from deploy_prune.processes.workers import USUAL
 from deploy_prune.timing.devices import THIS_MACHINE
-from deploy_prune.train.accelerator import Wish
-from deploy_prune.train.recipe import Recipe
+from deploy_prune.train.recipe import Recipe, Wish
 from deploy_prune.values import Budget
 
 if sys.version_info >= (3, 11):
@@ -35,38 +34,45 @@ class HookAddresses(BaseModel):
 
 
 class RunConfig(BaseModel):
-    """Everything that decides the result of a run."""
+    """Everything that decides the result of a run; its fields' notes are what `prune --help` says of its flags."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     model: str
-    """Address of a network, or a run folder to prune further."""
+    """The address of a network (torchvision:NAME, timm:NAME, file.py:function), or a run folder to prune further."""
     model_options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the model source, such as stem=cifar."""
     classes: int | None = Field(default=None, ge=1)
-    """None: as many as the data has."""
+    """Classes of the network's output; as many as the data has, if not set."""
     input_shape: tuple[int, int, int] | None = None
-    """Channels, height, width. None: the data's own."""
+    """Channels, height and width of one image, such as 3,224,224; the data's own, if not set."""
     weights: Path | None = None
-    """Trained weights (.safetensors, .pth). None: train first, by `pretrain`."""
+    """Trained weights, a .safetensors or .pth file; without them the network is trained first, by [pretrain]."""
     data: str = "digits"
+    """The images: digits, cifar10:DIR, cifar100:DIR, imagefolder:DIR, torchvision:NAME:DIR or file.py:function."""
     data_options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the data source."""
     budget: str = "0.5x"
+    """How much may be left: 5ms, latency=0.5x, 0.5x (of the multiply-adds), 150MMACs, params=1.2M or size=4MB."""
     method: str = "uniform"
+    """The method that decides what stays: legr, slimming, dcp, dkp, magnitude, uniform or random."""
     method_options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the method, such as candidates=300."""
     scores: Path | None = None
     """A run folder (or file) whose scores are taken instead of the method's: no new search."""
     widths: str = "uniform"
-    """Who decides how many units a method keeps that only selects which (dcp, dkp): a method that scores, the run
-    folder (or file) of one, or both (`legr:RUN`)."""
+    """What decides how many units dcp and dkp keep, which only select which: a method that scores, the run folder (or
+    file) of one, or both (legr:RUN)."""
     widths_options: dict[str, Any] = Field(default_factory=dict)
-    """Of that method."""
+    """Options of the method that decides widths."""
     workers: str = USUAL
     """The workers that compute the candidates of a search: local (a process per core), 4, ray, ray:4."""
     multiple: int = Field(default=1, ge=1)
+    """Widths are multiples of this; best left at 1 under a budget in milliseconds, which finds the stairs itself."""
     floor: float = Field(default=0.1, ge=0, lt=1)
     """Share of its units that every group keeps at least."""
     scope: Literal["full", "inner"] = "full"
-    """`inner` leaves groups alone that a residual add touches."""
+    """What may be cut: full, or inner, which leaves groups alone that a residual add touches."""
     pretrain: Recipe | None = None
     """How the dense network is trained before it is pruned."""
     finetune: Recipe | None = Recipe(epochs=10, lr=0.01)
@@ -76,18 +82,20 @@ class RunConfig(BaseModel):
     compensate: bool = False
     """After the cut, layers that read removed channels without padding get these channels' means as a bias."""
     accelerator: Wish = "auto"
-    """Where networks are trained and judged: `cpu`, `cuda` or `mps`; `auto` takes the first GPU that can be used."""
+    """Where networks are trained and judged: cpu, cuda or mps; auto takes the first GPU that can be used."""
     hooks: HookAddresses = HookAddresses()
+    """The caller's own loss, metric, batch step or whole training."""
     targets: tuple[str, ...] = ("tflite", "onnx")
+    """Formats that are shipped: tflite, onnx, coreml, executorch."""
     threads: tuple[int, ...] = (1,)
     """Thread counts to time with; empty: do not time. The first is that of a budget in milliseconds."""
     runtime: str = "litert"
-    """What runs the file that a budget in milliseconds is of."""
+    """What runs the file that a budget in milliseconds is of: litert or onnxruntime."""
     device: str = THIS_MACHINE
-    """Where it runs: this machine, or the name of a latency table that was imported."""
+    """Where that file runs: this machine (local), or the device of a latency table that was imported."""
     store: Path | None = None
     """The store of latency tables, in your cache folder by default."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Draws the weights of an untrained network, and whatever the method draws; a recipe has a seed of its own."""
 
     @field_validator("budget")

@@ -12,7 +12,6 @@ import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +21,6 @@ from deploy_prune.values import Network
 
 logger = logging.getLogger(__name__)
 
-Wish = Literal["auto", "cpu", "cuda", "mps"]
-"""What `--accelerator` takes: one of these devices, or `auto` for the first of cuda, mps and cpu that can be used."""
 CPU = torch.device("cpu")
 AUTO = "auto"
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.values import Data, Network
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Wish = Literal["auto", "cpu", "cuda", "mps"]
+"""What `--accelerator` takes: one of these devices, or `auto` for the first of cuda, mps and cpu that can be used."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +75,15 @@ class Batch(NamedTuple):
     """int64 (images,)."""
 
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 """(logits, labels) -> scalar."""
 
 
-Metric = Callable[[Tensor, Tensor], Tensor]
+Metric: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 """(logits, labels) -> one number per image, the higher, the better."""
 
 
-Step = Callable[[nn.Module, Batch, Loss], Tensor]
+Step: TypeAlias = "Callable[[nn.Module, Batch, Loss], Tensor]"
 """(module, batch, loss) -> the loss to step on."""
 
 

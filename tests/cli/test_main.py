@@ -176,6 +176,16 @@ def test_a_full_disk_under_stdout_is_exit_code_7(arguments: list[str]) -> None:
     assert "No space left" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "missing"), [(["--help"], "pydantic numpy torch"), (["prune", "--help"], "torch")]
+)
+def test_help_loads_no_more_than_it_shows(arguments: list[str], missing: str) -> None:
+    """The flags of `prune` are fields of the configuration; the list of verbs does without, and both without torch."""
+    code = f"import sys; from deploy_prune import __main__; __main__.run({arguments}); print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert not set(missing.split()) & set(done.stdout.splitlines())
+
+
 @pytest.mark.slow
 @pytest.mark.ci
 def test_help_is_there_in_three_tenths_of_a_second() -> None:

@@ -13,10 +13,12 @@ import pytest
 from deploy_prune import __main__
 from deploy_prune.analysis import report
 from deploy_prune.cli import prune
+from deploy_prune.cli.flags import Flag
 from deploy_prune.errors import NoSpeedUp
 from deploy_prune.pipeline import run as pipeline
 from deploy_prune.pipeline.config import RunConfig, load_config
 from deploy_prune.results import DenseResult
+from deploy_prune.train import Recipe
 from deploy_prune.values import Count, Quality
 
 GIVEN = DenseResult(Count(9, 9, 9, ()), Quality("top-1", 0.9, (0.8, 1.0), 50, 0.3), "w.pth", 1.0)
@@ -77,31 +79,70 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
     return seen
 
 
-def test_every_flag_sets_its_key(configured: list[RunConfig]) -> None:
-    line = (
-        "prune resnet20 --data cifar10:d --weights w.safetensors --classes 7 --input-shape 3,96,160 --option depth=20 "
-        "--budget size=4MB --method random --multiple 16 --scope inner --epochs 3 --target onnx --threads 1,4 --seed 5"
-    )
-    assert __main__.run(line.split()) == 0
+FIELDS: dict[str, tuple[str, object]] = {
+    "data": ("cifar10:d", "cifar10:d"),
+    "weights": ("w.safetensors", Path("w.safetensors")),
+    "classes": ("7", 7),
+    "input_shape": ("3,96,160", (3, 96, 160)),
+    "model_options": ("depth=20", {"depth": 20}),
+    "budget": ("size=4MB", "size=4MB"),
+    "method": ("random", "random"),
+    "method_options": ("candidates=300", {"candidates": 300}),
+    "scores": ("other", Path("other")),
+    "widths": ("legr:other", "legr:other"),
+    "widths_options": ("norm=l1", {"norm": "l1"}),
+    "compensate": ("", True),
+    "multiple": ("16", 16),
+    "scope": ("inner", "inner"),
+    "workers": ("ray:4", "ray:4"),
+    "accelerator": ("cpu", "cpu"),
+    "targets": ("onnx,coreml", ("onnx", "coreml")),
+    "threads": ("1,4", (1, 4)),
+    "runtime": ("onnxruntime", "onnxruntime"),
+    "device": ("phone", "phone"),
+    "store": ("tables.sqlite", Path("tables.sqlite")),
+    "seed": ("5", 5),
+}
+"""Field -> what is written behind its flag, and what the field is then."""
+
+
+@pytest.mark.parametrize("flag", prune.FLAGS, ids=lambda flag: flag.name)
+def test_every_flag_of_a_field_sets_it_and_nothing_else(configured: list[RunConfig], flag: Flag) -> None:
+    text, value = FIELDS[flag.field]
+    assert __main__.run(["prune", "net", flag.name, *([text] if text else [])]) == 0
     (config,) = configured
-    assert config.finetune is not None
-    assert config.finetune.epochs == 3
-    assert config.model_copy(update={"finetune": None}) == RunConfig(
-        model="resnet20",
-        data="cifar10:d",
-        weights=Path("w.safetensors"),
-        classes=7,
-        input_shape=(3, 96, 160),
-        model_options={"depth": 20},
-        budget="size=4MB",
-        method="random",
-        multiple=16,
-        scope="inner",
-        finetune=None,
-        targets=("onnx",),
-        threads=(1, 4),
-        seed=5,
-    )
+    assert config.model_dump() == RunConfig.model_validate({"model": "net", flag.field: value}).model_dump()
+
+
+@pytest.mark.parametrize(("flags", "field", "value"), [
+    (["--heads", "0"], "method_options", {"heads": 0}),
+    (["--epsilon", "0.5"], "method_options", {"epsilon": 0.5}),
+    (["--epsilon", "0.5", "--method-option", "rate=2"], "method_options", {"rate": 2, "epsilon": 0.5}),
+    (["--epochs", "3"], "finetune", Recipe(epochs=3, lr=0.01)),
+    (["--no-finetune"], "finetune", None),
+])  # fmt: skip
+def test_every_flag_of_its_own_sets_its_part_of_a_field(
+    configured: list[RunConfig], flags: list[str], field: str, value: object
+) -> None:
+    assert __main__.run(["prune", "net", *flags]) == 0
+    (config,) = configured
+    assert config.model_dump() == RunConfig.model_validate({"model": "net", field: value}).model_dump()
+
+
+def test_no_flag_is_left_out_above() -> None:
+    """The others are no part of a configuration, and have tests of their own."""
+    frozen = json.loads((Path(__file__).parent / "options.json").read_text())["prune"]
+    own = {"--heads", "--epsilon", "--epochs", "--no-finetune"}
+    others = {"model", "--config", "--max-drop", "--no-controls", "--plan", "--out", "--json"}
+    assert {flag.name for flag in prune.FLAGS} | own | others == set(frozen)
+    assert set(FIELDS) == {flag.field for flag in prune.FLAGS}
+
+
+def test_what_a_flag_is_for_is_the_note_of_its_field(capsys: pytest.CaptureFixture[str]) -> None:
+    assert __main__.run(["prune", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for flag in prune.FLAGS:
+        assert " ".join((RunConfig.model_fields[flag.field].description or "-").split()) in said
 
 
 def test_flags_that_are_not_given_leave_the_file_as_it_is(configured: list[RunConfig], tmp_path: Path) -> None:
@@ -115,17 +156,13 @@ def test_flags_that_are_not_given_leave_the_file_as_it_is(configured: list[RunCo
     assert (config.finetune.epochs, config.finetune.lr) == (9, 0.5)
 
 
-def test_no_finetune_is_no_recipe(configured: list[RunConfig]) -> None:
-    assert __main__.run(["prune", "resnet20", "--no-finetune"]) == 0
-    assert configured[0].finetune is None
-
-
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         (["--no-finetune", "--epochs", "2"], "contradict each other"),
         (["--epochs", "0"], "--epochs"),
         (["--multiple", "0"], "--multiple"),
+        (["--seed", "-1"], "--seed"),
         (["--scope", "outer"], "scope"),
         (["--target", "onnx,"], "empty name"),
         (["--threads", "many"], "--threads"),

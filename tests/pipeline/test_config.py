@@ -77,6 +77,11 @@ def test_a_value_of_a_recipe_that_does_not_fit_is_named(key: str, value: object)
         load_config(None, {"model": "net", "finetune": {"epochs": 1, key: value}})
 
 
+def test_the_seed_is_no_negative_number() -> None:
+    with pytest.raises(ConfigError, match="configuration key 'seed'"):
+        load_config(None, {"model": "net", "seed": -1})
+
+
 def test_a_budget_is_kept_as_it_was_written_and_handed_out_as_a_value() -> None:
     config = RunConfig(model="net", budget="latency=0.5x")
     assert config.budget == "latency=0.5x"

@@ -1,0 +1,123 @@
+"""Flags that stand for fields of a configuration: their types, bounds and help are the fields' own."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from deploy_prune.cli.options import image_shape, integers, key_values, name_list
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+Verb = Callable[..., "int | None"]
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A field of the configuration that can be set on the command line."""
+
+    field: str
+    metavar: str | None = None
+    """What stands for the value in help; None: what typer says of its type."""
+    more: str = ""
+    """What help says after the field's own note."""
+    spelled: str = ""
+    """How it is written, where that is not the field's name with dashes."""
+
+    @property
+    def name(self) -> str:
+        """The flag as it is written, such as `--input-shape`."""
+        return self.spelled or f"--{self.field.replace('_', '-')}"
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a kind of value is written on a command line."""
+
+    kind: Any
+    """What typer makes of the text; None or False where the flag was not given."""
+    read: Callable[[str, Any], Any] = lambda flag, given: given  # noqa: ARG005
+    """(flag, what typer made of it) -> the field's value; None where the flag was not given."""
+
+
+TEXT = Form(str | None)
+FORMS: Mapping[Any, Form] = {
+    bool: Form(bool, lambda _, given: given or None),
+    int: Form(int | None),
+    Path: Form(Path | None),
+    tuple[str, ...]: Form(str | None, lambda _, text: name_list(text)),
+    tuple[int, ...]: Form(str | None, integers),
+    tuple[int, int, int]: Form(str | None, lambda _, text: image_shape(text)),
+    dict[str, Any]: Form(list[str] | None, lambda flag, texts: key_values(flag, texts) or None),
+}
+"""Type of a field, its None left out -> its form; all others are taken as they are written."""
+
+
+def with_flags(verb: Verb, flags: Sequence[Flag]) -> Verb:
+    """The verb with these flags in place of its `**settings`; without any, the configuration is not loaded."""
+
+    @functools.wraps(verb)
+    def command(**given: Any) -> int | None:
+        return verb(**given)
+
+    signature = inspect.signature(verb, eval_str=True)
+    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    vars(command)["__signature__"] = signature.replace(parameters=[*_parameters(flags), *own])
+    return command
+
+
+def read_flags(flags: Sequence[Flag], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of the configuration that flags set, with their values; a flag that was not given sets none.
+
+    Args:
+        flags: all that there are.
+        given: field -> what typer made of its flag.
+
+    Raises:
+        ConfigError: a text that is no list of names, of integers or of `KEY=VALUE`; names the flag.
+    """
+    fields = _fields()
+    values = {flag.field: _form(fields[flag.field]).read(flag.name, given[flag.field]) for flag in flags}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _parameters(flags: Sequence[Flag]) -> list[inspect.Parameter]:
+    fields = _fields() if flags else {}
+    return [_parameter(flag, fields[flag.field]) for flag in flags]
+
+
+def _parameter(flag: Flag, field: FieldInfo) -> inspect.Parameter:
+    form, text = _form(field), f"{field.description} {flag.more}".strip()
+    option = typer.Option(flag.name, metavar=flag.metavar, help=text, min=_least(field), show_default=False)
+    return inspect.Parameter(
+        flag.field,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False if form.kind is bool else None,
+        annotation=Annotated[form.kind, option],
+    )
+
+
+def _form(field: FieldInfo) -> Form:
+    parts = [part for part in get_args(field.annotation) if part is not NoneType]
+    is_optional = NoneType in get_args(field.annotation)
+    return FORMS.get(parts[0] if is_optional else field.annotation, TEXT)
+
+
+def _least(field: FieldInfo) -> int | None:
+    from annotated_types import Ge
+
+    return next((int(str(bound.ge)) for bound in field.metadata if isinstance(bound, Ge)), None)
+
+
+def _fields() -> Mapping[str, FieldInfo]:
+    from deploy_prune.pipeline.config import RunConfig
+
+    return RunConfig.model_fields
