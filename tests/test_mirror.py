@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy_prune import plugins
+
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "deploy_prune"
 CONTRACTS = "contracts/test_*.py"
@@ -123,3 +125,8 @@ def test_no_row_is_about_what_is_not_there_any_more() -> None:
     used = {pattern_of(module) for module in MODULES if own_tests(module) not in FILES}
     assert not set(ELSEWHERE) - used
     assert not {*ELSEWHERE.values(), *ACROSS} - set(FILES)
+
+
+@pytest.mark.parametrize("kind", plugins.PACKAGES)
+def test_every_kind_of_plugin_has_a_contract_that_all_of_its_plugins_keep(kind: str) -> None:
+    assert f"contracts/test_{kind}.py" in FILES
