@@ -67,6 +67,7 @@ ELSEWHERE = {
     "sources/data.py": "sources/datasets/test_datasets.py",
     "sources/datasets/*.py": "sources/datasets/test_datasets.py",
     "sources/models/*.py": "sources/models/test_architectures.py",
+    "timing/bench.py": "analysis/test_bench.py",
     "timing/client.py": "analysis/test_bench.py",
     "timing/runtimes/*.py": "contracts/test_runtimes.py",
     "timing/worker.py": "analysis/test_bench.py",
