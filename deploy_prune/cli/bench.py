@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy_prune.cli.options import Json, Threads, integers
+from deploy_prune.cli.options import DeviceAddress, Json, Threads, integers
 from deploy_prune.cli.output import progress, show_json, show_table
+from deploy_prune.timing.devices import THIS_MACHINE, device_at
 
 if TYPE_CHECKING:
     from deploy_prune.values import Interval, Measurement
@@ -21,8 +22,8 @@ Files = Annotated[
 COMPARED = ("time / first [95 %]", "result")
 
 
-def bench(files: Files, threads: Threads = "1", as_json: Json = False) -> None:
-    """Time exported files on this machine.
+def bench(files: Files, threads: Threads = "1", device: DeviceAddress = THIS_MACHINE, as_json: Json = False) -> None:
+    """Time exported files on this machine, or on another device.
 
     The files take turns on the same cores, the first one before and after every block of another. Networks of one
     format are compared with the first file of that format, formats of one network (files that
@@ -32,10 +33,11 @@ def bench(files: Files, threads: Threads = "1", as_json: Json = False) -> None:
     from deploy_prune.analysis.artifacts import choose_artifacts, warn_of_skipped
     from deploy_prune.timing.bench import time_in_turns
 
+    place = device_at(device)
     chosen = choose_artifacts(files)
     warn_of_skipped(chosen)
     with progress(as_json=as_json) as told:
-        measurements = time_in_turns(chosen.artifacts, threads=counts, progress=told)
+        measurements = time_in_turns(chosen.artifacts, device=place, threads=counts, progress=told)
     if as_json:
         show_json(measurements=measurements, skipped=chosen.skipped)
     else:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy_prune.cli.options import Json
+from deploy_prune.cli.options import DeviceAddress, Json
 from deploy_prune.cli.output import error_record, progress, show_json, show_table
 from deploy_prune.errors import NoSpeedUp
+from deploy_prune.timing.devices import THIS_MACHINE, device_at
 
 if TYPE_CHECKING:
     from deploy_prune.analysis.explain import Explanation
@@ -27,7 +28,14 @@ SHOWN = 25
 COLUMNS = ("layer", "operator", "channels", "ms before", "ms after", "ms lost", "to")
 
 
-def explain(before: Before, after: After = None, threads: Count = 1, every: All = False, as_json: Json = False) -> int:
+def explain(
+    before: Before,
+    after: After = None,
+    threads: Count = 1,
+    device: DeviceAddress = THIS_MACHINE,
+    every: All = False,
+    as_json: Json = False,
+) -> int:
     """Say why a pruned file is as fast as it is.
 
     Two files of one format, or the dense and the pruned file of every format of a run: both are timed, whole and layer
@@ -38,7 +46,7 @@ def explain(before: Before, after: After = None, threads: Count = 1, every: All 
     from deploy_prune.analysis.explain import judge
 
     with progress(as_json=as_json) as told:
-        explanations = compare_layers(before, after, threads=threads, progress=told)
+        explanations = compare_layers(before, after, threads=threads, device=device_at(device), progress=told)
     if not as_json:
         for explanation in explanations:
             show_explanation(explanation, every=every)

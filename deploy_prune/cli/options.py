@@ -27,6 +27,7 @@ ModelOptions = Annotated[
 ]
 Runtime = Annotated[str, typer.Option("--runtime", help="What runs the exported file: litert, onnxruntime.")]
 Device = Annotated[str, typer.Option("--device", help="local, or the device of a latency table that was imported.")]
+DeviceAddress = Annotated[str, typer.Option("--device", metavar="ADDRESS", help="Where the files run, such as local.")]
 StoreFile = Annotated[
     Path | None,
     typer.Option("--store", metavar="FILE", help="Of latency tables; usually in the user's cache folder."),

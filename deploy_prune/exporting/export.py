@@ -22,7 +22,8 @@ from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import FP32, AppForm, Network, Progress, Shipment, quiet
 
 Targets = Sequence[str] | Mapping[str, Mapping[str, Any]]
-"""Formats, or formats with how each is written, by its `precision` and the options of its exporter:
+"""Formats, or formats with how each is written, by its `precision`, its `calibration` (batches of typical inputs, for a
+precision of whole numbers) and the options of its exporter:
 `{"onnx": {"dynamic_batch": True}, "coreml": {"precision": "fp16"}}`."""
 NEEDED = ("cloudpickle", "torch", "torch._dynamo", "torchvision", "deploy_prune.exporting.one_format")
 """What every converter process imports; seconds, if each did it by itself."""
@@ -144,10 +145,11 @@ def _plan_jobs(targets: Targets, folder: Path) -> list[FormatJob]:
     jobs = []
     for name, wishes in chosen.items():
         options = dict(wishes)
-        precision = options.pop("precision", FP32)
+        precision, batches = options.pop("precision", FP32), options.pop("calibration", None)
         exporter = plugins.build(EXPORTERS, name, options)
         check_precision(exporter, precision)
-        jobs.append(FormatJob(name, exporter, folder / name, precision))
+        calibration = None if batches is None else tuple(batches)  # it goes to another process
+        jobs.append(FormatJob(name, exporter, folder / name, precision, calibration))
     return jobs
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.analysis.describe import read_report
@@ -27,6 +29,8 @@ class FormatJob:
     exporter: Exporter
     path: Path
     precision: Precision = FP32
+    calibration: Sequence[np.ndarray] | None = field(default=None, repr=False)
+    """Batches of typical inputs, float32 (n, c, h, w), for a precision of whole numbers; None: there are none."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,11 @@ def _write_file(questions: Questions, job: FormatJob) -> Artifact:
     started = time.perf_counter()
     network, form, exporter = questions.network, questions.form, job.exporter
     version = exporter.version()
-    write_atomic(job.path, lambda temporary: exporter.write(network, temporary, form, precision=job.precision))
+
+    def write_to(path: Path) -> None:
+        exporter.write(network, path, form, precision=job.precision, calibration=job.calibration)
+
+    write_atomic(job.path, write_to)
     return Artifact(
         path=str(job.path),
         format=job.format,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -21,8 +19,8 @@ from deploy_prune.budget.latency.table import Sample
 from deploy_prune.budget.latency.timer import timer
 from deploy_prune.budget.parse import in_units
 from deploy_prune.budget.widths import Limits, dense_widths, ladder
-from deploy_prune.errors import BudgetError, DeployPruneError, NotProfiled
-from deploy_prune.exporting.export import export
+from deploy_prune.errors import BudgetError, DeployPruneError
+from deploy_prune.exporting.file_bytes import export_bytes
 from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph import trace
 from deploy_prune.graph.soundness import settle
@@ -204,29 +202,21 @@ def _measured(
     """Time the dense network at these shapes; which of them it does not take, and why."""
     format_ = plugins.load(TEMPLATES, format_of(model.target.runtime))
     failed: dict[tuple[int, ...], str] = {}
-    with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
-        contents: dict[tuple[int, ...], bytes] = {}
-        for number, shape in enumerate((network.input_shape, *shapes)):
-            progress("smaller inputs", number, len(shapes) + 1, "converting")
-            smaller = replace(network, input_shapes=(shape,))
-            try:
-                trace(smaller)  # a flattened image leaves a linear layer no choice
-                contents[shape] = _exported(smaller, format_.exporter, Path(folder))
-            except DeployPruneError as error:
-                failed[shape] = error.message.splitlines()[0]
-        progress("smaller inputs", len(shapes) + 1, len(shapes) + 1)
-        if network.input_shape in contents:
-            with timer(contents.pop(network.input_shape), format_.suffix, model.target) as timed:
-                for shape, content in contents.items():
-                    found = timed(content)
-                    widths = tuple(group.width for group in model.profile.drawing.groups)
-                    sample = Sample(widths, found.ratio, found.interval, input_shape=shape, comparison=found)
-                    store.add(model.profile, sample)
+    contents: dict[tuple[int, ...], bytes] = {}
+    for number, shape in enumerate((network.input_shape, *shapes)):
+        progress("smaller inputs", number, len(shapes) + 1, "converting")
+        smaller = replace(network, input_shapes=(shape,))
+        try:
+            trace(smaller)  # a flattened image leaves a linear layer no choice
+            contents[shape] = export_bytes(smaller, format_.exporter)
+        except DeployPruneError as error:
+            failed[shape] = error.message.splitlines()[0]
+    progress("smaller inputs", len(shapes) + 1, len(shapes) + 1)
+    if network.input_shape in contents:
+        with timer(contents.pop(network.input_shape), format_.suffix, model.target) as timed:
+            for shape, content in contents.items():
+                found = timed(content)
+                widths = tuple(group.width for group in model.profile.drawing.groups)
+                sample = Sample(widths, found.ratio, found.interval, input_shape=shape, comparison=found)
+                store.add(model.profile, sample)
     return failed
-
-
-def _exported(network: Network, exporter: str, folder: Path) -> bytes:
-    (row,) = export(network, (exporter,), folder)
-    if row.status == "failed" or row.artifact is None:
-        raise NotProfiled(row.reason.splitlines()[0])
-    return Path(row.artifact.path).read_bytes()

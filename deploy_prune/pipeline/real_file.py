@@ -5,10 +5,8 @@ A plan whose file misses the budget teaches the latency model, and the next plan
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -19,8 +17,8 @@ from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import Sample
 from deploy_prune.budget.latency.timer import timer
 from deploy_prune.budget.widths import Limits, kept_widths, ladder
-from deploy_prune.errors import BudgetError, ExportFailed, Inconclusive
-from deploy_prune.exporting.export import export
+from deploy_prune.errors import BudgetError, Inconclusive
+from deploy_prune.exporting.file_bytes import export_bytes
 from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph.surgery import cut
 from deploy_prune.results import Attempt, Closing
@@ -70,7 +68,7 @@ class RealFiles:
 
     device: Device
     store: Store
-    write: Callable[[Network, str], bytes] = field(default_factory=lambda: _file)
+    write: Callable[[Network, str], bytes] = field(default=export_bytes)
     """(network, exporter) -> the content of its file."""
 
 
@@ -165,11 +163,3 @@ def _miss(attempt: Attempt, limit_ms: float) -> tuple[bool, float]:
 def _sample(chosen: Chosen, comparison: Comparison) -> Sample:
     widths = tuple(map(int, chosen.cost.whole(chosen.widths)))
     return Sample(widths, comparison.ratio, comparison.interval, comparison=comparison)
-
-
-def _file(network: Network, exporter: str) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
-        (row,) = export(network, (exporter,), Path(folder))
-        if row.status == "failed" or row.artifact is None:
-            raise ExportFailed(f"the plan's network cannot be shipped as {exporter}: {row.reason}")
-        return Path(row.artifact.path).read_bytes()

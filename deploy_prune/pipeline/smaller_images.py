@@ -11,7 +11,7 @@ from deploy_prune import plugins
 from deploy_prune.budget.latency.place import Place, format_of
 from deploy_prune.budget.latency.timer import timer
 from deploy_prune.errors import DataError, ExportFailed, TraceError
-from deploy_prune.exporting.export import export
+from deploy_prune.exporting.file_bytes import export_bytes
 from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph import trace
 from deploy_prune.graph.recount import recount
@@ -77,20 +77,15 @@ def smaller_run(config: RunConfig, shape: tuple[int, int, int], folder: RunFolde
                     progress=folder.progress)  # fmt: skip
     val, test = (evaluate(small, split, data, hooks=hooks) for split in (data.val, data.test))
     try:
-        ratio, interval = _time(whole, small, config, folder.path)
+        ratio, interval = _time(whole, small, config)
     except ExportFailed as error:
         return SmallerRun(shape, error.message.splitlines()[0])
     return SmallerRun(shape, "", recount(small), val, test, ratio, interval)
 
 
-def _time(whole: Network, small: Network, config: RunConfig, folder: Path) -> tuple[float, Interval]:
+def _time(whole: Network, small: Network, config: RunConfig) -> tuple[float, Interval]:
     format_ = plugins.load(TEMPLATES, format_of(config.runtime))
-    contents = []
-    for name, network in (("whole", whole), ("smaller", small)):
-        (row,) = export(network, (format_.exporter,), folder / name)
-        if row.status == "failed" or row.artifact is None:
-            raise ExportFailed(row.reason)
-        contents.append(Path(row.artifact.path).read_bytes())
-    with timer(contents[0], format_.suffix, Place(config.runtime, threads=config.threads[0]).target) as timed:
-        found = timed(contents[1])
+    dense, smaller = (export_bytes(network, format_.exporter) for network in (whole, small))
+    with timer(dense, format_.suffix, Place(config.runtime, threads=config.threads[0]).target) as timed:
+        found = timed(smaller)
     return found.ratio, found.interval

@@ -107,3 +107,9 @@ def test_a_file_that_crashes_its_runtime_is_exit_code_3_and_named(
     monkeypatch.setattr(client, "_command", lambda _: [sys.executable, "-c", "import os; os.abort()"])
     assert __main__.run(["bench", str(tiny_onnx)]) == 3
     assert f"the process that ran {tiny_onnx} died (exit -6)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["bench", "explain"])
+def test_a_device_that_is_no_address_is_refused_before_anything_is_read(verb: str, capsys: Captured) -> None:
+    assert __main__.run([verb, "nothing.onnx", "nothing.onnx", "--device", "cuda"]) == 2
+    assert "'cuda' is no device that files can be timed on" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import copy
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from torch import nn
 from deploy_prune import plugins
 from deploy_prune.errors import MissingDependency, StorageError
 from deploy_prune.exporting import one_format as step
+from deploy_prune.exporting.export import _plan_jobs
 from deploy_prune.exporting.exporters.tflite import TFLite
 from deploy_prune.exporting.one_format import FormatJob, Written, check, write
 from deploy_prune.exporting.parity.reference import answered, make_questions
@@ -148,3 +150,27 @@ def test_a_converter_that_refuses_leaves_nothing_behind(tmp_path: Path) -> None:
     assert row.status == "failed"
     assert "could not convert tests:eigen" in row.reason
     assert list(tmp_path.iterdir()) == []
+
+
+def test_calibration_reaches_the_exporter(tiny_network: Network, tmp_path: Path) -> None:
+    """What a user gives with a format, `_plan_jobs` keeps as batches, and the exporter gets when it writes."""
+    batches = [
+        np.zeros((2, *tiny_network.input_shape), np.float32),
+        np.ones((1, *tiny_network.input_shape), np.float32),
+    ]
+    (job,) = _plan_jobs({"onnx": {"calibration": iter(batches)}}, tmp_path)
+    written: list[Any] = []
+
+    class Listening:
+        suffix, runtime, camera_layout, layout, dynamic_batch = ".onnx", "onnxruntime", "nhwc", "nchw", False
+        precisions = ("fp32",)
+
+        def version(self) -> str:
+            return "listening 1"
+
+        def write(self, network, path, form, *, precision, calibration) -> None:
+            written.extend(calibration)
+            job.exporter.write(network, path, form, precision=precision)
+
+    write(make_questions(tiny_network), replace(job, exporter=Listening(), path=tmp_path / "net.onnx"))
+    assert [batch.shape[0] for batch in written] == [2, 1]

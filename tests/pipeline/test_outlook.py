@@ -112,7 +112,7 @@ def test_on_this_machine_smaller_images_are_rows_of_their_own(store, monkeypatch
     table = renamed(TABLE, device=place.target.device, runtime_version=place.target.runtime_version)
     small = sample((21, 38, 11), 0.4, input_shape=(3, 4, 4))
     kept(store, Profile(**{**vars(table), "samples": (*table.samples, small)}))
-    monkeypatch.setattr(planning, "_exported", None)
+    monkeypatch.setattr(planning, "export_bytes", None)
     found = outlook(mixed(), place, store, Wish((parse("0.5x"),)))
     (row,) = found.inputs
     assert row.input_shape == (3, 4, 4)
@@ -131,7 +131,7 @@ def test_a_size_that_the_network_does_not_take_is_named_with_its_reason(store, m
     network = net(lambda m, x: m.l(m.a(x).flatten(1)), (3, 16, 16), a=conv(3, 40), l=nn.Linear(40 * 256, 5))
     table = made_up(trace(network), noise=0.0)
     kept(store, renamed(table, device=place.target.device, runtime_version=place.target.runtime_version))
-    monkeypatch.setattr(planning, "_exported", lambda network, *_: b"" if network.input_shape[1] == 16 else None)
+    monkeypatch.setattr(planning, "export_bytes", lambda network, *_: b"" if network.input_shape[1] == 16 else None)
     monkeypatch.setattr(planning, "timer", lambda *_, **__: nullcontext())
     found = outlook(network, place, store, Wish((parse("0.5x"),)))
     assert [row.input_shape for row in found.inputs] == [(3, 12, 12), (3, 8, 8)]

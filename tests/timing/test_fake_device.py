@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy_prune.analysis.bench import bench
+from deploy_prune.analysis.explain import explain
 from deploy_prune.budget.latency.timer import timer
 from deploy_prune.errors import UnitError
 from deploy_prune.timing.devices import target_on
@@ -47,3 +48,12 @@ def test_a_worker_that_counts_in_another_unit_is_never_held_against_the_first(fi
 
     with pytest.raises(UnitError, match="figures in ms and in cycles"):
         bench(files, blocks=3, device=Mixed(by_size))
+
+
+def test_explain_runs_files_on_the_device_that_is_given(tiny_onnx: Path) -> None:
+    """A device without a profiler: the operators are timed alone, there as well."""
+    device = FakeDevice(lambda path: 3.0 if path == tiny_onnx else 1.0, fingerprint="a chip")
+    (found,) = explain(tiny_onnx, tiny_onnx, threads=2, device=device)
+    assert (found.target.device, found.target.threads, found.target.precision) == ("a chip", 2, "fp32")
+    assert (found.before_ms, found.after_ms, found.ratio) == (3.0, 3.0, 1.0)
+    assert found.source.startswith("one-operator files")
