@@ -18,6 +18,7 @@ from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.profiling import profiled
 from deploy_prune.budget.latency.store import opened
 from deploy_prune.budget.latency.timer import Timer, timer
+from deploy_prune.budget.widths import dense_widths
 from deploy_prune.errors import BudgetError, DeployPruneError
 from deploy_prune.values import Data, Scores
 
@@ -47,7 +48,7 @@ class Aim:
     @property
     def dense(self) -> np.ndarray:
         """Widths of the free groups."""
-        return np.array([group.width for group in self.pruned.graph.free])
+        return dense_widths(self.pruned.graph.free)
 
     def limit_for(self, ratio: float, at: Proposal, whole: float) -> float:
         """The limit at which the model predicts this ratio."""

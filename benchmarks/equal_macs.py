@@ -6,7 +6,7 @@ import numpy as np
 
 from deploy_prune.budget.allocate import allocate, cheapest_widths, say_cost
 from deploy_prune.budget.costs import CostModel, Stepped
-from deploy_prune.budget.widths import Limits, ladder
+from deploy_prune.budget.widths import Limits, dense_widths, ladder
 from deploy_prune.errors import BudgetError
 from deploy_prune.values import ChannelGraph, Scores, Widths
 
@@ -40,7 +40,7 @@ def at_equal(
     """
     price, target = other
     ladders = [ladder(group, limits) for group in graph.free]
-    dense = np.array([group.width for group in graph.free])
+    dense = dense_widths(graph.free)
     least, most = float(cost(cheapest_widths(cost, ladders))), float(cost(dense)) * (1 - 1e-9)
     seen: dict[float, tuple[float, Widths]] = {}
 

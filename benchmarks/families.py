@@ -21,7 +21,7 @@ from tests.laws import law_error, lively
 from benchmarks.recording import write
 from deploy_prune import plugins
 from deploy_prune.budget.allocate import allocate
-from deploy_prune.budget.widths import Limits
+from deploy_prune.budget.widths import Limits, dense_widths
 from deploy_prune.graph.recount import recount
 from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import cut
@@ -54,7 +54,7 @@ def _row(name: str) -> dict[str, Any]:
     graph = settle(network)
     settled_s = time.perf_counter() - began
     cost = plugins.build("costs", "macs").model(graph)
-    dense = float(cost(np.array([group.width for group in graph.free])))
+    dense = float(cost(dense_widths(graph.free)))
     scores = plugins.build("methods", "random").score(Study(network, graph, None, 0))
     widths = allocate(graph, scores, cost, BUDGET * dense, Limits())
     keep = best_units(scores, widths)

@@ -29,7 +29,7 @@ from tests.laws import lively
 from benchmarks.recording import RESULTS, write
 from deploy_prune import plugins
 from deploy_prune.budget.allocate import allocate
-from deploy_prune.budget.widths import Limits
+from deploy_prune.budget.widths import Limits, dense_widths
 from deploy_prune.exporting.export import export
 from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import cut
@@ -135,7 +135,7 @@ def _own_rounding(network: Network, images: torch.Tensor) -> float:
 def _cut(network: Network, *, multiple: int) -> tuple[Network, float]:
     graph = settle(network)
     cost = plugins.build("costs", "macs").model(graph)
-    dense = float(cost(np.array([group.width for group in graph.free])))
+    dense = float(cost(dense_widths(graph.free)))
     scores = plugins.build("methods", "random").score(Study(network, graph, None, 0))
     widths = allocate(graph, scores, cost, BUDGET * dense, Limits(multiple=multiple))
     if multiple == 1:

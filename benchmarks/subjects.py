@@ -16,6 +16,7 @@ from deploy_prune import plugins
 from deploy_prune.budget.costs import CostModel
 from deploy_prune.budget.latency.place import Place, format_of
 from deploy_prune.budget.latency.resizable import converted, randomise_weights
+from deploy_prune.budget.widths import dense_widths
 from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import cut
 from deploy_prune.records import write_atomic
@@ -67,7 +68,7 @@ class Traced:
     @property
     def dense(self) -> np.ndarray:
         """Widths of the free groups."""
-        return np.array([group.width for group in self.graph.free])
+        return dense_widths(self.graph.free)
 
     def share(self, widths: np.ndarray) -> float:
         """Of the dense network's MACs."""

@@ -14,7 +14,7 @@ from benchmarks.recording import SHARED
 from deploy_prune import plugins
 from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.costs import CostModel
-from deploy_prune.budget.widths import Limits
+from deploy_prune.budget.widths import Limits, dense_widths
 from deploy_prune.graph.recount import recount
 from deploy_prune.graph.soundness import lock, settle
 from deploy_prune.processes.workers import Workers
@@ -99,7 +99,7 @@ class Pruned:
 
     def whole(self, cost: CostModel) -> float:
         """Of the dense network."""
-        return float(cost(np.array([group.width for group in self.graph.free])))
+        return float(cost(dense_widths(self.graph.free)))
 
     def of_scored(self, scores: Scores) -> Pruned:
         """The same, groups without a score locked, as a run does it."""

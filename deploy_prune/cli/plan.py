@@ -27,7 +27,8 @@ from deploy_prune.errors import UnknownName
 from deploy_prune.timing.devices import THIS_MACHINE
 
 if TYPE_CHECKING:
-    from deploy_prune.pipeline.outlook import Option, Outlook, SmallerInput
+    from deploy_prune.pipeline.outlook import Option, Outlook
+    from deploy_prune.pipeline.smaller_images import SmallerInput
 
 Budgets = Annotated[str | None, typer.Option("--budget", metavar="MS,...", help="Budgets, such as 8ms,6ms or 0.5x.")]
 Method = Annotated[str, typer.Option("--method", help="Whose scores decide the widths: uniform, magnitude, random.")]

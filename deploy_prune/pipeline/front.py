@@ -28,6 +28,7 @@ from deploy_prune.records import write_record
 from deploy_prune.results import DenseResult, ProfileResult, RunSummary
 from deploy_prune.run_folder import open_run
 from deploy_prune.search_results import Front, FrontPoint, PointKind
+from deploy_prune.sources import checkpoint
 from deploy_prune.train import Hooks
 from deploy_prune.values import TOP_1, Budget, Measurement, Progress, quiet
 
@@ -188,7 +189,8 @@ def _reference_ms(summary: RunSummary) -> float | None:
 def _smaller(base: RunConfig, out: Path, hooks: Hooks, reference_ms: float, progress: Progress) -> list[FrontPoint]:
     """The dense network on smaller images, trained there as the pruned ones are; not at sizes it does not take."""
     points = []
-    for shape in smaller_shapes(base) if base.threads else ():
+    own = checkpoint.description(Path(base.model)).input_shape
+    for shape in smaller_shapes(own) if base.threads else ():
         name = "x".join(map(str, shape))
         with open_run(out / f"smaller-{name}", {**asked_of(base), "smaller": name}, progress=progress) as folder:
             found = folder.stage("smaller", SmallerRun, lambda s=shape, f=folder: smaller_run(base, s, f, hooks))  # type: ignore[misc]

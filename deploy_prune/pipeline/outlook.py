@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,27 +12,22 @@ from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.costs import COSTS, CostModel
 from deploy_prune.budget.latency.fitting import FitError
 from deploy_prune.budget.latency.model import LatencyCost, LatencyModel
-from deploy_prune.budget.latency.place import Place, format_of
+from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.profiling import profiled, stored
 from deploy_prune.budget.latency.store import Store
-from deploy_prune.budget.latency.table import Sample
-from deploy_prune.budget.latency.timer import timer
 from deploy_prune.budget.parse import in_units
 from deploy_prune.budget.widths import Limits, dense_widths, ladder
-from deploy_prune.errors import BudgetError, DeployPruneError
-from deploy_prune.exporting.file_bytes import export_bytes
-from deploy_prune.formats.templates import TEMPLATES
-from deploy_prune.graph import trace
+from deploy_prune.errors import BudgetError
 from deploy_prune.graph.soundness import settle
 from deploy_prune.pipeline.deciders import build_scorer
+from deploy_prune.pipeline.real_file import RealFiles
+from deploy_prune.pipeline.smaller_images import SmallerInput, measure_smaller
 from deploy_prune.scoring.study import Study
+from deploy_prune.timing.devices import device_at
 from deploy_prune.values import Budget, ChannelGraph, Interval, Network, Progress, Scores, Target, quiet
 
 LEVELS = 8
 """Budgets between the dense network and the smallest, where none are asked for."""
-SMALLER = (192 / 224, 160 / 224, 128 / 224)
-"""Sides of the input that are tried, as shares of its own: 224 -> 192, 160, 128."""
-MULTIPLE = 4
 
 
 @dataclass(frozen=True)
@@ -52,17 +47,6 @@ class Option:
 
 
 @dataclass(frozen=True)
-class SmallerInput:
-    """The dense network on smaller images."""
-
-    input_shape: tuple[int, ...]
-    measured_ms: float | None
-    interval_ms: Interval | None
-    reason: str = ""
-    """Why it was not measured."""
-
-
-@dataclass(frozen=True)
 class Outlook:
     """What a network can reach on a target."""
 
@@ -73,7 +57,8 @@ class Outlook:
     """Predicted, with every group at its floor."""
     error: FitError
     options: tuple[Option, ...]
-    inputs: tuple[SmallerInput, ...]
+    inputs: tuple[SmallerInput, ...] = ()
+    """The dense network on smaller images, where files can be timed."""
 
 
 @dataclass(frozen=True)
@@ -104,27 +89,32 @@ def outlook(
         BudgetError: a budget is out of reach; says what is within reach.
         Inconclusive: the machine is too noisy.
     """
-    limits, graph = wish.limits, settle(network)
-    model = _model(network, graph, place, store, progress)
-    cost, scores = LatencyCost.of(model, graph), _scores(network, graph, wish.method)
+    graph = settle(network)
+    if not place.measurable:
+        return plan_budgets(network, graph, stored(graph, place, store), wish)
+    model = profiled(network, graph, place, store, progress=progress)
+    planned = plan_budgets(network, graph, model, wish)
+    files = RealFiles(device_at(place.device), store)
+    return replace(planned, inputs=measure_smaller(network, model, files, progress=progress))
+
+
+def plan_budgets(network: Network, graph: ChannelGraph, model: LatencyModel, wish: Wish) -> Outlook:
+    """Say what a latency model knows of each budget that is wished; nothing is measured.
+
+    Raises:
+        BudgetError: a budget is out of reach; says what is within reach.
+    """
+    limits, cost, scores = wish.limits, LatencyCost.of(model, graph), _scores(network, graph, wish.method)
     dense_ms = float(cost(dense_widths(graph.free)))
     least_ms = float(cost(np.array([ladder(group, limits).steps[0] for group in graph.free])))
-    asked = {each.text: _limit(each, dense_ms, model.profile.unit) for each in wish.budgets} or _levels(
-        dense_ms, least_ms
-    )
+    asked = {each.text: _limit(each, dense_ms, model.profile.unit) for each in wish.budgets}
+    asked = asked or _levels(dense_ms, least_ms)
     try:
         options = tuple(_option(text, limit, (graph, scores, cost), limits, dense_ms) for text, limit in asked.items())
     except BudgetError as error:
         hint = f"from {least_ms:.3g} to {dense_ms:.3g} ms are within reach; {error.hint}".removesuffix("; ")
         raise BudgetError(f"a budget of {', '.join(asked)}: {error.message}", hint=hint) from error
-    inputs = _smaller_inputs(network, model, store, progress) if place.measurable else ()
-    return Outlook(network.address, model.target, dense_ms, least_ms, model.error, options, inputs)
-
-
-def _model(network: Network, graph: ChannelGraph, place: Place, store: Store, progress: Progress) -> LatencyModel:
-    if place.measurable:
-        return profiled(network, graph, place, store, progress=progress)
-    return stored(graph, place, store)
+    return Outlook(network.address, model.target, dense_ms, least_ms, model.error, options)
 
 
 def _scores(network: Network, graph: ChannelGraph, method: str) -> Scores:
@@ -168,55 +158,3 @@ def _option(
 def _share(name: str, graph: ChannelGraph, widths: np.ndarray) -> float:
     cost: CostModel = plugins.build(COSTS, name).model(graph)
     return float(cost(widths)) / float(cost(dense_widths(graph.free)))
-
-
-def _smaller_inputs(
-    network: Network, model: LatencyModel, store: Store, progress: Progress
-) -> tuple[SmallerInput, ...]:
-    """Measured, and kept in the store: often the cheaper lever."""
-    channels, height, width = network.input_shape
-    shapes = dict.fromkeys(
-        (channels, *(max(MULTIPLE, MULTIPLE * round(share * side / MULTIPLE)) for side in (height, width)))
-        for share in SMALLER
-    )
-    known = {sample.input_shape: sample for sample in model.profile.samples if sample.input_shape}
-    shapes.pop(network.input_shape, None)  # of small images a share may be rounded up to all
-    missing = [shape for shape in shapes if shape not in known]
-    failed = _measured(network, model, store, missing, progress) if missing else {}
-    whole = store.find(model.profile.network, model.target)
-    known = {sample.input_shape: sample for sample in (whole.samples if whole else ()) if sample.input_shape}
-    reference_ms = model.profile.reference
-    return tuple(_row(shape, known.get(shape), reference_ms, failed.get(shape, "")) for shape in shapes)
-
-
-def _row(shape: tuple[int, ...], sample: Sample | None, reference_ms: float, reason: str) -> SmallerInput:
-    if sample is None:
-        return SmallerInput(shape, None, None, reason)
-    low, high = sample.interval
-    return SmallerInput(shape, sample.ratio * reference_ms, (low * reference_ms, high * reference_ms))
-
-
-def _measured(
-    network: Network, model: LatencyModel, store: Store, shapes: Sequence[tuple[int, ...]], progress: Progress
-) -> dict[tuple[int, ...], str]:
-    """Time the dense network at these shapes; which of them it does not take, and why."""
-    format_ = plugins.load(TEMPLATES, format_of(model.target.runtime))
-    failed: dict[tuple[int, ...], str] = {}
-    contents: dict[tuple[int, ...], bytes] = {}
-    for number, shape in enumerate((network.input_shape, *shapes)):
-        progress("smaller inputs", number, len(shapes) + 1, "converting")
-        smaller = replace(network, input_shapes=(shape,))
-        try:
-            trace(smaller)  # a flattened image leaves a linear layer no choice
-            contents[shape] = export_bytes(smaller, format_.exporter)
-        except DeployPruneError as error:
-            failed[shape] = error.message.splitlines()[0]
-    progress("smaller inputs", len(shapes) + 1, len(shapes) + 1)
-    if network.input_shape in contents:
-        with timer(contents.pop(network.input_shape), format_.suffix, model.target) as timed:
-            for shape, content in contents.items():
-                found = timed(content)
-                widths = tuple(group.width for group in model.profile.drawing.groups)
-                sample = Sample(widths, found.ratio, found.interval, input_shape=shape, comparison=found)
-                store.add(model.profile, sample)
-    return failed

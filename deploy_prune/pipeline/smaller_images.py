@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_prune import plugins
+from deploy_prune.budget.latency.model import LatencyModel
 from deploy_prune.budget.latency.place import Place, format_of
+from deploy_prune.budget.latency.table import Sample
 from deploy_prune.budget.latency.timer import timer
-from deploy_prune.errors import DataError, ExportFailed, TraceError
+from deploy_prune.errors import DataError, DeployPruneError, ExportFailed, TraceError
 from deploy_prune.exporting.file_bytes import export_bytes
 from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph import trace
 from deploy_prune.graph.recount import recount
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.outlook import SMALLER
+from deploy_prune.pipeline.real_file import RealFiles
 from deploy_prune.run_folder import RunFolder
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import read_data
 from deploy_prune.train import Hooks, evaluate, fit
 from deploy_prune.train.accelerator import choose_accelerator, move_network
-from deploy_prune.values import Count, Interval, Network, Quality
+from deploy_prune.values import Comparison, Count, Interval, Network, Progress, Quality, quiet
 
+SMALLER = (192 / 224, 160 / 224, 128 / 224)
+"""Sides of the input that are tried, as shares of its own: 224 -> 192, 160, 128."""
 SIDE_MULTIPLE = 4
+"""Sides are multiples of this, in pixels."""
 STATE = "training.safetensors"
 
 
@@ -43,16 +48,74 @@ class SmallerRun:
     interval: Interval | None = None
 
 
-def smaller_shapes(config: RunConfig) -> Iterator[tuple[int, int, int]]:
-    """Sizes to try: 192, 160 and 128 of 224, and the like of others."""
-    own = checkpoint.description(Path(config.model)).input_shape
-    found = (
-        (own[0], *(max(SIDE_MULTIPLE, SIDE_MULTIPLE * round(share * side / SIDE_MULTIPLE)) for side in own[1:]))
+@dataclass(frozen=True)
+class SmallerInput:
+    """The dense network on smaller images, timed as it is."""
+
+    input_shape: tuple[int, ...]
+    measured_ms: float | None
+    interval_ms: Interval | None
+    reason: str = ""
+    """Why it was not measured."""
+
+
+def smaller_shapes(shape: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Shapes of smaller images to try (channels, height, width): of 224 pixels 192, 160 and 128, of others the like."""
+    channels, *sides = shape
+    tried = (
+        tuple(max(SIDE_MULTIPLE, SIDE_MULTIPLE * round(share * side / SIDE_MULTIPLE)) for side in sides)
         for share in SMALLER
     )
-    for channels, height, width in dict.fromkeys(found):
-        if height < own[1] and width < own[2]:
+    for height, width in dict.fromkeys(tried):
+        if height < sides[0] and width < sides[1]:
             yield channels, height, width
+
+
+def measure_smaller(
+    network: Network, model: LatencyModel, files: RealFiles, *, progress: Progress = quiet
+) -> tuple[SmallerInput, ...]:
+    """Time the dense network on smaller images, unless its latency table has that: often the cheaper lever.
+
+    Args:
+        network: the dense one.
+        model: of this network on the device that files are timed on.
+        files: writes and times the files, and keeps what they take.
+        progress: told while files are written.
+    """
+    shapes = tuple(smaller_shapes(network.input_shape))
+    samples = {sample.input_shape: sample for sample in model.profile.samples if sample.input_shape}
+    format_ = plugins.load(TEMPLATES, format_of(model.target.runtime))
+    contents: dict[tuple[int, ...], bytes] = {}
+    failed: dict[tuple[int, ...], str] = {}
+    missing = [shape for shape in shapes if shape not in samples]
+    for number, shape in enumerate(missing):
+        progress("smaller inputs", number, len(missing), "converting")
+        smaller = dataclasses.replace(network, input_shapes=(shape,))
+        try:
+            trace(smaller)  # a flattened image leaves a linear layer no choice
+            contents[shape] = files.write(smaller, format_.exporter)
+        except DeployPruneError as error:
+            failed[shape] = error.message.splitlines()[0]
+        progress("smaller inputs", number + 1, len(missing))
+    if contents:
+        dense = files.write(network, format_.exporter)
+        with timer(dense, format_.suffix, model.target, device=files.device) as timed:
+            for size, content in contents.items():
+                samples[size] = _sample(model, size, timed(content))
+                files.store.add(model.profile, samples[size])
+    return tuple(_row(shape, samples.get(shape), model.profile.reference, failed.get(shape, "")) for shape in shapes)
+
+
+def _sample(model: LatencyModel, shape: tuple[int, ...], comparison: Comparison) -> Sample:
+    widths = tuple(group.width for group in model.profile.drawing.groups)
+    return Sample(widths, comparison.ratio, comparison.interval, input_shape=shape, comparison=comparison)
+
+
+def _row(shape: tuple[int, ...], sample: Sample | None, reference_ms: float, reason: str) -> SmallerInput:
+    if sample is None:
+        return SmallerInput(shape, None, None, reason)
+    low, high = sample.interval
+    return SmallerInput(shape, sample.ratio * reference_ms, (low * reference_ms, high * reference_ms))
 
 
 def smaller_run(config: RunConfig, shape: tuple[int, int, int], folder: RunFolder, hooks: Hooks) -> SmallerRun:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import pytest
 from building import conv, net
-from latencies import PHONE, REFERENCE_MS, made_up, mixed, renamed, sample
-from torch import nn
+from latencies import PHONE, REFERENCE_MS, made_up, mixed, sample
 
 from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.store import Store
@@ -15,7 +12,6 @@ from deploy_prune.budget.latency.table import Profile
 from deploy_prune.budget.parse import parse
 from deploy_prune.errors import BudgetError, ConfigError, NotProfiled
 from deploy_prune.graph import trace
-from deploy_prune.pipeline import outlook as planning
 from deploy_prune.pipeline.outlook import LEVELS, Outlook, Wish, outlook
 from deploy_prune.values import Network
 
@@ -100,40 +96,11 @@ def test_a_network_that_hardly_gets_faster_is_told_so_and_not_refused(store):
     assert all(found.least_ms <= each.predicted_ms < found.dense_ms for each in found.options)
 
 
-def test_another_device_is_never_measured(store, monkeypatch):
-    monkeypatch.setattr(planning, "profiled", None)
+def test_another_device_is_never_measured(store):
     with pytest.raises(NotProfiled, match="no milliseconds of this network on phone"):
         planned(store)
-
-
-def test_on_this_machine_smaller_images_are_rows_of_their_own(store, monkeypatch):
-    """Measured before: nothing is converted again. Of 8 x 8 images 6/7 are rounded to 8, which is no smaller image."""
-    place = Place("litert")
-    table = renamed(TABLE, device=place.target.device, runtime_version=place.target.runtime_version)
-    small = sample((21, 38, 11), 0.4, input_shape=(3, 4, 4))
-    kept(store, Profile(**{**vars(table), "samples": (*table.samples, small)}))
-    monkeypatch.setattr(planning, "export_bytes", None)
-    found = outlook(mixed(), place, store, Wish((parse("0.5x"),)))
-    (row,) = found.inputs
-    assert row.input_shape == (3, 4, 4)
-    assert row.measured_ms == pytest.approx(0.4 * REFERENCE_MS)
-    assert row.interval_ms == pytest.approx((0.99 * row.measured_ms, 1.01 * row.measured_ms))
 
 
 def test_of_another_device_no_images_are_measured(store):
     kept(store, TABLE)
     assert planned(store, "0.5x").inputs == ()
-
-
-def test_a_size_that_the_network_does_not_take_is_named_with_its_reason(store, monkeypatch):
-    """A flattened image leaves the linear layer no choice."""
-    place = Place("litert")
-    network = net(lambda m, x: m.l(m.a(x).flatten(1)), (3, 16, 16), a=conv(3, 40), l=nn.Linear(40 * 256, 5))
-    table = made_up(trace(network), noise=0.0)
-    kept(store, renamed(table, device=place.target.device, runtime_version=place.target.runtime_version))
-    monkeypatch.setattr(planning, "export_bytes", lambda network, *_: b"" if network.input_shape[1] == 16 else None)
-    monkeypatch.setattr(planning, "timer", lambda *_, **__: nullcontext())
-    found = outlook(network, place, store, Wish((parse("0.5x"),)))
-    assert [row.input_shape for row in found.inputs] == [(3, 12, 12), (3, 8, 8)]
-    assert all(row.measured_ms is None and row.interval_ms is None for row in found.inputs)
-    assert all(row.reason.startswith("the network cannot be run: RuntimeError") for row in found.inputs)

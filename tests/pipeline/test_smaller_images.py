@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from building import conv, net
+from latencies import REFERENCE_MS, made_up, mixed, sample
+from torch import nn
 
+from deploy_prune.budget.latency.model import LatencyModel, modelled
+from deploy_prune.budget.latency.store import Store
+from deploy_prune.budget.latency.table import Sample
+from deploy_prune.graph import trace
 from deploy_prune.graph.recount import recount
 from deploy_prune.pipeline.config import RunConfig, load_config
-from deploy_prune.pipeline.smaller_images import SmallerRun, smaller_run, smaller_shapes
+from deploy_prune.pipeline.real_file import RealFiles
+from deploy_prune.pipeline.smaller_images import SmallerRun, measure_smaller, smaller_run, smaller_shapes
 from deploy_prune.run_folder import open_run
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.networks import build_network
+from deploy_prune.timing.fake_device import FakeDevice
 from deploy_prune.train import Hooks
+from deploy_prune.values import Network
 
 MODEL = '''
 from torch import nn
@@ -54,8 +67,8 @@ def config(folder: Path, side: int = 32, *, flattens: bool = False, **changes: A
 @pytest.mark.parametrize(
     ("side", "sides"), [(224, [192, 160, 128]), (32, [28, 24, 20]), (8, [4]), (4, [])], ids=str
 )  # fmt: skip
-def test_sizes_are_shares_of_its_own_in_fours_and_really_smaller(tmp_path: Path, side: int, sides: list[int]) -> None:
-    assert list(smaller_shapes(config(tmp_path, side))) == [(3, each, each) for each in sides]
+def test_sizes_are_shares_of_its_own_in_fours_and_really_smaller(side: int, sides: list[int]) -> None:
+    assert list(smaller_shapes((3, side, side))) == [(3, each, each) for each in sides]
 
 
 def test_a_network_that_flattens_its_images_says_why_there_is_no_smaller_one(tmp_path: Path) -> None:
@@ -63,6 +76,68 @@ def test_a_network_that_flattens_its_images_says_why_there_is_no_smaller_one(tmp
         found = smaller_run(config(tmp_path, flattens=True), (3, 24, 24), folder, Hooks())
     assert found.reason
     assert found == SmallerRun((3, 24, 24), found.reason)
+
+
+@dataclass
+class Pixels:
+    """A file is the shape of its image, and takes what its pixels are to those of the whole."""
+
+    written: list[tuple[int, ...]] = field(default_factory=list)
+
+    def write(self, network: Network, exporter: str) -> bytes:
+        self.written.append(network.input_shape)
+        return json.dumps(network.input_shape).encode()
+
+    def ms(self, path: Path) -> float:
+        _, height, width = json.loads(path.read_text())
+        return REFERENCE_MS * height * width / 256
+
+    def files(self, store: Store) -> RealFiles:
+        return RealFiles(FakeDevice(self.ms), store, self.write)
+
+
+def known(network: Network, store: Store, *more: Sample) -> LatencyModel:
+    table = made_up(trace(network), noise=0.0)
+    table = dataclasses.replace(table, samples=(*table.samples, *more))
+    store.begin(table)
+    store.add(table, *table.samples)
+    return modelled(table)
+
+
+def test_smaller_images_are_timed_once_and_kept(store: Store) -> None:
+    pixels, network = Pixels(), dataclasses.replace(mixed(), input_shapes=((3, 16, 16),))
+    model = known(network, store)
+    rows = measure_smaller(network, model, pixels.files(store))
+    assert [row.input_shape for row in rows] == [(3, 12, 12), (3, 8, 8)]
+    assert [row.measured_ms for row in rows] == pytest.approx([REFERENCE_MS * 144 / 256, REFERENCE_MS * 64 / 256])
+    assert pixels.written == [(3, 12, 12), (3, 8, 8), (3, 16, 16)]
+    table = store.find(model.profile.network, model.target)
+    assert table
+    again = measure_smaller(network, modelled(table), pixels.files(store))
+    assert again == rows
+    assert len(pixels.written) == 3
+
+
+def test_what_the_table_has_is_not_converted_again(store: Store) -> None:
+    """Of 8 x 8 images 6/7 are rounded to 8, which is no smaller image."""
+    pixels = Pixels()
+    model = known(mixed(), store, sample((21, 38, 11), 0.4, input_shape=(3, 4, 4)))
+    (row,) = measure_smaller(mixed(), model, pixels.files(store))
+    assert row.input_shape == (3, 4, 4)
+    assert row.measured_ms == pytest.approx(0.4 * REFERENCE_MS)
+    assert row.interval_ms == pytest.approx((0.396 * REFERENCE_MS, 0.404 * REFERENCE_MS))
+    assert not pixels.written
+
+
+def test_a_size_that_the_network_does_not_take_is_named_with_its_reason(store: Store) -> None:
+    """A flattened image leaves the linear layer no choice; what is not written is not timed."""
+    network = net(lambda m, x: m.l(m.a(x).flatten(1)), (3, 16, 16), a=conv(3, 40), l=nn.Linear(40 * 256, 5))
+    pixels = Pixels()
+    rows = measure_smaller(network, known(network, store), pixels.files(store))
+    assert [row.input_shape for row in rows] == [(3, 12, 12), (3, 8, 8)]
+    assert all(row.measured_ms is None and row.interval_ms is None for row in rows)
+    assert all(row.reason.startswith("the network cannot be run: RuntimeError") for row in rows)
+    assert not pixels.written
 
 
 @pytest.mark.slow
