@@ -108,8 +108,7 @@ def test_the_quickstart_s_network_and_data_can_be_read(tmp_path: Path) -> None:
     assert network[-1].out_features == len(data.classes)
 
 
-@pytest.mark.slow
-@pytest.mark.ci
+@pytest.mark.heavy
 def test_the_site_builds_and_refuses_a_dead_link(tmp_path: Path) -> None:
     site = str(Path(sys.executable).parent / "zensical")
     shutil.copytree(ROOT / "docs", tmp_path / "docs")

@@ -57,8 +57,7 @@ def test_the_python_of_the_page_runs(extended: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.ci
+@pytest.mark.heavy
 def test_the_commands_of_the_page_ship_and_read_a_file(extended: Path) -> None:
     for line in USES["console"].splitlines():
         done = run(extended, "-m", "deploy_prune", *line.split()[1:])

@@ -41,8 +41,7 @@ def test_the_own_loop_changes_the_network_it_was_given_a_copy_of() -> None:
     assert not torch.equal(trained[1].bias, before)
 
 
-@pytest.mark.slow
-@pytest.mark.ci
+@pytest.mark.heavy
 @pytest.mark.parametrize("script", ["walkthrough.py", "timm_network.py"])
 def test_a_script_runs(script: str, tmp_path: Path) -> None:
     done = run_as_user(tmp_path, str(EXAMPLES / script))
@@ -50,8 +49,7 @@ def test_a_script_runs(script: str, tmp_path: Path) -> None:
     assert "of the multiply-adds stay" in done.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.ci
+@pytest.mark.heavy
 def test_the_configuration_runs_with_hooks_of_its_folder(tmp_path: Path) -> None:
     shutil.copy(EXAMPLES / "hooks.py", tmp_path)
     text = (EXAMPLES / "run.toml").read_text().replace('# loss = "hooks.py', 'loss = "hooks.py')

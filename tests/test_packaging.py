@@ -113,8 +113,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return scripts
 
 
-@pytest.mark.slow
-@pytest.mark.ci
+@pytest.mark.heavy
 def test_the_wheel_works_without_torch(bare: Path) -> None:
     assert "prune" in run([bare / "deploy-prune", "--help"], timeout_s=30)
     diagnosis = json.loads(run([bare / "deploy-prune", "doctor", "--json"], timeout_s=30))
@@ -125,8 +124,7 @@ def test_the_wheel_works_without_torch(bare: Path) -> None:
     assert abilities["exporters", "onnx"]["install"] == "pip install 'deploy-prune[onnx,prune]'"
 
 
-@pytest.mark.slow
-@pytest.mark.ci
+@pytest.mark.heavy
 @pytest.mark.parametrize("verb", ["demo", "inspect mobilenet_v2", "prune mobilenet_v2", "export mobilenet_v2"])
 def test_a_verb_that_needs_torch_says_how_to_get_it(bare: Path, tmp_path: Path, verb: str) -> None:
     command = [bare / "deploy-prune", *verb.split(), "--json"]

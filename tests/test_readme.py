@@ -86,8 +86,7 @@ def test_an_excerpt_stands_in_what_was_printed_in_its_order() -> None:
     assert not stands_in("saved 4 files\n...\ntook 3 s", "took 5 s\nsaved 6 files")
 
 
-@pytest.mark.slow
-@pytest.mark.ci
+@pytest.mark.heavy
 def test_the_example_runs_as_it_stands(folder: Path) -> None:
     printed = ""
     for command in COMMANDS:
@@ -99,8 +98,7 @@ def test_the_example_runs_as_it_stands(folder: Path) -> None:
     assert (folder / "run" / "export-1" / "pruned.tflite").is_file()
 
 
-@pytest.mark.slow
-@pytest.mark.ci
+@pytest.mark.heavy
 def test_the_python_example_runs_as_it_stands(folder: Path) -> None:
     counting = "\nprint(sum(p.numel() for p in small.parameters()), summary.dense.count.params)\n"
     done = run_as_user(folder, "-c", block("example: python", QUICKSTART) + counting)

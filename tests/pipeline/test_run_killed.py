@@ -119,8 +119,7 @@ def test_ctrl_c_ends_a_run_with_130_and_the_same_command_continues(
     same_result(run, undisturbed)
 
 
-@pytest.mark.slow
-@pytest.mark.ci
+@pytest.mark.heavy
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_kill_at_any_moment_changes_nothing(sources: Path, undisturbed: Path, tmp_path: Path, moment: str) -> None:
     run = tmp_path / "run"

@@ -86,8 +86,7 @@ class Attention(nn.Module):
         return nn.functional.scaled_dot_product_attention(tokens, tokens, tokens).mean(1)
 
 
-@pytest.mark.slow
-@pytest.mark.ci
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "module",
     [

@@ -26,7 +26,7 @@ LABELS = ("cat", "dog", "été", "two words", "last")
 NAMES = ("camera", "probabilities")
 TOLERANCE = 1e-4
 
-pytestmark = [pytest.mark.slow, pytest.mark.ci]
+pytestmark = pytest.mark.heavy
 
 
 @dataclass(frozen=True)

@@ -220,8 +220,7 @@ def small_resnet(folder: Path) -> tuple[Network, str]:
     return checkpoint.load(folder), weight
 
 
-@pytest.mark.slow
-@pytest.mark.ci
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["onnx", "tflite"])
 def test_exported_files_hold_the_zeros(tmp_path: Path, name: str) -> None:
     """Counted in the file's own bytes: folding norms and moving axes leave a zero what it is."""

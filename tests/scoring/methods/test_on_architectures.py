@@ -25,7 +25,7 @@ NETWORKS = {
     "efficientnet_lite0": "timm:efficientnet_lite0",
 }  # fmt: skip
 CASES = [
-    pytest.param(method, name, scope, cost, marks=[pytest.mark.slow, *[pytest.mark.ci] * (name == "mobilenet_v2")])
+    pytest.param(method, name, scope, cost, marks=pytest.mark.heavy if name == "mobilenet_v2" else pytest.mark.slow)
     for method in ("legr", "slimming")
     for name in NETWORKS
     for scope, cost in (("full", "macs"), ("inner", "params"))
