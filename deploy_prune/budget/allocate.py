@@ -16,7 +16,7 @@ import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.budget.costs import COSTS, CostModel, Stepped
-from deploy_prune.budget.stair_snap import WidthChoice, cheapest, snapped
+from deploy_prune.budget.stair_snap import WidthChoice, cheapest, snap
 from deploy_prune.budget.widths import Ladder, Limits, dense_widths, ladder
 from deploy_prune.errors import BudgetError
 from deploy_prune.values import ChannelGraph, Scores, Widths
@@ -41,7 +41,7 @@ def allocate(graph: ChannelGraph, scores: Scores, cost: CostModel, limit: float,
         starts = [widths, *_coarser_cuts(graph, ranked, (cost, limit), limits)]
         whole = ranked.choices(ladders, _unit_macs(graph, dense_widths(graph.free)))
         widths = max(starts, key=lambda start: _worth(whole, start))
-        widths = snapped(widths, ranked.choices(ladders, _unit_macs(graph, widths)), cost, limit)
+        widths = snap(widths, ranked.choices(ladders, _unit_macs(graph, widths)), cost, limit)
     elif limits.multiple > 1:
         widths = _refill(widths, ladders, ranked, (cost, limit))
     return {group.name: int(width) for group, width in zip(graph.free, widths, strict=True)}

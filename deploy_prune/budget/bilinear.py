@@ -19,8 +19,11 @@ class Term:
     """`coefficient` x the indices kept along `axes` of `tensor`."""
 
     tensor: str
+    """The name of a parameter or buffer."""
     axes: tuple[int, ...]
+    """The axes whose indices are counted: (0, 1) of a weight (8, 6, 3, 3) are its 48 kernels."""
     coefficient: float
+    """What each of them costs: 9 if every kernel has nine weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +31,16 @@ class Extents:
     """A cost that is bilinear in the widths; an implementation of `costs.CostModel`."""
 
     coefficient: np.ndarray
-    """(terms,)"""
+    """What each element costs that a term counts: float, shape (terms,)."""
     first: np.ndarray
-    """(terms, 1 + free groups): a constant, then what each unit kept adds to the first axis."""
+    """The length of each term's first cut axis: a constant, then what each unit kept adds; (terms, 1 + free groups)."""
     second: np.ndarray
+    """The length of each term's second cut axis, in the same form; a constant 1 where there is none."""
     constant: float
+    """What no plan changes, in the cost's unit."""
 
     def __call__(self, widths: np.ndarray) -> np.ndarray:
-        """Cost of each plan: widths (..., free groups) -> (...)."""
+        """The cost of each plan: widths (..., free groups) -> costs (...)."""
         widths = np.asarray(widths, dtype=np.float64)
         units = np.concatenate([np.ones((*widths.shape[:-1], 1)), widths], axis=-1)
         result: np.ndarray = ((units @ self.first.T) * (units @ self.second.T)) @ self.coefficient + self.constant
@@ -43,7 +48,17 @@ class Extents:
 
 
 def sum_over(graph: ChannelGraph, terms: Iterable[Term], *, constant: float = 0.0) -> Extents:
-    """The cost of all terms together. Exact: counts stay below 2^53."""
+    """Add all terms up to one cost. It is exact: counts stay below 2^53.
+
+    A convolution b of weight (8, 6, 3, 3) reads the 6 units of group a and makes the 8 of group b. Its multiply-adds
+    on 16 positions are one term, `Term("b.weight", (0, 1, 2, 3), 16)`, and in columns (1, a, b) that is
+
+        coefficient   16 x 3 x 3 = 144
+        first         0 0 1          axis 0 has b units, and nothing that is always there
+        second        0 1 0          axis 1 has a units
+
+    so that at widths a = 3, b = 4 it costs 144 x 4 x 3 = 1728.
+    """
     listed = list(terms)
     free = {group.name: column for column, group in enumerate(graph.free, start=1)}
     per_unit: dict[tuple[str, int], dict[int, int]] = {}
@@ -70,5 +85,5 @@ def sum_over(graph: ChannelGraph, terms: Iterable[Term], *, constant: float = 0.
 
 
 def whole(graph: ChannelGraph, tensor: str, coefficient: float = 1.0) -> Term:
-    """Every element of a tensor."""
+    """The term that counts every element of a tensor."""
     return Term(tensor, tuple(range(len(graph.shapes[tensor]))), coefficient)

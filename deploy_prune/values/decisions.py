@@ -23,9 +23,13 @@ class Budget:
     """An upper limit of one cost; `relative` limits are fractions of the dense network's."""
 
     cost: str
+    """The name of the cost that is limited, such as `latency` or `macs`."""
     limit: float
+    """The most that a plan may cost: in `unit`, or a share of the dense network's cost where it is `relative`."""
     relative: bool
+    """Whether the limit is a share: 0.5 of `0.5x`."""
     text: str
+    """The budget in the user's words, such as `8ms`."""
     unit: str = ""
     """What the limit is counted in ("ms", "MACs"); empty: the cost's own unit, whatever that is."""
 
@@ -35,6 +39,7 @@ class Scores:
     """How much each unit matters; only the order counts, across the whole network."""
 
     by_group: Mapping[str, np.ndarray]
+    """Free group -> a number per unit of the dense network, the higher the more it matters: shape (units,)."""
     weights: Mapping[str, Tensor] | None = None
     """New weights in the dense network's shapes, from a method that trains while it scores."""
 
@@ -44,6 +49,7 @@ class Selection:
     """Which units stay, and kernel masks per layer where a method removes single kernels."""
 
     keep: Mapping[str, tuple[int, ...]]
+    """Group -> sorted unit numbers that stay; a group that is not named stays whole."""
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     """Weight -> where a kernel stays: bool, in the dense network's shape."""
     weights: Mapping[str, Tensor] | None = None
@@ -57,10 +63,16 @@ class Plan:
     """What is kept of a dense network, always in the dense network's unit numbers; the file is made to be edited."""
 
     network: str
+    """The address of the dense network."""
     keep: Mapping[str, tuple[int, ...]]
     """Group -> sorted unit numbers that stay; a group that is not named stays whole."""
     budget: str = ""
+    """The budget in the user's words, such as `8ms`; empty: the plan was made without one."""
     asked: float | None = None
+    """The most that the plan was allowed to cost, in the cost's unit (ms, MACs, bytes), as are the next two."""
     reached: float | None = None
+    """What the plan costs, predicted where the cost is a prediction (ms)."""
     dense: float | None = None
+    """What the dense network costs."""
     cost: str = ""
+    """The name of the cost, such as `latency`."""

@@ -14,7 +14,7 @@ from deploy_prune import plugins
 from deploy_prune.budget import stair_snap
 from deploy_prune.budget.allocate import allocate, check_reachable
 from deploy_prune.budget.costs import Stepped
-from deploy_prune.budget.stair_snap import WidthChoice, cheapest, snapped
+from deploy_prune.budget.stair_snap import WidthChoice, cheapest, find_worthwhile, snap
 from deploy_prune.budget.widths import Limits, ladder
 from deploy_prune.errors import BudgetError
 from deploy_prune.graph import trace
@@ -68,10 +68,25 @@ def test_a_model_that_climbs_in_steps_is_told_from_one_that_does_not() -> None:
     assert not isinstance(Term((), (0,)), Stepped)
 
 
+def test_the_worked_example_goes_as_its_picture_says() -> None:
+    cost = Stairs((Term((), (0,), 4), Term((), (1,))), 2)
+    widths = np.arange(1, 9)
+    choices = [WidthChoice(widths, 1.0 * widths), WidthChoice(widths, 2.0 * widths)]
+    start = np.array([5, 3])
+    near = find_worthwhile(start, choices, cost)
+    assert [each.steps.tolist() for each in near.choices] == [[4, 5, 8], [1, 2, 3, 4, 5, 6, 7]]
+    assert (float(cost(start)), near.utility(start)) == (11, 11)
+    answers = {price: [near.answer(start, group, price) for group in range(2)] for price in (0.5, 1.5)}
+    assert answers == {0.5: [8, 7], 1.5: [4, 7]}
+    assert [float(cost(np.array(plan))) for plan in answers.values()] == [15, 11]
+    assert near.utility(np.array([4, 7])) == 18
+    assert snap(start, choices, cost, 11.0).tolist() == [4, 7]
+
+
 def test_channels_that_are_free_are_kept() -> None:
     """97 channels run in seven tiles of 16, as 112 do."""
     cost = Stairs((Term((), (0,), 16),), 1)
-    assert snapped(np.array([97]), equal(128), cost, 112.0).tolist() == [112]
+    assert snap(np.array([97]), equal(128), cost, 112.0).tolist() == [112]
 
 
 def test_a_group_just_above_an_edge_goes_down_where_that_buys_more_elsewhere() -> None:
@@ -79,26 +94,26 @@ def test_a_group_just_above_an_edge_goes_down_where_that_buys_more_elsewhere() -
     cost = Stairs((Term((), (0,), 16), Term((), (1,), 1, 4.0)), 2)
     choices = [equal(128)[0], WidthChoice(np.arange(2, 25), 8.0 * np.arange(2, 25))]
     start = np.array([97, 20])
-    assert snapped(start, choices, cost, float(cost(start))).tolist() == [96, 24]
+    assert snap(start, choices, cost, float(cost(start))).tolist() == [96, 24]
 
 
 def test_free_channels_are_kept_beyond_reach() -> None:
     """One tile of 128 holds all of 120, though 10 is no nearer to it than 110 units."""
-    assert snapped(np.array([10]), equal(120), Stairs((Term((), (0,), 128),), 1), 128.0).tolist() == [120]
+    assert snap(np.array([10]), equal(120), Stairs((Term((), (0,), 128),), 1), 128.0).tolist() == [120]
 
 
 def test_what_is_not_free_stays_within_reach() -> None:
     """Of two groups at 100 a unit of the dear one costs ten of the other's; each moves by 32 at most."""
     cost = Stairs((Term((), (0,), 1, 10.0), Term((), (1,))), 2)
     start = np.array([100, 100])
-    assert snapped(start, equal(200, 200), cost, 1100.0).tolist() == [96, 132]
+    assert snap(start, equal(200, 200), cost, 1100.0).tolist() == [96, 132]
 
 
 def test_where_groups_meet_in_one_tensor_their_sum_is_snapped() -> None:
     """23 and 22 are 45 channels, in three tiles of 16, as 48 are; each group's own width means nothing."""
     cost = Stairs((Term((), (0, 1), 16), Term((), (0,), 1, 0.01), Term((), (1,), 1, 0.01)), 2)
     start = np.array([23, 22])
-    widths = snapped(start, equal(30, 30), cost, float(cost(start)) + 0.1)
+    widths = snap(start, equal(30, 30), cost, float(cost(start)) + 0.1)
     assert widths.sum() == 48
 
 
