@@ -3,12 +3,26 @@
 A kernel works in tiles of channels, so that its time climbs in steps: multiply-adds are counted with channels rounded
 up to each size of tile that a runtime's kernels may have, and the fit finds out which of them a processor uses. Beside
 them stand the bytes of activations and weights, rows that are not aligned, and a constant.
+
+A worked example, which a test follows: a pointwise convolution reads 10 units of group a and makes 6 of group b on 4
+x 4 positions, on a processor whose kernel works in tiles of four output channels.
+
+    numbers       a        b        16             what the file's sizes are at this plan, (plans, numbers)
+                  10       6        16
+    places        in = a   out = b  positions = 16      read = 16, a   written = 16, b   weight = a, b
+    MMACs in 1s   1e-6 x 16 x 10 x 6      = 960e-6
+    MMACs in 4s   the same x 8 / 6        = 1280e-6     six channels are two tiles, as eight would be
+    MB read       4e-6 x 16 x 10          = 640e-6
+    MB written    4e-6 x 16 x 6           = 384e-6
+
+Each line from `MMACs in 1s` on is a column: one number per plan, summed over all operators of a kind. The latency model
+is a weight (ms) per column.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,31 +33,32 @@ from deploy_prune.formats.templates import WEIGHTED, Operator, OperatorKind
 ALIGNMENTS = (4, 8, 16)
 """Floats of a vector register: rows of another length take a slower end."""
 MEGABYTES = 4e-6
-"""Of one float."""
+"""The size of one float."""
 MEGA = 1e-6
 ONE, NOTHING = -1, -2
 """Places that stand for 1 and for 0."""
 CONSTANT = "constant"
 
 Tiles = Mapping[str, tuple[int, ...]]
+"""Kind of operator -> the sizes of tile, in output channels, that a runtime's kernels may have."""
 
 
-@dataclass(frozen=True, eq=False)
 class Sizes:
-    """Sizes of the operators of one kind, for some plans; worked out when asked for. Not a value: it remembers."""
+    """The sizes of the operators of one kind, for some plans: a cache, in which each is worked out when asked for."""
 
-    numbers: np.ndarray
-    """(plans, numbers of the file and two constants)"""
-    places: Mapping[str, np.ndarray]
-    """Name -> (operators, factors) places whose product it is."""
-    _found: dict[str, np.ndarray] = field(default_factory=dict)
+    def __init__(self, numbers: np.ndarray, places: Mapping[str, np.ndarray]) -> None:
+        self._numbers = numbers
+        """The file's numbers at each plan, then 0 and 1: shape (plans, numbers + 2)."""
+        self._places = places
+        """Name of a size -> the places in `numbers` whose product it is: shape (operators, factors)."""
+        self._known: dict[str, np.ndarray] = {}
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """(plans, operators)"""
-        if name not in self._found:
-            factors = self.numbers[:, self.places[name]]
-            self._found[name] = factors.prod(axis=2) if factors.shape[2] > 1 else factors[:, :, 0]
-        return self._found[name]
+        """One size of every operator at every plan: shape (plans, operators)."""
+        if name not in self._known:
+            factors = self._numbers[:, self._places[name]]
+            self._known[name] = factors.prod(axis=2) if factors.shape[2] > 1 else factors[:, :, 0]
+        return self._known[name]
 
 
 @dataclass(frozen=True)
@@ -51,12 +66,13 @@ class RoundedUp:
     """Channels rounded up to whole tiles, as a multiple of the channels."""
 
     tile: int
+    """Channels per tile."""
 
     def __call__(self, channels: np.ndarray) -> np.ndarray:
-        """At each number of channels."""
+        """How many times the channels are worked on: 8 / 6 where six channels take two tiles of four; any shape."""
         some = np.maximum(channels, 1)
-        found: np.ndarray = self.tile * np.ceil(some / self.tile) / some
-        return found
+        times: np.ndarray = self.tile * np.ceil(some / self.tile) / some
+        return times
 
 
 @dataclass(frozen=True)
@@ -64,12 +80,14 @@ class Where:
     """1 where the channels are whole vectors (or where they are not), else 0."""
 
     width: int
+    """Floats per vector."""
     aligned: bool = True
+    """Whether 1 stands for whole vectors; False: for all others."""
 
     def __call__(self, channels: np.ndarray) -> np.ndarray:
-        """At each number of channels."""
-        found: np.ndarray = ((channels % self.width == 0) == self.aligned).astype(np.float64)
-        return found
+        """Tell whole vectors of channels, 1.0 or 0.0 each; any shape."""
+        whole: np.ndarray = ((channels % self.width == 0) == self.aligned).astype(np.float64)
+        return whole
 
 
 @dataclass(frozen=True)
@@ -77,21 +95,24 @@ class Product:
     """A number times sizes of an operator, times functions of its channels."""
 
     scale: float
+    """Turns the product into the column's unit, such as megabytes of floats."""
     sizes: tuple[str, ...] = ()
+    """Names of the sizes that are multiplied."""
     functions: tuple[tuple[str, RoundedUp | Where], ...] = ()
+    """Names of sizes, each with the function of it that is a factor."""
 
     def __call__(self, sizes: Sizes) -> np.ndarray:
-        """(plans, operators)"""
-        found = np.full(sizes["written"].shape, self.scale)
+        """The product for every operator at every plan: shape (plans, operators)."""
+        product = np.full(sizes["written"].shape, self.scale)
         for name in self.sizes:
-            found *= sizes[name]
+            product *= sizes[name]
         for name, function in self.functions:
-            found *= function(sizes[name])
-        return found
+            product *= function(sizes[name])
+        return product
 
 
 Column = tuple[Product, ...]
-"""A quantity: the sum of these."""
+"""A quantity that an operator's time may depend on: the sum of these products."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,21 +121,24 @@ class Class:
 
     kind: OperatorKind
     members: np.ndarray
-    """Which of the file's operators."""
+    """Which of the file's operators they are: int, shape (operators of this kind,)."""
     places: Mapping[str, np.ndarray]
+    """Name of a size -> the places of its factors among the file's numbers: int, shape (operators, factors)."""
     columns: Mapping[str, Column]
+    """Name of a column -> what is summed in it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Columns of a file's operators."""
+    """The columns of a file's operators: a description that the fit evaluates and the look-up compiles."""
 
     lines: SizeLines
+    """How each of the file's numbers that is read follows the widths."""
     classes: tuple[Class, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the columns."""
+        """The names of the columns, the constant last."""
         return (*(f"{each.kind} {name}" for each in self.classes for name in each.columns), CONSTANT)
 
     def __call__(self, widths: np.ndarray) -> np.ndarray:
@@ -130,16 +154,16 @@ class Features:
     def by_operator(self, widths: np.ndarray, coefficients: np.ndarray, operators: int) -> np.ndarray:
         """The columns but the constant, times their coefficients, operator by operator: (plans, operators)."""
         numbers = self._numbers(widths)
-        found, place = np.zeros((len(numbers), operators)), 0
+        terms, place = np.zeros((len(numbers), operators)), 0
         for each, sizes in self._each(numbers):
             for column in each.columns.values():
                 for product in column:
-                    found[:, each.members] += coefficients[place] * product(sizes)
+                    terms[:, each.members] += coefficients[place] * product(sizes)
                 place += 1
-        return found
+        return terms
 
     def only(self, columns: Sequence[bool]) -> Features:
-        """With some of its columns (the constant stays)."""
+        """Keep some of the columns, one truth value each; the constant stays."""
         wanted = iter(columns)
         chosen = [
             replace(each, columns={name: column for name, column in each.columns.items() if next(wanted)})
@@ -149,43 +173,43 @@ class Features:
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """(numbers and two constants, 1 + free groups): the lines of all numbers that places stand for."""
+        """The lines of all numbers that places stand for: int64, shape (numbers + 2, 1 + free groups)."""
         constants = np.zeros((2, self.lines.rows.shape[1]), dtype=np.int64)
         constants[ONE, 0] = 1
         return np.concatenate([self.lines.rows, constants])
 
     def _numbers(self, widths: np.ndarray) -> np.ndarray:
         slopes = self.rows.T.astype(np.float64)  # numpy multiplies matrices of these fast
-        found: np.ndarray = slopes[0] + np.atleast_2d(widths) @ slopes[1:]
-        return found
+        numbers: np.ndarray = slopes[0] + np.atleast_2d(widths) @ slopes[1:]
+        return numbers
 
     def _each(self, numbers: np.ndarray) -> Iterable[tuple[Class, Sizes]]:
         return ((each, Sizes(numbers, each.places)) for each in self.classes)
 
 
-def features(lines: SizeLines, operators: Sequence[Operator], tiles: Tiles) -> Features:
-    """The columns for a file's operators, whose numbers follow these lines."""
+def describe_features(lines: SizeLines, operators: Sequence[Operator], tiles: Tiles) -> Features:
+    """Describe the columns for a file's operators, whose numbers follow these lines."""
     kinds = sorted({operator.kind for operator in operators})
-    return _compact(Features(lines, tuple(_class(kind, operators, tiles) for kind in kinds)))
+    return _drop_unread(Features(lines, tuple(_describe_kind(kind, operators, tiles) for kind in kinds)))
 
 
-def _class(kind: OperatorKind, operators: Sequence[Operator], tiles: Tiles) -> Class:
+def _describe_kind(kind: OperatorKind, operators: Sequence[Operator], tiles: Tiles) -> Class:
     members = [index for index, operator in enumerate(operators) if operator.kind == kind]
     chosen = [operators[index] for index in members]
     places = {
-        "read": _table([each.inputs[0] if each.inputs else (NOTHING,) for each in chosen]),
-        "read too": _table([each.inputs[1] if len(each.inputs) > 1 else (NOTHING,) for each in chosen]),
-        "written": _table([each.outputs[0] for each in chosen]),
+        "read": _pad([each.inputs[0] if each.inputs else (NOTHING,) for each in chosen]),
+        "read too": _pad([each.inputs[1] if len(each.inputs) > 1 else (NOTHING,) for each in chosen]),
+        "written": _pad([each.outputs[0] for each in chosen]),
     }
     if kind in WEIGHTED:
         places |= {
-            "in": _table([(each.channels_in,) for each in chosen]),
-            "out": _table([(each.channels_out,) for each in chosen]),
-            "weight": _table([each.weight for each in chosen]),
-            "positions": _table([[p for p in each.outputs[0] if p != each.channels_out] or (ONE,) for each in chosen]),
-            "made of": _table([(_made_of(member, operators),) for member in members]),
+            "in": _pad([(each.channels_in,) for each in chosen]),
+            "out": _pad([(each.channels_out,) for each in chosen]),
+            "weight": _pad([each.weight for each in chosen]),
+            "positions": _pad([[p for p in each.outputs[0] if p != each.channels_out] or (ONE,) for each in chosen]),
+            "made of": _pad([(_made_of(member, operators),) for member in members]),
         }
-    return Class(kind, np.array(members), places, _columns(kind, tiles))
+    return Class(kind, np.array(members), places, _columns_of_kind(kind, tiles))
 
 
 def _made_of(operator: int, operators: Sequence[Operator]) -> int:
@@ -199,8 +223,8 @@ def _made_of(operator: int, operators: Sequence[Operator]) -> int:
     return ONE
 
 
-def _table(rows: Sequence[Sequence[int]]) -> np.ndarray:
-    """Rows of places made equally long by ones."""
+def _pad(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    """Make rows of places equally long with ones: [(2,), (0, 1)] becomes [[2, ONE], [0, 1]]."""
     longest = max(len(row) for row in rows)
     return np.array([[*row, *[ONE] * (longest - len(row))] for row in rows])
 
@@ -216,7 +240,7 @@ SCATTERED: Column = (Product(MEGA, ("positions", "out")),)
 COUNT: Column = (Product(1.0),)
 
 
-def _columns(kind: OperatorKind, tiles: Tiles) -> dict[str, Column]:
+def _columns_of_kind(kind: OperatorKind, tiles: Tiles) -> dict[str, Column]:
     moved = {"MB read": READ, "MB written": WRITTEN}
     if kind not in WEIGHTED:
         return {**moved, "count": COUNT}
@@ -239,12 +263,12 @@ def _columns(kind: OperatorKind, tiles: Tiles) -> dict[str, Column]:
 
 
 def _times(column: Column, *functions: tuple[str, RoundedUp | Where]) -> Column:
-    """A quantity, counted as these functions of an operator's channels say."""
+    """Count a quantity as these functions of an operator's channels say."""
     return tuple(replace(product, functions=functions) for product in column)
 
 
-def _compact(features: Features) -> Features:
-    """Without the numbers that no column reads."""
+def _drop_unread(features: Features) -> Features:
+    """Leave out the numbers that no column reads."""
     tables = [table for each in features.classes for table in each.places.values()]
     used = np.unique(np.concatenate([table.ravel() for table in tables])) if tables else np.array([], dtype=int)
     used = used[used >= 0]

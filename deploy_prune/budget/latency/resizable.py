@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from deploy_prune import plugins
-from deploy_prune.budget.latency.size_lines import SizeLines, probing_widths, solved
+from deploy_prune.budget.latency.size_lines import SizeLines, probing_widths, solve_lines
 from deploy_prune.budget.widths import dense_widths
 from deploy_prune.errors import DeployPruneError, ExportFailed
 from deploy_prune.exporting.exporters import EXPORTERS, Exporter
@@ -87,7 +87,7 @@ def learn_sizes(
     if any(each.structure.wiring != first.wiring for each in templates):
         message = f"the converter writes {network.address} with other operators at other widths"
         raise ExportFailed(message, hint="its milliseconds cannot be predicted; prune it by MACs")
-    lines = solved(graph, plans, np.stack([each.structure.numbers for each in templates]))
+    lines = solve_lines(graph, plans, np.stack([each.structure.numbers for each in templates]))
     return ResizableNetwork(format_name, contents[0], templates[0], lines)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deploy_prune import plugins
-from deploy_prune.budget.latency.features import Features, features
+from deploy_prune.budget.latency.features import Features, describe_features
 from deploy_prune.budget.latency.size_lines import SizeLines
 from deploy_prune.errors import RecordError
 from deploy_prune.formats.templates import TEMPLATES, Operator
@@ -97,6 +97,6 @@ def features_of(drawing: NetworkFile) -> Features:
         lines = SizeLines(np.array(drawing.lines, dtype=np.int64))
         if lines.rows.ndim != 2 or lines.rows.shape[1] != 1 + len(drawing.groups):
             raise ValueError("its sizes do not belong to its groups")
-        return features(lines, drawing.operators, format_.tiles)
+        return describe_features(lines, drawing.operators, format_.tiles)
     except (IndexError, KeyError, OverflowError, ValueError) as error:
         raise RecordError(f"a latency table that contradicts itself: {error}", hint="measure it again") from error

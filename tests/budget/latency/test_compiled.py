@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from latencies import mixed, sketch
 
 from deploy_prune.budget.latency.compiled import AT_ONCE, CompiledModel
-from deploy_prune.budget.latency.features import Features, features
+from deploy_prune.budget.latency.features import Features, describe_features
 from deploy_prune.budget.latency.size_lines import SizeLines
 from deploy_prune.budget.latency.table import features_of
 from deploy_prune.errors import RecordError
@@ -84,7 +84,7 @@ def test_a_size_that_follows_two_groups():
     """A concat of both, read by a convolution: three products in all."""
     lines = SizeLines(np.array([[6, 0, 0], [0, 1, 2], [10, 0, 0]]))
     layer = Operator("CONV_2D", "pointwise", ((0, 1),), ((0, 2),), (2, 1), 1, 2)
-    columns = features(lines, (layer,), {"pointwise": (4,)})
+    columns = describe_features(lines, (layer,), {"pointwise": (4,)})
     weights = np.ones(len(columns.names) - 1)
     plans = np.array([(a, b) for a in range(1, 6) for b in range(1, 5)])
     np.testing.assert_allclose(terms(columns, weights, (5, 4))(plans), columns(plans)[:, :-1] @ weights, rtol=1e-9)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from latencies import mixed, sketch
 
-from deploy_prune.budget.latency.features import Features, features
+from deploy_prune.budget.latency.features import Features, describe_features
 from deploy_prune.budget.latency.size_lines import SizeLines
 from deploy_prune.budget.latency.table import features_of
 from deploy_prune.formats.templates import Operator
@@ -26,8 +26,18 @@ LINES = SizeLines(np.array([[1, 0, 0], [10, 0, 0], [20, 0, 0], [0, 1, 0], [0, 0,
 
 
 def columns(*operators: Operator, at: tuple[int, int] = (5, 18)) -> dict[str, float]:
-    found = features(LINES, operators, TILES)
+    found = describe_features(LINES, operators, TILES)
     return dict(zip(found.names, found(np.array([at]))[0].tolist(), strict=True))
+
+
+def test_the_worked_example_goes_as_its_picture_says():
+    """Ten units of a are read and six of b made, on 16 positions."""
+    lines = SizeLines(np.array([[0, 1, 0], [0, 0, 1], [16, 0, 0]]))
+    pointwise = Operator("CONV_2D", "pointwise", ((2, 0),), ((2, 1),), (0, 1), 0, 1)
+    described = describe_features(lines, (pointwise,), {"pointwise": (4,)})
+    values = dict(zip(described.names, described(np.array([[10, 6]]))[0].tolist(), strict=True))
+    expected = {"MMACs in 1s": 960e-6, "MMACs in 4s": 1280e-6, "MB read": 640e-6, "MB written": 384e-6}
+    assert {name: values[f"pointwise {name}"] for name in expected} == pytest.approx(expected)
 
 
 def test_the_work_of_a_convolution_is_counted_with_channels_rounded_up():
@@ -63,7 +73,7 @@ def test_bytes_are_handed_over_where_one_neighbour_is_aligned_and_the_other_is_n
     """The second convolution reads what the first made: its own channels in are 16, the first one's 5."""
     lines = SizeLines(np.concatenate([LINES.rows, [[12, 0, 0]]]))
     second = Operator("CONV_2D", "pointwise", ((0, 1, 2, 4),), ((0, 1, 2, 7),), (7, 4), 4, 7)
-    found = features(lines, (CONV, RELU, second), TILES)
+    found = describe_features(lines, (CONV, RELU, second), TILES)
     named = dict(zip(found.names, found(np.array([[5, 16]]))[0].tolist(), strict=True))
     assert named["pointwise MB handed over into 8s"] == pytest.approx(4 * 200 * 16 / 1e6)
     assert named["pointwise MB handed over out of 8s"] == 0
@@ -120,4 +130,4 @@ def test_only_the_columns_that_weigh_give_the_same(whole, widths, seed):
 
 def test_numbers_that_no_column_reads_are_left_out():
     lines = SizeLines(np.concatenate([LINES.rows, np.full((100, 3), 7)]))
-    assert len(features(lines, (CONV,), TILES).lines.rows) == 7
+    assert len(describe_features(lines, (CONV,), TILES).lines.rows) == 7

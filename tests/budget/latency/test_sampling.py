@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_prune.budget.latency.features import features
+from deploy_prune.budget.latency.features import describe_features
 from deploy_prune.budget.latency.sampling import plans, unsure
 from deploy_prune.budget.latency.size_lines import SizeLines
 from deploy_prune.budget.latency.table import GroupWidth
@@ -70,7 +70,7 @@ def test_the_model_chooses_what_it_has_not_seen():
         Operator("A", "pointwise", ((2, 2),), ((2, 0),), (0, 2), 2, 0),
         Operator("B", "convolution", ((2, 2),), ((2, 1),), (1, 2), 2, 1),
     ]
-    columns = features(lines, operators, {"pointwise": (8,), "convolution": (8,)})
+    columns = describe_features(lines, operators, {"pointwise": (8,), "convolution": (8,)})
     known = np.stack([np.arange(8, 65), np.full(57, 32)], axis=1)
     chosen = unsure(groups, columns, known, 4, seed=0)
     assert chosen.shape == (4, 2)

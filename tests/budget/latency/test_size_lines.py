@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from nets import NETS
 
-from deploy_prune.budget.latency.size_lines import SizeLines, known_lines, probing_widths, solved
+from deploy_prune.budget.latency.size_lines import SizeLines, known_lines, probing_widths, solve_lines
 from deploy_prune.errors import ExportFailed
 from deploy_prune.graph import trace
 from deploy_prune.values import ChannelGraph
@@ -37,7 +37,7 @@ def chain(widths: list[int]) -> ChannelGraph:
 
 def line(*column: int) -> list[int]:
     """The line of a number that is `column` in the files of `PLANS`."""
-    return solved(trace(NETS["plain"]()), PLANS, np.array([column]).T).rows[0].tolist()
+    return solve_lines(trace(NETS["plain"]()), PLANS, np.array([column]).T).rows[0].tolist()
 
 
 def test_the_sizes_of_a_chain_are_those_of_its_groups():
@@ -57,6 +57,11 @@ def test_a_group_whose_units_are_several_channels_counts_both():
 def test_what_stays_beside_a_group_is_a_constant():
     """b reads the image's 3 channels and the units of a."""
     assert [3, 1, 0] in known_lines(trace(NETS["concat_image"]())).rows.tolist()
+
+
+def test_the_worked_example_goes_as_its_picture_says():
+    columns = [[54, 36], [22, 19], [128, 80], [10, 10]]
+    assert [line(*column) for column in columns] == [[0, 9, 0], [14, 0, 1], [0, 0, 16], [10, 0, 0]]
 
 
 def test_a_number_that_never_changes_is_a_constant():
@@ -119,7 +124,7 @@ def test_a_flattened_size_is_never_taken_for_another_groups(widths, positions):
     plans = np.concatenate([[[group.width for group in graph.free]], probing_widths(graph)])
     sizes = known_lines(graph)
     numbers = positions * sizes.at(plans)
-    assert np.array_equal(solved(graph, plans, numbers).rows, positions * sizes.rows)
+    assert np.array_equal(solve_lines(graph, plans, numbers).rows, positions * sizes.rows)
 
 
 def test_groups_that_lose_unlike_numbers_of_units_are_told_apart_by_their_changes():
