@@ -1,9 +1,20 @@
-"""Scores + cost + budget -> how many units each group keeps.
+"""Decides how many units each group keeps, from scores, a cost and what a plan may cost.
 
 The *rank cut*: units of the whole network in ascending order of score, removed until the cost fits, floors respected.
 That is the published behaviour of LeGR and of Network Slimming's budget mode. Where widths must be multiples, a
 second pass gives groups back single steps that still fit, best-scored first. Where the cost climbs in steps, the rank
 cut is only where the stair snap (`stair_snap`) begins.
+
+A plan is a width per free group, int, shape (groups,); several are (plans, groups). A worked example, which a test
+follows: groups a (4 units) and b (3 units), a unit of a costs 1 and one of b costs 2, so that the dense network costs
+10; a plan may cost 7, and every group keeps two units at least.
+
+    scores      a: 0.9 0.1 0.5 0.7      b: 0.2 0.6 0.8
+    ranked      owner  a    b    a    b    a    b    a         (units,), the least first
+                score  0.1  0.2  0.5  0.6  0.7  0.8  0.9
+    removed     0      [4, 3] costs 10
+                1      [3, 3] costs 9
+                2      [3, 2] costs 7: the fewest removals that fit
 """
 
 from __future__ import annotations
@@ -24,7 +35,7 @@ from deploy_prune.values import ChannelGraph, Scores, Widths
 BLOCKS = (8, 16)
 """Multiples at whose widths kernels are usually fast: where the stair snap may begin, besides free widths."""
 AT_ONCE = 16
-"""Plans that the search for the rank cut asks the cost of together."""
+"""How many plans the search for the rank cut asks the cost of together."""
 
 
 def allocate(graph: ChannelGraph, scores: Scores, cost: CostModel, limit: float, limits: Limits) -> Widths:
@@ -36,9 +47,9 @@ def allocate(graph: ChannelGraph, scores: Scores, cost: CostModel, limit: float,
     ladders = [ladder(group, limits) for group in graph.free]
     check_reachable(graph, cost, limit, limits)
     ranked = _Ranked.of(graph, scores)
-    widths = _rank_cut(ranked, ladders, cost, limit)
+    widths = _cut_ranks(ranked, ladders, cost, limit)
     if isinstance(cost, Stepped):
-        starts = [widths, *_coarser_cuts(graph, ranked, (cost, limit), limits)]
+        starts = [widths, *_cut_coarser(graph, ranked, (cost, limit), limits)]
         whole = ranked.choices(ladders, _unit_macs(graph, dense_widths(graph.free)))
         widths = max(starts, key=lambda start: _worth(whole, start))
         widths = snap(widths, ranked.choices(ladders, _unit_macs(graph, widths)), cost, limit)
@@ -47,10 +58,10 @@ def allocate(graph: ChannelGraph, scores: Scores, cost: CostModel, limit: float,
     return {group.name: int(width) for group, width in zip(graph.free, widths, strict=True)}
 
 
-def _coarser_cuts(
+def _cut_coarser(
     graph: ChannelGraph, ranked: _Ranked, target: tuple[Stepped, float], limits: Limits
 ) -> Iterator[np.ndarray]:
-    """Rank cuts at multiples, for the snap to begin at where they keep more than the one at free widths.
+    """Cut ranks at multiples, for the snap to begin at where that keeps more than the cut at free widths.
 
     Where a kernel falls off a cliff beside its stairs (depthwise layers in ONNX Runtime), the cut at free widths has
     to go so deep to fit that no snap finds its way back.
@@ -58,8 +69,8 @@ def _coarser_cuts(
     cost, limit = target
     for block in BLOCKS:
         coarser = [ladder(group, replace(limits, multiple=math.lcm(limits.multiple, block))) for group in graph.free]
-        if cost(_floors(coarser)) <= limit:
-            yield _rank_cut(ranked, coarser, cost, limit)
+        if cost(_lowest_widths(coarser)) <= limit:
+            yield _cut_ranks(ranked, coarser, cost, limit)
 
 
 def _worth(choices: Sequence[WidthChoice], plan: np.ndarray) -> float:
@@ -69,7 +80,7 @@ def _worth(choices: Sequence[WidthChoice], plan: np.ndarray) -> float:
 
 
 def _unit_macs(graph: ChannelGraph, widths: np.ndarray) -> np.ndarray:
-    """Multiply-adds that a unit of each group stands for at these widths; 1 each, where nothing is multiplied.
+    """The multiply-adds that a unit of each group stands for at these widths, (groups,); 1 where nothing is multiplied.
 
     The rank cut takes units of one rank alike, whatever they cost. That is the best there is to do, if what a unit is
     worth is its rank times its multiply-adds and time is proportional to these: so only where time is not, in the
@@ -77,51 +88,56 @@ def _unit_macs(graph: ChannelGraph, widths: np.ndarray) -> np.ndarray:
     units that many layers read for many that one layer reads.
     """
     macs = plugins.build(COSTS, "macs").model(graph)
-    found: np.ndarray = macs(widths) - macs(widths - np.eye(len(widths), dtype=int))
-    return np.maximum(found, 1e-3 * found.max()) if found.any() else np.ones(len(widths))
+    macs_of_one: np.ndarray = macs(widths) - macs(widths - np.eye(len(widths), dtype=int))
+    return np.maximum(macs_of_one, 1e-3 * macs_of_one.max()) if macs_of_one.any() else np.ones(len(widths))
 
 
-def check_reachable(graph: ChannelGraph, cost: CostModel, limit: float, limits: Limits) -> None:
-    """Refuse, before any work starts, what no allocation can reach."""
+def check_reachable(graph: ChannelGraph, cost: CostModel, limit: float, limits: Limits, *, unit: str = "") -> None:
+    """Refuse, before any work starts, what no allocation can reach; `unit` is what messages say costs are in."""
     ladders = [ladder(group, limits) for group in graph.free]
     dense = float(cost(dense_widths(graph.free)))
     if limit >= dense:
-        raise BudgetError(f"the dense network already costs {say_cost(dense)}, the budget is {say_cost(limit)}")
-    if limit < float(cost(_floors(ladders))) and limit < (least := float(cost(cheapest_widths(cost, ladders)))):
+        raise BudgetError(
+            f"the budget, {say_cost(limit, unit)}, is not below the dense network's {say_cost(dense, unit)}: "
+            "nothing to prune",
+            hint="ask for less, such as 0.5x; the dense network is exported as it is by `deploy-prune export`",
+        )
+    if limit < float(cost(_lowest_widths(ladders))) and limit < (least := float(cost(cheapest_widths(cost, ladders)))):
         hint = f"lower the floor ({limits.floor}), the multiple ({limits.multiple}) or raise the budget"
         raise BudgetError(
-            f"budget {say_cost(limit)} ({limit / dense:.3f}x) is below the smallest network, "
-            f"{say_cost(least)} ({least / dense:.3f}x of {say_cost(dense)})",
+            f"the budget, {say_cost(limit, unit)} ({limit / dense:.3f}x), is below the smallest network, "
+            f"{say_cost(least, unit)} ({least / dense:.3f}x of {say_cost(dense, unit)})",
             hint=f"{hint}; scope is '{limits.scope}'",
         )
 
 
-def _floors(ladders: Sequence[Ladder]) -> np.ndarray:
+def _lowest_widths(ladders: Sequence[Ladder]) -> np.ndarray:
     return np.array([each.steps[0] for each in ladders])
 
 
 def cheapest_widths(cost: CostModel, ladders: Sequence[Ladder]) -> np.ndarray:
     """The cheapest widths: the floors, unless the cost is stepped and something wider is cheaper."""
-    floors = _floors(ladders)
+    floors = _lowest_widths(ladders)
     if not isinstance(cost, Stepped):
         return floors
     return cheapest([WidthChoice(each.steps, np.zeros(each.steps.size)) for each in ladders], cost)
 
 
-def say_cost(value: float) -> str:
-    """Three digits at least: `5.00`, `40,551,104`."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
+def say_cost(value: float, unit: str = "") -> str:
+    """Write a cost with three digits at least, and its unit where it is known: `5.00 ms`, `40,551,104`."""
+    return f"{value:,.0f} {unit}".strip() if abs(value) >= 100 else f"{value:#.3g} {unit}".strip()
 
 
-def _rank_cut(ranked: _Ranked, ladders: list[Ladder], cost: CostModel, limit: float) -> np.ndarray:
-    """The fewest removals that fit; the cheapest widths where not even all do, as a stepped cost may have it."""
+def _cut_ranks(ranked: _Ranked, ladders: list[Ladder], cost: CostModel, limit: float) -> np.ndarray:
+    """Remove as few units as fit; the cheapest widths where not even all do, as a stepped cost may have it."""
     tables = [each.nearest() for each in ladders]
     low, high = 0, ranked.owner.size
     while low < high:  # cost falls monotonically with removals, or nearly so: `high` fits, or is everything
-        tried = np.unique(np.linspace(low, high - 1, AT_ONCE).astype(int))
-        fits = cost(ranked.widths(tried, tables)) <= limit
-        first = int(np.argmax(fits)) if fits.any() else len(tried)
-        low, high = (int(tried[first - 1]) + 1 if first else low), (int(tried[first]) if first < len(tried) else high)
+        removals = np.unique(np.linspace(low, high - 1, AT_ONCE).astype(int))
+        fits = cost(ranked.widths(removals, tables)) <= limit
+        first = int(np.argmax(fits)) if fits.any() else len(removals)
+        low = int(removals[first - 1]) + 1 if first else low
+        high = int(removals[first]) if first < len(removals) else high
     (widths,) = ranked.widths(np.array([low]), tables)
     return widths if cost(widths) <= limit else cheapest_widths(cost, ladders)
 
@@ -131,13 +147,15 @@ class _Ranked:
     """All units in ascending order of score."""
 
     owner: np.ndarray
-    """Group (its column) of each unit."""
+    """The group that each unit is of, by its place among the free groups: int, shape (units of the network,)."""
     score: np.ndarray
+    """The score of each unit, ascending: float, shape (units of the network,)."""
     width: np.ndarray
-    """Dense width of each group."""
+    """The dense width of each group, in units: int, shape (groups,)."""
 
     @staticmethod
     def of(graph: ChannelGraph, scores: Scores) -> _Ranked:
+        """Sort all units of the free groups by their scores."""
         values = [np.asarray(scores.by_group[group.name], dtype=np.float64) for group in graph.free]
         owner = np.repeat(np.arange(len(values)), [value.size for value in values])
         score = np.concatenate(values)
@@ -145,10 +163,13 @@ class _Ranked:
         return _Ranked(owner[order], score[order], np.array([value.size for value in values]))
 
     def choices(self, ladders: Sequence[Ladder], unit_worth: np.ndarray) -> list[WidthChoice]:
-        """Each group's widths, worth the rank percentiles (over the whole network) of the units that they keep.
+        """Say what each group's widths are worth: the rank percentiles, over the whole network, of what they keep.
 
-        Positive, and the same for every monotone change of the scores; equals share their mean rank. `unit_worth` is
-        what a unit of each group counts for.
+        These are positive and the same for every monotone change of the scores; equals share their mean rank.
+        `unit_worth`, shape (groups,), is what a unit of each group counts for. In the example above, at a worth of 1:
+
+            percentile    1/7  2/7  3/7  4/7  5/7  6/7  7/7
+            a keeps 2     7/7 + 5/7;    3: 3/7 more;    4: 1/7 more
         """
         _, same, count = np.unique(self.score, return_inverse=True, return_counts=True)
         percentile = (np.cumsum(count) - (count - 1) / 2)[same] / self.score.size
@@ -159,10 +180,10 @@ class _Ranked:
         ]
 
     def widths(self, removed: np.ndarray, nearest: Sequence[np.ndarray]) -> np.ndarray:
-        """Widths after the lowest `removed` units are gone, snapped to the ladders: (cuts, groups)."""
+        """Widths after the lowest `removed` units, (cuts,), are gone, snapped to the ladders: (cuts, groups)."""
         gone = np.stack([np.bincount(self.owner[:count], minlength=self.width.size) for count in removed])
-        asked = self.width - gone
-        return np.stack([table[asked[:, column]] for column, table in enumerate(nearest)], axis=1)
+        left = self.width - gone
+        return np.stack([table[left[:, column]] for column, table in enumerate(nearest)], axis=1)
 
 
 def _refill(widths: np.ndarray, ladders: list[Ladder], ranked: _Ranked, target: tuple[CostModel, float]) -> np.ndarray:

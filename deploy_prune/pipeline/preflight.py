@@ -66,7 +66,8 @@ def check_budgets(context: RunContext, budgets: Sequence[Budget]) -> None:
     """
     price = context.price
     for budget in budgets:
-        check_reachable(context.graph, price.cost, in_units(budget, price.dense, price.unit), context.limits)
+        limit = in_units(budget, price.dense, price.unit)
+        check_reachable(context.graph, price.cost, limit, context.limits, unit=price.unit)
 
 
 def adopt_run_folder(config: RunConfig) -> RunConfig:

@@ -21,7 +21,7 @@ from deploy_prune.errors import BudgetError
 from deploy_prune.graph import trace
 from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources.networks import build_network
-from deploy_prune.values import ChannelGraph, Scores, Widths
+from deploy_prune.values import ChannelGraph, Group, Scores, Widths
 from examples import examples
 
 USUAL = examples(60)
@@ -50,6 +50,25 @@ def between(graph: ChannelGraph, cost: CostModel, limits: Limits, share: float) 
     dense = float(cost(np.array([group.width for group in graph.free])))
     least = float(cost(np.array([ladder(group, limits).steps[0] for group in graph.free])))
     return least + share * 0.999 * (dense - least)
+
+
+def test_the_worked_example_goes_as_its_picture_says() -> None:
+    groups = (Group("a", 4, 1, ()), Group("b", 3, 1, ()))
+    graph = ChannelGraph(groups, (), (), {}, frozenset())
+    scores = Scores({"a": np.array([0.9, 0.1, 0.5, 0.7]), "b": np.array([0.2, 0.6, 0.8])})
+
+    def cost(widths: np.ndarray) -> np.ndarray:
+        return np.asarray(widths @ np.array([1, 2]))
+
+    assert [cost(np.array(plan)) for plan in ([4, 3], [3, 3], [3, 2])] == [10, 9, 7]
+    assert allocate(graph, scores, cost, 7.0, Limits()) == {"a": 3, "b": 2}
+
+
+def test_a_budget_that_prunes_nothing_is_refused_in_its_unit() -> None:
+    graph = ChannelGraph((Group("a", 574, 1, ()),), (), (), {}, frozenset())
+    message = r"the budget, 6\.80 ms, is not below the dense network's 5\.74 ms: nothing to prune"
+    with pytest.raises(BudgetError, match=message):
+        check_reachable(graph, lambda widths: 0.01 * widths.sum(axis=-1), 6.8, Limits(), unit="ms")
 
 
 @USUAL
@@ -137,7 +156,7 @@ def test_an_impossible_budget_names_the_reachable_minimum() -> None:
 def test_a_budget_above_the_dense_cost_is_refused() -> None:
     graph = graph_of("resnet20")
     cost = plugins.build("costs", "macs").model(graph)
-    with pytest.raises(BudgetError, match="already costs"):
+    with pytest.raises(BudgetError, match="nothing to prune"):
         check_reachable(graph, cost, 1e12, Limits())
 
 

@@ -245,13 +245,13 @@ def test_a_budget_that_only_a_wider_network_meets_is_met() -> None:
     limits = Limits(floor=0.3)
     check_reachable(graph, cost, 16.0, limits)
     assert allocate(graph, drawn(graph, 0), cost, 16.0, limits) == {"g0": 16}
-    with pytest.raises(BudgetError, match=r"budget 15\.0 .* smallest network, 16\.0"):
+    with pytest.raises(BudgetError, match=r"budget, 15\.0 .* smallest network, 16\.0"):
         check_reachable(graph, cost, 15.0, limits)
 
 
 def test_milliseconds_are_said_with_their_digits() -> None:
     graph, cost = graph_of([32]), Stairs((Term((), (0,), 8, 0.314),), 1)
-    with pytest.raises(BudgetError, match=r"budget 1\.00 .* smallest network, 2\.51 .* of 10\.0"):
+    with pytest.raises(BudgetError, match=r"budget, 1\.00 .* smallest network, 2\.51 .* of 10\.0"):
         check_reachable(graph, cost, 1.0, Limits())
 
 

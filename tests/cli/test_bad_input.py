@@ -187,7 +187,7 @@ def test_a_file_of_the_user_that_fails(refused: Refused, folder: Path) -> None:
     [
         ("0.01x", "below the smallest network"),
         ("params=1", "below the smallest network"),
-        ("900MMACs", "the dense network already costs"),
+        ("900MMACs", "nothing to prune"),
         ("1.5x", "removes nothing"),
         ("half", "'half' is no budget"),
         ("0x", "leaves nothing"),
