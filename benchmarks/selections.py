@@ -14,7 +14,7 @@ from deploy_prune.graph.surgery import cut
 from deploy_prune.scoring.discrimination.candidates import Channels, readers_of
 from deploy_prune.scoring.discrimination.greedy import Growth
 from deploy_prune.scoring.discrimination.heads import HeadRecipe
-from deploy_prune.scoring.discrimination.layerwise import Settings, Task, prepared, selected
+from deploy_prune.scoring.discrimination.layerwise import Settings, Task, prepare_reference, select_in_order
 from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
 from deploy_prune.scoring.discrimination.selection import ChannelRule
 from deploy_prune.scoring.methods.dcp import Dcp
@@ -53,7 +53,7 @@ def by_lot(study: Study, widths: Mapping[str, int], settings: Dcp) -> Selection:
         settings.heads, HeadRecipe(settings.head_epochs, settings.head_images), settings.images, settings.batch_size
     )
     notebook = SelectionProgress(None, "drawn")
-    scene = prepared(study, stage, notebook)
+    scene = prepare_reference(study, stage, notebook)
     drawn = np.random.default_rng(study.seed)
     rule = ChannelRule(Growth(0, 1, balance=settings.balance, lr=settings.lr), settings.steps)
     tasks = []
@@ -66,7 +66,7 @@ def by_lot(study: Study, widths: Mapping[str, int], settings: Dcp) -> Selection:
                 for member in readers_of(study.graph, group)
             )  # fmt: skip
             tasks.append(Task(group.name, layers, rule.of(group, widths[group.name])))
-    done = selected(scene, tasks, notebook)
+    done = select_in_order(scene, tasks, notebook)
     whole = {group.name: tuple(range(group.width)) for group in study.graph.free}
     chosen = {name: tuple(torch.nonzero(units).flatten().tolist()) for name, units in done.chosen.items()}
     return Selection({**whole, **chosen}, weights=done.weights)

@@ -30,14 +30,14 @@ def save_scores(scores: Scores, path: Path) -> None:
 
 
 def read_scores(path: Path, graph: ChannelGraph) -> Scores:
-    """The scores that a run (or `save_scores`) wrote, for a network with these groups.
+    """Read the scores that a run (or `save_scores`) wrote, for a network with these groups.
 
     Args:
         path: a run folder, or a file.
-        graph: of the network that is to be cut.
+        graph: the graph of the network that is to be cut.
 
     Raises:
-        RecordError: there are none, they are damaged, or of another network.
+        RecordError: there are no scores, they are damaged, or of another network.
     """
     file = path / SCORES if path.is_dir() else path
     if not file.is_file():
@@ -47,11 +47,11 @@ def read_scores(path: Path, graph: ChannelGraph) -> Scores:
         tensors = read_tensors(file)
     except WeightsError as error:
         raise RecordError(f"{file} is damaged: {error.message}", hint="score again") from error
-    found = {name.removeprefix(_SCORE): value.numpy() for name, value in tensors.items() if name.startswith(_SCORE)}
+    by_group = {name.removeprefix(_SCORE): value.numpy() for name, value in tensors.items() if name.startswith(_SCORE)}
     weights = {name.removeprefix(_WEIGHT): value for name, value in tensors.items() if name.startswith(_WEIGHT)}
     widths = {group.name: group.width for group in graph.groups}
-    for name, values in found.items():
+    for name, values in by_group.items():
         if widths.get(name) != values.size or not np.isfinite(values).all():
             message = f"{file} scores a group '{name}' of {values.size} units, which this network does not have"
             raise RecordError(message, hint="are these scores of the same network, cut as often?")
-    return Scores(found, weights or None)
+    return Scores(by_group, weights or None)

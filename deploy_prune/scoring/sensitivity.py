@@ -24,9 +24,11 @@ class Width:
     """One group at one width, all others whole, not trained afterwards."""
 
     kept: int
+    """How many units the group keeps."""
     value: float
     """The quality on the validation images."""
     loss: float
+    """The mean loss on the validation images."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +37,28 @@ class GroupCurve:
 
     name: str
     width: int
+    """How many units the group has in the dense network."""
     points: tuple[Width, ...]
+    """What the network is worth at each width, the widest first."""
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Of every free group."""
+    """How the quality falls along every free group, and what it is in the dense network."""
 
     address: str
     images: int
     """How many validation images every network is judged on."""
     quality: str
-    """What the values are."""
+    """What the values are, such as `top-1`."""
     value: float
     """The dense network's quality on the same images, its norms measured anew as the others'."""
     loss: float
+    """The dense network's mean loss on the same images."""
     curves: tuple[GroupCurve, ...]
+    """A curve per free group, in the graph's order."""
     seconds: float
+    """How long all of it took."""
 
 
 def sensitivity(
@@ -76,12 +83,12 @@ def sensitivity(
     asked = [(group.name, kept) for group in graph.free for kept in _widths(group.width, shares)]
     scores = Scores(filter_norms(network.module, graph, power=2))
     plans = _plans(asked, scores)
-    found: list[Fitness] = []
+    results: list[Fitness] = []
     prepared = examiner(network, graph, data, exam)
     for result in workers.map(fitness, prepared, plans, ahead=AHEAD):
-        found.append(result)
-        progress("sensitivity", len(found), len(asked) + 1)
-    dense, *rest = found
+        results.append(result)
+        progress("sensitivity", len(results), len(asked) + 1)
+    dense, *rest = results
     points: dict[str, list[Width]] = {group.name: [] for group in graph.free}
     for (name, kept), result in zip(asked, rest, strict=True):
         points[name].append(Width(kept, result.value, result.loss))
@@ -91,12 +98,12 @@ def sensitivity(
 
 
 def _widths(width: int, shares: Sequence[float]) -> list[int]:
-    """Descending, each once, 2 at the least."""
+    """The widths to try, descending, each once, 2 at the least: 12, 8, 4, 2 of 16."""
     return sorted({max(min(2, width), round(share * width)) for share in shares} - {width}, reverse=True)
 
 
 def _plans(asked: Sequence[tuple[str, int]], scores: Scores) -> Iterator[dict[str, tuple[int, ...]]]:
-    """First the dense network."""
+    """The plans to judge: the dense network first, then one group at a time."""
     yield {}
     for name, kept in asked:
         yield dict(best_units(Scores({name: scores.by_group[name]}), {name: kept}))

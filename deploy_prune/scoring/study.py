@@ -13,7 +13,7 @@ from deploy_prune.sources.data import labels_of
 from deploy_prune.values import ChannelGraph, Data, Network, Progress, Scores, quiet
 
 Allocator = Callable[[Scores], Mapping[str, tuple[int, ...]]]
-"""Scores -> the units that stay under the budget."""
+"""Gives the units that stay under the budget by some scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,28 +21,33 @@ class Study:
     """What a method works with: what is pruned, and what the run offers to methods that take long."""
 
     network: Network
+    """The network that is pruned, which no method changes."""
     graph: ChannelGraph
+    """What may be cut in it."""
     data: Data | None
+    """The images that the run was given. None: it has none."""
     seed: int
+    """The seed of all that a method draws."""
     plan: Allocator | None = None
-    """Under the tightest of the budgets. None: there is none."""
+    """What stays under the tightest of the budgets. None: there is no budget."""
     scope: str = "full"
     """`inner`: groups that a residual add touches stay whole."""
     workers: Workers | None = None
     """The workers that compute candidates. None: this process."""
     folder: Path | None = None
-    """Where a method leaves what it has found so far, to go on from there. None: nowhere."""
+    """Where a method leaves what it has worked out so far, to go on from there. None: nowhere."""
     progress: Progress = quiet
+    """Who is told how far a method is."""
     loss: Callable[..., Any] | None = None
     """The user's own, (logits, labels) -> scalar, for methods that train the network before they score it."""
     step: Callable[..., Any] | None = None
     """The user's own, (module, batch, loss) -> scalar."""
 
     def images(self, method: str, *, labelled: bool = False) -> Data:
-        """The data, for a method that needs them.
+        """Give the data to a method that needs them.
 
         Raises:
-            ConfigError: there are none.
+            ConfigError: there are no data.
             DataError: the method needs labelled images, and these have no labels.
         """
         if self.data is None:

@@ -10,7 +10,7 @@ from deploy_prune.values import Scores, Widths
 
 
 def best_units(scores: Scores, widths: Widths) -> Mapping[str, tuple[int, ...]]:
-    """The default selection: the best-scored units of each group (the lower number at a tie)."""
+    """Select the best-scored units of each group, the lower number at a tie; ascending."""
     return {
         name: tuple(sorted(np.argsort(-np.asarray(scores.by_group[name]), kind="stable")[:width].tolist()))
         for name, width in widths.items()

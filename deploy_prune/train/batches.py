@@ -10,25 +10,33 @@ import torch
 from deploy_prune.sources.data import labels_of, normalise, strata_of
 from deploy_prune.sources.images import split_indices
 from deploy_prune.train.recipe import Batch, Recipe
-from deploy_prune.values import Data
+from deploy_prune.values import Data, ImageSet
 
 
 def training_part(data: Data, recipe: Recipe) -> np.ndarray:
     """Indices into the training images that this recipe trains on: all, or a stratified part, int64 (images,)."""
-    total = len(data.train)
-    if recipe.images is None or recipe.images >= total:
+    return stratified_part(data.train, len(data.train) if recipe.images is None else recipe.images, seed=recipe.seed)
+
+
+def stratified_part(split: ImageSet, images: int, *, seed: int) -> np.ndarray:
+    """Indices of so many images of a split, with as large a share of each class as the split has: int64 (images,).
+
+    All images in order, where there are no more.
+    """
+    total = len(split)
+    if images >= total:
         return np.arange(total)
-    return split_indices(strata_of(data.train), (recipe.images / total,), seed=recipe.seed)[0]
+    return split_indices(strata_of(split), (images / total,), seed=seed)[0]
 
 
 def batches_in(images: int, batch_size: int) -> int:
-    """Steps of an epoch. A single image left over is not a batch: a batch norm over 1x1 maps needs two."""
+    """How many steps an epoch has. A single image left over is no batch: a batch norm over 1x1 maps needs two."""
     full, left = divmod(images, batch_size)
     return full + (left > 1)
 
 
 def epoch_batches(data: Data, part: np.ndarray, *, batch_size: int, seed: int) -> Iterator[Batch]:
-    """One epoch in random order, augmented; the seed (one per epoch) decides everything."""
+    """Give one epoch in random order, augmented; the seed (one per epoch) decides everything."""
     generator = torch.Generator().manual_seed(seed)
     order = part[torch.randperm(len(part), generator=generator).numpy()]
     labels = labels_of(data, data.train, "training")
@@ -39,7 +47,7 @@ def epoch_batches(data: Data, part: np.ndarray, *, batch_size: int, seed: int) -
 
 
 def augment(images: np.ndarray, data: Data, generator: torch.Generator) -> np.ndarray:
-    """Random crops of black-padded images, and random mirror images where the data allows them: uint8, same shape."""
+    """Crop black-padded images at random, and mirror some where the data allows it: uint8, same shape."""
     count, height, width, _ = images.shape
     padding = data.crop_padding
     rows = torch.arange(height).expand(count, height)

@@ -19,11 +19,10 @@ from torch.nn import functional
 
 from deploy_prune.graph.fold_norms import find_foldable, fold_modules
 from deploy_prune.graph.surgery import cut
-from deploy_prune.sources.data import check_fit, labels_of, normalise, strata_of
-from deploy_prune.sources.images import split_indices
+from deploy_prune.sources.data import check_fit, labels_of, normalise
 from deploy_prune.train import Batch, norm_batches, tuned, with_norms_of
 from deploy_prune.train.accelerator import device_of, fork_generators
-from deploy_prune.train.batches import epoch_batches
+from deploy_prune.train.batches import epoch_batches, stratified_part
 from deploy_prune.train.recipe import Loss, Step, plain_step
 from deploy_prune.values import ChannelGraph, Data, Keep, Network
 
@@ -105,8 +104,8 @@ def _place(batch: Batch, device: torch.device) -> Batch:
 
 
 def _judged_on(data: Data, images: int, seed: int) -> Iterator[Batch]:
-    labels, total = labels_of(data, data.val, "judging by classes"), len(data.val)
-    chosen = split_indices(strata_of(data.val), (images / total,), seed=seed)[0] if images < total else np.arange(total)
+    labels = labels_of(data, data.val, "judging by classes")
+    chosen = stratified_part(data.val, images, seed=seed)
     for start in range(0, len(chosen), BATCH_SIZE):
         part = chosen[start : start + BATCH_SIZE]
         yield Batch(normalise(data.val.read(part), data.mean, data.std), torch.from_numpy(labels[part]))

@@ -21,6 +21,7 @@ from deploy_prune.train.batches import batches_in, epoch_batches, training_part
 from deploy_prune.train.masks import masked
 from deploy_prune.train.precision import Arithmetic, fastest
 from deploy_prune.train.recipe import Batch, Hooks, Loss, Recipe, plain_step
+from deploy_prune.train.schedule import half_cosine
 from deploy_prune.train.state import Standing, fingerprint, load_state, save_state
 from deploy_prune.values import Data, Network, Progress, quiet
 
@@ -137,7 +138,7 @@ def _epoch(run: _Run, optimizer: torch.optim.Optimizer, arithmetic: Arithmetic, 
     batches = epoch_batches(run.data, run.part, batch_size=recipe.batch_size, seed=run.epoch_seed(epoch))
     for done, batch in enumerate(batches, start=epoch * run.steps):
         for group in optimizer.param_groups:
-            group["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * done / total))
+            group["lr"] = recipe.lr * half_cosine(done, total)
         moved = _moved(batch, run.device)
         moved = Batch(arithmetic.images(moved.images), moved.labels)
         with arithmetic.autocast(run.device):

@@ -29,7 +29,7 @@ def block_ends(flat: Flat) -> tuple[Node, ...]:
 
 
 def head_blocks(blocks: int, heads: int) -> tuple[int, ...]:
-    """After which blocks (counted from 1) so many heads sit: evenly, none after the last block.
+    """Say after which blocks (counted from 1) so many heads sit: evenly, none after the last block.
 
     Raises:
         ConfigError: there are too few blocks.

@@ -18,8 +18,8 @@ from torch.fx import Node
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.flat_network import Flat, Path, Tensors
 from deploy_prune.sources.data import labels_of, normalise
-from deploy_prune.sources.images import split_indices
 from deploy_prune.train import Batch
+from deploy_prune.train.batches import stratified_part
 from deploy_prune.train.cached_prefix import CACHE_BYTES, CachedPrefix, size_bytes
 from deploy_prune.values import Data
 
@@ -29,9 +29,12 @@ class LayerBatch:
     """One batch as one layer's selection sees it."""
 
     given: tuple[Tensor, ...]
+    """What the path from the layer to its goal reads, from the network as it is pruned so far: (images, channels, ...)
+    each, in the order of `Path.part.given`."""
     targets: tuple[Tensor, ...]
-    """The layer's output in the reference network, for each of its calls."""
+    """What the layer gives out in the reference network, for each of its calls: (images, channels, ...)."""
     labels: Tensor
+    """int64, shape (images,)."""
 
 
 Row = tuple[LayerBatch, ...]
@@ -41,18 +44,13 @@ Rows = Callable[[], Iterator[Row]]
 
 
 def selection_set(data: Data, images: int, batch: int, *, seed: int) -> tuple[Batch, ...]:
-    """Stratified training images without augmentation, in whole batches of mixed classes.
+    """Draw stratified training images without augmentation, in whole batches of mixed classes.
 
     Raises:
         ConfigError: they do not fill one batch.
     """
     labels = labels_of(data, data.train, "a selection by discrimination")
-    wanted = min(images, len(labels))
-    part = (
-        np.arange(len(labels))
-        if wanted == len(labels)
-        else split_indices(labels, (wanted / len(labels),), seed=seed)[0]
-    )
+    part = stratified_part(data.train, images, seed=seed)
     if len(part) < batch:
         message = f"the selection set has {len(part)} images, fewer than a batch of {batch}"
         raise ConfigError(message, hint="more images, or a smaller batch_size (--method-option batch_size=32)")
@@ -86,11 +84,13 @@ class SelectionSet:
         self._dense = CachedPrefix(flat, images, limit_bytes=limit_bytes)
 
     def rows(self, paths: Sequence[Path], tensors: Tensors) -> Rows:
-        """For the layers of one group; groups must come front to back, as what lies before the first is then final.
+        """Prepare passes for the layers of one group; what lies before the first of them must be final.
+
+        So groups come front to back.
 
         Args:
-            paths: of these layers.
-            tensors: the network as it is pruned so far.
+            paths: the paths of these layers.
+            tensors: the weights of the network as it is pruned so far.
         """
         cut = _cut_before(self.flat, paths)
         self._pruned.advance((cut,), tensors)

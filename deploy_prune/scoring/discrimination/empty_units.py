@@ -12,15 +12,16 @@ from deploy_prune.scoring.discrimination.candidates import readers_of
 from deploy_prune.values import ChannelGraph, Group, Member
 
 
-def promoted(
+def promote_empty_units(
     graph: ChannelGraph, keep: Mapping[str, tuple[int, ...]], masks: Mapping[str, Tensor]
 ) -> tuple[Mapping[str, tuple[int, ...]], Mapping[str, Tensor]]:
-    """What stays when units without any kernel go as channels: none that reads them is left, or none that makes them.
+    """Let units without any kernel go as channels: none that reads them is left, or none that makes them.
 
-    And the masks without what goes with them. A unit that nothing makes is a constant, which goes as well.
+    A unit that nothing makes is a constant, which goes as well. Returned are the units that stay, and the masks
+    without what goes with the others.
 
     Args:
-        graph: of the dense network.
+        graph: the dense network's.
         keep: group -> its units so far, for the groups that may lose more.
         masks: kernels that stay, in the dense network's shapes.
     """
@@ -31,17 +32,17 @@ def promoted(
         shrinking = False
         for group in groups:
             units = np.array(left[group.name])
-            stays = units[_alive(graph, group, masks)[units]]
+            stays = units[_find_alive(graph, group, masks)[units]]
             stays = stays if stays.size else units[:1]
             if stays.size < units.size:
                 shrinking = True
                 left[group.name] = tuple(stays.tolist())
-                _clear(group, np.setdiff1d(units, stays), masks)
+                _clear_masks(group, np.setdiff1d(units, stays), masks)
     return left, masks
 
 
-def _alive(graph: ChannelGraph, group: Group, masks: Mapping[str, Tensor]) -> np.ndarray:
-    """Whether each unit of a group has a kernel that makes it, and one that reads it."""
+def _find_alive(graph: ChannelGraph, group: Group, masks: Mapping[str, Tensor]) -> np.ndarray:
+    """Find the units of a group that have a kernel that makes them, and one that reads them: bool, shape (units,)."""
     made = {(layer.weight, layer.output_axis) for layer in graph.layers if not layer.whole_groups}
     makers = [member for member in group.members if (member.parameter, member.axis) in made]
     alive = np.ones(group.width, bool)
@@ -53,11 +54,11 @@ def _alive(graph: ChannelGraph, group: Group, masks: Mapping[str, Tensor]) -> np
 
 def _any_kernel(mask: Tensor, member: Member) -> np.ndarray:
     rows = mask.movedim(member.axis, 0).flatten(1).any(1).numpy()
-    found: np.ndarray = rows[member.indices].any(axis=1)
-    return found
+    per_unit: np.ndarray = rows[member.indices].any(axis=1)
+    return per_unit
 
 
-def _clear(group: Group, units: np.ndarray, masks: Mapping[str, Tensor]) -> None:
+def _clear_masks(group: Group, units: np.ndarray, masks: Mapping[str, Tensor]) -> None:
     """Take out of the masks what goes with these units."""
     for member in group.members:
         if member.parameter in masks:

@@ -28,16 +28,18 @@ class ReadingLayer:
     """One layer of a selection."""
 
     path: Path
+    """The way from the layer's weight to its goal."""
     units: Units
+    """How the candidates lie in the weight."""
     head: nn.Module | None
-    """None: the path ends in the network's own logits."""
+    """The head at the path's end; None: the path ends in the network's own logits."""
     goal_value: Tensor
     """The weight in the reference network."""
     start: Tensor
     """The weight as it is now; where no candidate lies it stays so."""
 
     def mask(self, chosen: Tensor) -> Tensor:
-        """Where the chosen candidates are, beside the weight."""
+        """Say where the chosen candidates are: bool, of the weight's shape, on its device."""
         return self.units.mask(chosen).to(self.start.device)
 
 
@@ -46,16 +48,21 @@ class Growth:
     """How a selection grows."""
 
     count: int
-    """Candidates that are taken in at the most."""
+    """How many candidates are taken in at the most."""
     per_step: int
+    """How many enter at once."""
     stop: Stop | None = None
+    """The rule by which the selection stops by itself; None: it does not."""
     floor: int = 1
-    """Candidates before which it does not stop."""
+    """How many candidates are taken in before it may stop."""
     balance: float = 1.0
     """Lambda: the weight of the discrimination loss."""
     lr: float = 0.01
+    """The learning rate of what was taken in."""
     momentum: float = 0.9
+    """The momentum of SGD."""
     weight_decay: float = 1e-4
+    """The weight decay of SGD, on what was taken in alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +70,16 @@ class Grown:
     """What a selection has come to."""
 
     chosen: Tensor
-    """bool (candidates,)."""
+    """Which candidates were taken in: bool, shape (candidates,)."""
     weights: tuple[Tensor, ...]
-    """Of the readers, in order."""
+    """The weight of each reader, in the order of the readers."""
     reconstruction: tuple[float, ...] = ()
     """L_M of all readers together, before each step."""
     discrimination: tuple[float, ...] = ()
+    """L_S of all readers together, before each step."""
 
 
-def grown(
+def grow(
     name: str,
     readers: Sequence[ReadingLayer],
     rows: Rows,
@@ -81,11 +89,11 @@ def grown(
     """Take in candidates until there are enough, or no more is worth it.
 
     Args:
-        name: of what is selected, for errors.
+        name: what is selected, for errors.
         readers: the layers in which the same candidates are taken in.
         rows: passes over the selection set, a piece per reader.
         tensors: the network's weights; readers' own are not looked at.
-        growth: how.
+        growth: how the selection grows.
 
     Raises:
         Diverged: the loss became NaN.
@@ -108,15 +116,15 @@ def grown(
         entered = [
             torch.where(each.mask(new), each.goal_value, now) for each, now in zip(readers, weights, strict=True)
         ]
-        weights = selection.trained(entered, chosen)
+        weights = selection.train(entered, chosen)
     return Grown(chosen, tuple(weights), tuple(distances), tuple(entropies))
 
 
 def losses_of(reader: ReadingLayer, piece: LayerBatch, weight: Tensor, tensors: Tensors) -> tuple[Tensor, Tensor]:
-    """L_M and L_S of one layer on one batch."""
+    """L_M and L_S of one layer on one batch, a scalar each."""
     *given, goal = reader.path.part(piece.given, {**tensors, reader.path.weight: weight})
     numbers = sum(target.numel() for target in piece.targets)
-    distances = [(found - target).square().sum() for found, target in zip(given, piece.targets, strict=True)]
+    distances = [(output - target).square().sum() for output, target in zip(given, piece.targets, strict=True)]
     logits = goal if reader.head is None else reader.head(goal)
     return torch.stack(distances).sum() / (2 * numbers), functional.cross_entropy(logits.float(), piece.labels)
 
@@ -140,7 +148,7 @@ class _Selection:
     growth: Growth
 
     def gradients(self, weights: Sequence[Tensor]) -> tuple[list[Tensor], tuple[float, float]]:
-        """Of L over the selection set for each reader; and the mean L_M and L_S, summed over readers."""
+        """The gradient of L over the selection set for each reader; and the mean L_M and L_S, summed over readers."""
         leaves = [weight.clone().requires_grad_() for weight in weights]
         distance, entropy, batches = 0.0, 0.0, 0
         for row in self.rows():
@@ -149,12 +157,12 @@ class _Selection:
                 m, s = losses_of(reader, piece, leaf, self.tensors)
                 (m + self.growth.balance * s).backward()  # type: ignore[no-untyped-call]
                 distance, entropy = distance + float(m.detach()), entropy + float(s.detach())
-        self._hold(distance + entropy)
-        found = [leaf.grad / batches for leaf in leaves if leaf.grad is not None]
-        return found, (distance / batches, entropy / batches)
+        self._refuse_nan(distance + entropy)
+        gradients = [leaf.grad / batches for leaf in leaves if leaf.grad is not None]
+        return gradients, (distance / batches, entropy / batches)
 
-    def trained(self, weights: Sequence[Tensor], chosen: Tensor) -> list[Tensor]:
-        """One pass of SGD over what is chosen in each layer, by its own loss; all else stays exactly as it is."""
+    def train(self, weights: Sequence[Tensor], chosen: Tensor) -> list[Tensor]:
+        """Train what is chosen in each layer for one pass of SGD, by its own loss; all else stays exactly as it is."""
         growth = self.growth
         leaves = [weight.clone().requires_grad_() for weight in weights]
         masks = [reader.mask(chosen) for reader in self.readers]
@@ -164,7 +172,7 @@ class _Selection:
             for reader, piece, leaf, mask in zip(self.readers, row, leaves, masks, strict=True):
                 m, s = losses_of(reader, piece, leaf, self.tensors)
                 loss = m + growth.balance * s
-                self._hold(float(loss.detach()))
+                self._refuse_nan(float(loss.detach()))
                 loss.backward()  # type: ignore[no-untyped-call]
                 assert leaf.grad is not None
                 # The decay is ours to add: the optimizer's would also shrink what stands still.
@@ -172,7 +180,7 @@ class _Selection:
             optimizer.step()
         return [leaf.detach() for leaf in leaves]
 
-    def _hold(self, loss: float) -> None:
+    def _refuse_nan(self, loss: float) -> None:
         if not math.isfinite(loss):
             message = f"the loss became {loss} while '{self.name}' was selected; what was selected before it is kept"
             hint = f"lower the learning rate (now {self.growth.lr}), or look for NaN in the dense weights"

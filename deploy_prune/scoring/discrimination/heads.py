@@ -26,15 +26,16 @@ from deploy_prune.train import Batch, Hooks, Recipe, fit
 from deploy_prune.train.accelerator import CPU
 from deploy_prune.train.batches import epoch_batches
 from deploy_prune.train.recipe import Loss
+from deploy_prune.train.schedule import half_cosine
 from deploy_prune.values import Data, Network
 
 JOINT = "joint-training.safetensors"
 LEAST_WEIGHT = 0.01
-"""Of a head's loss in the joint training."""
+"""The least weight of a head's loss in the joint training."""
 
 
 class Head(nn.Module):
-    """(batch, channels, ...) -> (batch, classes)."""
+    """A classifier of features (images, channels, ...) that gives logits (images, classes)."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -49,7 +50,7 @@ class Head(nn.Module):
     variance: Tensor
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits."""
+        """Give the logits: (images, channels, ...) -> (images, classes)."""
         normed = functional.batch_norm(
             features.float(), self.mean, self.variance, self.scale, self.shift, training=self.training
         )
@@ -62,45 +63,47 @@ class HeadRecipe:
     """How heads are trained."""
 
     epochs: int = 3
-    """On the frozen trunk."""
+    """How many epochs heads are trained for on the frozen trunk."""
     images: int = 3_000
-    """Of training, augmented."""
+    """How many training images they are trained on, augmented."""
     lr: float = 0.1
+    """The learning rate of their first step."""
     joint_epochs: int = 0
-    """Network and heads together, before that."""
+    """How many epochs network and heads are trained together, before that."""
     joint_lr: float = 0.01
+    """The learning rate of that training's first step."""
 
 
-def new_heads(ends: Sequence[Node], classes: int, *, seed: int, device: torch.device = CPU) -> tuple[Head, ...]:
-    """Untrained ones for the ends of some blocks: drawn on the CPU, then put on the device of the network."""
+def make_heads(ends: Sequence[Node], classes: int, *, seed: int, device: torch.device = CPU) -> tuple[Head, ...]:
+    """Make untrained heads for the ends of some blocks: drawn on the CPU, then put on the device of the network."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return tuple(Head(end.meta["val"].shape[1], classes).to(device) for end in ends)
 
 
-def trained_heads(
+def train_heads(
     flat: Flat, ends: Sequence[Node], heads: Sequence[Head], data: Data, recipe: HeadRecipe, *, seed: int
 ) -> tuple[Head, ...]:
-    """Copies that were trained on the features of a network that stays as it is; in eval mode.
+    """Train copies of heads on the features of a network that stays as it is; they are given in eval mode.
 
     Raises:
         ConfigError: too few images, or a loss that became NaN.
     """
-    found = tuple(copy.deepcopy(head).train() for head in heads)
-    total = recipe.epochs * _steps(data, recipe, flat.batch) if found else 0
-    if found and recipe.epochs and not total:
+    heads = tuple(copy.deepcopy(head).train() for head in heads)
+    total = recipe.epochs * _steps_per_epoch(data, recipe, flat.batch) if heads else 0
+    if heads and recipe.epochs and not total:
         message = f"heads are trained on {recipe.images} images, fewer than a batch of {flat.batch}"
         raise ConfigError(message, hint="more head_images, or a smaller batch_size")
     trunk = flat.part(tuple(ends), (flat.image,))
-    optimizers = [torch.optim.SGD(head.parameters(), momentum=0.9, weight_decay=1e-4, nesterov=True) for head in found]
-    for step, batch in zip(range(total), _images(data, recipe, flat.batch, seed), strict=False):
-        labels = batch.labels.to(found[0].mean.device)
+    optimizers = [torch.optim.SGD(head.parameters(), momentum=0.9, weight_decay=1e-4, nesterov=True) for head in heads]
+    for step, batch in zip(range(total), _draw_batches(data, recipe, flat.batch, seed), strict=False):
+        labels = batch.labels.to(heads[0].mean.device)
         with torch.no_grad():
             features = trunk((flat.images(batch.images),), flat.tensors)
-        for head, optimizer, each in zip(found, optimizers, features, strict=True):
-            optimizer.param_groups[0]["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / total))
+        for head, optimizer, each in zip(heads, optimizers, features, strict=True):
+            optimizer.param_groups[0]["lr"] = recipe.lr * half_cosine(step, total)
             _step(optimizer, functional.cross_entropy(head(each), labels))
-    return tuple(head.eval().requires_grad_(False) for head in found)
+    return tuple(head.eval().requires_grad_(False) for head in heads)
 
 
 def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
@@ -111,12 +114,12 @@ def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.step()
 
 
-def _steps(data: Data, recipe: HeadRecipe, batch: int) -> int:
-    """Of an epoch: whole batches, as a flat network takes no others."""
+def _steps_per_epoch(data: Data, recipe: HeadRecipe, batch: int) -> int:
+    """How many steps an epoch has: whole batches, as a flat network takes no others."""
     return min(recipe.images, len(data.train)) // batch
 
 
-def _images(data: Data, recipe: HeadRecipe, batch: int, seed: int) -> Iterator[Batch]:
+def _draw_batches(data: Data, recipe: HeadRecipe, batch: int, seed: int) -> Iterator[Batch]:
     part = np.random.default_rng(seed).permutation(len(data.train))[: recipe.images]
     for epoch in range(recipe.epochs):
         for each in epoch_batches(data, part, batch_size=batch, seed=seed * 100_003 + epoch):
@@ -135,15 +138,15 @@ class _Joint(nn.Module):
         self.network, self.heads, self.modules_with_heads = network, nn.ModuleList(heads), tuple(modules)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The network's own logits."""
+        """Give the network's own logits: (images, classes)."""
         logits: Tensor = self.network(images)
         return logits
 
     def all_logits(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Its own, and those of every head."""
+        """Give the network's own logits, and those of every head: (images, classes) each."""
         answers: dict[str, Tensor] = {}
         pairs = zip(self.modules_with_heads, self.heads, strict=True)
-        handles = [_watched(self.network, name, head, answers) for name, head in pairs]
+        handles = [_watch(self.network, name, head, answers) for name, head in pairs]
         try:
             logits = self.network(images)
         finally:
@@ -152,7 +155,7 @@ class _Joint(nn.Module):
         return logits, [answers[name] for name in self.modules_with_heads]
 
 
-def _watched(
+def _watch(
     module: nn.Module, name: str, head: nn.Module, answers: dict[str, Tensor]
 ) -> torch.utils.hooks.RemovableHandle:
     def note(part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -162,16 +165,16 @@ def _watched(
     return module.get_submodule(name).register_forward_hook(note)
 
 
-def jointly_trained(
+def train_jointly(
     study: Study, modules: Mapping[str, float], heads: Sequence[Head], recipe: Recipe
 ) -> tuple[Network, tuple[Head, ...]]:
-    """Network and heads after training on L_f + sum of weight_p x L_S^p, one backward pass per step.
+    """Train network and heads on L_f + sum of weight_p x L_S^p, one backward pass per step.
 
     Args:
         study: whose network is trained; in its folder an interrupted training goes on.
-        modules: whose outputs the heads read -> the weight of that head's loss.
-        heads: in the order of `modules`.
-        recipe: of the training.
+        modules: the module whose output a head reads -> the weight of that head's loss.
+        heads: the heads, in the order of `modules`.
+        recipe: how they are trained.
 
     Raises:
         Diverged: the loss became NaN.
@@ -188,19 +191,19 @@ def jointly_trained(
     masks = {f"network.{name}": mask for name, mask in network.masks.items()}
     joint = dataclasses.replace(network, module=_Joint(network.module, heads, tuple(modules)), masks=masks)
     resume = study.folder / JOINT if study.folder else None
-    found = fit(joint, study.data, recipe, hooks=Hooks(step=step), checkpoint=resume, progress=study.progress).module
-    assert isinstance(found, _Joint)
-    trained = tuple(head for head in found.heads if isinstance(head, Head))
-    return dataclasses.replace(network, module=found.network), trained
+    trained = fit(joint, study.data, recipe, hooks=Hooks(step=step), checkpoint=resume, progress=study.progress).module
+    assert isinstance(trained, _Joint)
+    trained_heads = tuple(head for head in trained.heads if isinstance(head, Head))
+    return dataclasses.replace(network, module=trained.network), trained_heads
 
 
 def head_weight(depth: int, deepest: int) -> float:
-    """Of a head's loss in the joint training, from the number of its block and of the last head's (second release)."""
+    """The weight of a head's loss in the joint training, by its block's number and the last one's (second release)."""
     return max(LEAST_WEIGHT, (depth / deepest) ** 2)
 
 
 def modules_at(flat: Flat, ends: Sequence[Node], network: Network, images: Tensor) -> tuple[str, ...]:
-    """The modules that give out what the ends of these blocks hold: found by running both, so that they do.
+    """Find the modules that give out what the ends of these blocks hold, by running both.
 
     Raises:
         ConfigError: no module gives one of them out, or only modules that are called several times.
@@ -218,13 +221,13 @@ def modules_at(flat: Flat, ends: Sequence[Node], network: Network, images: Tenso
     with torch.no_grad():
         module(images)
         features = flat.part(tuple(ends), (flat.image,))((images,), flat.tensors)
-    return tuple(_giving(outputs, value, network.address) for value in features)
+    return tuple(_find_module_of(outputs, value, network.address) for value in features)
 
 
-def _giving(outputs: Mapping[str, list[Tensor]], value: Tensor, address: str) -> str:
-    for name, found in outputs.items():
-        alike = len(found) == 1 and found[0].shape == value.shape
-        if alike and torch.allclose(found[0], value, rtol=1e-4, atol=1e-5 * float(value.abs().max())):
+def _find_module_of(outputs: Mapping[str, list[Tensor]], value: Tensor, address: str) -> str:
+    for name, calls in outputs.items():
+        alike = len(calls) == 1 and calls[0].shape == value.shape
+        if alike and torch.allclose(calls[0], value, rtol=1e-4, atol=1e-5 * float(value.abs().max())):
             return name
     message = f"{address} has no module that gives out the end of a block, so that no head can be trained with it"
     raise ConfigError(message, hint="finetune_epochs=0 trains heads alone; or put each block into a module of its own")

@@ -13,11 +13,11 @@ from deploy_prune.errors import RecordError
 from deploy_prune.records import write_atomic
 
 _BETWEEN = "\t"
-"""Between the name of what is finished and those of its tensors."""
+"""What stands between the name of what is finished and those of its tensors."""
 
 
 class SelectionProgress:
-    """Of one selection; in memory alone, where there is no file."""
+    """What one selection has finished; it is kept in memory alone, where there is no file."""
 
     def __init__(self, path: Path | None, identity: str) -> None:
         """Begin, or go on with what an interrupted selection has left.
@@ -26,13 +26,13 @@ class SelectionProgress:
             RecordError: the file is damaged, or of another selection.
         """
         self._path, self._identity = path, identity
-        self._found = _read(path, identity) if path is not None and path.exists() else {}
+        self._tensors = _read_file(path, identity) if path is not None and path.exists() else {}
 
-    def known(self, name: str) -> dict[str, Tensor] | None:
-        """What was written down under a name; None: nothing."""
+    def recall(self, name: str) -> dict[str, Tensor] | None:
+        """Look up what was written down under a name; None: nothing."""
         prefix = f"{name}{_BETWEEN}"
-        found = {key.removeprefix(prefix): value for key, value in self._found.items() if key.startswith(prefix)}
-        return found or None
+        tensors = {key.removeprefix(prefix): value for key, value in self._tensors.items() if key.startswith(prefix)}
+        return tensors or None
 
     def add(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write down what is finished.
@@ -40,21 +40,21 @@ class SelectionProgress:
         Raises:
             StorageError: the file system refused.
         """
-        self._found |= {f"{name}{_BETWEEN}{key}": value.detach().cpu().contiguous() for key, value in tensors.items()}
+        self._tensors |= {f"{name}{_BETWEEN}{key}": value.detach().cpu().contiguous() for key, value in tensors.items()}
         if self._path is not None:
             # Clones: safetensors refuses tensors that share memory.
-            content = save({key: value.clone() for key, value in self._found.items()}, {"selection": self._identity})
+            content = save({key: value.clone() for key, value in self._tensors.items()}, {"selection": self._identity})
             write_atomic(self._path, lambda temporary: temporary.write_bytes(content))
 
 
-def _read(path: Path, identity: str) -> dict[str, Tensor]:
+def _read_file(path: Path, identity: str) -> dict[str, Tensor]:
     try:
         with safe_open(path, "pt") as file:
             written_for = (file.metadata() or {}).get("selection")
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise RecordError(f"{path} is damaged: {error}", hint="remove it to select from the start") from error
     if written_for != identity:
         message = f"{path} is of another selection (other weights, widths, images or settings)"
         raise RecordError(message, hint="remove it to select from the start")
-    return found
+    return tensors

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Protocol
 
 SMALLEST = 1e-6
-"""Loss that a change of the loss is held against at least."""
+"""The least loss that a change of the loss is held against."""
 
 
 class Stop(Protocol):
@@ -31,7 +31,7 @@ class StartRelative:
     def __call__(self, losses: Sequence[float]) -> bool:
         """Whether to stop."""
         changes = [abs(before - after) / losses[0] for before, after in pairwise(losses[1:])]
-        return _lasting(changes, self.epsilon, self.patience)
+        return _is_lasting(changes, self.epsilon, self.patience)
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class StepRelative:
     def __call__(self, losses: Sequence[float]) -> bool:
         """Whether to stop."""
         changes = [(before - after) / max(before, SMALLEST) for before, after in pairwise(losses[1:])]
-        return _lasting(changes, self.epsilon, self.patience)
+        return _is_lasting(changes, self.epsilon, self.patience)
 
 
-def _lasting(changes: Sequence[float], epsilon: float, patience: int) -> bool:
+def _is_lasting(changes: Sequence[float], epsilon: float, patience: int) -> bool:
     return len(changes) >= patience and all(change <= epsilon for change in changes[-patience:])

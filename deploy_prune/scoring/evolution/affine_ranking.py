@@ -17,31 +17,31 @@ class Ranking:
     """The scores of any genome."""
 
     sizes: Mapping[str, np.ndarray]
-    """Group -> size of every unit; a genome has the groups in this order."""
+    """Group -> the size of every unit, float, shape (units,); a genome has the groups in this order."""
 
     @property
     def means(self) -> np.ndarray:
-        """Of each group's sizes."""
+        """The mean of each group's sizes: shape (groups,)."""
         return np.array([float(sizes.mean()) for sizes in self.sizes.values()])
 
     @property
     def deviation(self) -> np.ndarray:
-        """Standard deviation of each group's sizes."""
+        """The standard deviation of each group's sizes: shape (groups,)."""
         return np.array([float(sizes.std()) for sizes in self.sizes.values()])
 
     @property
     def centre(self) -> np.ndarray:
-        """The scales that make all groups' mean sizes one and the same."""
-        found: np.ndarray = self.means.mean() / np.maximum(self.means, 1e-12)
-        return found
+        """The scales that make all groups' mean sizes one and the same: shape (groups,)."""
+        scales: np.ndarray = self.means.mean() / np.maximum(self.means, 1e-12)
+        return scales
 
     @property
     def percentiles(self) -> Scores:
-        """Scores that treat all groups alike, as method `uniform` does."""
+        """The scores that treat all groups alike, as method `uniform` does."""
         return percentiles(self.sizes)
 
     def cut_at(self, widths: Sequence[int]) -> Genome:
-        """All groups' scores have one deviation, and their zero between what stays at these widths and what goes."""
+        """Make the genome whose scores are 0 between what stays at these widths and what goes, with one deviation."""
         edges = [np.sort(sizes)[::-1][width - 1 : width + 1].mean()
                  for sizes, width in zip(self.sizes.values(), widths, strict=True)]  # fmt: skip
         deviation = np.maximum(self.deviation, 1e-12)
@@ -49,13 +49,13 @@ class Ranking:
         return Genome(scale, -scale * np.array(edges))
 
     def scores(self, genome: Genome) -> Scores:
-        """Of every unit."""
+        """Score every unit of every group by a genome."""
         pairs = zip(self.sizes.items(), genome.scale, genome.shift, strict=True)
         return Scores({group: scale * sizes + shift for (group, sizes), scale, shift in pairs})
 
 
 def ranking_of(network: Network, graph: ChannelGraph, reduce: str = "mean") -> Ranking:
-    """Of a network as it is."""
+    """Measure the units of a network as it is; `reduce` joins the layers that make a unit: `mean` or `sum`."""
     by_layer = squared_norms(network.module, graph)
     over = np.mean if reduce == "mean" else np.sum
     return Ranking({group: over(list(sizes.values()), axis=0) for group, sizes in by_layer.items()})

@@ -23,10 +23,12 @@ Origin = Literal["random", "uniform", "identity", "bred"]
 
 @dataclass(frozen=True, eq=False)
 class Genome:
-    """An affine map per group, (groups,) each: score = scale x size of the filter + shift."""
+    """An affine map per group: score = scale x size of the filter + shift."""
 
     scale: np.ndarray
+    """float, shape (groups,)."""
     shift: np.ndarray
+    """float, shape (groups,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +36,10 @@ class Candidate:
     """What is to be judged."""
 
     number: int
+    """Its place in the search, from 0."""
     origin: Origin
     parent: int | None
+    """The number of the candidate that it was bred from; None: it was not bred."""
     genome: Genome
 
 
@@ -44,8 +48,9 @@ class Breeding:
     """How the search goes."""
 
     candidates: int = 150
-    """All of them, the first population included."""
+    """How many are judged in all, the first population included."""
     population: int = 32
+    """How many of the latest candidates live, from which parents are drawn."""
     tournament: int = 8
     """Members that are drawn, with replacement, to find a parent."""
     mutation: float = 0.1
@@ -72,17 +77,17 @@ class Evolution:
         """Begin.
 
         Args:
-            breeding: how.
-            deviation: of the sizes of each group's units.
-            seed: of all draws.
+            breeding: how candidates are bred.
+            deviation: the standard deviation of the sizes of each group's units, (groups,).
+            seed: the seed of all draws.
             centre: the scales that random ones are drawn around; None: 1.
-            known: what the first population has beside random candidates and, last, the identity.
+            known: the genomes that the first population has beside random ones and, last, the identity.
         """
         groups = len(deviation)
         self._breeding = breeding
         self._centre = np.ones(groups) if centre is None else centre
         self._step = deviation * self._centre
-        """Of shifts: as large as scores see the deviation."""
+        """The size of a step of shifts, as large as scores see the deviation: shape (groups,)."""
         every: list[tuple[Origin, Genome]] = [*known, ("identity", Genome(np.ones(groups), np.zeros(groups)))]
         self._known = dict(enumerate(every, breeding.population - len(every)))
         self._generator = np.random.default_rng(seed)
@@ -91,37 +96,37 @@ class Evolution:
 
     @property
     def state(self) -> dict[str, object]:
-        """Of the generator."""
+        """The state of the generator that all draws come from."""
         return dict(self._generator.bit_generator.state)
 
     def propose(self, number: int) -> Candidate:
-        """A candidate of this number, bred from what was admitted so far; asked again, another one."""
+        """Propose a candidate of this number, bred from what was admitted so far; asked again, another one."""
         if number in self._known:
             origin, genome = self._known[number]
             return Candidate(number, origin, None, genome)
         if number < self._breeding.population or not self._living:  # a lag may be longer than the first population
-            return Candidate(number, "random", None, self._random())
-        parent = self._parent()
-        return Candidate(number, "bred", parent.number, self._child(parent.genome, number))
+            return Candidate(number, "random", None, self._draw_random())
+        parent = self._draw_parent()
+        return Candidate(number, "bred", parent.number, self._breed(parent.genome, number))
 
     def admit(self, candidate: Candidate, loss: float) -> None:
-        """A result, in the order of the numbers; the oldest member makes room."""
+        """Take in a result, in the order of the numbers; the oldest member makes room."""
         self._living.append((loss, candidate))
         if self.best is None or loss < self.best[0]:
             self.best = loss, candidate
 
-    def _random(self) -> Genome:
-        """At a distance from the centre that is drawn as well: far from it in all groups at once is rarely good."""
+    def _draw_random(self) -> Genome:
+        """Draw a genome, and how far from the centre it is: far from it in all groups at once is rarely good."""
         groups, spread = len(self._step), self._generator.uniform()
         scale = self._centre * np.exp(self._generator.normal(0, spread, groups))
         return Genome(scale, self._generator.normal(0, spread, groups) * self._step)
 
-    def _parent(self) -> Candidate:
+    def _draw_parent(self) -> Candidate:
         drawn = self._generator.integers(0, len(self._living), self._breeding.tournament)
         _, parent = min((self._living[place] for place in drawn), key=lambda member: member[0])
         return parent
 
-    def _child(self, genome: Genome, number: int) -> Genome:
+    def _breed(self, genome: Genome, number: int) -> Genome:
         groups = len(self._step)
         changed = max(1, math.floor(self._breeding.mutation * groups))
         chosen = self._generator.choice(groups, changed, replace=False)

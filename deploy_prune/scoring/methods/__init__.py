@@ -21,7 +21,7 @@ class Scorer(Protocol):
     """Whether it trains on labels: a run on images without any refuses it before any work."""
 
     def score(self, study: Study) -> Scores:
-        """A number per unit of every free group, higher is more important; a group without numbers stays whole."""
+        """Give a number per unit of every free group, higher is more important; a group without numbers stays whole."""
 
 
 @runtime_checkable
@@ -32,7 +32,7 @@ class Selector(Protocol):
     """The same as a scorer's."""
 
     def select(self, study: Study, widths: Widths) -> Selection:
-        """Exactly `widths[group]` units of every group (fewer, if the method stops by itself).
+        """Select exactly `widths[group]` units of every group (fewer, if the method stops by itself).
 
         New weights, where it trains, let nothing read a unit that goes: cutting them changes no answer.
         """

@@ -17,9 +17,9 @@ from typing import ClassVar, Literal
 from deploy_prune.errors import ConfigError
 from deploy_prune.scoring.discrimination.greedy import Growth
 from deploy_prune.scoring.discrimination.heads import HeadRecipe
-from deploy_prune.scoring.discrimination.layerwise import Settings, prepared
+from deploy_prune.scoring.discrimination.layerwise import Settings, prepare_reference
 from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
-from deploy_prune.scoring.discrimination.selection import ChannelRule, channels
+from deploy_prune.scoring.discrimination.selection import ChannelRule, select_channels
 from deploy_prune.scoring.discrimination.stopping import StartRelative
 from deploy_prune.scoring.methods import Selector
 from deploy_prune.scoring.study import Study
@@ -36,29 +36,33 @@ class Dcp:
     needs_labels: ClassVar[bool] = True
 
     heads: int | None = None
-    """Placed evenly by blocks; 0: the network's own loss alone; None: three, or fewer where there are few blocks."""
+    """How many heads are placed, evenly by blocks; 0: the network's own loss alone; None: three, or as many as fit."""
     head_epochs: int = 3
+    """How many epochs heads are trained for."""
     head_images: int = 3_000
-    """Of training."""
+    """How many training images heads are trained on."""
     finetune_epochs: int = 0
-    """Of network and heads together, before heads are trained alone."""
+    """How many epochs network and heads are trained together, before heads are trained alone."""
     finetune_lr: float = 0.01
+    """The learning rate of that training's first step."""
     images: int = 1024
-    """The selection set, of training."""
+    """How many training images the selection set has."""
     batch_size: int = 128
+    """How many images are worked on at once."""
     balance: float = 1.0
     """Lambda: the weight of the discrimination loss; 0: reconstruction alone."""
     norm: Literal["paper", "code"] = "paper"
-    """Of a channel: the Frobenius norm of its gradient, or the sum of its kernels' norms."""
+    """How hard a channel is pulled at: the Frobenius norm of its gradient, or the sum of its kernels' norms."""
     steps: int = 8
     """ceil(channels / steps) enter at once, and as many passes are trained for a whole group."""
     lr: float = 0.01
+    """The learning rate of these passes."""
     epsilon: float | None = None
-    """Stop where the loss changes by no more than so much of the loss at the start; None: at the widths."""
+    """The selection stops where the loss changes by no more than this share of its start; None: at the widths."""
     patience: int = 3
-    """So many times in a row."""
+    """How many times in a row the loss must change so little."""
     floor: float = 0.1
-    """Share of its units that a group keeps where it stops by itself."""
+    """The share of its units that a group keeps where it stops by itself."""
 
     def __post_init__(self) -> None:
         if self.norm not in ("paper", "code"):
@@ -73,13 +77,13 @@ class Dcp:
             raise ConfigError("method 'dcp': epsilon must be 0 or more")
 
     def select(self, study: Study, widths: Widths) -> Selection:
-        """`widths[group]` units of every group (at the most, with `epsilon`), and the network's new weights.
+        """Select `widths[group]` units of every group (at the most, with `epsilon`), and give the new weights.
 
         Raises:
             ConfigError: no images, too few of them, no classifier, too few blocks, or a loss that became NaN.
             TraceError: torch.export cannot follow the network.
         """
-        data, asked = study.images("dcp", labelled=self.needs_labels), self._asked(study, widths)
+        data, asked = study.images("dcp", labelled=self.needs_labels), self._groups_to_select(study, widths)
         whole = {group.name: tuple(range(group.width)) for group in study.graph.free if group.name not in asked}
         if not asked:
             return Selection(whole)
@@ -88,12 +92,12 @@ class Dcp:
             study.folder / STATE if study.folder else None, fingerprint(study.network.module, *described)
         )
         stage = Settings(self.heads, self._head_recipe(), self.images, self.batch_size)
-        scene = prepared(study, stage, notebook)
-        found = channels(scene, study.graph, asked, self._rule(), notebook, progress=study.progress)
-        return Selection({**whole, **found.keep}, weights=found.weights)
+        scene = prepare_reference(study, stage, notebook)
+        selection = select_channels(scene, study.graph, asked, self._rule(), notebook, progress=study.progress)
+        return Selection({**whole, **selection.keep}, weights=selection.weights)
 
-    def _asked(self, study: Study, widths: Widths) -> dict[str, int]:
-        """The groups to select in."""
+    def _groups_to_select(self, study: Study, widths: Widths) -> dict[str, int]:
+        """The groups to select in, each with the units that it keeps at the most."""
         asked = {}
         for group in study.graph.free:
             width = widths.get(group.name, group.width)

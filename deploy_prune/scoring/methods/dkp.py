@@ -21,12 +21,18 @@ from deploy_prune.errors import ConfigError
 from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut, kept_indices, uncut
 from deploy_prune.scoring.discrimination.candidates import readers_of
-from deploy_prune.scoring.discrimination.empty_units import promoted
+from deploy_prune.scoring.discrimination.empty_units import promote_empty_units
 from deploy_prune.scoring.discrimination.greedy import Growth
 from deploy_prune.scoring.discrimination.heads import HeadRecipe
-from deploy_prune.scoring.discrimination.layerwise import ReferenceNetwork, Settings, prepared
+from deploy_prune.scoring.discrimination.layerwise import ReferenceNetwork, Settings, prepare_reference
 from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
-from deploy_prune.scoring.discrimination.selection import ChannelRule, KernelRule, channels, kernels, masked_layers
+from deploy_prune.scoring.discrimination.selection import (
+    ChannelRule,
+    KernelRule,
+    masked_layers,
+    select_channels,
+    select_kernels,
+)
 from deploy_prune.scoring.discrimination.stopping import StartRelative, StepRelative, Stop
 from deploy_prune.scoring.methods import Selector
 from deploy_prune.scoring.study import Study
@@ -46,23 +52,31 @@ class Dkp:
     needs_labels: ClassVar[bool] = True
 
     rate: float = 0.5
-    """Share of each layer's kernels that stays, of those that its channels leave."""
+    """The share of each layer's kernels that stays, of those that its channels leave."""
     filters: int = 1
-    """1xN: so many filters in a row keep kernels of the same input channels."""
+    """How many filters in a row keep kernels of the same input channels (1xN)."""
     stop: Literal["relative", "dcp"] = "relative"
-    """With `epsilon`: which loss a change is held against, the one before it or the one at the start."""
+    """Which loss a change is held against, with `epsilon`: the one before it, or (`dcp`) the one at the start."""
     epsilon: float | None = None
-    """Stop where the loss improves by no more than so much; None: at the rate."""
+    """The selection stops where the loss improves by no more than this share; None: at the rate."""
     patience: int = 3
+    """How many times in a row the loss must improve so little."""
     steps: int = 64
     """ceil(kernels / steps) enter at once."""
     heads: int | None = None
+    """How many heads are placed; None: three, or as many as fit."""
     head_epochs: int = 3
+    """How many epochs heads are trained for."""
     head_images: int = 3_000
+    """How many training images heads are trained on."""
     images: int = 1024
+    """How many training images the selection set has."""
     batch_size: int = 128
+    """How many images are worked on at once."""
     balance: float = 1.0
+    """Lambda: the weight of the discrimination loss."""
     lr: float = 0.01
+    """The learning rate while kernels are selected."""
 
     def __post_init__(self) -> None:
         if not 0 < self.rate <= 1:
@@ -75,7 +89,7 @@ class Dkp:
             raise ConfigError("method 'dkp': heads, head_epochs, balance and epsilon must be 0 or more")
 
     def select(self, study: Study, widths: Widths) -> Selection:
-        """At most `widths[group]` units of every group, kernel masks, and the network's new weights.
+        """Select at most `widths[group]` units of every group and kernels, and give the network's new weights.
 
         Raises:
             ConfigError: no images, too few of them, no classifier, too few blocks, or a loss that became NaN.
@@ -91,7 +105,7 @@ class Dkp:
         masks, weights = self._kernels(study, dense, before.keep)
         allowed = [group for group in study.graph.free if not (study.scope == "inner" and group.residual)]
         units = {group.name: before.keep.get(group.name, tuple(range(group.width))) for group in study.graph.free}
-        left, kept_masks = promoted(study.graph, {group.name: units[group.name] for group in allowed}, masks)
+        left, kept_masks = promote_empty_units(study.graph, {group.name: units[group.name] for group in allowed}, masks)
         _silence(study.graph, {**units, **left}, weights)
         weights |= {name: weights[name] * mask for name, mask in kept_masks.items()}
         return Selection({**units, **left}, kept_masks, weights, method=NAME)
@@ -99,20 +113,21 @@ class Dkp:
     def _channels(self, study: Study, narrow: dict[str, int]) -> Selection:
         scene, notebook = self._scene(study, study.network, study.graph, (CHANNELS, sorted(narrow.items())))
         rule = ChannelRule(Growth(0, 1, balance=self.balance, lr=self.lr))
-        return channels(scene, study.graph, narrow, rule, notebook, progress=study.progress)
+        return select_channels(scene, study.graph, narrow, rule, notebook, progress=study.progress)
 
     def _kernels(self, study: Study, dense: Network, keep: Keep) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """In the network without the removed channels; masks and weights in the dense network's shapes."""
+        """Select in the network without the removed channels; masks and weights have the dense network's shapes."""
         small = cut(dense, study.graph, keep)
         scene, notebook = self._scene(study, small, trace(small), (KERNELS, sorted(keep.items())))
         stops: dict[str, type[StartRelative | StepRelative]] = {"relative": StepRelative, "dcp": StartRelative}
         stop: Stop | None = None if self.epsilon is None else stops[self.stop](self.epsilon, self.patience)
         rule = KernelRule(Growth(0, 1, stop, balance=self.balance, lr=self.lr), self.rate, self.filters, self.steps)
-        found = kernels(scene, masked_layers(scene), rule, notebook, progress=study.progress)
+        small_selection = select_kernels(scene, masked_layers(scene), rule, notebook, progress=study.progress)
         indices, state = kept_indices(study.graph, keep), move_tensors(dense.module.state_dict())
-        nothing = {name: torch.zeros_like(state[name], dtype=torch.bool) for name in found.masks}
-        masks = {name: uncut(mask, indices.get(name, {}), nothing[name]) for name, mask in found.masks.items()}
-        changed = (found.weights or {}).items()
+        small_masks = small_selection.masks
+        nothing = {name: torch.zeros_like(state[name], dtype=torch.bool) for name in small_masks}
+        masks = {name: uncut(mask, indices.get(name, {}), nothing[name]) for name, mask in small_masks.items()}
+        changed = (small_selection.weights or {}).items()
         weights = {name: uncut(value, indices.get(name, {}), state[name]) for name, value in changed}
         return masks, weights
 
@@ -124,7 +139,7 @@ class Dkp:
         path: Path | None = study.folder / what[0] if study.folder else None
         notebook = SelectionProgress(path, fingerprint(network.module, *described))
         stage = Settings(self.heads, HeadRecipe(self.head_epochs, self.head_images), self.images, self.batch_size)
-        return prepared(part, stage, notebook), notebook
+        return prepare_reference(part, stage, notebook), notebook
 
 
 def _silence(graph: ChannelGraph, keep: Keep, weights: dict[str, Tensor]) -> None:

@@ -39,11 +39,11 @@ logger = logging.getLogger(__name__)
 KNOWN = ("uniform", "identity")
 """Candidates that are there whatever is drawn."""
 STEPS, BLIND_STEPS = 20, 100
-"""Before a candidate is judged: losses right after a cut tell little, those of a network near chance nothing."""
+"""Steps of training before a candidate is judged: losses right after a cut tell little, those near chance nothing."""
 SIGHT = 1 / 3
-"""Share of the dense network's accuracy; below it, right after the cut, a network is taken to be near chance."""
+"""The share of the dense network's quality below which, right after the cut, a network is taken to be near chance."""
 LONGER = 4
-"""Times as many steps for the finalists: what learns fastest need not end best."""
+"""How many times as many steps finalists are trained for: what learns fastest need not end best."""
 DRAWS = 20
 """The limit of draws to find a candidate whose plan is new."""
 
@@ -55,24 +55,29 @@ class Legr:
     needs_labels: ClassVar[bool] = False
 
     candidates: int = 150
+    """How many are judged in all, the first population included."""
     population: int = 32
+    """How many of the latest candidates live, from which parents are drawn."""
     tournament: int = 8
+    """How many members are drawn to find a parent."""
     mutation: float = 0.1
+    """The share of the groups that a child changes, one at the least."""
     reduce: Literal["mean", "sum"] = "mean"
-    """Over the layers that make a unit; `sum` as the released code, which spares long residual chains."""
+    """How the layers that make a unit are joined; `sum` as the released code, which spares long residual chains."""
     images: int = 1000
-    """Of validation, that a candidate is judged on."""
+    """How many validation images a candidate is judged on."""
     norm_images: int = 500
-    """Of training, to measure norms on; 0 as the released code, which rewards norms that fit by chance."""
+    """How many training images norms are measured on; 0 as the released code, which rewards what fits by chance."""
     steps: int | None = None
-    """Of training before a candidate is judged; None: 20 where a network still sees right after the cut, else 100."""
+    """Steps of training before a candidate is judged; None: 20 if it still sees right after the cut, else 100."""
     lr: float = 0.05
+    """The largest learning rate of these steps."""
     finalists: int = 8
-    """So many are trained in the end, for 400 steps or four times `steps`, to choose among them; 0: none."""
+    """How many are trained in the end, for 400 steps or four times `steps`, to choose among them; 0: none."""
     lag: int = 8
-    """A candidate is bred from results that are so many candidates old: as many workers have something to do."""
+    """How many candidates old the results are that one is bred from: as many workers have something to do."""
     patience: int = 0
-    """Stop after so many candidates that were no better than the best; 0: never."""
+    """After how many candidates that were no better than the best the search stops; 0: never."""
 
     def __post_init__(self) -> None:
         if self.reduce not in ("mean", "sum"):
@@ -87,7 +92,7 @@ class Legr:
         self.breeding()
 
     def score(self, study: Study) -> Scores:
-        """The best ranking that the search finds.
+        """Search, and score every unit by the best ranking that was found.
 
         Raises:
             ConfigError: no images, no budget to search under, or no candidate with a loss.
@@ -114,7 +119,7 @@ class Legr:
 
     @property
     def _most_steps(self) -> int:
-        """That a candidate may be trained for: as a finalist, where there are some."""
+        """The most steps that a candidate may be trained for: a finalist's, where there are some."""
         if self.finalists:
             return LONGER * (self.steps or BLIND_STEPS)
         return BLIND_STEPS if self.steps is None else self.steps
@@ -145,18 +150,18 @@ class _Search:
 
     @property
     def best(self) -> tuple[float, Candidate]:
-        """With its loss: of the finalists, where there are some, else of all."""
-        found = self._winner or self._evolution.best
-        assert found
-        return found
+        """The best candidate with its loss: the best of the finalists, where there are some, else of all."""
+        best = self._winner or self._evolution.best
+        assert best
+        return best
 
     @property
     def scores(self) -> Scores:
-        """Of the best candidate."""
+        """The scores of every unit by the best candidate."""
         return self._ranking.scores(self.best[1].genome)
 
     def steps_for(self, prepared: Examiner) -> int:
-        """More where candidates would be near chance right after the cut, so that few steps order nothing."""
+        """Decide on more steps where candidates would be near chance right after the cut: few would order nothing."""
         whole = {group.name: tuple(range(group.width)) for group in self._study.graph.free}
         dense, cut = (fitness(replace(prepared, steps=0), keep).value for keep in (whole, self._alike))
         if cut >= SIGHT * dense:
@@ -168,31 +173,32 @@ class _Search:
         return BLIND_STEPS
 
     def run(self, workers: Workers, prepared: Examiner) -> None:
+        """Judge all candidates, each bred from the results of those before it."""
         total = self._settings.candidates
         results = workers.map(_judge, prepared, self._items(), ahead=self._settings.lag)
-        for number, found in enumerate(results):
-            self._admit(number, found)
+        for number, result in enumerate(results):
+            self._admit(number, result)
             self._stopped = self._stopped or self._reason_to_stop(number)
             ended = self._stopped or ("all candidates judged" if number + 1 == total else "")
             self._journal.write(ended=ended, **self._standing())
-            self._study.progress("search", number + 1, total, self._told())
+            self._study.progress("search", number + 1, total, self._say_best())
             if self._stopped:
                 break
 
     def finish(self, workers: Workers, longer: Examiner) -> None:
         """Choose among the finalists by a longer training."""
         finalists = self._finalists()
-        items = ((keep, self._journal.known(digest(keep), final=True)) for _, keep in finalists)
+        items = ((keep, self._journal.recall(digest(keep), final=True)) for _, keep in finalists)
         results = workers.map(_judge, longer, items, ahead=self._settings.lag)
-        for number, ((candidate, keep), found) in enumerate(zip(finalists, results, strict=True)):
-            if self._winner is None or found.loss < self._winner[0]:
-                self._winner = found.loss, candidate
-            self._journal.add(self._tried(candidate, keep, found), final=True)
+        for number, ((candidate, keep), result) in enumerate(zip(finalists, results, strict=True)):
+            if self._winner is None or result.loss < self._winner[0]:
+                self._winner = result.loss, candidate
+            self._journal.add(self._describe(candidate, keep, result), final=True)
             self._journal.write(**self._standing())
-            self._study.progress("finals", number + 1, len(finalists), self._told())
+            self._study.progress("finals", number + 1, len(finalists), self._say_best())
 
     def _finalists(self) -> list[tuple[Candidate, Keep]]:
-        """What was known before, then the best; of a plan one."""
+        """The candidates that are there whatever is drawn, then the best; only one of each plan."""
         plans: dict[str, tuple[Candidate, Keep]] = {}
         for loss, candidate, keep in sorted(self._admitted, key=lambda each: (each[1].origin not in KNOWN, each[0])):
             if math.isfinite(loss):
@@ -201,12 +207,12 @@ class _Search:
 
     def _items(self) -> Iterator[tuple[Keep, Fitness | None]]:
         for number in range(self._settings.candidates):
-            candidate, keep = self._new(number)
+            candidate, keep = self._propose_new(number)
             self._begun[number] = candidate, keep
             self._proposed.add(digest(keep))
-            yield keep, self._journal.known(digest(keep))
+            yield keep, self._journal.recall(digest(keep))
 
-    def _new(self, number: int) -> tuple[Candidate, Keep]:
+    def _propose_new(self, number: int) -> tuple[Candidate, Keep]:
         assert self._study.plan
         for _ in range(DRAWS):
             candidate = self._evolution.propose(number)
@@ -215,17 +221,24 @@ class _Search:
                 break
         return candidate, keep
 
-    def _admit(self, number: int, found: Fitness) -> None:
+    def _admit(self, number: int, result: Fitness) -> None:
         candidate, keep = self._begun.pop(number)
-        self._evolution.admit(candidate, found.loss)
-        self._admitted.append((found.loss, candidate, keep))
-        self._journal.add(self._tried(candidate, keep, found))
+        self._evolution.admit(candidate, result.loss)
+        self._admitted.append((result.loss, candidate, keep))
+        self._journal.add(self._describe(candidate, keep, result))
 
-    def _tried(self, candidate: Candidate, keep: Keep, found: Fitness) -> CandidateResult:
+    def _describe(self, candidate: Candidate, keep: Keep, result: Fitness) -> CandidateResult:
         widths = tuple(len(keep[group.name]) for group in self._study.graph.free)
-        loss = found.loss if math.isfinite(found.loss) else None
+        loss = result.loss if math.isfinite(result.loss) else None
         return CandidateResult(
-            candidate.number, candidate.origin, candidate.parent, loss, found.value, widths, found.seconds, digest(keep)
+            candidate.number,
+            candidate.origin,
+            candidate.parent,
+            loss,
+            result.value,
+            widths,
+            result.seconds,
+            digest(keep),
         )
 
     def _standing(self) -> dict[str, Any]:
@@ -239,12 +252,12 @@ class _Search:
             "wall_s": time.monotonic() - self._began,
         }
 
-    def _told(self) -> str:
+    def _say_best(self) -> str:
         loss, candidate = self.best
         return f"best loss {loss:.4f} (candidate {candidate.number})"
 
     def _reason_to_stop(self, number: int) -> str:
-        """Empty: go on.
+        """Say why the search stops here; empty: it goes on.
 
         Raises:
             BudgetError: the search has collapsed.

@@ -14,19 +14,21 @@ from deploy_prune.values import Scores
 
 @dataclass(frozen=True)
 class Magnitude:
-    """Mean norm over a unit's filters. `normalise` divides by the group's mean, so that layers can be compared."""
+    """A unit's score is the mean norm of its filters."""
 
     needs_labels: ClassVar[bool] = False
 
     norm: Literal["l1", "l2"] = "l2"
+    """The norm of a filter: `l1` or `l2`."""
     normalise: bool = True
+    """Whether norms are divided by their group's mean, so that layers can be compared."""
 
     def __post_init__(self) -> None:
         if self.norm not in ("l1", "l2"):
             raise ConfigError(f"method 'magnitude' has no norm {self.norm!r}", hint="known: l1, l2")
 
     def score(self, study: Study) -> Scores:
-        """Norm of every unit, higher is more important."""
+        """Score every unit by its norm: shape (units,) per group, higher is more important."""
         norms = filter_norms(study.network.module, study.graph, power=1 if self.norm == "l1" else 2)
         if self.normalise:
             norms = {name: values / max(float(values.mean()), 1e-12) for name, values in norms.items()}

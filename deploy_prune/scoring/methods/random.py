@@ -19,7 +19,7 @@ class Random:
     needs_labels: ClassVar[bool] = False
 
     def score(self, study: Study) -> Scores:
-        """Percentile of every unit in (0, 1]."""
+        """Score every unit by a percentile in (0, 1] that is drawn: shape (units,) per group."""
         generator = np.random.default_rng(study.seed)
         groups = study.graph.free
         return Scores({group.name: (generator.permutation(group.width) + 1) / group.width for group in groups})

@@ -19,13 +19,14 @@ class Uniform:
     needs_labels: ClassVar[bool] = False
 
     norm: Literal["l1", "l2"] = "l2"
+    """The norm of a filter: `l1` or `l2`."""
 
     def __post_init__(self) -> None:
         if self.norm not in ("l1", "l2"):
             raise ConfigError(f"method 'uniform' has no norm {self.norm!r}", hint="known: l1, l2")
 
     def score(self, study: Study) -> Scores:
-        """Percentile of every unit in (0, 1]."""
+        """Score every unit by its percentile in (0, 1]: shape (units,) per group."""
         norms = filter_norms(study.network.module, study.graph, power=1 if self.norm == "l1" else 2)
         return percentiles(norms)
 

@@ -7,7 +7,7 @@ from building import conv, head, net
 from torch import Tensor
 
 from deploy_prune.graph import trace
-from deploy_prune.scoring.discrimination.empty_units import promoted
+from deploy_prune.scoring.discrimination.empty_units import promote_empty_units
 from deploy_prune.values import ChannelGraph, Network
 
 
@@ -23,20 +23,20 @@ WHOLE = {"a": (0, 1, 2, 3), "b": (0, 1, 2), "c": (0, 1, 2, 3, 4)}
 
 def test_with_all_kernels_nothing_goes() -> None:
     _, graph, masks = chain()
-    assert promoted(graph, WHOLE, masks)[0] == WHOLE
+    assert promote_empty_units(graph, WHOLE, masks)[0] == WHOLE
 
 
 def test_a_unit_that_nobody_reads_any_more_goes() -> None:
     _, graph, masks = chain()
     masks["b.weight"][:, 2] = False
-    assert promoted(graph, WHOLE, masks)[0] == {**WHOLE, "a": (0, 1, 3)}
+    assert promote_empty_units(graph, WHOLE, masks)[0] == {**WHOLE, "a": (0, 1, 3)}
 
 
 def test_a_filter_without_kernels_goes() -> None:
     """b's filter 1 is empty, so that its unit goes, and with it what c had read of it."""
     _, graph, masks = chain()
     masks["b.weight"][1] = False
-    left, cleared = promoted(graph, WHOLE, masks)
+    left, cleared = promote_empty_units(graph, WHOLE, masks)
     assert left == {**WHOLE, "b": (0, 2)}
     assert not cleared["c.weight"][:, 1].any()
     assert masks["c.weight"][:, 1].all()  # what was given is not touched
@@ -47,20 +47,20 @@ def test_what_goes_can_leave_others_without_readers() -> None:
     _, graph, masks = chain()
     masks["c.weight"][:, 2] = False
     masks["b.weight"][:2, 3] = False
-    assert promoted(graph, WHOLE, masks)[0] == {**WHOLE, "b": (0, 1), "a": (0, 1, 2)}
+    assert promote_empty_units(graph, WHOLE, masks)[0] == {**WHOLE, "b": (0, 1), "a": (0, 1, 2)}
 
 
 def test_a_layer_without_a_mask_keeps_its_units() -> None:
     """c's filters are masked, its reader, the classifier, is not: an empty filter goes, an unread unit cannot be."""
     _, graph, masks = chain()
     masks["c.weight"][4] = False
-    assert promoted(graph, WHOLE, masks)[0] == {**WHOLE, "c": (0, 1, 2, 3)}
+    assert promote_empty_units(graph, WHOLE, masks)[0] == {**WHOLE, "c": (0, 1, 2, 3)}
 
 
 def test_the_last_unit_stays() -> None:
     _, graph, masks = chain()
     masks["b.weight"][:] = False
-    left = promoted(graph, WHOLE, masks)[0]
+    left = promote_empty_units(graph, WHOLE, masks)[0]
     assert left["a"] == (0,)
     assert left["b"] == (0,)
 
@@ -68,4 +68,4 @@ def test_the_last_unit_stays() -> None:
 def test_groups_that_may_not_be_cut_are_left_out() -> None:
     _, graph, masks = chain()
     masks["b.weight"][:, 2] = False
-    assert promoted(graph, {"b": WHOLE["b"]}, masks)[0] == {"b": WHOLE["b"]}
+    assert promote_empty_units(graph, {"b": WHOLE["b"]}, masks)[0] == {"b": WHOLE["b"]}

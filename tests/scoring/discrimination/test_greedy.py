@@ -16,7 +16,7 @@ from deploy_prune.errors import Diverged
 from deploy_prune.graph.flat_network import Flat, flatten
 from deploy_prune.scoring.discrimination.cached_batches import LayerBatch
 from deploy_prune.scoring.discrimination.candidates import Channels, Kernels, Units
-from deploy_prune.scoring.discrimination.greedy import Growth, ReadingLayer, grown, losses_of
+from deploy_prune.scoring.discrimination.greedy import Growth, ReadingLayer, grow, losses_of
 from deploy_prune.scoring.discrimination.stopping import StartRelative
 
 SHOWN = torch.tensor([1.0, 2.0, 1.0, 0.5])
@@ -52,7 +52,7 @@ def select(
 ) -> tuple[list[int], Tensor]:
     reader, piece, found = layer(units, start=start)
     growth = Growth(count, 1, **{**ALONE, **rest})  # type: ignore[arg-type]
-    selected = grown("b", [reader], lambda: iter([(piece,)]), found.tensors, growth)
+    selected = grow("b", [reader], lambda: iter([(piece,)]), found.tensors, growth)
     return torch.nonzero(selected.chosen).flatten().tolist(), selected.weights[0][..., 0, 0]
 
 
@@ -116,7 +116,7 @@ def test_a_unit_of_several_channels_enters_as_one() -> None:
 def test_several_enter_at_once_and_never_more_than_asked_for() -> None:
     reader, piece, found = layer()
     growth = Growth(3, 2, **ALONE)  # type: ignore[arg-type]
-    selected = grown("b", [reader], lambda: iter([(piece,)]), found.tensors, growth)
+    selected = grow("b", [reader], lambda: iter([(piece,)]), found.tensors, growth)
     assert int(selected.chosen.sum()) == 3
     assert len(selected.reconstruction) == 2
     assert selected.reconstruction[1] == pytest.approx((1 + 20.25) / (2 * NUMBERS))
@@ -131,7 +131,7 @@ def test_the_gradients_of_coupled_layers_add_up() -> None:
     two = ReadingLayer(one.path, columns(), None, other_weight, other_weight)
     target = LayerBatch((images,), (torch.nn.functional.conv2d(images, other_weight),), piece.labels)
     growth = Growth(1, 1, **ALONE)  # type: ignore[arg-type]
-    selected = grown("b", [one, two], lambda: iter([(piece, target)]), found.tensors, growth)
+    selected = grow("b", [one, two], lambda: iter([(piece, target)]), found.tensors, growth)
     assert torch.nonzero(selected.chosen).flatten().tolist() == [2]
     assert [weight[0, 2].item() for weight in selected.weights] == [1.0, 20.0]
 
@@ -168,4 +168,4 @@ def test_a_loss_that_is_no_number_names_the_group() -> None:
     reader, piece, found = layer()
     broken = LayerBatch(piece.given, (torch.full_like(piece.targets[0], math.nan),), piece.labels)
     with pytest.raises(Diverged, match="the loss became nan while 'layer3' was selected"):
-        grown("layer3", [reader], lambda: iter([(broken,)]), found.tensors, Growth(2, 1))
+        grow("layer3", [reader], lambda: iter([(broken,)]), found.tensors, Growth(2, 1))

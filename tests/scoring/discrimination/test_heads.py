@@ -22,10 +22,10 @@ from deploy_prune.scoring.discrimination.heads import (
     Head,
     HeadRecipe,
     head_weight,
-    jointly_trained,
+    make_heads,
     modules_at,
-    new_heads,
-    trained_heads,
+    train_heads,
+    train_jointly,
 )
 from deploy_prune.sources.networks import build_network
 from deploy_prune.train import Recipe
@@ -61,10 +61,10 @@ def test_heads_learn_on_a_trunk_that_stands_still() -> None:
     network = trained(stack(), data)
     flat = flat_of(network)
     ends = block_ends(flat)[:1]
-    heads = new_heads(ends, 4, seed=0)
+    heads = make_heads(ends, 4, seed=0)
     before = {name: tensor.clone() for name, tensor in network.module.state_dict().items()}
     first = [each.clone() for each in heads[0].parameters()]
-    found = trained_heads(flat, ends, heads, data, HeadRecipe(epochs=6, images=192), seed=0)
+    found = train_heads(flat, ends, heads, data, HeadRecipe(epochs=6, images=192), seed=0)
     (batch, *_) = selection_set(data, 192, 32, seed=1)
     with torch.no_grad():
         (features,) = flat.part(ends, (flat.image,))((batch.images,), flat.tensors)
@@ -81,7 +81,7 @@ def test_the_same_seed_gives_the_same_heads() -> None:
     ends = block_ends(flat)[:1]
     recipe = HeadRecipe(epochs=1, images=96)
     one, same, other = (
-        trained_heads(flat, ends, new_heads(ends, 4, seed=seed), data, recipe, seed=seed)[0].linear.weight
+        train_heads(flat, ends, make_heads(ends, 4, seed=seed), data, recipe, seed=seed)[0].linear.weight
         for seed in (1, 1, 2)
     )
     assert torch.equal(one, same)
@@ -122,9 +122,9 @@ def test_the_joint_training_steps_on_the_weighted_sum(tmp_path: Path) -> None:
     data, network = stripes(images=64), stack()
     of = study(network, data, folder=tmp_path)
     flat = flat_of(network)
-    heads = new_heads(block_ends(flat)[:1], 4, seed=0)
+    heads = make_heads(block_ends(flat)[:1], 4, seed=0)
     recipe = Recipe(1, batch_size=64, lr=0.1, momentum=0.0, weight_decay=0.0, precision="fp32")
-    found, trained_head = jointly_trained(of, {"1": 0.25}, heads, recipe)
+    found, trained_head = train_jointly(of, {"1": 0.25}, heads, recipe)
 
     (batch,) = epoch_batches(data, np.arange(64), batch_size=64, seed=0)
     module, own = copy.deepcopy(network.module).train(), copy.deepcopy(heads[0]).train()

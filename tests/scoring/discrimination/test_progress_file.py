@@ -18,17 +18,17 @@ def test_what_was_finished_is_known_again(tmp_path: Path) -> None:
     first.add("layer1", {"chosen": torch.tensor([True, False]), "weight": shared.t(), "again": shared})
     first.add("layer10", {"chosen": torch.tensor([False])})
     again = SelectionProgress(path, "this one")
-    found = again.known("layer1")
+    found = again.recall("layer1")
     assert found is not None
     assert sorted(found) == ["again", "chosen", "weight"]
     assert torch.equal(found["weight"], shared.t())
-    assert again.known("layer") is None
+    assert again.recall("layer") is None
 
 
 def test_without_a_file_it_remembers_by_itself() -> None:
     notebook = SelectionProgress(None, "")
     notebook.add("a", {"chosen": torch.ones(2)})
-    found = notebook.known("a")
+    found = notebook.recall("a")
     assert found is not None
     assert torch.equal(found["chosen"], torch.ones(2))
 
