@@ -105,7 +105,7 @@ class PlanResult:
     groups: tuple[GroupRow, ...]
     seconds: float
     closing: Closing | None = None
-    """Of a budget in milliseconds on this machine."""
+    """How a budget in milliseconds was met with real files; None: the budget is of something else."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ class FrontPoint:
 
     kind: PointKind
     budget: str
-    """Of a smaller input: its shape."""
+    """The budget in the user's words, such as `8ms`; for a smaller input its shape."""
     run: str
     """Folder below the front's."""
     ratio: float | None
@@ -88,7 +88,7 @@ class CandidateResult:
     widths: tuple[int, ...]
     """Units kept, in the order of `Search.groups`."""
     seconds: float
-    """Of judging it, in its worker."""
+    """How long it took to judge the candidate, in its worker."""
     plan: str
     """Digest of the kept units: candidates of one plan are judged once."""
 
@@ -102,14 +102,14 @@ class SearchRecord:
     groups: tuple[str, ...] = ()
     tried: tuple[CandidateResult, ...] = ()
     finals: tuple[CandidateResult, ...] = ()
-    """Of them those that were trained for longer, and what came of that."""
+    """The candidates that were trained for longer in the end, and what came of that."""
     best: int | None = None
     scale: tuple[float, ...] = ()
-    """Of the best candidate, per group."""
+    """The scales of the best candidate, one per group; `shift` holds its shifts."""
     shift: tuple[float, ...] = ()
     generator: dict[str, Any] = field(default_factory=dict)
     """State of the one generator of all draws."""
     wall_s: float = 0.0
-    """Of the last process that worked on it."""
+    """How long the last process worked on it, in seconds."""
     ended: str = ""
     """Why; empty: it has not."""

@@ -7,7 +7,7 @@ import importlib
 import re
 import subprocess
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -114,11 +114,6 @@ def test_functions_are_short_and_take_few_parameters(path: Path) -> None:
         assert len([name for name in names if name not in {"self", "cls"}]) <= 6, function.name
 
 
-FRAGMENTS = ROOT / "tests" / "fragments.txt"
-"""First lines of docstrings that are no sentences yet, each as often as it may stand in the package.
-
-Lines only leave this file: with the last of them the file goes, and the test takes no exception any more.
-"""
 
 BEGIN_NO_SENTENCE = {
     "As", "At", "Between", "By", "For", "From", "Into", "Of", "On", "Per", "So", "That", "To", "Who", "Whose",
@@ -137,10 +132,9 @@ def docstrings(tree: ast.AST) -> Iterator[str]:
 
 
 def test_docstrings_are_sentences_that_a_user_would_say() -> None:
-    lines = Counter(text.splitlines()[0] for tree in TREES.values() for text in docstrings(tree))
-    fragments = Counter({line: count for line, count in lines.items() if line.split()[0] in BEGIN_NO_SENTENCE})
-    new = fragments - Counter(FRAGMENTS.read_text().splitlines())
-    assert not new, "these begin like no sentence; write who or what does, or is, something"
+    lines = [(label(path), text.splitlines()[0]) for path, tree in TREES.items() for text in docstrings(tree)]
+    fragments = [(where, line) for where, line in lines if line.split()[0] in BEGIN_NO_SENTENCE]
+    assert not fragments, "these begin like no sentence; write who or what does, or is, something"
 
 
 def test_every_module_that_stands_in_a_string_is_there() -> None:

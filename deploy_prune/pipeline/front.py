@@ -169,7 +169,7 @@ def _point(summary: RunSummary, kind: PointKind, budget: str, run: Path, referen
 
 
 def _measured(summary: RunSummary) -> Measurement | None:
-    """Of the pruned file that the budget is of, or of the first that was timed."""
+    """How long the pruned file takes that the budget is of, or the first that was timed."""
     closing = summary.plan.closing
     for item in summary.speedups if closing else ():
         assert closing

@@ -92,7 +92,7 @@ VERIFICATION_IMAGES = 200
 
 
 def spread(images: ImageSet, count: int = VERIFICATION_IMAGES) -> np.ndarray:
-    """So many images from all over a split (all, where there are fewer): uint8, (images, height, width, channels)."""
+    """Read so many images from all over a split (or all there are): uint8, (images, height, width, channels)."""
     import numpy as np
 
     total = len(images)

@@ -92,7 +92,7 @@ def _means(dense: Network, readers: Mapping[str, nn.Module], data: Data, seed: i
 
 
 def _give(module: nn.Module, name: str, lost: Tensor, gamma: str | None) -> None:
-    """To the layer's bias, or to the norm behind it; a layer that has neither stays as it is."""
+    """Give what is lost to the layer's bias, or to the norm behind it; a layer that has neither stays as it is."""
     bias = getattr(module.get_submodule(name), "bias", None)
     with torch.no_grad():
         if bias is not None:

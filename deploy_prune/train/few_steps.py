@@ -12,7 +12,7 @@ from deploy_prune.train.recipe import Batch, Loss, Step, plain_step
 from deploy_prune.values import Network
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
-"""Of LeGR's search (its released code)."""
+"""The settings of SGD in LeGR's search (its released code)."""
 RISE = 0.1
 
 

@@ -27,10 +27,10 @@ from deploy_prune.train.recipe import Loss, Step, plain_step
 from deploy_prune.values import ChannelGraph, Data, Keep, Network
 
 BATCH_SIZE = 50
-"""Of judging and of norms: what it leaves behind stays in a core's cache."""
+"""Images per batch in judging and in measuring norms: what a batch leaves behind stays in a core's cache."""
 FLOAT_BYTES = 4
 LAYOUT = torch.channels_last
-"""Of images and weights in memory: without it every convolution reorders its input (fixed, as sums depend on it)."""
+"""How images and weights lie in memory: else every convolution reorders its input (fixed, as sums depend on it)."""
 POOL, POOL_BYTES = 5_000, 2**30
 """Training images that steps go round in, at the most: they stay in memory, of every worker."""
 
@@ -40,14 +40,14 @@ class Exam:
     """What a candidate goes through."""
 
     images: int = 1000
-    """Of validation, stratified, the same for all candidates."""
+    """How many validation images it is judged on, stratified, the same for all candidates."""
     norm_images: int = 500
-    """Of training, that norms are measured on; 0: norms stay as they were in the dense network."""
+    """How many training images norms are measured on; 0: norms stay as they were in the dense network."""
     steps: int = 0
-    """Of training before it is judged, the same batches for all candidates."""
+    """How many steps it is trained before it is judged, on the same batches for all candidates."""
     lr: float = 0.01
     batch_size: int = 64
-    """Of a step."""
+    """How many images a step takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,7 @@ def _tuned_on(data: Data, exam: Exam, seed: int) -> Iterator[Batch]:
 
 
 def fitness(prepared: Examiner, keep: Keep) -> Fitness:
-    """Of the network that keeps these units; the network itself is not touched, and nothing is drawn."""
+    """Judge the network that keeps these units; the network itself is not touched, and nothing is drawn."""
     began = time.monotonic()
     small = cut(prepared.network, prepared.graph, keep)
     small.module.to(memory_format=LAYOUT)

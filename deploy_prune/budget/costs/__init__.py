@@ -33,7 +33,7 @@ class Stepped(CostModel, Protocol):
 
     @property
     def neighbours(self) -> tuple[frozenset[int], ...]:
-        """Per free group those whose widths decide with it over some term, itself among them."""
+        """The groups whose widths decide with it over some term, itself among them, for each free group."""
 
 
 class Cost(Protocol):

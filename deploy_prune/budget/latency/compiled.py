@@ -19,10 +19,10 @@ from deploy_prune.errors import RecordError
 AT_ONCE = 512
 """Plans whose entries are looked up together: they stay in the processor's cache."""
 MOST_VALUES = 1 << 22
-"""Of one size."""
+"""The most values that one size may take."""
 
 Function = tuple[int, tuple[RoundedUp | Where, ...]]
-"""Of one size: a power of it, times functions of it."""
+"""A factor that depends on one size: a power of it, times functions of it."""
 Factors = tuple[tuple[int, Function], ...]
 """Number of a size's line -> the function of it, sorted."""
 
@@ -81,7 +81,7 @@ class CompiledModel:
 
     @property
     def groups(self) -> tuple[int, ...]:
-        """Whose widths it depends on."""
+        """The places of the groups whose widths it depends on."""
         return tuple(np.flatnonzero((self.lines[1:] != 0).any(axis=1)).tolist())
 
     def _sum(self, sizes: np.ndarray) -> np.ndarray:
@@ -149,7 +149,7 @@ class _Tables:
 
     lowest: np.ndarray
     highest: np.ndarray
-    """Of each size."""
+    """The largest value of each size, as `lowest` is the smallest: int, shape (sizes,)."""
     entries: list[np.ndarray] = field(default_factory=lambda: [np.ones(1)])
     _starts: dict[tuple[int, tuple[tuple[float, Function], ...]], int] = field(default_factory=dict)
 

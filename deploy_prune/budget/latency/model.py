@@ -107,7 +107,7 @@ class LatencyCost:
 
     model: LatencyModel
     columns: tuple[int, ...]
-    """Of the graph's free groups, their places among the model's."""
+    """The places of the graph's free groups among the model's."""
 
     @staticmethod
     def of(model: LatencyModel, graph: ChannelGraph) -> LatencyCost:
@@ -129,7 +129,7 @@ class LatencyCost:
 
     @cached_property
     def neighbours(self) -> tuple[frozenset[int], ...]:
-        """Per free group those whose widths decide with it over some operator's time, itself among them."""
+        """The groups whose widths decide with it over some operator's time, itself among them, for each free group."""
         place = {column: group for group, column in enumerate(self.columns)}
         return tuple(frozenset(place[column] for column in part.groups if column in place) for part in self._parts)
 

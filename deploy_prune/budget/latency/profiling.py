@@ -36,7 +36,7 @@ class Effort:
     """Plans, half of them the model's own choice, between two looks at its error."""
     most: int = 160
     seconds: float = 100.0
-    """Of timing, after which a model that is good enough is left as it is."""
+    """How long files are timed until a model that is good enough is left as it is, in seconds."""
 
 
 EFFORT = Effort()

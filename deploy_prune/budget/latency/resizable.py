@@ -43,7 +43,7 @@ class ResizableNetwork:
 
     @property
     def operators(self) -> tuple[Operator, ...]:
-        """Of the file, in order."""
+        """The file's operators, in order."""
         return self.template.structure.operators
 
     def network(self, widths: np.ndarray) -> bytes:

@@ -74,14 +74,14 @@ def compare(found: Arrays, expected: Arrays, tolerance: float) -> Findings:
 
 
 def _relative_errors(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Per row max |found - expected| / max |expected|; where the network says all zeros any difference is infinite."""
+    """The largest difference of each row as a share of max |expected|; infinite where the network says all zeros."""
     difference = np.abs(found - expected).max(axis=1)
     scale = np.abs(expected).max(axis=1)
     return np.where(difference == 0, 0.0, difference / np.where(scale == 0, np.finfo(np.float64).tiny, scale))
 
 
 def _top1(found: np.ndarray, expected: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Per row: whether the best class differs, and whether that is a tie (the network hardly tells them apart)."""
+    """Say of each row whether the best class differs, and whether it is a tie, which the network hardly tells apart."""
     rows = np.arange(len(expected))
     theirs, ours = found.argmax(axis=1), expected.argmax(axis=1)
     margin = expected[rows, ours] - expected[rows, theirs]

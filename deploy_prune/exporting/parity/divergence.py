@@ -48,7 +48,7 @@ class Divergence:
     after: str
     """The last layer before it, in the order of execution, whose result the file has."""
     note: str
-    """With what else the layer may be fused in the file; without a layer, why none is named."""
+    """What else the layer may be fused with in the file; without a layer, why none is named."""
 
     @property
     def found(self) -> bool:
@@ -212,7 +212,7 @@ def _layer(node: Node) -> str:
 
 
 def _operator(node: Node) -> str:
-    """Without name space, overload and the underscore of what works in place."""
+    """Name an operator without name space, overload and the underscore of what works in place."""
     if not isinstance(node.target, torch._ops.OpOverload):  # such as operator.getitem
         return str(getattr(node.target, "__name__", node.name))
     return str(node.target).split(".")[1].removesuffix("_")

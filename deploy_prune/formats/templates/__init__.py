@@ -70,7 +70,7 @@ class Template(Protocol):
 
     @property
     def structure(self) -> Structure:
-        """Of the file as it was read."""
+        """The structure of the file as it was read."""
 
     def resized(self, numbers: np.ndarray) -> bytes:
         """The whole file with other numbers; constants whose size changed repeat what they held."""

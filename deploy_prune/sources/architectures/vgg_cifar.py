@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 CHANNELS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-"""Per resolution; a max-pool follows each."""
+"""The widths of the convolutions at each resolution; a max-pool follows each resolution."""
 
 
 class VggCifar(nn.Module):

@@ -37,7 +37,7 @@ class ImageFolder:
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     """How images are scaled."""
     mean: tuple[float, ...] = MEAN
-    """Of the pixels, from 0 to 1, per channel."""
+    """The mean of the pixels, which go from 0 to 1, per channel; `std` is their standard deviation."""
     std: tuple[float, ...] = STD
     """The same for the standard deviation."""
     numbered: int = 0

@@ -30,7 +30,7 @@ class TorchvisionData:
     seed: int = 0
     """Draws the validation images out of the training set."""
     mean: tuple[float, ...] = MEAN
-    """Of the pixels, from 0 to 1, per channel."""
+    """The mean of the pixels, which go from 0 to 1, per channel; `std` is their standard deviation."""
     std: tuple[float, ...] = STD
     """The same for the standard deviation."""
 

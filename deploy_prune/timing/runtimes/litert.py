@@ -129,7 +129,7 @@ def _package() -> Any:
 
 
 def _interpreter(path: Path, **options: Any) -> Any:
-    """Of a file, with its tensors allocated. Raises InputError for what is no whole .tflite file."""
+    """Open a file, with its tensors allocated. Raises InputError for what is no whole .tflite file."""
     _check_magic(path)
     package = _package()
     try:

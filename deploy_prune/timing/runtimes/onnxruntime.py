@@ -204,7 +204,7 @@ def _node_times(events: Sequence[Mapping[str, Any]], nodes: Sequence[Any], infer
 
 
 class _Origins:
-    """From a node that ONNX Runtime made back to the file's, by how it names them.
+    """Leads from a node that ONNX Runtime made back to the file's, by how it names them.
 
     A node that it took over or fused others into keeps its name; one in its blocked layout is named after the last
     tensor that it makes (`relu_nchwc`), which may be of an activation behind it; a fused Gemm is `fused NAME`.
@@ -216,7 +216,7 @@ class _Origins:
         self._makers = {tensor: place for place, node in enumerate(nodes) for tensor in node.output}
 
     def place(self, name: str, operator: str) -> int | None:
-        """Of the file's node; None: there is none."""
+        """The place of the file's node; None: there is none."""
         own = name.removeprefix("fused ").partition("/MatMulAddFusion")[0]
         if own in self._named:
             return self._named[own]

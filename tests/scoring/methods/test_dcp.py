@@ -146,7 +146,7 @@ def test_a_killed_selection_goes_on_to_the_same_result(
 ) -> None:
     of = study(knows_stripes, stripes())
     undisturbed = select(of, halves(of))
-    real, begun = layerwise.grown, []
+    real, begun = layerwise.grow, []
 
     def killed(name: str, *arguments: Any) -> Any:
         begun.append(name)
@@ -156,11 +156,11 @@ def test_a_killed_selection_goes_on_to_the_same_result(
 
     folder = dataclasses.replace(of, folder=tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(layerwise, "grown", killed)
+        patch.setattr(layerwise, "grow", killed)
         with pytest.raises(KeyboardInterrupt):
             select(folder, halves(of))
     again: list[str] = []
-    monkeypatch.setattr(layerwise, "grown", lambda name, *rest: again.append(name) or real(name, *rest))
+    monkeypatch.setattr(layerwise, "grow", lambda name, *rest: again.append(name) or real(name, *rest))
     found = select(folder, halves(of))
     assert again == ["0.0", "1.0", "2.0"][after:]
     assert found.keep == undisturbed.keep
@@ -180,7 +180,7 @@ def test_a_loss_that_breaks_in_the_middle_leaves_finished_groups(
     knows_stripes: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reference's second layer gives NaN: the first group is selected before it, and stays on disk."""
-    real = layerwise.grown
+    real = layerwise.grow
 
     def breaking(name: str, readers: Any, rows: Any, *rest: Any) -> Any:
         if name != "1.0":
@@ -193,12 +193,12 @@ def test_a_loss_that_breaks_in_the_middle_leaves_finished_groups(
         return real(name, readers, broken, *rest)
 
     of = study(knows_stripes, stripes(), folder=tmp_path)
-    monkeypatch.setattr(layerwise, "grown", breaking)
+    monkeypatch.setattr(layerwise, "grow", breaking)
     with pytest.raises(Diverged, match=r"the loss became nan while '1\.0' was selected; what was selected before it"):
         select(of, halves(of))
-    monkeypatch.setattr(layerwise, "grown", real)
+    monkeypatch.setattr(layerwise, "grow", real)
     begun: list[str] = []
-    monkeypatch.setattr(layerwise, "grown", lambda name, *rest: begun.append(name) or real(name, *rest))
+    monkeypatch.setattr(layerwise, "grow", lambda name, *rest: begun.append(name) or real(name, *rest))
     select(of, halves(of))
     assert begun == ["1.0", "2.0"]
     assert (tmp_path / STATE).exists()

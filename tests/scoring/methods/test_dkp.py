@@ -60,7 +60,7 @@ def kernels_of(mask: torch.Tensor) -> torch.Tensor:
 @pytest.fixture
 def without_promotion(monkeypatch: pytest.MonkeyPatch) -> None:
     """Channels without kernels stay, so that kernels can be counted."""
-    monkeypatch.setattr(dkp, "promoted", lambda graph, keep, masks: (keep, masks))
+    monkeypatch.setattr(dkp, "promote_empty_units", lambda graph, keep, masks: (keep, masks))
 
 
 def test_a_layer_keeps_its_rate_of_kernels(knows_stripes: Network, without_promotion: None) -> None:
@@ -152,7 +152,7 @@ def test_a_killed_selection_goes_on_to_the_same_result(
     of = study(knows_stripes, stripes())
     widths = {name: width // 2 for name, width in full(of).items()}
     undisturbed = select(of, widths)
-    real, begun = layerwise.grown, []
+    real, begun = layerwise.grow, []
 
     def killed(name: str, *arguments: Any) -> Any:
         begun.append(name)
@@ -162,7 +162,7 @@ def test_a_killed_selection_goes_on_to_the_same_result(
 
     folder = dataclasses.replace(of, folder=tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(layerwise, "grown", killed)
+        patch.setattr(layerwise, "grow", killed)
         with pytest.raises(KeyboardInterrupt):
             select(folder, widths)
     found = select(folder, widths)

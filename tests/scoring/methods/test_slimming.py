@@ -155,8 +155,8 @@ def test_mobilenet_v2_is_slimmed_inside_its_blocks() -> None:
     network = build_network("torchvision:mobilenet_v2", classes=4, input_shape=(3, 32, 32))
     method: Any = plugins.build("methods", "slimming")
     with pytest.raises(ConfigError, match="no say in the residual stream"):
-        method._chosen(study(network, noise(network)))
-    chosen = method._chosen(study(network, noise(network), scope="inner"))
+        method._choose_gammas(study(network, noise(network)))
+    chosen = method._choose_gammas(study(network, noise(network), scope="inner"))
     assert len(chosen) == 18  # the expansion of each block but the first, the first block's, and the last layer
     assert {len(gammas) for gammas in chosen.values()} == {1, 2}
 
