@@ -114,7 +114,6 @@ def test_functions_are_short_and_take_few_parameters(path: Path) -> None:
         assert len([name for name in names if name not in {"self", "cls"}]) <= 6, function.name
 
 
-
 BEGIN_NO_SENTENCE = {
     "As", "At", "Between", "By", "For", "From", "Into", "Of", "On", "Per", "So", "That", "To", "Who", "Whose",
     "With", "Without",

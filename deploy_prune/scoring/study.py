@@ -37,7 +37,7 @@ class Study:
     folder: Path | None = None
     """Where a method leaves what it has worked out so far, to go on from there. None: nowhere."""
     progress: Progress = quiet
-    """Who is told how far a method is."""
+    """The listener that is told how far a method is."""
     loss: Callable[..., Any] | None = None
     """The user's own, (logits, labels) -> scalar, for methods that train the network before they score it."""
     step: Callable[..., Any] | None = None
