@@ -18,7 +18,6 @@ ELSEWHERE = {
     "analysis/describe.py": "contracts/test_readers.py",
     "analysis/layer_times.py": "analysis/test_explain.py",
     "analysis/slowdown.py": "analysis/test_explain.py",
-    "budget/bilinear.py": "budget/test_stair_snap.py",
     "budget/costs/latency.py": "contracts/test_costs.py",
     "budget/costs/*.py": "budget/costs/test_static_costs.py",
     "budget/latency/model.py": "budget/latency/test_table_file.py",
