@@ -254,6 +254,16 @@ def _startup(record: dict[str, Any]) -> str:
     return titled(record, "Start-up, whole process", table(("", "median"), rows), gates=gates)
 
 
+def _image_start(record: dict[str, Any]) -> str:
+    rows: list[Row] = [(f"{name} start", f"{seconds:.2f} s") for name, seconds in record["seconds"].items()]
+    gates = {
+        below(f"{name} start", record["limits_s"][name], "s"): seconds < record["limits_s"][name]
+        for name, seconds in record["seconds"].items()
+    }
+    title = f"Opening a folder of {record['images']:,} images"
+    return titled(record, title, table(("", "seconds"), rows), gates=gates)
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "demo": _demo,
     "formats": _formats,
@@ -268,4 +278,5 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "families": _families,
     "trace_speed": _trace_speed,
     "startup": _startup,
+    "image_start": _image_start,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -81,29 +82,6 @@ class Framing:
         return np.asarray(image.crop((left, top, left + width, top + height)))
 
 
-@dataclass(frozen=True, eq=False)
-class EncodedImages:
-    """Images in files, decoded whenever they are read."""
-
-    blobs: Sequence[Blob]
-    labels: np.ndarray | None
-    """The number of each image's class, int64 (images,); None: they have no labels."""
-    framing: Framing
-
-    def __len__(self) -> int:
-        return len(self.blobs)
-
-    def read(self, indices: np.ndarray) -> np.ndarray:
-        """See `values.ImageSet`. Raises DataError for a file that broke after it was checked."""
-        chosen = [self.blobs[int(index)] for index in indices]
-        out = np.empty((len(chosen), *self.framing.size, 3), np.uint8)
-        for place, (blob, image) in enumerate(zip(chosen, _decoded(chosen, self.framing.apply), strict=True)):
-            if image is None:
-                raise DataError(f"{blob.path}: {blob.name} cannot be decoded", hint="remove the image")
-            out[place] = image
-        return out
-
-
 def list_images(root: Path) -> list[Blob]:
     """The image files below a folder, or in an uncompressed .tar, sorted by name.
 
@@ -117,25 +95,33 @@ def list_images(root: Path) -> list[Blob]:
     return found
 
 
-def whole_images(blobs: Sequence[Blob]) -> np.ndarray:
-    """Which images can be decoded: bool (images,). The others are logged.
-
-    Headers and end marks are looked at; only an image without an end mark is decoded to be sure.
-    """
-    return report_broken(blobs, _decoded(blobs, _probe))
-
-
 def decode_all(blobs: Sequence[Blob], framing: Framing) -> tuple[np.ndarray, np.ndarray]:
     """All images in memory, and which of them could be decoded: uint8 (images, h, w, 3), bool (images,)."""
     pixels = np.zeros((len(blobs), *framing.size, 3), np.uint8)
 
     def place() -> Iterator[np.ndarray | None]:
-        for index, image in enumerate(_decoded(blobs, framing.apply)):
+        for index, image in enumerate(decode_in_order(blobs, lambda blob: decode(blob, framing.apply))):
             if image is not None:
                 pixels[index] = image
             yield image
 
     return pixels, report_broken(blobs, place())
+
+
+def decode(blob: Blob, work: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
+    """What becomes of an image's bytes; None where they are no image, not a whole one, or cannot be read."""
+    try:
+        return work(blob.read())
+    except BROKEN:
+        return None
+
+
+def decode_in_order(blobs: Sequence[Blob], work: Callable[[Blob], np.ndarray | None]) -> Iterator[np.ndarray | None]:
+    """What `work` makes of each image, in their order, a few at once."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        # In slices: `map` would otherwise queue, and so keep, every decoded image of a large set.
+        for start in range(0, len(blobs), 1024):
+            yield from pool.map(work, blobs[start : start + 1024])
 
 
 def report_broken(blobs: Sequence[Blob], results: Iterable[object]) -> np.ndarray:
@@ -182,9 +168,13 @@ def resize(pixels: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
 
 
 def _in_folder(root: Path) -> Iterator[Blob]:
-    for path in root.rglob("*"):
-        if path.is_file():
-            yield Blob(path.relative_to(root).as_posix(), path)
+    """Every file below a folder by its name alone: with a million of them, asking each what it is takes minutes."""
+    for folder, _, names in os.walk(root):
+        below = Path(folder).relative_to(root).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        for name in names:
+            if _is_image(name):
+                yield Blob(prefix + name, Path(folder, name))
 
 
 def _in_tar(path: Path) -> list[Blob]:
@@ -202,24 +192,3 @@ def _in_tar(path: Path) -> list[Blob]:
 def _is_image(name: str) -> bool:
     pure = PurePosixPath(name)
     return pure.suffix.lower() in SUFFIXES and not pure.name.startswith(".")
-
-
-def _decoded(blobs: Sequence[Blob], work: Callable[[bytes], np.ndarray]) -> Iterator[np.ndarray | None]:
-    def attempt(blob: Blob) -> np.ndarray | None:
-        try:
-            return work(blob.read())
-        except BROKEN:
-            return None  # the caller counts and names it
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        # In slices: `map` would otherwise queue, and so keep, every decoded image of a large set.
-        for start in range(0, len(blobs), 1024):
-            yield from pool.map(attempt, blobs[start : start + 1024])
-
-
-def _probe(encoded: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(encoded)) as image:
-        end_mark = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(image.format or "")
-        if end_mark is None or end_mark not in encoded[-32:]:
-            image.load()
-        return np.asarray(image.size)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deploy_prune.errors import DataError
-from deploy_prune.sources.images import ArrayImages, EncodedImages, Framing, list_images, split_indices, whole_images
+from deploy_prune.sources.images import ArrayImages, Framing, decode_all, list_images, split_indices
 from examples import examples
 
 
@@ -93,9 +93,9 @@ def test_a_tar_is_read_in_place_like_the_folder_it_was_made_of(tmp_path: Path):
     for root in (folder, tmp_path / "images.tar"):
         blobs = list_images(root)
         assert [blob.name for blob in blobs] == ["a/0.png", "a/1.png", "a/2.png"]
-        read.append(EncodedImages(blobs, np.zeros(3, np.int64), Framing((6, 8))).read(np.array([2, 1])))
+        read.append(decode_all(blobs, Framing((6, 8)))[0])
     assert np.array_equal(*read)
-    assert read[0][0, 0, 0].tolist() == [0, 0, 255]
+    assert read[0][2, 0, 0].tolist() == [0, 0, 255]
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
@@ -105,14 +105,14 @@ def test_a_broken_image_is_skipped_and_named(tmp_path: Path, caplog, damage):
     (tmp_path / "bad.jpg").write_bytes(damage)
     blobs = list_images(tmp_path)
     with caplog.at_level(logging.WARNING):
-        assert whole_images(blobs).tolist() == [False, True]
+        assert decode_all(blobs, Framing((6, 8)))[1].tolist() == [False, True]
     assert "skipped 1 of 2 images that cannot be decoded: bad.jpg" in caplog.text
 
 
 def test_nothing_but_broken_images_is_an_error(tmp_path: Path):
     (tmp_path / "bad.jpg").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"none of the 1 images can be decoded, such as bad\.jpg"):
-        whole_images(list_images(tmp_path))
+        decode_all(list_images(tmp_path), Framing((6, 8)))
 
 
 def test_what_is_not_there_or_empty_or_no_tar_is_named(tmp_path: Path):

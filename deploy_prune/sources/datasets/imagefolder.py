@@ -15,9 +15,11 @@ import numpy as np
 from PIL import Image
 
 from deploy_prune.errors import ConfigError, DataError
+from deploy_prune.sources.broken_images import BrokenImages
 from deploy_prune.sources.cifar import MEAN, STD, VAL_SHARE
 from deploy_prune.sources.datasets import DataSource
-from deploy_prune.sources.images import Blob, EncodedImages, Framing, list_images, split_indices, whole_images
+from deploy_prune.sources.encoded_images import EncodedImages
+from deploy_prune.sources.images import Blob, Framing, list_images, split_indices
 from deploy_prune.values import Data
 
 SHARES = (0.60, 0.15, 0.25)  # train, val, test, where the folders do not say
@@ -28,7 +30,7 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """Photographs of any size, decoded whenever they are read."""
+    """Photographs of any size, of which only the names are read at the start; each is decoded whenever it is read."""
 
     seed: int = 0
     """Draws the splits that the folders do not make."""
@@ -52,13 +54,12 @@ class ImageFolder:
         """See the contract."""
         root = Path(rest)
         placed = _placed(root, list_images(root))
-        whole = whole_images([blob for _, _, blob in placed])
-        placed = [entry for entry, good in zip(placed, whole, strict=True) if good]
         labels, classes = _labelled(root, [name for _, name, _ in placed], self.numbered)
         framing = Framing(size or DEFAULT_SIZE, self.crop, FILTERS[self.interpolation])
-        blobs = [blob for _, _, blob in placed]
+        blobs, broken = [blob for _, _, blob in placed], BrokenImages(root)
+        broken.tell_known(blobs)
         train, val, test = (
-            EncodedImages([blobs[index] for index in part], None if labels is None else labels[part], framing)
+            EncodedImages([blobs[index] for index in part], None if labels is None else labels[part], framing, broken)
             for part in _split(np.asarray([split for split, _, _ in placed]), labels, seed=self.seed)
         )
         return Data(

@@ -11,7 +11,10 @@ from PIL import Image
 
 from deploy_prune.errors import ConfigError, DataError, UnknownName
 from deploy_prune.sources.data import check_fit, labels_of, normalise, read_data, splits_of, spread, strata_of
+from deploy_prune.sources.images import Blob
 from deploy_prune.sources.networks import build_network
+
+SPLITS = ("train", "val", "test")
 
 
 def picture(path: Path, level: int, size=(32, 32)):
@@ -101,14 +104,38 @@ def test_splits_that_folders_make_are_taken(tmp_path: Path, folders, tested):
     assert len(data.test) == 20
 
 
-def test_a_broken_photograph_is_skipped(tmp_path: Path, caplog):
+def test_splits_are_drawn_over_all_names_and_another_photograph_stands_in_for_a_broken_one(tmp_path: Path, caplog):
+    """A second start knows it from the cache, and gives the same images."""
+    for name in ("cat", "dog"):
+        for index in range(10):
+            picture(tmp_path / name / f"{index}.png", 5 * index)
+    whole = read_data(f"imagefolder:{tmp_path}", size=(8, 8))
+    (tmp_path / "cat" / "3.png").write_bytes(b"broken")
+    first = read_data(f"imagefolder:{tmp_path}", size=(8, 8))
+    assert all(np.array_equal(getattr(first, each).labels, getattr(whole, each).labels) for each in SPLITS)
+    assert not caplog.text, "nothing was looked at yet"
+    pixels = [getattr(first, each).read(np.arange(len(getattr(first, each)))) for each in SPLITS]
+    assert caplog.text.count("cat/3.png cannot be decoded: cat/") == 1
+    caplog.clear()
+    again = read_data(f"imagefolder:{tmp_path}", size=(8, 8))
+    assert "1 images are known to be broken" in caplog.text
+    assert all(
+        np.array_equal(getattr(again, each).read(np.arange(len(one))), one)
+        for each, one in zip(SPLITS, pixels, strict=True)
+    )
+
+
+def test_no_image_is_opened_before_one_is_asked_for(tmp_path: Path, monkeypatch):
     for name in ("cat", "dog"):
         for index in range(10):
             picture(tmp_path / name / f"{index}.png", 5)
-    (tmp_path / "cat" / "3.png").write_bytes(b"broken")
+    opened = []
+    read_bytes = Blob.read
+    monkeypatch.setattr(Blob, "read", lambda blob: opened.append(blob.name) or read_bytes(blob))
     data = read_data(f"imagefolder:{tmp_path}", size=(8, 8))
-    assert sum(len(split) for split in (data.train, data.val, data.test)) == 19
-    assert "skipped 1 of 20" in caplog.text
+    assert opened == []
+    data.train.read(np.array([0, 2]))
+    assert len(opened) == 2
 
 
 def test_numbered_folders_keep_their_numbers(tmp_path: Path):

@@ -1,0 +1,61 @@
+"""What is remembered of broken images: by name, size and time, in one file that may be lost or refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from deploy_prune.sources.broken_images import BrokenImages
+from deploy_prune.sources.images import Blob
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> list[Blob]:
+    (tmp_path / "images").mkdir()
+    for name in "abc":
+        (tmp_path / "images" / name).write_bytes(b"broken")
+    return [Blob(name, tmp_path / "images" / name) for name in "abc"]
+
+
+def test_a_later_process_knows_what_an_earlier_one_met(blobs: list[Blob], tmp_path: Path) -> None:
+    BrokenImages(tmp_path / "images", tmp_path / "cache").remember(blobs[:2])
+    later = BrokenImages(tmp_path / "images", tmp_path / "cache")
+    assert [later.knows(blob) for blob in blobs] == [True, True, False]
+    assert not BrokenImages(tmp_path / "other", tmp_path / "cache").knows(blobs[0])
+
+
+def test_an_image_that_was_replaced_is_looked_at_again(blobs: list[Blob], tmp_path: Path) -> None:
+    """By its size, and by its time where the size is the same."""
+    BrokenImages(tmp_path / "images", tmp_path / "cache").remember(blobs)
+    blobs[0].path.write_bytes(b"mended and longer")
+    os.utime(blobs[1].path, ns=(1, 1))
+    later = BrokenImages(tmp_path / "images", tmp_path / "cache")
+    assert [later.knows(blob) for blob in blobs] == [False, False, True]
+
+
+def test_two_processes_at_once_lose_nothing_that_was_written(blobs: list[Blob], tmp_path: Path) -> None:
+    one, other = (BrokenImages(tmp_path / "images", tmp_path / "cache") for _ in range(2))
+    one.remember(blobs[:1])
+    other.remember(blobs[1:])
+    later = BrokenImages(tmp_path / "images", tmp_path / "cache")
+    assert all(later.knows(blob) for blob in blobs)
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", '{"a": '])
+def test_a_damaged_file_is_as_good_as_none(blobs: list[Blob], tmp_path: Path, content: str) -> None:
+    broken = BrokenImages(tmp_path / "images", tmp_path / "cache")
+    broken.file.parent.mkdir()
+    broken.file.write_text(content)
+    again = BrokenImages(tmp_path / "images", tmp_path / "cache")
+    assert not again.knows(blobs[0])
+    again.remember(blobs[:1])
+    assert again.knows(blobs[0])
+
+
+def test_a_folder_that_cannot_be_written_to_is_no_error(blobs: list[Blob], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    broken = BrokenImages(tmp_path / "images", tmp_path / "file" / "cache")
+    broken.remember(blobs[:1])
+    assert broken.knows(blobs[0]), "this process knows all the same"
