@@ -42,7 +42,7 @@ from deploy_prune.graph.surgery import cut
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Genome
 from deploy_prune.sources.data import strata_of
-from deploy_prune.train import Batch, tuned, with_norms_of
+from deploy_prune.train import Batch, tune, with_norms_of
 from deploy_prune.train.fitness import Exam, Examiner, examiner, fitness, judged
 from deploy_prune.values import Data, ImageSet, Network, Scores
 
@@ -288,7 +288,7 @@ def _plain(prepared: Examiner) -> Examiner:
 def _judged_from_memory(prepared: Examiner, small: Network) -> float:
     if prepared.steps:
         batches = itertools.islice(itertools.cycle(prepared.tuned_on), prepared.steps)
-        tuned(small, batches, steps=prepared.steps, lr=prepared.lr)
+        tune(small, batches, steps=prepared.steps, lr=prepared.lr)
     return judged(with_norms_of(small.module, prepared.norms_on), prepared.judged_on)[0]
 
 
@@ -317,7 +317,7 @@ def _judged_from_disk(bench: Bench, small: Network) -> float:
     total = len(data.train)
     if prepared.steps:
         chosen = np.random.default_rng(0).permutation(total)[: prepared.steps * 128]
-        tuned(small, _batches(data.train, chosen, augmented), steps=prepared.steps, lr=prepared.lr)
+        tune(small, _batches(data.train, chosen, augmented), steps=prepared.steps, lr=prepared.lr)
     chosen = np.random.default_rng(0).permutation(total)[: EXAM.norm_images]
     module = with_norms_of(small.module, (batch.images for batch in _batches(data.train, chosen, augmented)))
     val = np.linspace(0, len(data.val) - 1, EXAM.images).astype(int)

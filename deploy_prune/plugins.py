@@ -49,12 +49,12 @@ class Kind(str, Generic[Contract]):
 def names(kind: str) -> tuple[str, ...]:
     """The plugins of a kind, sorted; imports none of them."""
     package = importlib.import_module(PACKAGES[kind])
-    found = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return tuple(sorted(name for name in found if not name.startswith("_")))
+    files = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return tuple(sorted(name for name in files if not name.startswith("_")))
 
 
 def load(kind: Kind[Contract], name: str) -> type[Contract]:
-    """The class of a plugin, unbuilt.
+    """Load the class of a plugin, unbuilt.
 
     Raises:
         UnknownName: no file of that name.
@@ -80,7 +80,7 @@ def option_names(kind: Kind[Any], name: str) -> frozenset[str]:
 
 
 def build(kind: Kind[Contract], name: str, options: Mapping[str, Any] | None = None) -> Contract:
-    """A plugin with its options set.
+    """Build a plugin with its options set.
 
     Raises:
         UnknownName: no such plugin, or no such option.
@@ -97,7 +97,7 @@ def build(kind: Kind[Contract], name: str, options: Mapping[str, Any] | None = N
 
 
 def user_object(address: str) -> Any:
-    """The object that `path/to/file.py:name` names; the file is the user's own code, and is executed once per process.
+    """Fetch the object that `path/to/file.py:name` names; the user's file is executed once per process.
 
     Objects of one file share its module, so that what a hook remembers the next one sees; an edited file is another
     module. No module claims the file's bare name: `resnet.py` hides no package `resnet`.

@@ -21,14 +21,14 @@ from deploy_prune.errors import RecordError, StorageError
 SCHEMA = 2
 READABLE = (1, SCHEMA)
 FORMER_KINDS = {"SearchRecord": "Search"}
-"""Class of a record -> what it was called in schema 1."""
+"""The class of a record -> what it was called in schema 1."""
 
 Value = TypeVar("Value")
 
 REFUSED = {errno.ENOSPC: "the disk is full", errno.EROFS: "the file system is read-only"}
 REFUSED |= {errno.EACCES: "permission denied", errno.EPERM: "permission denied", errno.EDQUOT: "over quota"}
 REFUSED |= {errno.EFBIG: "the file is larger than allowed here"}
-"""What a file system answers that only its owner can change."""
+"""The refusals of a file system that only its owner can change, in words."""
 
 UNFINISHED = ".writing-"
 """What the name of a file begins with that is being written; it stays where the process was killed meanwhile."""
@@ -88,19 +88,19 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def to_json(value: Any, kind: Any = None) -> Any:
-    """Plain JSON types for a value of `values` (or any pydantic-compatible type)."""
+    """Turn a value of `values` (or of any type that pydantic knows) into plain JSON types."""
     return TypeAdapter(kind or type(value)).dump_python(value, mode="json")
 
 
 def write_record(path: Path, value: Any, kind: Any = None) -> None:
-    """One value as `{"schema": ..., "kind": ..., "value": ...}`."""
+    """Write one value as `{"schema": ..., "kind": ..., "value": ...}`."""
     document = {"schema": SCHEMA, "kind": _name_of(kind or type(value)), "value": to_json(value, kind)}
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     write_atomic(path, lambda temporary: temporary.write_text(text))
 
 
 def read_record(path: Path, kind: type[Value]) -> Value:
-    """The value that `write_record` wrote.
+    """Read the value that `write_record` wrote.
 
     Raises:
         RecordError: the file is missing or truncated, of another schema, or a record of another kind.
@@ -110,7 +110,7 @@ def read_record(path: Path, kind: type[Value]) -> Value:
     except FileNotFoundError as error:
         raise RecordError(f"{path} does not exist", hint="is this a run folder?") from error
     except (ValueError, OSError) as error:
-        raise RecordError(f"{path} is damaged: {error}") from error
+        raise RecordError(f"{path} is damaged: {error}", hint="remove it, and its stage is done again") from error
     _check_header(document, path, _name_of(kind))
     try:
         value = document["value"]
@@ -136,7 +136,7 @@ def _check_header(document: Any, path: Path, name: str) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file; of a folder: over its files' names and contents, in the order of their names."""
+    """Digest a file; a folder's digest is over its files' names and contents, in the order of their names."""
     digest = hashlib.sha256()
     for file in _files(path):
         if file != path:

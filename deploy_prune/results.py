@@ -19,8 +19,9 @@ class DenseResult:
     count: Count
     val: Quality
     weights: str
-    """Where they came from."""
+    """Where its weights came from."""
     seconds: float
+    """How long the stage took, as in every result below."""
     accelerator: str = "cpu"
     """Where it was trained and judged, such as `cuda (NVIDIA H100 PCIe)`."""
     weights_as_built: bool = False
@@ -63,9 +64,11 @@ class Attempt:
     aim: float
     """The limit that the allocation was given."""
     predicted: float
+    """What the latency model expected of the plan."""
     measured: float
-    """The ratio to the dense file times the target's reference."""
+    """What its file took: the ratio to the dense file times the target's reference."""
     interval: Interval
+    """The 95 % interval of what was measured."""
     unit: str
     """What all of these are counted in, such as "ms"."""
 
@@ -75,14 +78,17 @@ class Closing:
     """How a budget in milliseconds was met on real files."""
 
     target: Target
+    """What plans were timed on, and by which runtime."""
     limit: float
+    """The budget, in `unit`."""
     reference: float
     """What a ratio of 1 to the dense network stands for."""
     unit: str
     """What the limit, the reference and the attempts are counted in, such as "ms"."""
     attempts: tuple[Attempt, ...]
+    """The plans that were timed, in order."""
     chosen: int
-    """Which of them goes on."""
+    """The place of the attempt that goes on."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,9 @@ class WidthsResult:
     widths: dict[str, int]
     """The units kept of every group that may be cut."""
     locked: dict[str, str]
-    """Groups that may not, for reasons that were found while the widths were decided."""
+    """Groups that may not be cut -> the reason that came to light while the widths were decided."""
     closing: Closing | None = None
+    """How a budget in milliseconds was met with real files; None: the budget is of something else."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +108,11 @@ class PlanResult:
     """What is removed."""
 
     plan: Plan
+    """The units that stay."""
     method: str
+    """The method that chose them."""
     groups: tuple[GroupRow, ...]
+    """What is left of every group."""
     seconds: float
     closing: Closing | None = None
     """How a budget in milliseconds was met with real files; None: the budget is of something else."""
@@ -116,9 +126,9 @@ class CutResult:
     predicted_macs: int
     """MACs by the trace of the dense network; fvcore's recount agrees, where it agrees on the dense one."""
     val: Quality
-    """Straight after the cut."""
+    """The quality on validation straight after the cut."""
     val_recalibrated: Quality | None
-    """After the batch norms' statistics were estimated anew."""
+    """The quality after the batch norms' statistics were estimated anew; None: they were not."""
     kernel_macs: int | None = None
     """MACs without those of removed kernels, which no runtime here skips; None where none were removed."""
 
@@ -128,7 +138,9 @@ class TrainResult:
     """The pruned network after one round of fine-tuning (0 epochs: none was asked for)."""
 
     val: Quality
+    """The quality on validation after the training."""
     epochs: int
+    """How many epochs it was fine-tuned."""
     seconds: float
     accelerator: str = "cpu"
     """Where it was trained and judged: a run may go on elsewhere."""
@@ -139,7 +151,9 @@ class TestResult:
     """Both networks on the test images, looked at once."""
 
     dense: Quality
+    """The dense network's quality."""
     pruned: Quality
+    """The pruned network's quality, after fine-tuning."""
     difference: float
     """The pruned network's value minus the dense network's."""
     interval: Interval

@@ -28,9 +28,10 @@ class RunFolder:
 
     path: Path
     progress: Progress = quiet
+    """The listener that is told which stage has begun and ended."""
 
     def stage(self, name: str, kind: type[Result], compute: Callable[[], Result]) -> Result:
-        """The stage's recorded result; computed and recorded if there is none yet."""
+        """Give the stage's recorded result; compute and record it if there is none yet."""
         record = self.path / f"{name}.json"
         if record.exists():
             result = read_record(record, kind)
@@ -45,7 +46,7 @@ class RunFolder:
 
 @contextmanager
 def open_run(path: Path, asked: dict[str, Any], *, progress: Progress = quiet) -> Iterator[RunFolder]:
-    """The run folder for this configuration, made or continued, and this process the only one that works in it.
+    """Make or continue the run folder for this configuration, with this process the only one that works in it.
 
     A folder in which nothing was finished or begun takes any configuration: a run that was refused can be corrected.
 
@@ -65,19 +66,19 @@ def open_run(path: Path, asked: dict[str, Any], *, progress: Progress = quiet) -
 
 
 def asked_for(path: Path) -> dict[str, Any]:
-    """The configuration that a run folder was made for.
+    """Read the configuration that a run folder was made for.
 
     Raises:
         RecordError: not a run folder.
     """
     if not (path / RUN).is_file():
         raise RecordError(f"{path} is no run folder", hint=f"it has no {RUN}")
-    found: dict[str, Any] = read_record(path / RUN, dict)
-    return found
+    asked: dict[str, Any] = read_record(path / RUN, dict)
+    return asked
 
 
 def _visible(path: Path) -> set[str]:
-    """What is in a folder but the lock and what an interrupted write left behind."""
+    """The names in a folder but for the lock and what an interrupted write left behind."""
     return {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
 
 

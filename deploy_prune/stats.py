@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from deploy_prune.values import Interval
 
 Blocks = Sequence[Sequence[float]]
-"""Samples of one file, a sequence per block."""
+"""Samples of one file, a sequence per block, in any one unit of time."""
 
 RESAMPLES = 2000
+"""How many times values are drawn with replacement for an interval."""
 CONFIDENCE = 0.95
+"""The share of cases in which an interval should hold the true value."""
 
 
 def median(samples: Sequence[float]) -> float:
@@ -24,7 +26,7 @@ def median(samples: Sequence[float]) -> float:
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:
-    """Linear interpolation between order statistics (Hyndman & Fan 1996, type 7: numpy's default).
+    """Interpolate linearly between order statistics (Hyndman & Fan 1996, type 7: numpy's default).
 
     Raises:
         ValueError: no samples.
@@ -39,17 +41,17 @@ def percentile(samples: Sequence[float], percent: float) -> float:
 
 
 def p90(blocks: Blocks) -> float:
-    """What nine of ten single inferences stay under, over all blocks."""
+    """The time that nine of ten single inferences stay under, over all blocks."""
     return percentile([sample for block in blocks for sample in block], 90)
 
 
 def median_of_blocks(blocks: Blocks) -> float:
-    """Median of the blocks' medians, so that a block with more samples weighs no more than the others."""
+    """The median of the blocks' medians, so that a block with more samples weighs no more than the others."""
     return median([median(block) for block in blocks])
 
 
 def median_interval(blocks: Blocks, *, seed: int = 0) -> Interval:
-    """Bootstrap interval of `median_of_blocks`.
+    """The bootstrap interval of `median_of_blocks`.
 
     Whole blocks are drawn, not samples: samples of one block share its clock frequency and its neighbours, so
     that they are no independent evidence (a cluster bootstrap, Davison & Hinkley 1997, 3.8).
@@ -58,12 +60,17 @@ def median_interval(blocks: Blocks, *, seed: int = 0) -> Interval:
 
 
 def in_percent(value: float, digits: int = 2) -> str:
-    """A share from 0 to 1 as a percentage with so many digits after the point; any other number as it is."""
+    """Write a share from 0 to 1 as a percentage with so many digits after the point; any other number as it is."""
     return f"{value:.{digits}%}" if 0 <= value <= 1 else f"{value:.4g}"
 
 
+def with_interval(value: float, interval: Interval) -> str:
+    """Write a figure and its interval into one cell of a table: `0.812 [0.805, 0.820]`."""
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
 def compared(interval: Interval) -> str:
-    """What the interval of a ratio of times allows to say: "faster", "slower", or "level" where it reaches 1."""
+    """Say what the interval of a ratio of times allows to: "faster", "slower", or "level" where it reaches 1."""
     low, high = interval
     if high < 1:
         return "faster"
@@ -71,7 +78,7 @@ def compared(interval: Interval) -> str:
 
 
 def bootstrap(values: Sequence[float], statistic: Callable[[Sequence[float]], float], *, seed: int = 0) -> Interval:
-    """Percentile interval of a statistic, 95 %, from values drawn with replacement."""
+    """The 95 % percentile interval of a statistic, from values drawn with replacement."""
     draw = random.Random(seed)  # noqa: S311 - statistics, not secrets
     drawn = [statistic(draw.choices(values, k=len(values))) for _ in range(RESAMPLES)]
     tail = (1 - CONFIDENCE) / 2 * 100

@@ -91,12 +91,12 @@ def _milliseconds(summary: RunSummary) -> str:
         return ""
     rows = [
         (f"plan {number}{', taken' * (number - 1 == closing.chosen)}", f"{each.aim:.3f}", f"{each.predicted:.3f}",
-         _spread(each.measured, each.interval))
+         stats.with_interval(each.measured, each.interval))
         for number, each in enumerate(closing.attempts, start=1)
     ]  # fmt: skip
     predicted = closing.attempts[closing.chosen].predicted
     shipped = summary.shipped_time
-    rows.append(("**shipped**", "", f"{predicted:.3f}", _spread(*shipped) if shipped else "not timed"))
+    rows.append(("**shipped**", "", f"{predicted:.3f}", stats.with_interval(*shipped) if shipped else "not timed"))
     table = _table(("file", f"aimed at, {closing.unit}", f"predicted {closing.unit}", f"measured {closing.unit}"), rows)
     said = (
         f"**Missed by {summary.missed_by:.1%}**"
@@ -209,7 +209,7 @@ def _times(measurements: Sequence[Measurement]) -> str:
             Path(item.artifact).name,
             f"{item.target.runtime} {item.target.runtime_version}",
             str(item.target.threads),
-            _spread(item.median, item.interval),
+            stats.with_interval(item.median, item.interval),
             _ratio(item),
         )
         for item in measurements
@@ -221,17 +221,13 @@ def _times(measurements: Sequence[Measurement]) -> str:
 def _ratio(item: Measurement) -> str:
     if item.ratio is None or item.ratio_interval is None:
         return "reference"
-    return f"{_spread(item.ratio, item.ratio_interval)} = {_speed(item.ratio, item.ratio_interval)}"
+    return f"{stats.with_interval(item.ratio, item.ratio_interval)} = {_speed(item.ratio, item.ratio_interval)}"
 
 
 def _speed(ratio: float, interval: Interval) -> str:
     """In words; where the interval reaches 1, nobody has won."""
     words = {"faster": f"{1 / ratio:.2f}x faster", "slower": f"{ratio:.2f}x slower", "level": "level"}
     return words[stats.compared(interval)]
-
-
-def _spread(value: float, interval: Interval) -> str:
-    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
 def _formats(measurements: Sequence[Measurement]) -> str:
@@ -258,7 +254,9 @@ def _format_time(item: Measurement) -> str:
     if item.format_ratio is None or item.format_ratio_interval is None:
         return f"{item.median:.3f}"
     interval = item.format_ratio_interval
-    return f"{item.median:.3f}, {_spread(item.format_ratio, interval)} = {_speed(item.format_ratio, interval)}"
+    return (
+        f"{item.median:.3f}, {stats.with_interval(item.format_ratio, interval)} = {_speed(item.format_ratio, interval)}"
+    )
 
 
 def _widths(summary: RunSummary) -> str:

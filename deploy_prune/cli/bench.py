@@ -55,12 +55,14 @@ def show_measurements(measurements: tuple[Measurement, ...]) -> None:
 
 
 def _row(measurement: Measurement) -> tuple[str, ...]:
+    from deploy_prune.stats import with_interval
+
     target = measurement.target
     return (
         measurement.artifact,
         f"{target.runtime} {target.runtime_version}",
         str(target.threads),
-        _spread(measurement.median, measurement.interval),
+        with_interval(measurement.median, measurement.interval),
         f"{measurement.p90:.3f}",
         f"{measurement.load_ms:.1f}",
         f"{measurement.peak_memory_bytes / 1e6:.0f}",
@@ -94,13 +96,8 @@ def _formats(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:
 
 
 def _compared(ratio: float | None, interval: Interval | None) -> tuple[str, str]:
-    from deploy_prune.stats import compared
+    from deploy_prune.stats import compared, with_interval
 
     if ratio is None or interval is None:
         return "", "first"
-    return _spread(ratio, interval), compared(interval)
-
-
-def _spread(value: float, interval: Interval) -> str:
-    """A figure and its interval in one cell."""
-    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+    return with_interval(ratio, interval), compared(interval)

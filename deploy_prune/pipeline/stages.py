@@ -45,7 +45,7 @@ from deploy_prune.sources.weights import with_weights
 from deploy_prune.timing.bench import time_in_turns
 from deploy_prune.train import Recipe, evaluate, fit, paired_difference, recalibrate_norms
 from deploy_prune.train.accelerator import describe_accelerator, move_network
-from deploy_prune.train.compensation import compensated
+from deploy_prune.train.compensation import compensate
 from deploy_prune.values import Budget, ChannelGraph, Count, GroupRow, Keep, Network, Plan, Progress, Quality
 
 logger = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ def shrink(context: RunContext, decided: PlanResult) -> CutResult:
     count = recount(small)
     check_prediction(predicted, recount(network), count)
     if context.config.compensate:
-        small = compensated(small, network, graph, keep, context.data, seed=context.config.seed)
+        small = compensate(small, network, graph, keep, context.data, seed=context.config.seed)
     straight = evaluate(small, context.data.val, context.data, hooks=context.hooks)
     again, images = None, context.config.recalibrate_images
     if images:

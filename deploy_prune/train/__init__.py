@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deploy_prune.train.evaluation import evaluate as evaluate
     from deploy_prune.train.evaluation import paired_difference as paired_difference
-    from deploy_prune.train.few_steps import tuned as tuned
+    from deploy_prune.train.few_steps import tune as tune
     from deploy_prune.train.loop import fit as fit
     from deploy_prune.train.recalibration import norm_batches as norm_batches
     from deploy_prune.train.recalibration import recalibrate_norms as recalibrate_norms
@@ -29,7 +29,7 @@ _HOMES = {
     "norm_batches": "recalibration",
     "paired_difference": "evaluation",
     "recalibrate_norms": "recalibration",
-    "tuned": "few_steps",
+    "tune": "few_steps",
     "with_norms_of": "recalibration",
 }
 

@@ -24,9 +24,10 @@ from deploy_prune.train.accelerator import device_of
 from deploy_prune.values import ChannelGraph, Data, Keep, Network
 
 IMAGES = 512
+"""How many training images means are measured on."""
 
 
-def compensated(
+def compensate(
     small: Network,
     dense: Network,
     graph: ChannelGraph,
@@ -35,39 +36,42 @@ def compensated(
     *,
     seed: int = 0,
 ) -> Network:
-    """A copy of the cut network in which unpadded readers of removed channels have these channels' means.
+    """Give unpadded readers of removed channels these channels' means, in a copy of the cut network.
+
+    A layer with weight (outputs, inputs, 3, 3) that reads a removed channel j of mean m_j loses
+    m_j x (the sum of weight[i, j]) in each output i: that is added to its bias, or taken from the norm's mean.
 
     Args:
-        small: `dense` cut to `keep`, on the same device.
-        dense: with the weights that `small` was cut from.
-        graph: of `dense`.
-        keep: what stayed.
-        data: whose training images the means are measured on.
-        seed: draws the images.
+        small: the dense network cut to `keep`, on the same device.
+        dense: the dense network, with the weights that `small` was cut from.
+        graph: the graph of the dense network.
+        keep: the units that stayed.
+        data: the data whose training images the means are measured on.
+        seed: the seed that draws the images.
     """
     kept = kept_indices(graph, keep)
-    readers = {name: part for name, part in _readers(dense.module) if 1 in kept.get(f"{name}.weight", {})}
-    means = _means(dense, readers, data, seed)
+    readers = {name: part for name, part in _unpadded_readers(dense.module) if 1 in kept.get(f"{name}.weight", {})}
+    means = _measure_means(dense, readers, data, seed)
     after = trace_flow(dense.module, dense.input_shapes).norm_after
     module = copy.deepcopy(small.module)
     for name, part in readers.items():
         weight = f"{name}.weight"
         gone = np.setdiff1d(np.arange(part.weight.shape[1]), kept[weight][1])
         rows = kept[weight].get(0, np.arange(part.weight.shape[0]))
-        sums = part.weight.detach().flatten(2).sum(2) if part.weight.dim() > 2 else part.weight.detach()
-        _give(module, name, (sums[:, gone] @ means[name][gone])[rows], after.get(weight))
+        sums = part.weight.detach().flatten(2).sum(2) if part.weight.dim() > 2 else part.weight.detach()  # (out, in)
+        _add_lost(module, name, (sums[:, gone] @ means[name][gone])[rows], after.get(weight))
     return dataclasses.replace(small, module=module)
 
 
-def _readers(module: nn.Module) -> Iterator[tuple[str, Any]]:
+def _unpadded_readers(module: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, part in module.named_modules():
         plain = isinstance(part, nn.Conv2d) and part.groups == 1 and not any(part.padding)
         if plain or isinstance(part, nn.Linear):
             yield name, part
 
 
-def _means(dense: Network, readers: Mapping[str, nn.Module], data: Data, seed: int) -> dict[str, Tensor]:
-    """Mean of every input channel of these modules over some training images."""
+def _measure_means(dense: Network, readers: Mapping[str, nn.Module], data: Data, seed: int) -> dict[str, Tensor]:
+    """Module -> the mean of every channel that it reads, over some training images: shape (channels,)."""
     device = device_of(dense.module)
     sums = {name: torch.zeros((), device=device) for name in readers}
     counts = dict.fromkeys(readers, 0)
@@ -91,7 +95,7 @@ def _means(dense: Network, readers: Mapping[str, nn.Module], data: Data, seed: i
     return {name: sums[name] / max(counts[name], 1) for name in readers}
 
 
-def _give(module: nn.Module, name: str, lost: Tensor, gamma: str | None) -> None:
+def _add_lost(module: nn.Module, name: str, lost: Tensor, gamma: str | None) -> None:
     """Give what is lost to the layer's bias, or to the norm behind it; a layer that has neither stays as it is."""
     bias = getattr(module.get_submodule(name), "bias", None)
     with torch.no_grad():

@@ -7,21 +7,23 @@ from collections.abc import Iterable
 import torch
 from torch.nn import functional
 
-from deploy_prune.train.masks import masked
+from deploy_prune.train.masks import apply_masks
 from deploy_prune.train.recipe import Batch, Loss, Step, plain_step
 from deploy_prune.values import Network
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 """The settings of SGD in LeGR's search (its released code)."""
 RISE = 0.1
+"""The share of the steps in which the rate rises."""
 
 
-def tuned(
+def tune(
     network: Network, batches: Iterable[Batch], *, steps: int, lr: float,
     loss: Loss = functional.cross_entropy, step: Step = plain_step,
 ) -> Network:  # fmt: skip
-    """The network itself after one step of SGD per batch, in eval mode; nothing is drawn but its own and the step's.
+    """Train the network itself for one step of SGD per batch; nothing is drawn but by the network and the step.
 
+    It is given back in eval mode.
     The rate rises for a tenth of the steps, then falls to 0 (the released code: one rate): a network that a cut took
     apart neither bursts at the first steps, nor is judged in the middle of a swing.
     """
@@ -32,6 +34,6 @@ def tuned(
         optimizer.zero_grad(set_to_none=True)
         step(module, batch, loss).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        masked(network)
+        apply_masks(network)
     module.eval()
     return network

@@ -20,7 +20,7 @@ from torch.nn import functional
 from deploy_prune.graph.fold_norms import find_foldable, fold_modules
 from deploy_prune.graph.surgery import cut
 from deploy_prune.sources.data import check_fit, labels_of, normalise
-from deploy_prune.train import Batch, norm_batches, tuned, with_norms_of
+from deploy_prune.train import Batch, norm_batches, tune, with_norms_of
 from deploy_prune.train.accelerator import device_of, fork_generators
 from deploy_prune.train.batches import epoch_batches, stratified_part
 from deploy_prune.train.recipe import Loss, Step, plain_step
@@ -129,7 +129,7 @@ def fitness(prepared: Examiner, keep: Keep) -> Fitness:
         batches = itertools.islice(itertools.cycle(prepared.tuned_on), prepared.steps)
         with fork_generators(device_of(small.module)):
             torch.manual_seed(0)
-            tuned(small, batches, steps=prepared.steps, lr=prepared.lr, loss=prepared.loss, step=prepared.step)
+            tune(small, batches, steps=prepared.steps, lr=prepared.lr, loss=prepared.loss, step=prepared.step)
     module = small.module
     if prepared.norms_on:
         module = with_norms_of(module, prepared.norms_on)

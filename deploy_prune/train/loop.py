@@ -18,7 +18,7 @@ from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.sources.data import check_fit
 from deploy_prune.train.accelerator import device_of, fork_generators, move_network
 from deploy_prune.train.batches import batches_in, epoch_batches, training_part
-from deploy_prune.train.masks import masked
+from deploy_prune.train.masks import apply_masks
 from deploy_prune.train.precision import Arithmetic, fastest
 from deploy_prune.train.recipe import Batch, Hooks, Loss, Recipe, plain_step
 from deploy_prune.train.schedule import half_cosine
@@ -64,7 +64,7 @@ def fit(
         trained = hooks.fit(copied, data, recipe)
     if not isinstance(trained, nn.Module):
         raise ConfigError(f"your fit returned a {type(trained).__name__}", hint="return the trained nn.Module")
-    return masked(dataclasses.replace(network, module=trained.eval()))
+    return apply_masks(dataclasses.replace(network, module=trained.eval()))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -152,7 +152,7 @@ def _epoch(run: _Run, optimizer: torch.optim.Optimizer, arithmetic: Arithmetic, 
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        masked(run.network)
+        apply_masks(run.network)
         run.progress("training", done + 1, total, f"epoch {epoch + 1}/{recipe.epochs}, loss {value:.3f}")
 
 

@@ -7,8 +7,8 @@ import torch
 from deploy_prune.values import Network
 
 
-def masked(network: Network) -> Network:
-    """The network itself, its removed kernels back at 0: momentum and decay move them, gradients or not."""
+def apply_masks(network: Network) -> Network:
+    """Set the network's own removed kernels back to 0, where momentum and decay have moved them, gradients or not."""
     with torch.no_grad():
         for name, mask in network.masks.items():
             weight = network.module.get_parameter(name)

@@ -28,18 +28,20 @@ class Arithmetic:
     """How a network is computed while it is trained."""
 
     bf16: bool
+    """Whether forward passes are computed in bf16 where autocast allows it."""
     channels_last: bool
+    """Whether images and weights lie in memory with their channels last."""
 
     def place(self, module: nn.Module) -> nn.Module:
-        """The module itself, its weights in this memory format."""
+        """Lay the module's own weights out in this memory format."""
         return module.to(memory_format=self._format)
 
     def images(self, images: Tensor) -> Tensor:
-        """Images in this memory format."""
+        """Lay images (images, channels, height, width) out in this memory format."""
         return images.contiguous(memory_format=self._format)
 
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:
-        """The context of the forward pass."""
+        """Give the context that the forward pass runs in."""
         if not self.bf16:
             return nullcontext()
         if device.type == "cpu":
@@ -52,16 +54,16 @@ class Arithmetic:
 
 
 class _DepthwiseInFp32(TorchFunctionMode):
-    """Within autocast: every convolution, a module's or a plain call's, goes through `_convolved`."""
+    """Within autocast: every convolution, a module's or a plain call's, goes through `_convolve`."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         del types
-        return (_convolved if func is torch.conv2d else func)(*args, **(kwargs or {}))
+        return (_convolve if func is torch.conv2d else func)(*args, **(kwargs or {}))
 
 
-def _convolved(input: Tensor, weight: Tensor, *rest: Any, **named: Any) -> Tensor:  # noqa: A002, conv2d's own name
+def _convolve(input: Tensor, weight: Tensor, *rest: Any, **named: Any) -> Tensor:  # noqa: A002, conv2d's own name
     if weight.shape[1] > 1:
         return torch.conv2d(input, weight, *rest, **named)
     with torch.autocast("cpu", enabled=False):
@@ -101,10 +103,10 @@ def fastest(
     best, best_s = choices[0], math.inf
     for choice in choices:
         step = _stepper(choice.place(copy.deepcopy(module)), batch, choice)
-        warm_up_s = _timed(step, clock, device)
+        warm_up_s = _time_step(step, clock, device)
         if warm_up_s > GIVE_UP_FACTOR * best_s:
             continue
-        shortest_s = min(_timed(step, clock, device) for _ in range(TIMED_STEPS))
+        shortest_s = min(_time_step(step, clock, device) for _ in range(TIMED_STEPS))
         if shortest_s < best_s:
             best, best_s = choice, shortest_s
     return best
@@ -122,7 +124,7 @@ def _stepper(module: nn.Module, batch: Batch, choice: Arithmetic) -> Callable[[]
     return step
 
 
-def _timed(step: Callable[[], None], clock: Callable[[], float], device: torch.device) -> float:
+def _time_step(step: Callable[[], None], clock: Callable[[], float], device: torch.device) -> float:
     wait_for(device)
     start = clock()
     step()

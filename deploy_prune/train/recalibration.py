@@ -19,13 +19,14 @@ from deploy_prune.train.recipe import Batch
 from deploy_prune.values import Data, Network
 
 BATCH_SIZE = 128
+"""About how many images a batch has that norms are measured on."""
 
 
 def recalibrate_norms(network: Network, data: Data, *, images: int = 2048, seed: int = 0) -> Network:
-    """A new network whose batch norms hold the mean statistics of some training images; nothing else changes.
+    """Measure the batch norms of a copy of a network anew, on some training images; nothing else changes.
 
-    The plain average over batches, not the moving one: 2,048 images suffice. Images are cropped and flipped as in
-    training: what follows a norm has learnt from those statistics, and those of plain images cost an untouched
+    They hold the plain average over batches, not the moving one: 2,048 images suffice. Images are cropped and flipped
+    as in training: what follows a norm has learnt from those statistics, and those of plain images cost an untouched
     ResNet-20 on CIFAR-10 four points.
 
     Raises:
@@ -37,14 +38,14 @@ def recalibrate_norms(network: Network, data: Data, *, images: int = 2048, seed:
 
 
 def norm_batches(data: Data, *, images: int, seed: int, about: int = BATCH_SIZE) -> Iterator[Batch]:
-    """Augmented training images to measure norms on, in batches of about that size: each counts the same."""
+    """Draw augmented training images to measure norms on, in batches of about that size: each counts the same."""
     chosen = np.random.default_rng(seed).permutation(len(data.train))[:images]
     batch_size = math.ceil(len(chosen) / max(1, round(len(chosen) / about)))
     return epoch_batches(data, chosen, batch_size=batch_size, seed=seed)
 
 
 def with_norms_of(original: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
-    """A copy in eval mode whose batch norms hold the mean statistics of these batches."""
+    """Copy a module, in eval mode, with batch norms that hold the mean statistics of these batches of images."""
     module = copy.deepcopy(original).eval()
     norms = [child for child in module.modules() if isinstance(child, _BatchNorm) and child.track_running_stats]
     momenta = [norm.momentum for norm in norms]

@@ -24,13 +24,14 @@ class Standing:
     """Where a training stands."""
 
     training: str
-    """Fingerprint of what is trained and how."""
+    """The fingerprint of what is trained and how."""
     epochs_done: int
     arithmetic: Arithmetic
+    """The arithmetic that was measured to be fastest, or asked for, when it began."""
 
 
 def fingerprint(module: nn.Module, *described: object) -> str:
-    """A digest of the start weights and of the (printable) description of a training."""
+    """Digest the start weights and the (printable) description of a training: 64 hexadecimal digits."""
     digest = hashlib.sha256(repr(described).encode())
     for name, tensor in module.state_dict().items():
         digest.update(name.encode())
@@ -39,7 +40,7 @@ def fingerprint(module: nn.Module, *described: object) -> str:
 
 
 def save_state(path: Path, standing: Standing, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write atomically: a kill leaves the state before or the state after."""
+    """Write a training's state atomically: a kill leaves the state before or the state after."""
     tensors = {_MODULE + name: tensor for name, tensor in module.state_dict().items()}
     for index, entries in optimizer.state_dict()["state"].items():
         tensors |= {f"{_OPTIMIZER}{index}.{key}": value for key, value in entries.items() if value is not None}

@@ -15,9 +15,10 @@ class Member:
     """Where a group's units live in one axis of one parameter (or buffer)."""
 
     parameter: str
+    """The name of the parameter or buffer."""
     axis: int
     indices: np.ndarray
-    """int64, shape (units of the group, indices per unit)."""
+    """The indices of each unit along that axis: int64, shape (units of the group, indices per unit)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +26,13 @@ class Group:
     """Units that are removed by the same rule: the smallest thing a plan can keep or drop is one unit."""
 
     name: str
+    """The name of the layer that makes the units; `conv1.input` where no layer does."""
     width: int
-    """Units in the dense network."""
+    """How many units it has in the dense network."""
     channels_per_unit: int
+    """How many channels of that layer are one unit."""
     members: tuple[Member, ...]
+    """Every place that loses something when a unit goes."""
     residual: bool = False
     """Whether one of its tensors enters or leaves a residual add (`full` mode cuts these, `inner` does not)."""
     locked: str | None = None
@@ -41,9 +45,12 @@ class GroupRow:
 
     name: str
     width: int
+    """How many units it has in the dense network."""
     kept: int
+    """How many units stay."""
     channels_per_unit: int
     locked: str | None
+    """Why no unit may be removed; None: the group is free."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +59,15 @@ class Layer:
 
     name: str
     operator: str
+    """The name of the ATen operator, such as `aten::convolution`."""
     weight: str
+    """The name of its weight."""
     positions: int
-    """Output positions the weight is applied at; MACs = positions x elements of the weight."""
+    """How many output positions the weight is applied at; MACs = positions x elements of the weight."""
     bias: str | None = None
+    """The name of its bias; None: it has none."""
     whole_groups: bool = False
-    """A grouped convolution that loses whole groups (otherwise the same place in every group)."""
+    """Whether a grouped convolution loses whole groups (otherwise the same place in every group)."""
     output_axis: int = 0
     """The axis of the weight that makes its channels: 1 for a transposed convolution and for `x @ weight`."""
 
@@ -67,8 +77,9 @@ class Gather:
     """A constant channel index (a buffer) that picks channels by position and must be rewritten by surgery."""
 
     buffer: str
+    """The name of the buffer."""
     units: np.ndarray
-    """The unit number of every channel of the input, -1 where the channel cannot be removed."""
+    """The unit number of every channel of the input, -1 where it cannot be removed: int64, shape (channels,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,18 +87,21 @@ class ChannelGraph:
     """What may be cut in a network, and what each cut entails."""
 
     groups: tuple[Group, ...]
+    """All groups, the locked ones included, in the order of the layers that make them."""
     layers: tuple[Layer, ...]
+    """All calls of operators with a weight, in order."""
     gathers: tuple[Gather, ...]
+    """The buffers that surgery must rewrite."""
     shapes: Mapping[str, tuple[int, ...]]
-    """Shape of every parameter and buffer."""
+    """The shape of every parameter and buffer in the dense network."""
     parameters: frozenset[str]
-    """Names of the parameters among them (the rest are buffers)."""
+    """The names of the parameters among them (the rest are buffers)."""
     fixed_macs: int = 0
-    """MACs of products without a weight (attention)."""
+    """The MACs of products without a weight (attention), at batch 1."""
 
     @property
     def made(self) -> frozenset[tuple[str, int]]:
-        """Every (weight, axis) that makes channels."""
+        """Every axis of a weight that makes channels, as (weight, axis)."""
         return frozenset((layer.weight, layer.output_axis) for layer in self.layers)
 
     @property

@@ -27,10 +27,14 @@ class Target:
     """Where and how a file runs; figures of different devices, threads or precisions are never compared."""
 
     device: str
+    """The device's fingerprint: processor, architecture, system."""
     runtime: str
+    """The name of the runtime that runs the file."""
     runtime_version: str
     threads: int
+    """How many threads the runtime computes with."""
     precision: Precision
+    """The precision of the file's weights."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,15 @@ class Conditions:
     """The machine around a measurement; None: this machine does not tell."""
 
     load: float | None
+    """How many processes wanted to run, on average over the last minute."""
     frequency_mhz: float | None
+    """The clock frequency of the cores, in MHz."""
     governor: str | None
+    """The policy by which the system sets that frequency, such as `performance`."""
     temperature_c: float | None
+    """The processor's temperature, in degrees Celsius."""
     affinity: tuple[int, ...]
+    """The numbers of the cores that the file ran on."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +62,11 @@ class Bracket:
     """
 
     before: tuple[float, ...]
+    """The reference's samples just before the candidate's."""
     candidate: tuple[float, ...]
+    """The candidate's samples."""
     after: tuple[float, ...]
+    """The reference's samples just after them."""
     unit: str
     """What all samples are counted in, such as "ms"."""
 

@@ -22,7 +22,7 @@ from deploy_prune.scoring.methods import METHODS
 from deploy_prune.scoring.sensitivity import sensitivity
 from deploy_prune.train import Hooks, Recipe, evaluate, fit, recalibrate_norms
 from deploy_prune.train.accelerator import device_of, move_network
-from deploy_prune.train.compensation import compensated
+from deploy_prune.train.compensation import compensate
 from deploy_prune.train.fitness import Exam, examiner, fitness
 from deploy_prune.values import Network, Widths
 
@@ -44,10 +44,10 @@ def fit_by_teacher(network: Network) -> Network:
     return fit(network, DATA, dataclasses.replace(PLAIN, distill=0.5), hooks=Hooks(teacher=stack(seed=1)))
 
 
-def compensate(network: Network) -> Network:
+def compensate_cut(network: Network) -> Network:
     graph = trace(network)
     keep = {graph.free[2].name: tuple(range(0, 20, 2))}
-    return compensated(cut(network, graph, keep), network, graph, keep, DATA)
+    return compensate(cut(network, graph, keep), network, graph, keep, DATA)
 
 
 def cut_and_judge(network: Network) -> float:
@@ -107,7 +107,7 @@ ROAD: Mapping[str, Stretch] = {
     "fit with masks": Stretch(lambda network: fit(network, DATA, PLAIN), masked_stack),
     "evaluate": Stretch(lambda network: evaluate(network, DATA.val, DATA).loss),
     "recalibrate norms": Stretch(lambda network: recalibrate_norms(network, DATA, images=40)),
-    "compensate": Stretch(compensate),
+    "compensate": Stretch(compensate_cut),
     "cut, tune and judge a candidate": Stretch(cut_and_judge),
     "sensitivity": Stretch(measure_sensitivity),
     "magnitude": Stretch(score("magnitude")),

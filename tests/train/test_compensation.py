@@ -9,7 +9,7 @@ from torch import nn
 from deploy_prune.graph import trace
 from deploy_prune.graph.norm_scales import trace_flow
 from deploy_prune.graph.surgery import cut
-from deploy_prune.train.compensation import compensated
+from deploy_prune.train.compensation import compensate
 from deploy_prune.values import Network
 
 
@@ -38,7 +38,7 @@ def cut_and_mended(dense: Network) -> tuple[Network, Network]:
     graph = trace(dense)
     keep = {graph.free[0].name: (0, 2, 4)}
     small = cut(dense, graph, keep)
-    return small, compensated(small, dense, graph, keep, stripes())
+    return small, compensate(small, dense, graph, keep, stripes())
 
 
 def test_a_bias_takes_what_constant_channels_gave() -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from deploy_prune.errors import DataError
 from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut
-from deploy_prune.train import Batch, evaluate, norm_batches, tuned, with_norms_of
+from deploy_prune.train import Batch, evaluate, norm_batches, tune, with_norms_of
 from deploy_prune.train.fitness import BATCH_SIZE, Exam, examiner, fitness
 from deploy_prune.values import Network
 
@@ -104,7 +104,7 @@ def test_removed_kernels_stay_removed_while_a_candidate_is_trained(network: Netw
     masked = dataclasses.replace(network, masks={name: mask})
     small = cut(masked, trace(masked), keep(masked))
     batches = examiner(masked, trace(masked), DATA, Exam(images=60, steps=3)).tuned_on
-    found = tuned(small, batches, steps=3, lr=0.05).module.get_parameter(name)
+    found = tune(small, batches, steps=3, lr=0.05).module.get_parameter(name)
     assert torch.equal(found == 0, small.masks[name].expand_as(found) == 0)
 
 
