@@ -29,11 +29,11 @@ def parse(text: str) -> Budget:
     for form, cost in _FORMS:
         match = form.match(text.strip())
         if match:
-            found = match.groupdict()
-            limit = float(found["number"]) * _PREFIXES[found.get("prefix") or ""]
-            name = cost or found["cost"]
+            parts = match.groupdict()
+            limit = float(parts["number"]) * _PREFIXES[parts.get("prefix") or ""]
+            name = cost or parts["cost"]
             fraction = text.strip().endswith("x") or (name == "channels" and limit <= 1)
-            unit = "" if fraction else _UNITS[found.get("unit") or ""]
+            unit = "" if fraction else _UNITS[parts.get("unit") or ""]
             return _sensible(Budget(name, limit, fraction, text.strip(), unit))
     raise BudgetError(f"'{text}' is no budget", hint=_HINT)
 

@@ -76,34 +76,34 @@ def plan(
     place = Place(runtime, device, one_of(counts))
     wish = Wish(tuple(map(parse, texts)), method, Limits(multiple=multiple, scope=scope))
     with progress(as_json=as_json) as told, opened(store) as table:
-        found = outlook(network, place, table, wish, progress=told)
+        result = outlook(network, place, table, wish, progress=told)
     if as_json:
-        show_json(outlook=found)
+        show_json(outlook=result)
     else:
-        show_outlook(found, widths=widths)
+        show_outlook(result, widths=widths)
 
 
-def show_outlook(found: Outlook, *, widths: bool = False) -> None:
+def show_outlook(outlook: Outlook, *, widths: bool = False) -> None:
     """The reachable range, then a row per budget and per smaller input."""
-    target = found.target
+    target = outlook.target
     where = f"{target.runtime} {target.runtime_version}, {target.threads} threads, {target.device}"
     rows = [
-        ("dense network", f"{found.dense_ms:.3f} ms"),
-        ("smallest within reach", f"{found.least_ms:.3f} ms ({found.least_ms / found.dense_ms:.3f}x)"),
-        ("mean error of the model", f"{found.error.mean:.1%} ({found.error.samples} plans timed)"),
+        ("dense network", f"{outlook.dense_ms:.3f} ms"),
+        ("smallest within reach", f"{outlook.least_ms:.3f} ms ({outlook.least_ms / outlook.dense_ms:.3f}x)"),
+        ("mean error of the model", f"{outlook.error.mean:.1%} ({outlook.error.samples} plans timed)"),
     ]
-    show_table(f"{found.address} on {where}", ("", "is"), rows)
+    show_table(f"{outlook.address} on {where}", ("", "is"), rows)
     columns = ("budget", "predicted ms [95 %]", "time / dense", "MACs", "parameters")
-    show_table("Budgets", columns, [_option(row) for row in found.options])
-    if found.inputs:
+    show_table("Budgets", columns, [_option(row) for row in outlook.options])
+    if outlook.inputs:
         show_table(
             "Or smaller images: the dense network, measured", ("input", "ms [95 %]", "time / dense"),
-            [_input(row, found.dense_ms) for row in found.inputs],
+            [_input(row, outlook.dense_ms) for row in outlook.inputs],
         )  # fmt: skip
     if widths:
-        groups = next((list(row.widths) for row in found.options), [])
-        cells = [(name, *(str(row.widths[name]) for row in found.options)) for name in groups]
-        show_table("Channels", ("group", *(row.budget for row in found.options)), cells)
+        groups = next((list(row.widths) for row in outlook.options), [])
+        cells = [(name, *(str(row.widths[name]) for row in outlook.options)) for name in groups]
+        show_table("Channels", ("group", *(row.budget for row in outlook.options)), cells)
 
 
 def _option(row: Option) -> tuple[str, ...]:

@@ -140,20 +140,20 @@ def run_front(
 
     settings = load_config(config, overrides)
     with progress(as_json=as_json) as told:
-        found = front(settings, budgets, out, controls=controls, progress=told)
+        result = front(settings, budgets, out, controls=controls, progress=told)
     if as_json:
-        show_json(run=str(out), front=found)
+        show_json(run=str(out), front=result)
     else:
-        show_front(found)
+        show_front(result)
         show_caution(read_record(out / "dense.json", DenseResult))
     return 0
 
 
-def show_front(found: Front) -> None:
+def show_front(front: Front) -> None:
     """A row per network, fastest last."""
-    columns = ("network", "budget", "ms [95 %]", "time / dense", f"{found.quality} test [95 %]", "MACs", "run")
-    rows = sorted(found.points, key=lambda point: -(point.ratio or 0))
-    show_table(f"{found.model} on {found.data}, {found.method}", columns, [_point(row) for row in rows])
+    columns = ("network", "budget", "ms [95 %]", "time / dense", f"{front.quality} test [95 %]", "MACs", "run")
+    rows = sorted(front.points, key=lambda point: -(point.ratio or 0))
+    show_table(f"{front.model} on {front.data}, {front.method}", columns, [_point(row) for row in rows])
 
 
 def _point(row: FrontPoint) -> tuple[str, ...]:

@@ -78,13 +78,13 @@ def front(
             points.append(_point(summary, kind, budget.text, run, reference_ms))
     if controls and reference_ms:
         points += _smaller(base, out, hooks, reference_ms, progress)
-    found = Front(config.model, config.data, config.method, tuple(points), quality)
-    write_record(out / FRONT, found)
+    result = Front(config.model, config.data, config.method, tuple(points), quality)
+    write_record(out / FRONT, result)
     try:
-        draw(found, out)
+        draw(result, out)
     except MissingDependency as error:
         logger.warning("the front is not drawn: %s; %s", error.message, error.hint)
-    return found
+    return result
 
 
 def ranked(
@@ -193,37 +193,37 @@ def _smaller(base: RunConfig, out: Path, hooks: Hooks, reference_ms: float, prog
     for shape in smaller_shapes(own) if base.threads else ():
         name = "x".join(map(str, shape))
         with open_run(out / f"smaller-{name}", {**asked_of(base), "smaller": name}, progress=progress) as folder:
-            found = folder.stage("smaller", SmallerRun, lambda s=shape, f=folder: smaller_run(base, s, f, hooks))  # type: ignore[misc]
-        if not found.reason:
-            points.append(_smaller_point(found, name, reference_ms))
+            outcome = folder.stage("smaller", SmallerRun, lambda s=shape, f=folder: smaller_run(base, s, f, hooks))  # type: ignore[misc]
+        if not outcome.reason:
+            points.append(_smaller_point(outcome, name, reference_ms))
     return points
 
 
-def _smaller_point(found: SmallerRun, name: str, reference_ms: float) -> FrontPoint:
-    assert found.count
-    assert found.val
-    assert found.test
-    assert found.ratio
-    assert found.interval
-    low, high = found.interval
+def _smaller_point(outcome: SmallerRun, name: str, reference_ms: float) -> FrontPoint:
+    assert outcome.count
+    assert outcome.val
+    assert outcome.test
+    assert outcome.ratio
+    assert outcome.interval
+    low, high = outcome.interval
     return FrontPoint(
-        "smaller", name, f"smaller-{name}", found.ratio, found.interval, found.ratio * reference_ms,
-        (low * reference_ms, high * reference_ms), found.test.value, found.test.interval, found.val.value,
-        found.count.macs, found.count.params,
+        "smaller", name, f"smaller-{name}", outcome.ratio, outcome.interval, outcome.ratio * reference_ms,
+        (low * reference_ms, high * reference_ms), outcome.test.value, outcome.test.interval, outcome.val.value,
+        outcome.count.macs, outcome.count.params,
     )  # fmt: skip
 
 
-def draw(found: Front, out: Path) -> None:
+def draw(front: Front, out: Path) -> None:
     """The front as PNG and HTML: quality on test against time, with 95 % intervals of both.
 
     Raises:
         MissingDependency: what draws is not installed.
     """
-    in_ms = all(point.latency_ms is not None for point in found.points)
-    shares = all(0 <= point.test <= 1 for point in found.points)
+    in_ms = all(point.latency_ms is not None for point in front.points)
+    shares = all(0 <= point.test <= 1 for point in front.points)
     scale, lines = 100 if shares else 1, []
-    for kind in dict.fromkeys(point.kind for point in found.points):
-        points = sorted((each for each in found.points if each.kind == kind), key=lambda each: each.macs)
+    for kind in dict.fromkeys(point.kind for point in front.points):
+        points = sorted((each for each in front.points if each.kind == kind), key=lambda each: each.macs)
         times = [
             (each.latency_ms, each.latency_interval_ms) if in_ms else (each.ratio, each.interval) for each in points
         ]
@@ -238,7 +238,7 @@ def draw(found: Front, out: Path) -> None:
                 y_spread=tuple((scale * each.test_interval[0], scale * each.test_interval[1]) for each in points),
             )
         )
-    x_label, y_label = "ms" if in_ms else "time / dense", f"{found.quality} on test{', %' * shares}"
-    plot = Plot(f"{found.model} on {found.data}, {found.method}", x_label, y_label, tuple(lines), from_zero=False)
+    x_label, y_label = "ms" if in_ms else "time / dense", f"{front.quality} on test{', %' * shares}"
+    plot = Plot(f"{front.model} on {front.data}, {front.method}", x_label, y_label, tuple(lines), from_zero=False)
     for name in (PNG, HTML):
         save(plot, out / name)

@@ -73,8 +73,8 @@ def within_drop(
         return tries[level].lost_points <= allowed_points
 
     level = _tightest_that(fits, len(budgets))
-    found = "" if level is None else folder_name(budgets[level])
-    search = DropSearch(allowed_points, dense.value, tuple(tries.values()), found, dense.name)
+    name = "" if level is None else folder_name(budgets[level])
+    search = DropSearch(allowed_points, dense.value, tuple(tries.values()), name, dense.name)
     write_record(out / DROP, search)
     if level is None:
         least = min(tries.values(), key=lambda each: each.lost_points)
@@ -84,7 +84,7 @@ def within_drop(
             hint="fine-tune longer (--epochs), or allow more",
         )
     config = with_budget(base, budgets[level])
-    return search, prune(config, out / found, base=out, hooks=hooks, progress=progress)
+    return search, prune(config, out / name, base=out, hooks=hooks, progress=progress)
 
 
 def _tightest_that(fits: Callable[[int], bool], levels: int) -> int | None:

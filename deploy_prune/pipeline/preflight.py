@@ -82,7 +82,7 @@ def adopt_run_folder(config: RunConfig) -> RunConfig:
     for key in ("classes", "input_shape", "weights", "model_options"):
         if dict(config)[key]:
             raise ConfigError(f"{run} is a run folder, which has its own {key}", hint=f"leave out {key}")
-    found = {"input_shape": checkpoint.description(run).input_shape}
+    own = {"input_shape": checkpoint.description(run).input_shape}
     if "data" not in config.model_fields_set and (run / RUN).is_file():
-        found |= {key: asked_for(run)[key] for key in ("data", "data_options")}
-    return RunConfig.model_validate({**dict(config), **found})
+        own |= {key: asked_for(run)[key] for key in ("data", "data_options")}
+    return RunConfig.model_validate({**dict(config), **own})

@@ -133,12 +133,12 @@ def _train(context: RunContext) -> _Trained:
 
 
 def _finish(context: RunContext) -> RunSummary:
-    folder, found = context.folder, _train(context)
-    last = len(found.trained)
+    folder, done = context.folder, _train(context)
+    last = len(done.trained)
     test = folder.stage(f"test-{last}", TestResult, lambda: stages.test(context, last))
     ship = folder.stage(f"shipped-{last}", ShipResult, lambda: stages.ship(context, last))
     bench = folder.stage(f"timed-{last}", BenchResult, lambda: stages.timed(context, last, ship))
-    summary = RunSummary(found.dense, found.plan, found.cut, found.trained[-1], test, ship, bench)
+    summary = RunSummary(done.dense, done.plan, done.cut, done.trained[-1], test, ship, bench)
     _publish(folder.path, summary)
     return summary
 
@@ -229,8 +229,8 @@ def _rounds(context: RunContext) -> tuple[Recipe | None, ...]:
     path = context.folder.path / ROUNDS
     if not path.exists():
         return (context.config.finetune,)
-    found: tuple[Recipe | None, ...] = read_record(path, tuple[Recipe | None, ...])
-    return found
+    rounds: tuple[Recipe | None, ...] = read_record(path, tuple[Recipe | None, ...])
+    return rounds
 
 
 def asked_of(config: RunConfig, plan: Path | None = None) -> dict[str, Any]:

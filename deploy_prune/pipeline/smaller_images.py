@@ -150,5 +150,5 @@ def _time(whole: Network, small: Network, config: RunConfig) -> tuple[float, Int
     format_ = plugins.load(TEMPLATES, format_of(config.runtime))
     dense, smaller = (export_bytes(network, format_.exporter) for network in (whole, small))
     with timer(dense, format_.suffix, Place(config.runtime, threads=config.threads[0]).target) as timed:
-        found = timed(smaller)
-    return found.ratio, found.interval
+        comparison = timed(smaller)
+    return comparison.ratio, comparison.interval

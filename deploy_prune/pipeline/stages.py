@@ -1,4 +1,4 @@
-"""The stages of a run, each (work) -> result; whatever is larger than a record is a checkpoint in the run folder."""
+"""The stages of a run, each (context) -> result; whatever is larger than a record is a checkpoint in the run folder."""
 
 from __future__ import annotations
 
