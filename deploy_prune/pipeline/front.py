@@ -22,8 +22,8 @@ from deploy_prune.pipeline.decide import score_once
 from deploy_prune.pipeline.deciders import build_deciders
 from deploy_prune.pipeline.parts import build_study
 from deploy_prune.pipeline.preflight import adopt_run_folder, preflight
-from deploy_prune.pipeline.run import asked_of, named_hooks, prune
-from deploy_prune.pipeline.smaller_images import SmallerRun, smaller_run, smaller_shapes
+from deploy_prune.pipeline.run import describe_asked, find_hooks, prune
+from deploy_prune.pipeline.smaller_images import SmallerRun, smaller_shapes, train_smaller
 from deploy_prune.records import write_record
 from deploy_prune.results import DenseResult, ProfileResult, RunSummary
 from deploy_prune.run_folder import open_run
@@ -61,8 +61,8 @@ def front(
         BudgetError: budgets of several costs, or out of reach.
         DeployPruneError: see `errors`; what was finished stays.
     """
-    out, hooks, parsed = Path(out), named_hooks(config, hooks), tuple(map(parse, budgets))
-    base = ranked(config, parsed, out, hooks=hooks, progress=progress)
+    out, hooks, parsed = Path(out), find_hooks(config, hooks), tuple(map(parse, budgets))
+    base = rank_network(config, parsed, out, hooks=hooks, progress=progress)
     arms: list[tuple[RunConfig, PointKind]] = [(base, "pruned")]
     arms += [(_control(base), "uniform")] * controls
     points: list[FrontPoint] = []
@@ -87,7 +87,7 @@ def front(
     return result
 
 
-def ranked(
+def rank_network(
     config: RunConfig, budgets: Sequence[Budget], out: Path, *, hooks: Hooks | None = None, progress: Progress = quiet
 ) -> RunConfig:
     """Train the dense network and score it at the tightest budget, once; the configuration of runs that go on.
@@ -95,16 +95,16 @@ def ranked(
     Raises:
         DeployPruneError: see `errors`; what was finished stays.
     """
-    config = adopt_run_folder(with_budget(config, tightest(budgets)))
-    hooks = named_hooks(config, hooks)
-    with open_run(out, asked_of(config), progress=progress) as folder:
+    config = adopt_run_folder(with_budget(config, find_tightest(budgets)))
+    hooks = find_hooks(config, hooks)
+    with open_run(out, describe_asked(config), progress=progress) as folder:
         context = RunContext(config, folder, hooks)
         if not context.has_begun:
             preflight(context, budgets)
             record_data(context)
         if context.needs_profile:
             folder.stage("profiled", ProfileResult, lambda: stages.profile(context, budgets))
-        folder.stage("dense", DenseResult, lambda: stages.dense(context))
+        folder.stage("dense", DenseResult, lambda: stages.train_dense(context))
         study = build_study(context, context.network("dense"), progress)
         score_once(study, build_deciders(config)[0], folder)
     own: dict[str, Any] = {"model_options": {}, "classes": None, "input_shape": None, "weights": None, "pretrain": None}
@@ -122,7 +122,7 @@ def folder_name(budget: Budget, kind: str = "pruned") -> str:
     return name if kind == "pruned" else f"{kind}-{name}"
 
 
-def tightest(budgets: Sequence[Budget]) -> Budget:
+def find_tightest(budgets: Sequence[Budget]) -> Budget:
     """The smallest of budgets that are all of one cost, and all fractions or all amounts.
 
     Raises:
@@ -192,8 +192,8 @@ def _smaller(base: RunConfig, out: Path, hooks: Hooks, reference_ms: float, prog
     own = checkpoint.description(Path(base.model)).input_shape
     for shape in smaller_shapes(own) if base.threads else ():
         name = "x".join(map(str, shape))
-        with open_run(out / f"smaller-{name}", {**asked_of(base), "smaller": name}, progress=progress) as folder:
-            outcome = folder.stage("smaller", SmallerRun, lambda s=shape, f=folder: smaller_run(base, s, f, hooks))  # type: ignore[misc]
+        with open_run(out / f"smaller-{name}", {**describe_asked(base), "smaller": name}, progress=progress) as folder:
+            outcome = folder.stage("smaller", SmallerRun, lambda s=shape, f=folder: train_smaller(base, s, f, hooks))  # type: ignore[misc]
         if not outcome.reason:
             points.append(_smaller_point(outcome, name, reference_ms))
     return points

@@ -15,7 +15,7 @@ from deploy_prune.budget.parse import fraction_of
 from deploy_prune.errors import ConfigError, TargetMissed
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext
-from deploy_prune.pipeline.front import folder_name, ranked, with_budget
+from deploy_prune.pipeline.front import folder_name, rank_network, with_budget
 from deploy_prune.pipeline.run import prune, train_pruned
 from deploy_prune.records import read_record, write_record
 from deploy_prune.results import DenseResult, RunSummary
@@ -56,7 +56,7 @@ def within_drop(
     if allowed_points <= 0:
         raise ConfigError(f"a drop of {allowed_points:g} points leaves no network", hint="write 1.0 for one point")
     out = Path(out)
-    base = ranked(config, (config.parsed_budget,), out, hooks=hooks, progress=progress)
+    base = rank_network(config, (config.parsed_budget,), out, hooks=hooks, progress=progress)
     budgets = _levels(base, out)
     tries: dict[int, DropTry] = {}
     dense = read_record(out / "dense.json", DenseResult).val

@@ -75,8 +75,8 @@ def prune(
     Raises:
         DeployPruneError: see `errors`; what was finished stays.
     """
-    out, config, hooks = Path(out), adopt_run_folder(config), named_hooks(config, hooks)
-    with open_run(out, asked_of(config, plan), progress=progress) as folder:
+    out, config, hooks = Path(out), adopt_run_folder(config), find_hooks(config, hooks)
+    with open_run(out, describe_asked(config, plan), progress=progress) as folder:
         context = RunContext(config, folder, hooks, plan, RunFolder(base, progress) if base else None)
         _begin(context)
         return _finish(context)
@@ -92,8 +92,8 @@ def train_pruned(
     Raises:
         DeployPruneError: see `errors`; what was finished stays.
     """
-    out, config, hooks = Path(out), adopt_run_folder(config), named_hooks(config, hooks)
-    with open_run(out, asked_of(config), progress=progress) as folder:
+    out, config, hooks = Path(out), adopt_run_folder(config), find_hooks(config, hooks)
+    with open_run(out, describe_asked(config), progress=progress) as folder:
         context = RunContext(config, folder, hooks, base=RunFolder(base, progress))
         _begin(context)
         return _train(context).trained[-1]
@@ -120,7 +120,7 @@ def _train(context: RunContext) -> _Trained:
     folder, rounds, budgets = context.folder, _rounds(context), (context.config.parsed_budget,)
     if context.needs_profile:
         (context.base or folder).stage("profiled", ProfileResult, lambda: stages.profile(context, budgets))
-    dense = folder.stage("dense", DenseResult, lambda: stages.dense(context))
+    dense = folder.stage("dense", DenseResult, lambda: stages.train_dense(context))
     plan = folder.stage("planning", PlanResult, lambda: stages.plan(context))
     if not (folder.path / PLAN).exists():  # it is made to be edited
         write_record(folder.path / PLAN, plan.plan)
@@ -137,7 +137,7 @@ def _finish(context: RunContext) -> RunSummary:
     last = len(done.trained)
     test = folder.stage(f"test-{last}", TestResult, lambda: stages.test(context, last))
     ship = folder.stage(f"shipped-{last}", ShipResult, lambda: stages.ship(context, last))
-    bench = folder.stage(f"timed-{last}", BenchResult, lambda: stages.timed(context, last, ship))
+    bench = folder.stage(f"timed-{last}", BenchResult, lambda: stages.time_files(context, last, ship))
     summary = RunSummary(done.dense, done.plan, done.cut, done.trained[-1], test, ship, bench)
     _publish(folder.path, summary)
     return summary
@@ -176,7 +176,7 @@ def finetune(
     recipe = config.finetune or RunConfig.model_fields["finetune"].default
     more = dataclasses.replace(recipe, epochs=epochs or recipe.epochs)
     with open_run(run, asked, progress=progress) as folder:
-        context = RunContext(config, folder, named_hooks(config, hooks))
+        context = RunContext(config, folder, find_hooks(config, hooks))
         write_record(run / ROUNDS, _with(_rounds(context), more, run), tuple[Recipe | None, ...])
         return _finish(context)
 
@@ -233,7 +233,7 @@ def _rounds(context: RunContext) -> tuple[Recipe | None, ...]:
     return rounds
 
 
-def asked_of(config: RunConfig, plan: Path | None = None) -> dict[str, Any]:
+def describe_asked(config: RunConfig, plan: Path | None = None) -> dict[str, Any]:
     """What decides the result: the configuration, and the files it names."""
     model = Path(config.model)
     pruned = checkpoint.final_network(model) / checkpoint.NETWORK if model.is_dir() else None
@@ -245,7 +245,7 @@ def asked_of(config: RunConfig, plan: Path | None = None) -> dict[str, Any]:
     return {**settings, **digests}
 
 
-def named_hooks(config: RunConfig, hooks: Hooks | None) -> Hooks:
+def find_hooks(config: RunConfig, hooks: Hooks | None) -> Hooks:
     """The caller's callables, or those that the configuration names."""
     if hooks is not None:
         return hooks

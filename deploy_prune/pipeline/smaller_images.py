@@ -118,7 +118,7 @@ def _row(shape: tuple[int, ...], sample: Sample | None, reference_ms: float, rea
     return SmallerInput(shape, sample.ratio * reference_ms, (low * reference_ms, high * reference_ms))
 
 
-def smaller_run(config: RunConfig, shape: tuple[int, int, int], folder: RunFolder, hooks: Hooks) -> SmallerRun:
+def train_smaller(config: RunConfig, shape: tuple[int, int, int], folder: RunFolder, hooks: Hooks) -> SmallerRun:
     """Fine-tune the network at a size by the run's recipe, judge it, export it and time it against its own size.
 
     Args:

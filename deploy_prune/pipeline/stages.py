@@ -72,7 +72,7 @@ def profile(context: RunContext, budgets: Sequence[Budget]) -> ProfileResult:
     )
 
 
-def dense(context: RunContext) -> DenseResult:
+def train_dense(context: RunContext) -> DenseResult:
     """Train the dense network if it has no weights yet, and judge it."""
     began = time.monotonic()
     network, config = move_network(start_network(context), context.accelerator), context.config
@@ -272,7 +272,7 @@ def ship(context: RunContext, number: int) -> ShipResult:
     return ShipResult(dense=rows[0], pruned=rows[1])
 
 
-def timed(context: RunContext, number: int, shipped: ShipResult) -> BenchResult:
+def time_files(context: RunContext, number: int, shipped: ShipResult) -> BenchResult:
     """Every format's dense and pruned file, in turns on the same cores; what only runs elsewhere is left out."""
     pairs = zip(shipped.dense, shipped.pruned, strict=True)
     folder = context.folder.path / f"export-{number}"

@@ -14,7 +14,7 @@ from deploy_prune.budget.parse import parse
 from deploy_prune.errors import BudgetError, ConfigError, DataError, TargetMissed
 from deploy_prune.pipeline import max_drop, stages
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.front import FRONT, folder_name, front, ranked, tightest
+from deploy_prune.pipeline.front import FRONT, find_tightest, folder_name, front, rank_network
 from deploy_prune.pipeline.max_drop import DROP, within_drop
 from deploy_prune.records import read_record
 from deploy_prune.results import RunSummary
@@ -50,13 +50,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     monkeypatch.setattr(Legr, "score", counted("search", Legr.score))
     monkeypatch.setattr(stages, "train", counted("train", stages.train))
     monkeypatch.setattr(stages, "test", counted("test", stages.test))
-    real = stages.dense
+    real = stages.train_dense
 
     def dense(work: Any) -> Any:
         found["pretrain"] += [1] * (work.config.pretrain is not None)
         return real(work)
 
-    monkeypatch.setattr(stages, "dense", dense)
+    monkeypatch.setattr(stages, "train_dense", dense)
     return found
 
 
@@ -101,7 +101,7 @@ def test_the_dense_network_is_judged_once_for_all_runs(
 def test_a_front_does_not_go_on_with_other_images(tmp_path: Path) -> None:
     """Not in runs that have not begun either: the dense network was judged on the old ones."""
     own = written(tmp_path)
-    ranked(settings(own), (parse("0.5x"),), tmp_path / "front")
+    rank_network(settings(own), (parse("0.5x"),), tmp_path / "front")
     file = next(path for path in own.glob("*.py") if "_images(40, 3)" in path.read_text())
     file.write_text(file.read_text().replace("_images(40, 3)", "_images(44, 3)"))
     with pytest.raises(DataError, match="has changed since the run began: test had"):
@@ -133,11 +133,11 @@ def test_a_ranking_is_cut_again_without_a_search(sources: Path, tmp_path: Path, 
 ])  # fmt: skip
 def test_budgets_that_make_no_front_are_refused(budgets: tuple[str, ...], said: str) -> None:
     with pytest.raises(BudgetError, match=said):
-        tightest([parse(text) for text in budgets])
+        find_tightest([parse(text) for text in budgets])
 
 
 def test_the_tightest_budget_decides_the_search() -> None:
-    assert tightest([parse(text) for text in ("8ms", "4ms", "6ms")]).text == "4ms"
+    assert find_tightest([parse(text) for text in ("8ms", "4ms", "6ms")]).text == "4ms"
 
 
 def test_folder_names_stay_in_their_folder() -> None:

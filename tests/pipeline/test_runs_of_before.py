@@ -15,7 +15,7 @@ import torch
 from deploy_prune import results
 from deploy_prune.analysis.report import report
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.run import asked_of, judge
+from deploy_prune.pipeline.run import describe_asked, judge
 from deploy_prune.records import read_record
 from deploy_prune.run_folder import asked_for, open_run
 from deploy_prune.sources import checkpoint
@@ -69,5 +69,5 @@ def test_the_same_settings_go_on_with_it(run: Path) -> None:
     config = RunConfig.model_validate({key: asked[key] for key in RunConfig.model_fields if key in asked})
     assert config.budget == "0.5x"
 
-    with open_run(run, asked_of(config)) as folder:
+    with open_run(run, describe_asked(config)) as folder:
         assert folder.path == run

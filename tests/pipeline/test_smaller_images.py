@@ -20,7 +20,7 @@ from deploy_prune.graph import trace
 from deploy_prune.graph.recount import recount
 from deploy_prune.pipeline.config import RunConfig, load_config
 from deploy_prune.pipeline.real_file import RealFiles
-from deploy_prune.pipeline.smaller_images import SmallerRun, measure_smaller, smaller_run, smaller_shapes
+from deploy_prune.pipeline.smaller_images import SmallerRun, measure_smaller, smaller_shapes, train_smaller
 from deploy_prune.run_folder import open_run
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.networks import build_network
@@ -73,7 +73,7 @@ def test_sizes_are_shares_of_its_own_in_fours_and_really_smaller(side: int, side
 
 def test_a_network_that_flattens_its_images_says_why_there_is_no_smaller_one(tmp_path: Path) -> None:
     with open_run(tmp_path / "run", {}) as folder:
-        found = smaller_run(config(tmp_path, flattens=True), (3, 24, 24), folder, Hooks())
+        found = train_smaller(config(tmp_path, flattens=True), (3, 24, 24), folder, Hooks())
     assert found.reason
     assert found == SmallerRun((3, 24, 24), found.reason)
 
@@ -147,7 +147,7 @@ def test_a_smaller_image_takes_less_time_and_is_judged_at_its_size(tmp_path: Pat
     recipe = {"epochs": 2, "batch_size": 64, "lr": 0.05, "precision": "fp32"}
     asked = config(tmp_path, finetune=recipe)
     with open_run(tmp_path / "run", {}) as folder:
-        found = smaller_run(asked, (3, 16, 16), folder, Hooks())
+        found = train_smaller(asked, (3, 16, 16), folder, Hooks())
     assert not found.reason
     assert found.count
     assert found.ratio

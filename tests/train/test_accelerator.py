@@ -124,7 +124,7 @@ def test_the_stages_of_a_run_work_on_the_accelerator_and_leave_cpu_files(
     vars(work)["accelerator"] = GPU  # what the property would remember
     (sources / "test-may-be-read").touch()
     with PretendedGpu():
-        dense = stages.dense(work)
+        dense = stages.train_dense(work)
         decided = stages.plan(work)
         cut = stages.shrink(work, decided)
         trained = stages.train(work, 1, config.finetune)
