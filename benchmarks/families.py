@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tests.laws import law_error, lively
 
 from benchmarks.recording import write
 from deploy_prune import plugins
@@ -29,6 +28,7 @@ from deploy_prune.pipeline.inspection import locked_share
 from deploy_prune.scoring.study import Study
 from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources.networks import build_network
+from tests.support.laws import law_error, lively
 
 FAMILIES = (
     "alexnet", "vgg16_bn", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "densenet121", "squeezenet1_1",

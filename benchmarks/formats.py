@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tests.laws import lively
 
 from benchmarks.recording import RESULTS, write
 from deploy_prune import plugins
@@ -39,6 +38,7 @@ from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources.data import form_of, normalise, read_data, spread
 from deploy_prune.sources.networks import build_network
 from deploy_prune.values import AppForm, Network, Shipment
+from tests.support.laws import lively
 
 
 @dataclass(frozen=True)
