@@ -275,10 +275,10 @@ def _plain(prepared: Examiner) -> Examiner:
     """Channels first, and in batches as large as a step's."""
 
     def first(batch: Batch) -> Batch:
-        return Batch(batch.images.contiguous(), batch.labels)
+        return Batch(batch.images.contiguous(), batch.target)
 
     whole = first(Batch(*map(torch.cat, zip(*prepared.judged_on, strict=True))))
-    parts = zip(whole.images.split(128), whole.labels.split(128), strict=True)
+    parts = zip(whole.images.split(128), whole.target.split(128), strict=True)
     return replace(
         prepared, judged_on=tuple(itertools.starmap(Batch, parts)), tuned_on=tuple(map(first, prepared.tuned_on)),
         norms_on=torch.cat(prepared.norms_on).contiguous().split(128),
@@ -289,7 +289,8 @@ def _judged_from_memory(prepared: Examiner, small: Network) -> float:
     if prepared.steps:
         batches = itertools.islice(itertools.cycle(prepared.tuned_on), prepared.steps)
         tune(small, batches, steps=prepared.steps, lr=prepared.lr)
-    return judged(with_norms_of(small.module, prepared.norms_on), prepared.judged_on)[0]
+    module = with_norms_of(small.module, prepared.norms_on)
+    return judged(module, prepared.judged_on, prepared.loss, prepared.metric)[0]
 
 
 def _one_by_one(graph: Any, scores: Scores, cost: Any, limit: float) -> dict[str, tuple[int, ...]]:
@@ -321,7 +322,7 @@ def _judged_from_disk(bench: Bench, small: Network) -> float:
     chosen = np.random.default_rng(0).permutation(total)[: EXAM.norm_images]
     module = with_norms_of(small.module, (batch.images for batch in _batches(data.train, chosen, augmented)))
     val = np.linspace(0, len(data.val) - 1, EXAM.images).astype(int)
-    return judged(module, list(_batches(data.val, val, plain)))[0]
+    return judged(module, list(_batches(data.val, val, plain)), prepared.loss, prepared.metric)[0]
 
 
 def _batches(split: ImageSet, chosen: np.ndarray, transform: Any, *, size: int = 128) -> Any:

@@ -30,6 +30,7 @@ PACKAGES = {
     "models": "deploy_prune.sources.models",
     "readers": "deploy_prune.analysis.readers",
     "runtimes": "deploy_prune.timing.runtimes",
+    "tasks": "deploy_prune.train.tasks",
     "templates": "deploy_prune.formats.templates",
     "workers": "deploy_prune.processes.workers",
 }

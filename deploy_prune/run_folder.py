@@ -20,6 +20,8 @@ RUN = "run.json"
 SPLITS = "splits.json"
 FORM = "form.json"
 LOCK = ".lock"
+LATER_KEYS = {"task": "auto"}
+"""Keys that configurations of before do not have, and what these runs were made with."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def _visible(path: Path) -> set[str]:
 
 
 def _refuse_changes(path: Path, asked: dict[str, Any]) -> None:
-    made_for = asked_for(path)
+    made_for, asked = {**LATER_KEYS, **asked_for(path)}, {**LATER_KEYS, **asked}
     changed = [key for key in {**made_for, **asked} if made_for.get(key) != asked.get(key)]
     if changed:
         parts = (f"{key} was {made_for.get(key)!r}, now {asked.get(key)!r}" for key in changed)

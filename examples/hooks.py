@@ -23,7 +23,7 @@ def top2(logits: Tensor, labels: Tensor) -> Tensor:
 
 def clipped_step(module: nn.Module, batch: Batch, loss: Loss) -> Tensor:
     """The forward pass of a step, on images without their extremes."""
-    return loss(module(batch.images.clamp(-3, 3)), batch.labels)
+    return loss(module(batch.images.clamp(-3, 3)), batch.target)
 
 
 def own_loop(network: Network, data: Data, recipe: Recipe) -> nn.Module:

@@ -40,6 +40,7 @@ Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder;
 
 FLAGS = (
     Flag("data", "NAME[:PATH]"),
+    Flag("task"),
     Flag("weights", "FILE"),
     Flag("classes"),
     Flag("input_shape", "C,H,W"),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,17 +44,6 @@ def make_example(network: Network, *, batch: int = 1, seed: int = 0) -> tuple[Te
     """Random inputs of the network, channels first, the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     return tuple(torch.randn(batch, *shape, generator=generator) for shape in network.input_shapes)
-
-
-def list_tensors(output: Any) -> tuple[Tensor, ...]:
-    """The tensors of what a forward returned, in the order in which converters list them."""
-    if isinstance(output, Tensor):
-        return (output,)
-    if isinstance(output, Mapping):
-        return tuple(tensor for part in output.values() for tensor in list_tensors(part))
-    if isinstance(output, (list, tuple)):
-        return tuple(tensor for part in output for tensor in list_tensors(part))
-    return ()
 
 
 def installed_version(package: str, *, extra: str) -> str:

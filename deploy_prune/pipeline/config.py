@@ -14,7 +14,7 @@ from deploy_prune.errors import ConfigError, UnknownName
 from deploy_prune.processes.workers import USUAL
 from deploy_prune.timing.devices import THIS_MACHINE
 from deploy_prune.train.recipe import Recipe, Wish
-from deploy_prune.values import Budget
+from deploy_prune.values import BY_DATA, Budget
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -52,6 +52,9 @@ class RunConfig(BaseModel):
     """The images: digits, cifar10:DIR, cifar100:DIR, imagefolder:DIR, torchvision:NAME:DIR or file.py:function."""
     data_options: dict[str, Any] = Field(default_factory=dict)
     """Options of the data source."""
+    task: str = BY_DATA
+    """What the network is for: classification; none for images without labels, on which a network is trained on and
+    judged by what the dense network returns; auto takes what the data say."""
     budget: str = "0.5x"
     """How much may be left: 5ms, latency=0.5x, 0.5x (of the multiply-adds), 150MMACs, params=1.2M or size=4MB."""
     method: str = "uniform"

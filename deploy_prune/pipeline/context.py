@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from deploy_prune.sources.networks import build_network
 from deploy_prune.sources.weights import load_weights
 from deploy_prune.train import Hooks
 from deploy_prune.train.accelerator import choose_accelerator, move_network
+from deploy_prune.train.tasks import Task, choose_task
 from deploy_prune.values import ChannelGraph, Data, Keep, Network, Plan, Progress, SplitRecord
 
 
@@ -56,6 +58,31 @@ class RunContext:
         if self.has_begun:
             _refuse_changes(self.folder.path / SPLITS, data)
         return data
+
+    @cached_property
+    def task(self) -> Task:
+        """What the network is for.
+
+        Raises:
+            UnknownName: no such task.
+            DataError: the task needs labels, and the images have none.
+        """
+        return choose_task(self.config.task, self.data)
+
+    @property
+    def tasked(self) -> Hooks:
+        """The caller's hooks with the run's task."""
+        return dataclasses.replace(self.hooks, task=self.task)
+
+    @property
+    def against_dense(self) -> Hooks:
+        """Those hooks, with the run's dense network where the task holds every network against it."""
+        return self.tasked if self.task.needs_labels else self.taught_by_dense
+
+    @property
+    def taught_by_dense(self) -> Hooks:
+        """Those hooks with the run's dense network as the teacher."""
+        return dataclasses.replace(self.tasked, teacher=self.network("dense"))
 
     @property
     def has_begun(self) -> bool:
@@ -125,7 +152,7 @@ def start_network(context: RunContext) -> Network:
         torch.manual_seed(config.seed)
         network = build_network(
             config.model,
-            classes=config.classes or len(context.data.classes),
+            classes=config.classes or len(context.data.classes) or None,
             input_shape=config.input_shape or context.data.image_shape,
             options=config.model_options,
         )

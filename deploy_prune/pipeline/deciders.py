@@ -15,7 +15,9 @@ from deploy_prune.processes.workers import USUAL, WORKERS, Workers
 from deploy_prune.run_folder import asked_for
 from deploy_prune.scoring.methods import METHODS, Scorer, Selector
 from deploy_prune.scoring.scores_file import SCORES
+from deploy_prune.sources.data import labels_of
 from deploy_prune.train.accelerator import CPU
+from deploy_prune.values import Data
 
 
 def build_deciders(config: RunConfig) -> tuple[Scorer | Path, Selector | None]:
@@ -37,6 +39,19 @@ def build_deciders(config: RunConfig) -> tuple[Scorer | Path, Selector | None]:
     if (ranked := find_widths_file(config)) is not None:
         return ranked, selector
     return build_scorer(config.widths, config.widths_options), selector
+
+
+def check_labels(config: RunConfig, data: Data) -> None:
+    """Refuse a method that trains on labels, where the images have none.
+
+    Raises:
+        DataError: names the method.
+    """
+    scorer, selector = build_deciders(config)
+    scores_itself = isinstance(plugins.build(METHODS, config.method, config.method_options), Scorer)
+    for name, decider in ((config.method, selector), (config.method if scores_itself else config.widths, scorer)):
+        if not isinstance(decider, Path | None) and decider.needs_labels:
+            labels_of(data, data.train, f"method '{name}'")
 
 
 def build_scorer(name: str, options: Mapping[str, Any] | None = None) -> Scorer:

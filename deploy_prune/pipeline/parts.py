@@ -55,8 +55,7 @@ def build_study(context: RunContext, network: Network, progress: Progress) -> St
         workers=build_workers(context.config, context.accelerator),
         folder=context.folder.path,
         progress=progress,
-        loss=context.hooks.loss,
-        step=context.hooks.step,
+        hooks=context.tasked,
     )
 
 

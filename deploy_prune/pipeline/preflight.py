@@ -13,7 +13,7 @@ from deploy_prune.errors import ConfigError
 from deploy_prune.exporting.exporters import EXPORTERS
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext, read_plan, start_network
-from deploy_prune.pipeline.deciders import build_deciders, build_workers
+from deploy_prune.pipeline.deciders import build_deciders, build_workers, check_labels
 from deploy_prune.pipeline.priced import build_cost, is_timed
 from deploy_prune.run_folder import RUN, asked_for
 from deploy_prune.sources import checkpoint
@@ -36,7 +36,7 @@ def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
         UnknownName: a model, data source, method, cost or target that does not exist.
         MissingDependency: a target's converter is not installed.
         Unavailable: the accelerator that is asked for is not there.
-        DataError: the data cannot be read, or are not for this network.
+        DataError: the data cannot be read, are not for this network, or lack the labels that a method needs.
         WeightsError: the weights are not for this network.
         BudgetError: no plan can meet a budget; in milliseconds of a device at hand, profiling finds that out.
         PlanError: the given plan does not fit the network.
@@ -52,6 +52,7 @@ def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
         plugins.load(MODELS, split_address(config.model)[0])
     plugins.load(DATASETS, split_address(config.data)[0])
     check_fit(start_network(context), context.data)
+    _check_task(context)
     if context.plan_file is not None:
         read_plan(context, start_network(context))
     elif not is_timed(config):
@@ -68,6 +69,15 @@ def check_budgets(context: RunContext, budgets: Sequence[Budget]) -> None:
     for budget in budgets:
         limit = in_units(budget, price.dense, price.unit)
         check_reachable(context.graph, price.cost, limit, context.limits, unit=price.unit)
+
+
+def _check_task(context: RunContext) -> None:
+    """Refuse a task, a method or a training of the dense network that needs labels, where there are none."""
+    if context.plan_file is None:
+        check_labels(context.config, context.data)
+    if not context.task.needs_labels and context.config.pretrain and context.hooks.fit is None:
+        message = f"[pretrain] needs labels, and the task of this run on {context.data.name} takes none"
+        raise ConfigError(message, hint="give the dense network's trained weights (--weights FILE)")
 
 
 def adopt_run_folder(config: RunConfig) -> RunConfig:

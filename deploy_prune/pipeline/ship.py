@@ -11,12 +11,13 @@ from deploy_prune import plugins
 from deploy_prune.errors import ConfigError, DataError
 from deploy_prune.exporting.exporters import EXPORTERS
 from deploy_prune.run_folder import FORM
-from deploy_prune.values import AppForm, Network, Progress, Shipment, quiet
+from deploy_prune.values import BY_DATA, AppForm, Network, Progress, Shipment, quiet
 
 if TYPE_CHECKING:
     import numpy as np
 
     from deploy_prune.exporting.parity.reference import Questions
+    from deploy_prune.train.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ def _questions(order: Order) -> Questions:
     from deploy_prune.exporting.parity.reference import make_questions
 
     network = open_network(order)
-    known, images = _known(order, network)
+    known, images, task = _known(order, network)
     form = replace(order.form, normalisation=order.form.normalisation or known.normalisation,
                    labels=order.form.labels or known.labels)  # fmt: skip
-    return make_questions(network, images, form)
+    return make_questions(network, images, form, task)
 
 
 def exporter_options(targets: Sequence[str], wished: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -86,18 +87,20 @@ def _accept(target: str, wished: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _known(order: Order, network: Network) -> tuple[AppForm, np.ndarray | None]:
-    """What the data say of the form, and images to verify on; without data, what the run folder remembers."""
+def _known(order: Order, network: Network) -> tuple[AppForm, np.ndarray | None, Task]:
+    """What the data say of the form, images to verify on, and the task; without data, what the run folder remembers."""
+    from deploy_prune.exporting.parity.reference import CLASSIFICATION
     from deploy_prune.records import read_record
     from deploy_prune.sources.data import check_fit, form_of, read_data, spread
+    from deploy_prune.train.tasks import choose_task
 
     if order.data is None:
         remembered = Path(order.address) / FORM
-        return (read_record(remembered, AppForm) if remembered.is_file() else AppForm()), None
+        return (read_record(remembered, AppForm) if remembered.is_file() else AppForm()), None, CLASSIFICATION
     _, height, width = network.input_shape
     data = read_data(order.data, size=(height, width))
     check_fit(network, data)
-    return form_of(data), spread(data.val)
+    return form_of(data), spread(data.val), choose_task(BY_DATA, data)
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import read_data
 from deploy_prune.train import Hooks, evaluate, fit
 from deploy_prune.train.accelerator import choose_accelerator, move_network
+from deploy_prune.train.tasks import choose_task
 from deploy_prune.values import Comparison, Count, Interval, Network, Progress, Quality, quiet
 
 SMALLER = (192 / 224, 160 / 224, 128 / 224)
@@ -134,6 +135,10 @@ def train_smaller(config: RunConfig, shape: tuple[int, int, int], folder: RunFol
         data = read_data(config.data, size=shape[1:], options=config.data_options)
     except (TraceError, DataError) as error:
         return SmallerRun(shape, error.message.splitlines()[0])
+    task = choose_task(config.task, data)
+    if not task.needs_labels:
+        return SmallerRun(shape, "without labels there is nothing to judge a network by at another size than its own")
+    hooks = dataclasses.replace(hooks, task=task)
     small = move_network(small, choose_accelerator(config.accelerator))
     if config.finetune is not None:
         small = fit(small, data, config.finetune, hooks=hooks, checkpoint=folder.path / STATE,

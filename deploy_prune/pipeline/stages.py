@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from deploy_prune import plugins
@@ -16,7 +17,8 @@ from deploy_prune.budget.latency.profiling import profiled
 from deploy_prune.budget.latency.store import opened
 from deploy_prune.budget.widths import kept_widths
 from deploy_prune.errors import OurFault, PlanError
-from deploy_prune.exporting.export import export
+from deploy_prune.exporting.export import export_once_opened
+from deploy_prune.exporting.parity.reference import make_questions
 from deploy_prune.graph import trace
 from deploy_prune.graph.recount import recount
 from deploy_prune.graph.soundness import find
@@ -46,7 +48,7 @@ from deploy_prune.timing.bench import time_in_turns
 from deploy_prune.train import Recipe, evaluate, fit, paired_difference, recalibrate_norms
 from deploy_prune.train.accelerator import describe_accelerator, move_network
 from deploy_prune.train.compensation import compensate
-from deploy_prune.values import Budget, ChannelGraph, Count, GroupRow, Keep, Network, Plan, Progress, Quality
+from deploy_prune.values import Budget, ChannelGraph, Count, GroupRow, ImageSet, Keep, Network, Plan, Progress, Quality
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +81,7 @@ def train_dense(context: RunContext) -> DenseResult:
     source = _source(config)
     if config.pretrain is not None:
         resume = context.folder.path / "dense-training.safetensors"
-        network = fit(network, context.data, config.pretrain, hooks=context.hooks, checkpoint=resume,
+        network = fit(network, context.data, config.pretrain, hooks=context.tasked, checkpoint=resume,
                       progress=_within("dense", context.progress))  # fmt: skip
         source = f"trained here, {config.pretrain.epochs} epochs"
     checkpoint.save(network, context.folder.path / "dense")
@@ -87,7 +89,7 @@ def train_dense(context: RunContext) -> DenseResult:
         judged = read_record(context.base.path / "dense.json", DenseResult)
         val, as_built = judged.val, judged.weights_as_built
     else:
-        val, as_built = evaluate(network, context.data.val, context.data, hooks=context.hooks), is_as_built(config)
+        val, as_built = _judge(context, network, context.data.val), is_as_built(config)
     where = describe_accelerator(context.accelerator)
     return DenseResult(recount(network), val, source, time.monotonic() - began, where, as_built)
 
@@ -95,6 +97,11 @@ def train_dense(context: RunContext) -> DenseResult:
 def is_as_built(config: RunConfig) -> bool:
     """Whether a run prunes the weights that the model source built."""
     return config.weights is None and config.pretrain is None and not Path(config.model).is_dir()
+
+
+def _judge(context: RunContext, network: Network, split: ImageSet) -> Quality:
+    """How good a network is on a split, by the run's task or the caller's metric."""
+    return evaluate(network, split, context.data, hooks=context.against_dense)
 
 
 def _source(config: RunConfig) -> str:
@@ -180,11 +187,11 @@ def shrink(context: RunContext, decided: PlanResult) -> CutResult:
     check_prediction(predicted, recount(network), count)
     if context.config.compensate:
         small = compensate(small, network, graph, keep, context.data, seed=context.config.seed)
-    straight = evaluate(small, context.data.val, context.data, hooks=context.hooks)
+    straight = _judge(context, small, context.data.val)
     again, images = None, context.config.recalibrate_images
     if images:
         small = recalibrate_norms(small, context.data, images=images, seed=context.config.seed)
-        again = evaluate(small, context.data.val, context.data, hooks=context.hooks)
+        again = _judge(context, small, context.data.val)
     checkpoint.save(small, context.folder.path / "cut")
     kernels = count.macs - masked_macs(small) if small.masks else None
     return CutResult(count, predicted.cut, straight, again, kernels)
@@ -232,13 +239,14 @@ def train(context: RunContext, number: int, recipe: Recipe | None) -> TrainResul
     began = time.monotonic()
     network = context.network("cut" if number == 1 else f"round-{number - 1}")
     if recipe is not None:
-        teacher = context.network("dense") if recipe.distill else None
-        hooks = dataclasses.replace(context.hooks, teacher=context.hooks.teacher or teacher)
+        hooks = context.against_dense
+        if recipe.distill and hooks.teacher is None:
+            hooks = context.taught_by_dense
         resume = context.folder.path / f"training-{number}.safetensors"
         network = fit(network, context.data, recipe, hooks=hooks, checkpoint=resume,
                       progress=_within(f"trained-{number}", context.progress))  # fmt: skip
     checkpoint.save(network, context.folder.path / f"round-{number}")
-    val = evaluate(network, context.data.val, context.data, hooks=context.hooks)
+    val = _judge(context, network, context.data.val)
     where = describe_accelerator(context.accelerator)
     return TrainResult(val, recipe.epochs if recipe else 0, time.monotonic() - began, where)
 
@@ -247,7 +255,7 @@ def test(context: RunContext, number: int) -> TestResult:
     """Dense and pruned on the test images; the dense network once, in whatever rounds and runs of a front."""
 
     def of(name: str) -> Quality:
-        return evaluate(context.network(name), context.data.test, context.data, hooks=context.hooks)
+        return _judge(context, context.network(name), context.data.test)
 
     before = (context.base or context.folder).stage("dense-test", Quality, lambda: of("dense"))
     after = of(f"round-{number}")
@@ -258,17 +266,12 @@ def test(context: RunContext, number: int) -> TestResult:
 def ship(context: RunContext, number: int) -> ShipResult:
     """Export and verify both networks."""
     images, known = spread(context.data.val), form_of(context.data)
-    rows = [
-        export(
-            context.network(name),
-            context.config.targets,
-            context.folder.path / f"export-{number}",
-            images=images,
-            form=dataclasses.replace(known, name=stem),
-            progress=_within(f"shipped-{number}: {stem}", context.progress),
-        )
-        for name, stem in (("dense", "dense"), (f"round-{number}", "pruned"))
-    ]
+    folder = context.folder.path / f"export-{number}"
+    rows = []
+    for name, stem in (("dense", "dense"), (f"round-{number}", "pruned")):
+        form, progress = dataclasses.replace(known, name=stem), _within(f"shipped-{number}: {stem}", context.progress)
+        ask = partial(make_questions, context.network(name), images, form, context.task)
+        rows.append(export_once_opened(ask, context.config.targets, folder, progress=progress))
     return ShipResult(dense=rows[0], pruned=rows[1])
 
 

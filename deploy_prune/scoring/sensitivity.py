@@ -12,7 +12,7 @@ from deploy_prune.graph.soundness import settle
 from deploy_prune.processes.workers import Workers
 from deploy_prune.scoring.top_units import best_units
 from deploy_prune.train.fitness import Exam, Fitness, examiner, fitness
-from deploy_prune.values import TOP_1, Data, Network, Progress, Scores, quiet
+from deploy_prune.values import Data, Network, Progress, Scores, quiet
 
 SHARES = (0.75, 0.5, 0.25, 0.125)
 AHEAD = 16
@@ -93,8 +93,10 @@ def sensitivity(
     for (name, kept), result in zip(asked, rest, strict=True):
         points[name].append(Width(kept, result.value, result.loss))
     curves = tuple(GroupCurve(group.name, group.width, tuple(points[group.name])) for group in graph.free)
-    images = sum(len(batch.labels) for batch in prepared.judged_on)
-    return Sensitivity(network.address, images, TOP_1, dense.value, dense.loss, curves, time.monotonic() - began)
+    images = sum(len(batch.images) for batch in prepared.judged_on)
+    return Sensitivity(
+        network.address, images, prepared.quality, dense.value, dense.loss, curves, time.monotonic() - began
+    )
 
 
 def _widths(width: int, shares: Sequence[float]) -> list[int]:

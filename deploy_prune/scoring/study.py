@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.processes.workers import Workers
 from deploy_prune.sources.data import labels_of
+from deploy_prune.train import Hooks
+from deploy_prune.train.evaluation import OURS
 from deploy_prune.values import ChannelGraph, Data, Network, Progress, Scores, quiet
 
 Allocator = Callable[[Scores], Mapping[str, tuple[int, ...]]]
@@ -38,10 +39,8 @@ class Study:
     """Where a method leaves what it has worked out so far, to go on from there. None: nowhere."""
     progress: Progress = quiet
     """The listener that is told how far a method is."""
-    loss: Callable[..., Any] | None = None
-    """The user's own, (logits, labels) -> scalar, for methods that train the network before they score it."""
-    step: Callable[..., Any] | None = None
-    """The user's own, (module, batch, loss) -> scalar."""
+    hooks: Hooks = OURS
+    """The task, and the user's own loss, metric and step, for methods that train or judge networks."""
 
     def images(self, method: str, *, labelled: bool = False) -> Data:
         """Give the data to a method that needs them.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from deploy_prune.sources.data import labels_of, normalise, strata_of
+from deploy_prune.sources.data import normalise, strata_of
 from deploy_prune.sources.images import split_indices
 from deploy_prune.train.recipe import Batch, Recipe
 from deploy_prune.values import Data, ImageSet
@@ -36,14 +36,19 @@ def batches_in(images: int, batch_size: int) -> int:
 
 
 def epoch_batches(data: Data, part: np.ndarray, *, batch_size: int, seed: int) -> Iterator[Batch]:
-    """Give one epoch in random order, augmented; the seed (one per epoch) decides everything."""
+    """Give one epoch in random order, augmented; the seed (one per epoch) decides everything.
+
+    A batch's target are its labels; None where there are none.
+    """
     generator = torch.Generator().manual_seed(seed)
     order = part[torch.randperm(len(part), generator=generator).numpy()]
-    labels = labels_of(data, data.train, "training")
+    labels = data.train.labels
     for step in range(batches_in(len(order), batch_size)):
         indices = order[step * batch_size : (step + 1) * batch_size]
         pixels = augment(data.train.read(indices), data, generator)
-        yield Batch(normalise(pixels, data.mean, data.std), torch.from_numpy(labels[indices]))
+        yield Batch(
+            normalise(pixels, data.mean, data.std), None if labels is None else torch.from_numpy(labels[indices])
+        )
 
 
 def augment(images: np.ndarray, data: Data, generator: torch.Generator) -> np.ndarray:

@@ -4,41 +4,51 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from types import FunctionType
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.sources.data import check_fit, labels_of, normalise
 from deploy_prune.train.accelerator import device_of
+from deploy_prune.train.outputs import Outputs, in_fp32, join_batches, list_tensors, map_tensors
 from deploy_prune.train.recipe import Hooks, Metric
-from deploy_prune.values import TOP_1, Data, ImageSet, Interval, Network, Quality
+from deploy_prune.train.targets import dense_network, task_of
+from deploy_prune.train.tasks import Task
+from deploy_prune.values import Data, ImageSet, Interval, Network, Quality
 
 Z95 = 1.959963984540054  # of a two-sided 95 % interval
 OURS = Hooks()
 LAMBDA = (lambda: None).__name__
+JUDGED_BYTES = 1 << 30
+"""Bytes of outputs and targets that are kept to be judged at once: those of class scores, of any split."""
 
 
 def evaluate(network: Network, split: ImageSet, data: Data, *, hooks: Hooks = OURS, batch_size: int = 256) -> Quality:
-    """Top-1 (or the mean of the user's metric) on all images of a split, in fp32, without augmentation.
+    """What the task judges by (or the mean of the user's metric) on all images of a split, in fp32, not augmented.
 
     Raises:
         DataError: network and data do not belong together.
-        ConfigError: the user's metric does not give one number per image.
+        ConfigError: the user's metric does not give one number per image; or there are no labels, and no teacher, the
+            dense network, is given to hold the network against.
     """
     check_fit(network, data)
-    logits = predict(network.module, split, data, batch_size=batch_size)
-    labels = torch.from_numpy(labels_of(data, split, "judging by classes"))
-    values = (hooks.metric or _hits)(logits, labels).detach().cpu()
-    if values.shape != labels.shape:
-        message = f"your metric gives shape {tuple(values.shape)} for {len(labels)} images"
-        raise ConfigError(message, hint="return one number per image")
-    numbers = values.to(torch.float64).numpy()
-    loss = float((hooks.loss or functional.cross_entropy)(logits, labels))
-    return quality_of(TOP_1 if hooks.metric is None else _name(hooks.metric), numbers, loss)
+    task = task_of(hooks, data)
+    metric, loss_of = hooks.metric or task.numbers, hooks.loss or task.loss
+    numbers, losses = [], []
+    for part in _judged_parts(network, dense_network(task, hooks), split, data, batch_size):
+        values = metric(part.outputs, part.target).detach().cpu()
+        if values.shape != (part.images,):
+            message = f"your metric gives shape {tuple(values.shape)} for {part.images} images"
+            raise ConfigError(message, hint="return one number per image")
+        numbers.append(values.to(torch.float64).numpy())
+        losses.append(float(loss_of(part.outputs, part.target)) * (part.images / len(split)))
+    return quality_of(quality_name(task, hooks.metric), np.concatenate(numbers), math.fsum(losses))
 
 
 def quality_of(name: str, numbers: np.ndarray, loss: float) -> Quality:
@@ -48,23 +58,58 @@ def quality_of(name: str, numbers: np.ndarray, loss: float) -> Quality:
     return Quality(name, float(numbers.mean()), interval, len(numbers), loss, tuple(numbers.tolist()))
 
 
-def _name(metric: Metric) -> str:
-    """What the user calls the metric."""
+def quality_name(task: Task, metric: Metric | None) -> str:
+    """What the mean of a metric's numbers is called; without one, what the task calls that of its own numbers."""
+    if metric is None:
+        return task.quality
     name = metric.__name__ if isinstance(metric, FunctionType) else type(metric).__name__
     return "your metric" if name == LAMBDA else name
 
 
-def predict(module: nn.Module, split: ImageSet, data: Data, *, batch_size: int = 256) -> Tensor:
-    """Logits of every image of a split, in order, on the CPU: float32 (images, classes)."""
-    if any(child.training for child in module.modules()):
-        module = copy.deepcopy(module).eval()
-    device = device_of(module)
-    parts = []
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What a network returned for some images of a split, and what it should have."""
+
+    outputs: Outputs
+    target: Any
+    images: int
+
+
+def _judged_parts(
+    network: Network, dense: Network | None, split: ImageSet, data: Data, batch_size: int
+) -> Iterator[_Part]:
+    """All images of a split in order, in parts that are judged at once: one, where the outputs are small.
+
+    Without `dense` the target are the labels, int64 (images,). Everything is in fp32 on the CPU.
+    """
+    labels = None if dense else torch.from_numpy(labels_of(data, split, "the task"))
+    held: list[tuple[Outputs, Any]] = []
+    size_bytes, images = 0, 0
+    ours = _eval_mode(network.module)
+    theirs = _eval_mode(dense.module) if dense else ours
+    for start in range(0, len(split), batch_size):
+        indices = np.arange(start, min(start + batch_size, len(split)))
+        pixels = normalise(split.read(indices), data.mean, data.std)
+        outputs = _answer(ours, pixels)
+        held.append((outputs, labels[indices] if labels is not None else _answer(theirs, pixels)))
+        size_bytes += sum(tensor.nbytes for tensor in list_tensors(held[-1]))
+        images += len(indices)
+        if size_bytes >= JUDGED_BYTES or start + batch_size >= len(split):
+            outputs, target = zip(*held, strict=True)
+            yield _Part(join_batches(outputs), join_batches(target), images)
+            held, size_bytes, images = [], 0, 0
+
+
+def _eval_mode(module: nn.Module) -> nn.Module:
+    """The module itself where all of it is in eval mode, else a copy that is."""
+    return copy.deepcopy(module).eval() if any(child.training for child in module.modules()) else module
+
+
+def _answer(module: nn.Module, pixels: Tensor) -> Outputs:
+    """What a module returns for normalised images (images, channels, height, width), on the CPU."""
     with torch.inference_mode():
-        for start in range(0, len(split), batch_size):
-            pixels = split.read(np.arange(start, min(start + batch_size, len(split))))
-            parts.append(module(normalise(pixels, data.mean, data.std).to(device)).float().cpu())
-    return torch.cat(parts).clone()
+        outputs = module(pixels.to(device_of(module)))
+    return map_tensors(Tensor.cpu, in_fp32(outputs))
 
 
 def paired_difference(a: Quality, b: Quality) -> tuple[float, Interval]:
@@ -108,7 +153,3 @@ def wilson_interval(hits: int, images: int) -> Interval:
 def _mean_interval(numbers: np.ndarray) -> Interval:
     half = Z95 * float(numbers.std(ddof=1)) / math.sqrt(len(numbers)) if len(numbers) > 1 else math.inf
     return float(numbers.mean()) - half, float(numbers.mean()) + half
-
-
-def _hits(logits: Tensor, labels: Tensor) -> Tensor:
-    return logits.argmax(dim=1) == labels

@@ -19,12 +19,15 @@ from torch.nn import functional
 
 from deploy_prune.graph.fold_norms import find_foldable, fold_modules
 from deploy_prune.graph.surgery import cut
-from deploy_prune.sources.data import check_fit, labels_of, normalise
+from deploy_prune.sources.data import check_fit, normalise
 from deploy_prune.train import Batch, norm_batches, tune, with_norms_of
 from deploy_prune.train.accelerator import device_of, fork_generators
 from deploy_prune.train.batches import epoch_batches, stratified_part
-from deploy_prune.train.recipe import Loss, Step, plain_step
-from deploy_prune.values import ChannelGraph, Data, Keep, Network
+from deploy_prune.train.evaluation import OURS, quality_name
+from deploy_prune.train.recipe import Hooks, Loss, Metric, Step, plain_step
+from deploy_prune.train.targets import move_batch, task_of, with_target
+from deploy_prune.train.tasks.classification import Classification
+from deploy_prune.values import TOP_1, ChannelGraph, Data, Keep, Network
 
 BATCH_SIZE = 50
 """Images per batch in judging and in measuring norms: what a batch leaves behind stays in a core's cache."""
@@ -65,6 +68,9 @@ class Examiner:
     """Convolutions and the norms that can be folded into them, by their names."""
     loss: Loss = functional.cross_entropy
     step: Step = plain_step
+    metric: Metric = Classification().numbers
+    quality: str = TOP_1
+    """What the mean of the metric's numbers is called."""
 
 
 @dataclass(frozen=True)
@@ -72,21 +78,26 @@ class Fitness:
     """What came of a candidate."""
 
     loss: float
-    """Mean over the validation images, cross-entropy or the user's own; infinite where it is no number."""
+    """Mean over the validation images, the task's or the user's own; infinite where it is no number."""
     value: float
-    """The quality on the validation images: the share of right answers."""
+    """The quality on the validation images: the mean of the task's numbers, or of the user's metric."""
     seconds: float
 
 
-def examiner(network: Network, graph: ChannelGraph, data: Data, exam: Exam, *, seed: int = 0) -> Examiner:
+def examiner(
+    network: Network, graph: ChannelGraph, data: Data, exam: Exam, *, seed: int = 0, hooks: Hooks = OURS
+) -> Examiner:
     """Read and normalise once what every candidate needs, and put it where the network lies.
+
+    Without labels candidates are trained on and judged by what this network itself returns.
 
     Raises:
         DataError: network and data do not belong together.
     """
     check_fit(network, data)
+    task = task_of(hooks, data)
     norms = norm_batches(data, images=exam.norm_images, seed=seed, about=BATCH_SIZE) if exam.norm_images else ()
-    place = partial(_place, device=device_of(network.module))
+    place = partial(_place, device=device_of(network.module), dense=None if task.needs_labels else network)
     return Examiner(
         network,
         graph,
@@ -96,19 +107,25 @@ def examiner(network: Network, graph: ChannelGraph, data: Data, exam: Exam, *, s
         norms_on=tuple(place(batch).images for batch in norms),
         tuned_on=tuple(map(place, _tuned_on(data, exam, seed))),
         foldable=find_foldable(network),
+        loss=hooks.loss or task.loss,
+        step=hooks.step or plain_step,
+        metric=hooks.metric or task.numbers,
+        quality=quality_name(task, hooks.metric),
     )
 
 
-def _place(batch: Batch, device: torch.device) -> Batch:
-    return Batch(batch.images.to(device).contiguous(memory_format=LAYOUT), batch.labels.to(device))
+def _place(batch: Batch, device: torch.device, dense: Network | None) -> Batch:
+    """The batch with its target, on a device."""
+    there = move_batch(batch, device)
+    return with_target(Batch(there.images.contiguous(memory_format=LAYOUT), there.target), dense)
 
 
 def _judged_on(data: Data, images: int, seed: int) -> Iterator[Batch]:
-    labels = labels_of(data, data.val, "judging by classes")
-    chosen = stratified_part(data.val, images, seed=seed)
+    labels, chosen = data.val.labels, stratified_part(data.val, images, seed=seed)
     for start in range(0, len(chosen), BATCH_SIZE):
         part = chosen[start : start + BATCH_SIZE]
-        yield Batch(normalise(data.val.read(part), data.mean, data.std), torch.from_numpy(labels[part]))
+        target = None if labels is None else torch.from_numpy(labels[part])
+        yield Batch(normalise(data.val.read(part), data.mean, data.std), target)
 
 
 def _tuned_on(data: Data, exam: Exam, seed: int) -> Iterator[Batch]:
@@ -133,18 +150,19 @@ def fitness(prepared: Examiner, keep: Keep) -> Fitness:
     module = small.module
     if prepared.norms_on:
         module = with_norms_of(module, prepared.norms_on)
-    loss, value = judged(fold_modules(module, prepared.foldable), prepared.judged_on, prepared.loss)
+    folded = fold_modules(module, prepared.foldable)
+    loss, value = judged(folded, prepared.judged_on, prepared.loss, prepared.metric)
     return Fitness(loss if math.isfinite(loss) else math.inf, value, time.monotonic() - began)
 
 
-def judged(module: nn.Module, batches: Sequence[Batch], loss: Loss = functional.cross_entropy) -> tuple[float, float]:
-    """Mean loss and top-1 over all images of the batches, in eval mode."""
+def judged(module: nn.Module, batches: Sequence[Batch], loss: Loss, metric: Metric) -> tuple[float, float]:
+    """The means of the loss and of the metric over all images of the batches, in eval mode."""
     module.eval()
-    total, hits, images = 0.0, 0, 0
+    losses, numbers, images = 0.0, 0.0, 0
     with torch.inference_mode():
         for batch in batches:
-            logits = module(batch.images)
-            total += float(loss(logits, batch.labels)) * len(batch.labels)
-            hits += int((logits.argmax(dim=1) == batch.labels).sum())
-            images += len(batch.labels)
-    return total / images, hits / images
+            outputs = module(batch.images)
+            losses += float(loss(outputs, batch.target)) * len(batch.images)
+            numbers += float(metric(outputs, batch.target).double().sum())
+            images += len(batch.images)
+    return losses / images, numbers / images

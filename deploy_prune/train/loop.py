@@ -12,17 +12,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.sources.data import check_fit
 from deploy_prune.train.accelerator import device_of, fork_generators, move_network
 from deploy_prune.train.batches import batches_in, epoch_batches, training_part
+from deploy_prune.train.distillation import distance
 from deploy_prune.train.masks import apply_masks
+from deploy_prune.train.outputs import Outputs, in_fp32
 from deploy_prune.train.precision import Arithmetic, fastest
 from deploy_prune.train.recipe import Batch, Hooks, Loss, Recipe, plain_step
 from deploy_prune.train.schedule import half_cosine
 from deploy_prune.train.state import Standing, fingerprint, load_state, save_state
+from deploy_prune.train.targets import dense_network, move_batch, task_of, with_target
+from deploy_prune.train.tasks import Task
 from deploy_prune.values import Data, Network, Progress, quiet
 
 logger = logging.getLogger(__name__)
@@ -45,7 +48,7 @@ def fit(
     from it to the very weights it would have reached; the file stays when the training is done.
 
     Raises:
-        ConfigError: the recipe distills and there is no teacher.
+        ConfigError: the recipe distills, or there are no labels to train on, and there is no teacher.
         Diverged: the loss became NaN or infinite.
         DataError: network and data do not belong together.
         RecordError: the checkpoint is damaged or of another training.
@@ -54,10 +57,14 @@ def fit(
     device = device_of(network.module)
     if hooks.teacher is not None:
         hooks = dataclasses.replace(hooks, teacher=move_network(hooks.teacher, device))
+    task = task_of(hooks, data)
+    if hooks.fit is None:
+        recipe = _by_answers_alone(recipe, dense_network(task, hooks))
     if recipe.distill and hooks.teacher is None:
         raise ConfigError("the recipe distills and there is no teacher", hint="give Hooks(teacher=...) or distill=0")
     copied = dataclasses.replace(network, module=copy.deepcopy(network.module))
     if hooks.fit is None:
+        hooks = dataclasses.replace(hooks, task=task)
         _train(_Run(copied, data, recipe, hooks, training_part(data, recipe), progress), checkpoint)
         trained = copied.module.to(memory_format=torch.contiguous_format)
     else:
@@ -65,6 +72,14 @@ def fit(
     if not isinstance(trained, nn.Module):
         raise ConfigError(f"your fit returned a {type(trained).__name__}", hint="return the trained nn.Module")
     return apply_masks(dataclasses.replace(network, module=trained.eval()))
+
+
+def _by_answers_alone(recipe: Recipe, dense: Network | None) -> Recipe:
+    """The recipe, distilling from the dense network and nothing else where there is no label to learn from."""
+    if dense is None or recipe.distill == 1:
+        return recipe
+    logger.info("there are no labels: the network is trained on the dense network's answers alone (distill = 1)")
+    return dataclasses.replace(recipe, distill=1.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,6 +91,7 @@ class _Run:
     data: Data
     recipe: Recipe
     hooks: Hooks
+    """The caller's, with the task put in."""
     part: np.ndarray
     progress: Progress
 
@@ -86,6 +102,11 @@ class _Run:
     @property
     def device(self) -> torch.device:
         return device_of(self.module)
+
+    @property
+    def task(self) -> Task:
+        assert self.hooks.task is not None
+        return self.hooks.task
 
     @property
     def steps(self) -> int:
@@ -124,7 +145,7 @@ def _train(run: _Run, checkpoint: Path | None) -> None:
 
 def _begin(run: _Run, identity: str) -> Standing:
     batch = next(epoch_batches(run.data, run.part, batch_size=run.recipe.batch_size, seed=run.epoch_seed(0)))
-    arithmetic = fastest(run.module, _moved(batch, run.device), run.recipe.precision)
+    arithmetic = fastest(run.module, batch.images.to(run.device), run.recipe.precision)
     arithmetic.place(run.module)
     logger.info("training %s with %s", run.network.address, arithmetic)
     return Standing(identity, 0, arithmetic)
@@ -139,10 +160,11 @@ def _epoch(run: _Run, optimizer: torch.optim.Optimizer, arithmetic: Arithmetic, 
     for done, batch in enumerate(batches, start=epoch * run.steps):
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * half_cosine(done, total)
-        moved = _moved(batch, run.device)
-        moved = Batch(arithmetic.images(moved.images), moved.labels)
+        moved = move_batch(batch, run.device)
+        moved = Batch(arithmetic.images(moved.images), moved.target)
         with arithmetic.autocast(run.device):
-            loss = step(run.module, moved, _objective(run, moved))
+            aimed = with_target(moved, dense_network(run.task, run.hooks))
+            loss = step(run.module, aimed, _objective(run, aimed))
         value = float(loss.detach())
         if not math.isfinite(value):
             message = (
@@ -157,19 +179,21 @@ def _epoch(run: _Run, optimizer: torch.optim.Optimizer, arithmetic: Arithmetic, 
 
 
 def _objective(run: _Run, batch: Batch) -> Loss:
-    """The loss of this batch; with a teacher, its softened answers are part of it (the paper's equation 4.1)."""
-    recipe, teacher = run.recipe, run.hooks.teacher
-    plain = run.hooks.loss or partial(functional.cross_entropy, label_smoothing=recipe.label_smoothing)
-    if not recipe.distill or teacher is None:
-        return lambda logits, labels: plain(logits.float(), labels)
-    with torch.no_grad():
-        softened = functional.softmax(teacher.module(batch.images).float() / recipe.temperature, dim=1)
+    """The loss of this batch; with a teacher, the distance from its answers is part of it.
 
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        answers = functional.log_softmax(logits.float() / recipe.temperature, dim=1)
-        # Times the temperature squared: gradients of softened answers shrink by as much.
-        distance = functional.kl_div(answers, softened, reduction="batchmean") * recipe.temperature**2
-        return (1 - recipe.distill) * plain(logits.float(), labels) + recipe.distill * distance
+    Where there are no labels, the teacher's answers are the batch's target already.
+    """
+    recipe, teacher = run.recipe, run.hooks.teacher
+    ours = partial(run.task.loss, smoothing=recipe.label_smoothing, temperature=recipe.temperature)
+    plain = run.hooks.loss or ours
+    if not run.task.needs_labels or not recipe.distill or teacher is None:
+        return lambda outputs, target: plain(in_fp32(outputs), target)
+    with torch.no_grad():
+        answers = teacher.module(batch.images)
+
+    def loss(outputs: Outputs, target: Tensor) -> Tensor:
+        distilled = distance(outputs, answers, recipe.temperature)
+        return (1 - recipe.distill) * plain(in_fp32(outputs), target) + recipe.distill * distilled
 
     return loss
 
@@ -185,7 +209,3 @@ def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         weight_decay=recipe.weight_decay,
         nesterov=recipe.momentum > 0,
     )
-
-
-def _moved(batch: Batch, device: torch.device) -> Batch:
-    return Batch(batch.images.to(device), batch.labels.to(device))

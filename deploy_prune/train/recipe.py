@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.values import Data, Network
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from deploy_prune.train.tasks import Task
 
 Wish = Literal["auto", "cpu", "cuda", "mps"]
 """What `--accelerator` takes: one of these devices, or `auto` for the first of cuda, mps and cpu that can be used."""
@@ -71,16 +73,16 @@ class Batch(NamedTuple):
 
     images: Tensor
     """float32 (images, channels, height, width), normalised and augmented."""
-    labels: Tensor
-    """int64 (images,)."""
+    target: Any
+    """What the outputs should be: labels, int64 (images,), or what the dense network returned for these images."""
 
 
-Loss: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
-"""(logits, labels) -> scalar."""
+Loss: TypeAlias = "Callable[[Any, Any], Tensor]"
+"""(what the forward returned, target) -> scalar."""
 
 
-Metric: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
-"""(logits, labels) -> one number per image, the higher, the better."""
+Metric: TypeAlias = "Callable[[Any, Any], Tensor]"
+"""(what the forward returned, target) -> one number per image, the higher, the better."""
 
 
 Step: TypeAlias = "Callable[[nn.Module, Batch, Loss], Tensor]"
@@ -88,23 +90,30 @@ Step: TypeAlias = "Callable[[nn.Module, Batch, Loss], Tensor]"
 
 
 def plain_step(module: nn.Module, batch: Batch, loss: Loss) -> Tensor:
-    """Ours: the loss of the module's answers."""
-    return loss(module(batch.images), batch.labels)
+    """Our own step: the loss of what the module returns."""
+    return loss(module(batch.images), batch.target)
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the caller brings to a training: a teacher, and callables in place of ours (None: ours)."""
+    """What the caller brings to training and judging: a teacher, a task, and callables in place of ours (None: ours).
+
+    A loss and a metric get what the network's forward returned, all of it, and the batch's target: its labels, or where
+    there are none what the dense network returned for the same images.
+    """
 
     teacher: Network | None = None
-    """The network whose answers are distilled; needed where the recipe's `distill` is not 0."""
+    """The network whose answers are distilled; needed where the recipe's `distill` is not 0. Without labels it is the
+    dense network, which every network is trained on and held against."""
     loss: Loss | None = None
-    """(logits, labels) -> scalar; distillation, where asked for, is still added."""
+    """(outputs, target) -> scalar; distillation, where asked for, is still added to that of labels."""
     metric: Metric | None = None
-    """(logits, labels) -> one number per image, for example whether the label is among the first five."""
+    """(outputs, target) -> one number per image, for example whether the label is among the first five."""
     step: Step | None = None
     """(module, batch, loss) -> the loss to step on: the forward pass and what belongs to it."""
     fit: Callable[[Network, Data, Recipe], nn.Module] | None = None
     """Replaces the whole training; gets a copy of the network that it may change, returns the trained module."""
     epoch: Callable[[int, nn.Module], None] | None = None
     """(epochs done, module): told after every epoch, again after an interruption; it must not change the module."""
+    task: Task | None = None
+    """What the network is for; None: what the data say, see `train.tasks.choose_task`."""

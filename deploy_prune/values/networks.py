@@ -87,6 +87,9 @@ class SplitRecord:
     """The digest of all labels in order, and (not for test) of the pixels of images spread over the split."""
 
 
+BY_DATA = "auto"
+"""The name of the task that the data decide: classification where they have labels, none where they have not."""
+
 TOP_1 = "top-1"
 """The name of the share of images whose largest output is that of their class."""
 

@@ -93,6 +93,7 @@ FIELDS: dict[str, tuple[str, object]] = {
     "widths_options": ("norm=l1", {"norm": "l1"}),
     "compensate": ("", True),
     "multiple": ("16", 16),
+    "task": ("none", "none"),
     "scope": ("inner", "inner"),
     "workers": ("ray:4", "ray:4"),
     "accelerator": ("cpu", "cpu"),

@@ -98,7 +98,7 @@ def metric(logits, labels):
 
 def step(module, batch, loss):
     called("step")
-    return loss(module(batch.images), batch.labels)
+    return loss(module(batch.images), batch.target)
 
 def fit(network, data, recipe):
     called("fit")
@@ -124,7 +124,7 @@ def test_hooks_of_the_caller_decide(sources: Path, tmp_path: Path) -> None:
 
     def step(module: nn.Module, batch: Batch, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         called.add("step")
-        return loss(module(batch.images), batch.labels)
+        return loss(module(batch.images), batch.target)
 
     def metric(logits: Tensor, labels: Tensor) -> Tensor:
         return torch.full(labels.shape, 0.25)

@@ -134,7 +134,7 @@ def test_without_crop_and_flip_images_stay_as_they_are():
 
 
 def test_an_epoch_shows_every_image_once():
-    labels = torch.cat([batch.labels for batch in epoch_batches(levels(), np.arange(10), batch_size=4, seed=3)])
+    labels = torch.cat([batch.target for batch in epoch_batches(levels(), np.arange(10), batch_size=4, seed=3)])
     assert sorted(labels.tolist()) == [0] * 5 + [1] * 5
     assert [batches_in(images, 4) for images in (8, 9, 10)] == [2, 2, 3]
 

@@ -46,7 +46,7 @@ def test_it_is_what_the_slow_way_gives(network: Network) -> None:
 
 def test_part_of_validation_has_its_share_of_every_class(network: Network) -> None:
     prepared = examiner(network, trace(network), DATA, Exam(images=40), seed=0)
-    labels = torch.cat([batch.labels for batch in prepared.judged_on])
+    labels = torch.cat([batch.target for batch in prepared.judged_on])
     assert len(labels) == pytest.approx(40, abs=2)
     assert all(abs(int((labels == each).sum()) - 10) <= 1 for each in range(4))
 
@@ -68,7 +68,7 @@ def test_training_images_in_memory_are_bounded_by_their_size(network: Network, m
     """A worker keeps them as floats; images of 224 x 224 would take gigabytes."""
     monkeypatch.setattr("deploy_prune.train.fitness.POOL_BYTES", 40 * 4 * math.prod(DATA.image_shape) + 1)
     prepared = examiner(network, trace(network), DATA, Exam(images=20, norm_images=0, steps=50, batch_size=16))
-    assert sum(len(batch.labels) for batch in prepared.tuned_on) in range(24, 41)  # a last batch may be dropped
+    assert sum(len(batch.target) for batch in prepared.tuned_on) in range(24, 41)  # a last batch may be dropped
 
 
 def test_the_same_candidate_has_the_same_fitness(network: Network) -> None:
@@ -89,7 +89,7 @@ def test_the_users_loss_and_step_take_the_place_of_ours(network: Network) -> Non
 
 
 def wrong(module: nn.Module, batch: Batch, loss: Callable[..., Tensor]) -> Tensor:
-    return -loss(module(batch.images), batch.labels)
+    return -loss(module(batch.images), batch.target)
 
 
 def twice(logits: Tensor, labels: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from deploy_prune.errors import ConfigError, DataError, Diverged, RecordError
 from deploy_prune.sources.images import ArrayImages
 from deploy_prune.train import Hooks, Recipe, evaluate, fit
 from deploy_prune.train.precision import Arithmetic, fastest
-from deploy_prune.train.recipe import Batch
 from deploy_prune.values import Data, Network
 
 
@@ -164,7 +163,7 @@ def test_the_callers_loss_and_step_are_used():
 
     def step(module, batch, loss):
         calls.append("step")
-        return loss(module(batch.images), batch.labels)
+        return loss(module(batch.images), batch.target)
 
     fit(tiny(), stripes(), dataclasses.replace(RECIPE, epochs=1), hooks=Hooks(loss=loss, step=step))
     assert calls == ["step", "loss"] * 3
@@ -253,5 +252,5 @@ def test_the_fastest_arithmetic_is_taken():
         start = ticks[-1] if ticks else 0
         ticks += [start, start + length]
     clock = iter(ticks).__next__
-    batch = Batch(torch.zeros(4, 3, 8, 8), torch.zeros(4, dtype=torch.int64))
-    assert fastest(tiny().module, batch, "auto", clock=clock) == Arithmetic(bf16=False, channels_last=True)
+    images = torch.zeros(4, 3, 8, 8)
+    assert fastest(tiny().module, images, "auto", clock=clock) == Arithmetic(bf16=False, channels_last=True)

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 import torch
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.exporting.converter import installed_version, list_tensors
+from deploy_prune.exporting.converter import installed_version
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
 from deploy_prune.exporting.metadata import collect_facts, write_as_text
 from deploy_prune.exporting.steps import Asked, Draft, Step, write_in_steps
 from deploy_prune.formats.onnx_opsets import OLDEST_OPSET, lower_opset
 from deploy_prune.formats.tensor_names import give_names
+from deploy_prune.train.outputs import list_tensors
 from deploy_prune.values import FP32, AppForm, Layout, Network, Precision
 from deploy_prune.version import __version__
 

@@ -1,4 +1,4 @@
-"""How far outputs are apart: relative error, top-1 with ties, what is not finite. Numbers alone, no files."""
+"""How far outputs are apart: relative error, the task's answers, what is not finite. Numbers alone, no files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deploy_prune.errors import ParityFailed
+from deploy_prune.train.tasks import Task
 from deploy_prune.values import Parity
 
 Arrays = tuple[np.ndarray, ...]
@@ -22,12 +23,15 @@ class Findings:
     same: int = 0
     ties: int = 0
     finite: bool = True
-    classes: bool = True
+    answered: bool = True
+    """Whether the task reads answers out of the outputs, which were compared."""
     worst: int = 0
     """The input with the largest error."""
+    output: int = 0
+    """The output with the largest error."""
 
 
-def judged(rounds: Sequence[Findings], tolerance: float, *, images: int) -> Parity:
+def judged(rounds: Sequence[Findings], tolerance: float, *, images: int, task: Task) -> Parity:
     """The verdict over all comparisons, of which so many inputs were images."""
     inputs, same = sum(each.inputs for each in rounds), sum(each.same for each in rounds)
     max_error = max(each.max_error for each in rounds)
@@ -35,7 +39,7 @@ def judged(rounds: Sequence[Findings], tolerance: float, *, images: int) -> Pari
     notes = [
         f"{inputs - images} random inputs" + (f", {images} images" if images else " alone, no real images"),
         "" if finite else "outputs that are not finite",
-        "" if all(each.classes for each in rounds) else "no class scores: top-1 not compared",
+        "" if all(each.answered for each in rounds) else task.unanswered,
     ]
     return Parity(
         passed=finite and max_error <= tolerance and same == inputs,
@@ -49,8 +53,8 @@ def judged(rounds: Sequence[Findings], tolerance: float, *, images: int) -> Pari
     )
 
 
-def compare(found: Arrays, expected: Arrays, tolerance: float) -> Findings:
-    """The worst over outputs; top-1 is that of the first output, if it is one row of class scores per input.
+def compare(found: Arrays, expected: Arrays, tolerance: float, task: Task) -> Findings:
+    """The worst over inputs and outputs, and whether what the task reads out of them is the same.
 
     Raises:
         ParityFailed: the outputs are not even of the same shapes.
@@ -64,13 +68,17 @@ def compare(found: Arrays, expected: Arrays, tolerance: float) -> Findings:
     ]
     finite = np.all([np.isfinite(a).all(axis=1) & np.isfinite(b).all(axis=1) for a, b in pairs], axis=0)
     if not finite.all():
-        return Findings(inputs, float("inf"), finite=False, worst=int(finite.argmin()))
-    errors = np.max([_relative_errors(a, b) for a, b in pairs], axis=0)
-    largest, worst = float(errors.max()), int(errors.argmax())
-    if expected[0].ndim != 2 or expected[0].shape[1] < 2:
-        return Findings(inputs, largest, same=inputs, classes=False, worst=worst)
-    differs, tie = _top1(*pairs[0], tolerance)
-    return Findings(inputs, largest, same=int((~differs | tie).sum()), ties=int(tie.sum()), worst=worst)
+        lacking = [not (np.isfinite(a).all() and np.isfinite(b).all()) for a, b in pairs]
+        return Findings(inputs, float("inf"), finite=False, worst=int(finite.argmin()), output=lacking.index(True))
+    errors = np.stack([_relative_errors(a, b) for a, b in pairs])  # (outputs, inputs)
+    output, worst = np.unravel_index(int(errors.argmax()), errors.shape)
+    answers = task.answers(tuple(array.astype(np.float64) for array in found), expected, tolerance)
+    return Findings(
+        inputs, float(errors.max()),
+        same=inputs if answers is None else int(answers.same.sum()),
+        ties=0 if answers is None else int(answers.ties.sum()),
+        answered=answers is not None, worst=int(worst), output=int(output),
+    )  # fmt: skip
 
 
 def _relative_errors(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -78,12 +86,3 @@ def _relative_errors(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
     difference = np.abs(found - expected).max(axis=1)
     scale = np.abs(expected).max(axis=1)
     return np.where(difference == 0, 0.0, difference / np.where(scale == 0, np.finfo(np.float64).tiny, scale))
-
-
-def _top1(found: np.ndarray, expected: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Say of each row whether the best class differs, and whether it is a tie, which the network hardly tells apart."""
-    rows = np.arange(len(expected))
-    theirs, ours = found.argmax(axis=1), expected.argmax(axis=1)
-    margin = expected[rows, ours] - expected[rows, theirs]
-    differs = theirs != ours
-    return differs, differs & (margin <= tolerance * np.abs(expected).max(axis=1))

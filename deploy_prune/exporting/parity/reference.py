@@ -11,11 +11,15 @@ from torch import nn
 
 from deploy_prune.errors import DataError
 from deploy_prune.exporting.app_interface import check_form, draw_pixels
-from deploy_prune.exporting.converter import clean_copy, list_tensors, make_example
+from deploy_prune.exporting.converter import clean_copy, make_example
 from deploy_prune.exporting.exporters import PLAIN
 from deploy_prune.sources.data import normalise
+from deploy_prune.train.outputs import list_tensors
+from deploy_prune.train.tasks import Task
+from deploy_prune.train.tasks.classification import Classification
 from deploy_prune.values import AppForm, Network
 
+CLASSIFICATION = Classification()
 RANDOM_INPUTS = 8
 BATCH = 8
 """The largest batch of a file that takes any."""
@@ -44,6 +48,8 @@ class Questions:
     network: Network
     form: AppForm
     inputs: tuple[Inputs, ...]
+    task: Task = CLASSIFICATION
+    """What the network is for, and so which answers are compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +61,9 @@ class Reference:
     """The outputs, inputs for inputs."""
 
 
-def make_questions(network: Network, images: Images = None, form: AppForm = PLAIN, *, seed: int = 0) -> Questions:
+def make_questions(
+    network: Network, images: Images = None, form: AppForm = PLAIN, task: Task = CLASSIFICATION, *, seed: int = 0
+) -> Questions:
     """Random inputs, one alone and a batch, and the images. Refuses what cannot work, before anything is exported.
 
     Args:
@@ -63,6 +71,7 @@ def make_questions(network: Network, images: Images = None, form: AppForm = PLAI
         images: bytes (images, height, width, channels), or normalised floats (images, channels, height, width); None
             or a network of several inputs: random inputs alone.
         form: what apps pass in and get back.
+        task: what the network is for.
         seed: of the random inputs.
 
     Raises:
@@ -78,7 +87,7 @@ def make_questions(network: Network, images: Images = None, form: AppForm = PLAI
     inputs = [Inputs(tuple(array[part] for array in random), real=False) for part in (slice(1), slice(1, None))]
     if (real := _images(network, form, images)) is not None:
         inputs += [Inputs(batch, real=True) for batch in _batches((real,))]
-    return Questions(network, form, tuple(inputs))
+    return Questions(network, form, tuple(inputs), task)
 
 
 def answered(questions: Questions) -> Reference:

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from deploy_prune.errors import DeployPruneError
 from deploy_prune.exporting.app_interface import put_in_form
-from deploy_prune.exporting.converter import list_tensors
 from deploy_prune.exporting.parity.comparison import Arrays, compare, judged
 from deploy_prune.exporting.parity.divergence import first_divergence
-from deploy_prune.exporting.parity.reference import Reference
+from deploy_prune.exporting.parity.reference import CLASSIFICATION, Reference
+from deploy_prune.formats.tensor_names import give_names
 from deploy_prune.timing.runtimes import Runtime, Session
+from deploy_prune.train.outputs import list_tensors
 from deploy_prune.values import Artifact, Parity, look_up_precision
 
 OWN_SHARE = 4
@@ -25,7 +26,8 @@ OWN_SHARE = 4
 def verify(reference: Reference, artifact: Artifact, *, runtime: Runtime) -> Parity:
     """Run the file on the inputs of the reference and compare every output.
 
-    Where they differ, `detail` says which layer is the first, on the input where the outputs differ most.
+    Where they differ, `detail` says in which of several outputs most, and which layer is the first to differ on the
+    input where they do.
 
     Raises:
         InputError: the runtime cannot open the file.
@@ -33,19 +35,28 @@ def verify(reference: Reference, artifact: Artifact, *, runtime: Runtime) -> Par
     """
     session = runtime.open(Path(artifact.path), threads=1)
     tolerance, asked = look_up_precision(artifact.precision).tolerance, reference.questions.inputs
+    task = reference.questions.task
     taken = [_as_taken(inputs.arrays, session, artifact) for inputs in asked]
     rounds = [
-        compare(_outputs(session, arrays, artifact), expected, tolerance)
+        compare(_outputs(session, arrays, artifact), expected, tolerance, task)
         for arrays, expected in zip(taken, reference.expected, strict=True)
     ]
-    parity = judged(rounds, tolerance, images=sum(len(inputs.arrays[0]) for inputs in asked if inputs.real))
+    images = sum(len(inputs.arrays[0]) for inputs in asked if inputs.real)
+    parity = judged(rounds, tolerance, images=images, task=task)
     if parity.passed:
         return parity
     worst = max(range(len(rounds)), key=lambda index: rounds[index].max_error)
     row = slice(rounds[worst].worst, rounds[worst].worst + 1)
     theirs = tuple(array[row] for array in taken[worst])
     ours = theirs if artifact.baked else tuple(array[row] for array in asked[worst].arrays)
-    return replace(parity, detail=f"{parity.detail}; {_where(reference, artifact, session, ours, theirs)}")
+    output, layer = _name_output(reference, rounds[worst].output), _where(reference, artifact, session, ours, theirs)
+    return replace(parity, detail="; ".join(filter(None, (parity.detail, output, layer))))
+
+
+def _name_output(reference: Reference, index: int) -> str:
+    """The output that differs most, in words; nothing where there is only one."""
+    names = give_names("output", reference.questions.form.output_names, len(reference.expected[0]))
+    return f"the largest difference is in output '{names[index]}'" if len(names) > 1 else ""
 
 
 def _where(reference: Reference, artifact: Artifact, session: Session, ours: Arrays, theirs: Arrays) -> str:
@@ -72,7 +83,7 @@ def _own_rounding(module: nn.Module, inputs: tuple[Tensor, ...], tolerance: floa
         except RuntimeError:  # it mixes in tensors of a type of its own
             return ""
     arrays = [tuple(tensor.numpy() for tensor in tensors) for tensors in (single, double)]
-    error = compare(arrays[0], arrays[1], tolerance).max_error
+    error = compare(arrays[0], arrays[1], tolerance, CLASSIFICATION).max_error
     return f"the network's own rounding is {error:.0e}, fp32 against fp64" if error > tolerance / OWN_SHARE else ""
 
 

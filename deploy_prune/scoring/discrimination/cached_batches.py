@@ -79,7 +79,7 @@ class SelectionSet:
         device = next(iter(reference.values())).device
         images = [flat.images(batch.images) for batch in batches]
         self.flat, self._reference, self._limit_bytes = flat, reference, limit_bytes
-        self._labels = [batch.labels.to(device) for batch in batches]
+        self._labels = [batch.target.to(device) for batch in batches]
         self._pruned = CachedPrefix(flat, images, limit_bytes=limit_bytes)
         self._dense = CachedPrefix(flat, images, limit_bytes=limit_bytes)
 

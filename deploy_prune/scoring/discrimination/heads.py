@@ -97,7 +97,7 @@ def train_heads(
     trunk = flat.part(tuple(ends), (flat.image,))
     optimizers = [torch.optim.SGD(head.parameters(), momentum=0.9, weight_decay=1e-4, nesterov=True) for head in heads]
     for step, batch in zip(range(total), _draw_batches(data, recipe, flat.batch, seed), strict=False):
-        labels = batch.labels.to(heads[0].mean.device)
+        labels = batch.target.to(heads[0].mean.device)
         with torch.no_grad():
             features = trunk((flat.images(batch.images),), flat.tensors)
         for head, optimizer, each in zip(heads, optimizers, features, strict=True):
@@ -123,7 +123,7 @@ def _draw_batches(data: Data, recipe: HeadRecipe, batch: int, seed: int) -> Iter
     part = np.random.default_rng(seed).permutation(len(data.train))[: recipe.images]
     for epoch in range(recipe.epochs):
         for each in epoch_batches(data, part, batch_size=batch, seed=seed * 100_003 + epoch):
-            if len(each.labels) == batch:
+            if len(each.images) == batch:
                 yield each
 
 
@@ -185,8 +185,8 @@ def train_jointly(
     def step(module: nn.Module, batch: Batch, loss: Loss) -> Tensor:
         assert isinstance(module, _Joint)
         own, others = module.all_logits(batch.images)
-        terms = [weight * loss(each, batch.labels) for weight, each in zip(weights, others, strict=True)]
-        return torch.stack([loss(own, batch.labels), *terms]).sum()
+        terms = [weight * loss(each, batch.target) for weight, each in zip(weights, others, strict=True)]
+        return torch.stack([loss(own, batch.target), *terms]).sum()
 
     masks = {f"network.{name}": mask for name, mask in network.masks.items()}
     joint = dataclasses.replace(network, module=_Joint(network.module, heads, tuple(modules)), masks=masks)

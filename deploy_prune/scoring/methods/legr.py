@@ -104,8 +104,7 @@ class Legr:
         described = (study.network.address, data.name, study.seed, self)
         journal = Journal.of(study.folder, fingerprint(study.network.module, *described))
         exam = Exam(self.images, self.norm_images, self._most_steps, self.lr)
-        prepared = examiner(study.network, study.graph, data, exam, seed=study.seed)
-        prepared = replace(prepared, loss=study.loss or prepared.loss, step=study.step or prepared.step)
+        prepared = examiner(study.network, study.graph, data, exam, seed=study.seed, hooks=study.hooks)
         search = _Search(self, study, journal)
         steps = search.steps_for(prepared) if self.steps is None else self.steps
         workers = study.workers or plugins.build(WORKERS, USUAL, {"processes": 1})
@@ -164,11 +163,11 @@ class _Search:
         """Decide on more steps where candidates would be near chance right after the cut: few would order nothing."""
         whole = {group.name: tuple(range(group.width)) for group in self._study.graph.free}
         dense, cut = (fitness(replace(prepared, steps=0), keep).value for keep in (whole, self._alike))
-        if cut >= SIGHT * dense:
+        if cut >= SIGHT * dense > 0:  # of a quality that is not positive there are no shares
             return STEPS
         logger.warning(
-            "legr: right after a cut to this budget %.0f %% are right (dense: %.0f %%): every candidate is trained for "
-            "%d steps before it is judged", 100 * cut, 100 * dense, BLIND_STEPS,
+            "legr: right after a cut to this budget %s is %.3g (dense: %.3g): every candidate is trained for %d steps "
+            "before it is judged", prepared.quality, cut, dense, BLIND_STEPS,
         )  # fmt: skip
         return BLIND_STEPS
 

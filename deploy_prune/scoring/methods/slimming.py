@@ -28,7 +28,7 @@ from deploy_prune.graph.norm_scales import gammas_of, trace_flow, trained_gammas
 from deploy_prune.records import read_record, write_record
 from deploy_prune.scoring.methods import Scorer
 from deploy_prune.scoring.study import Study
-from deploy_prune.train import Hooks, Recipe, fit
+from deploy_prune.train import Recipe, fit
 from deploy_prune.train.accelerator import move_tensors
 from deploy_prune.train.batches import batches_in, training_part
 from deploy_prune.train.recipe import Batch, Loss, Step, plain_step
@@ -122,9 +122,10 @@ class Slimming:
         logger.info("slimming: lambda %.3g, travel %.3g", sparsity.penalty, sparsity.travel)
         log = _Log(study.folder, sparsity, names)
         log.note(0, study.network.module)
-        step = _add_penalty(study.step or plain_step, names, sparsity.penalty)
+        step = _add_penalty(study.hooks.step or plain_step, names, sparsity.penalty)
+        hooks = dataclasses.replace(study.hooks, teacher=study.network, step=step, fit=None, epoch=log.note)
         trained = fit(
-            study.network, data, recipe, hooks=Hooks(loss=study.loss, step=step, epoch=log.note),
+            study.network, data, recipe, hooks=hooks,
             checkpoint=study.folder / STATE if study.folder else None, progress=study.progress,
         )  # fmt: skip
         log.judge()

@@ -21,9 +21,9 @@ def flat_of_stack(batch: int = 16) -> Flat:
 def test_the_selection_set_is_whole_batches_of_mixed_classes() -> None:
     """50 of 192 images, batches of 16: three of them, every class in each."""
     batches = selection_set(stripes(), 50, 16, seed=0)
-    assert [len(batch.labels) for batch in batches] == [16, 16, 16]
-    assert all(len(np.unique(batch.labels)) == 4 for batch in batches)
-    together = torch.cat([batch.labels for batch in batches])
+    assert [len(batch.target) for batch in batches] == [16, 16, 16]
+    assert all(len(np.unique(batch.target)) == 4 for batch in batches)
+    together = torch.cat([batch.target for batch in batches])
     assert all(abs(int((together == label).sum()) - 12) <= 3 for label in range(4))
 
 
@@ -66,7 +66,7 @@ def test_inputs_are_of_the_pruned_network_and_targets_of_the_dense_one(limit: in
                     target = flat.part(path.part.wanted[:-1], (flat.image,))((batch.images,), flat.tensors)
                 assert all(torch.allclose(*pair, atol=1e-6) for pair in zip(piece.given, given, strict=True))
                 assert torch.allclose(piece.targets[0], target[0], atol=1e-6)
-                assert torch.equal(piece.labels, batch.labels)
+                assert torch.equal(piece.labels, batch.target)
 
 
 def test_what_is_small_is_computed_once() -> None:

@@ -68,7 +68,7 @@ def test_heads_learn_on_a_trunk_that_stands_still() -> None:
     (batch, *_) = selection_set(data, 192, 32, seed=1)
     with torch.no_grad():
         (features,) = flat.part(ends, (flat.image,))((batch.images,), flat.tensors)
-        right = (found[0](features).argmax(1) == batch.labels).float().mean()
+        right = (found[0](features).argmax(1) == batch.target).float().mean()
     assert right > 0.6  # a quarter by chance
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.module.state_dict().items())
     assert all(torch.equal(one, other) for one, other in zip(first, heads[0].parameters(), strict=True))
@@ -129,8 +129,8 @@ def test_the_joint_training_steps_on_the_weighted_sum(tmp_path: Path) -> None:
     (batch,) = epoch_batches(data, np.arange(64), batch_size=64, seed=0)
     module, own = copy.deepcopy(network.module).train(), copy.deepcopy(heads[0]).train()
     middle = module[1](module[0](batch.images))
-    loss = functional.cross_entropy(nn.Sequential(*module[2:])(middle), batch.labels)
-    loss = loss + 0.25 * functional.cross_entropy(own(middle), batch.labels)
+    loss = functional.cross_entropy(nn.Sequential(*module[2:])(middle), batch.target)
+    loss = loss + 0.25 * functional.cross_entropy(own(middle), batch.target)
     loss.backward()
     for name, parameter in module.named_parameters():
         expected = parameter - 0.1 * parameter.grad

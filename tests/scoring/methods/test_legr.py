@@ -25,6 +25,7 @@ from deploy_prune.scoring.evolution.ageing import Genome
 from deploy_prune.scoring.methods import legr
 from deploy_prune.scoring.study import Study
 from deploy_prune.search_results import SEARCH, SearchRecord
+from deploy_prune.train import Hooks
 from deploy_prune.train.fitness import Exam, examiner, fitness
 from deploy_prune.values import Network, Scores
 
@@ -263,7 +264,7 @@ def test_candidates_are_judged_by_the_users_loss(knows_stripes: Network, tmp_pat
 
     found = []
     for name, loss, processes in (("ours", None, 1), ("theirs", twice, 2)):
-        of = study(knows_stripes, stripes(), folder=tmp_path / name, loss=loss)
+        of = study(knows_stripes, stripes(), folder=tmp_path / name, hooks=Hooks(loss=loss))
         scores(with_workers(of, plugins.build("workers", "local", {"processes": processes})))
         found.append(next(each.loss for each in journal(tmp_path / name).tried if each.origin == "identity"))
     assert found[1] == pytest.approx(2 * found[0])

@@ -20,6 +20,7 @@ from deploy_prune.records import read_record
 from deploy_prune.scoring.methods.slimming import LOG, Sparsity
 from deploy_prune.scoring.study import Study
 from deploy_prune.sources.networks import build_network
+from deploy_prune.train import Hooks
 from deploy_prune.values import Network, Scores
 
 SETTINGS: dict[str, Any] = {"epochs": 2, "batch_size": 32, "lr": 0.05, "precision": "fp32"}
@@ -99,11 +100,11 @@ def test_the_users_own_loss_and_step_are_trained_with() -> None:
 
     def step(module: nn.Module, batch: Any, loss: Any) -> torch.Tensor:
         called.append("step")
-        found: torch.Tensor = loss(module(batch.images), batch.labels)
+        found: torch.Tensor = loss(module(batch.images), batch.target)
         return found
 
     plain = study(stack(), stripes())
-    own = dataclasses.replace(plain, loss=loss, step=step)
+    own = dataclasses.replace(plain, hooks=Hooks(loss=loss, step=step))
     one, other = score(plain), score(own)
     assert called[:2] == ["step", "loss"]
     assert all(np.array_equal(one.by_group[name], other.by_group[name]) for name in one.by_group)
