@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import shutil
 
-import coremltools
+from apple import load_spec
 
 from deploy_prune.analysis.readers.coreml import CoreML
 from deploy_prune.exporting.exporters.coreml import SPECIFICATION
@@ -19,7 +19,7 @@ def test_an_fp16_package_holds_its_weights_as_float16(tiny_network, tmp_path):
 def test_metadata_and_the_systems_of_another_specification_are_told(tiny_mlpackage, tmp_path):
     path = shutil.copytree(tiny_mlpackage, tmp_path / "tiny.mlpackage")
     place = path / "Data" / SPECIFICATION
-    specification = coremltools.utils.load_spec(str(place))
+    specification = load_spec(place)
     specification.specificationVersion = 8
     specification.description.metadata.author = "someone"
     specification.description.metadata.userDefined["mean"] = "0.5, 0.5, 0.5"

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import coremltools
 import numpy as np
 import pytest
 import torch
+from apple import load_model, load_spec
 from building import delivered
 from torch import nn
 
@@ -20,14 +20,14 @@ def _network(module, *shapes):
 
 
 def test_names_are_plain_and_the_target_is_ios_16(tiny_mlpackage):
-    specification = coremltools.utils.load_spec(str(tiny_mlpackage))
+    specification = load_spec(tiny_mlpackage)
     description = specification.description
     assert [each.name for each in (*description.input, *description.output)] == ["input", "output"]
     assert specification.specificationVersion == 7  # iOS 16, macOS 13
 
 
 def test_coremltools_itself_opens_the_package(tiny_mlpackage):
-    model = coremltools.models.MLModel(str(tiny_mlpackage), skip_model_load=True)
+    model = load_model(tiny_mlpackage)
     assert model.get_spec().WhichOneof("Type") == "mlProgram"
 
 

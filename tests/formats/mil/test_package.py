@@ -6,11 +6,10 @@ import gc
 import shutil
 import warnings
 
-import coremltools
 import numpy as np
 import pytest
 import torch
-from coremltools.optimize import coreml as compression
+from apple import load_model, load_spec
 from torch import nn
 
 from deploy_prune.errors import InputError, NotVerifiable
@@ -33,7 +32,7 @@ def package(tiny_mlpackage, tmp_path):
 def _rewritten(package, change):
     """Let `change` edit the specification's operations by kind."""
     path = package / "Data" / SPECIFICATION
-    specification = coremltools.utils.load_spec(str(path))
+    specification = load_spec(path)
     (block,) = specification.mlProgram.functions["main"].block_specializations.values()
     change({operation.type: operation for operation in reversed(block.operations)}, block)
     path.write_bytes(specification.SerializeToString())
@@ -62,7 +61,7 @@ def _parity(network, path):
 def test_every_constant_is_what_coremltools_reads(tiny_mlpackage):
     from coremltools.converters.mil.frontend.milproto.load import load
 
-    specification = coremltools.utils.load_spec(str(tiny_mlpackage))
+    specification = load_spec(tiny_mlpackage)
     theirs = load(specification, specification.specificationVersion, str(tiny_mlpackage / "Data" / WEIGHTS))
     expected = {op.outputs[0].name: op.val.val for op in theirs.functions["main"].operations if op.op_type == "const"}
     ours = {
@@ -159,15 +158,15 @@ def test_flipped_bytes_of_a_specification_never_crash(package):
 
 
 COMPRESSIONS = {
-    "constexpr_affine_dequantize": lambda model: compression.linear_quantize_weights(
+    "constexpr_affine_dequantize": lambda compression, model: compression.linear_quantize_weights(
         model,
         compression.OptimizationConfig(compression.OpLinearQuantizerConfig(mode="linear", weight_threshold=16)),
     ),
-    "constexpr_lut_to_dense": lambda model: compression.palettize_weights(
+    "constexpr_lut_to_dense": lambda compression, model: compression.palettize_weights(
         model,
         compression.OptimizationConfig(compression.OpPalettizerConfig(nbits=6, mode="uniform", weight_threshold=16)),
     ),
-    "constexpr_sparse_to_dense": lambda model: compression.prune_weights(
+    "constexpr_sparse_to_dense": lambda compression, model: compression.prune_weights(
         model,
         compression.OptimizationConfig(compression.OpMagnitudePrunerConfig(target_sparsity=0.6, weight_threshold=16)),
     ),
@@ -177,9 +176,11 @@ COMPRESSIONS = {
 @pytest.mark.heavy
 @pytest.mark.parametrize("kind", COMPRESSIONS)
 def test_compressed_weights_are_what_coremltools_decompresses(package, tmp_path, kind):
+    from coremltools.optimize import coreml as compression
+
     with warnings.catch_warnings():  # coremltools leaves temporary folders to the garbage collector
         warnings.simplefilter("ignore")
-        model = COMPRESSIONS[kind](coremltools.models.MLModel(str(package), skip_model_load=True))
+        model = COMPRESSIONS[kind](compression, load_model(package))
         model.save(str(tmp_path / "compressed.mlpackage"))
         compression.decompress_weights(model).save(str(tmp_path / "plain.mlpackage"))
         del model
