@@ -150,7 +150,7 @@ MUTANTS = (
     ("graph/flat_network.py", "value.detach().to(weight.device)", "value.detach()", "operators"),
     ("scoring/methods/slimming.py", "for name in names]).cpu()", "for name in names])", "slimming"),
     ("scoring/methods/slimming.py", ".cpu().numpy()", ".numpy()", "slimming"),
-    ("scoring/discrimination/heads.py", "batch.target.to(found[0].mean.device)", "batch.target", "dcp"),
+    ("scoring/discrimination/heads.py", "batch.target.to(heads[0].mean.device)", "batch.target", "dcp"),
     ("scoring/discrimination/heads.py", ".to(device) for end", " for end", "dcp"),
     ("scoring/discrimination/heads.py", "images.to(flat.device)", "images", "dcp with heads trained together"),
     ("scoring/discrimination/cached_batches.py", "batch.target.to(device)", "batch.target", "dcp"),
