@@ -1,0 +1,93 @@
+"""Images without labels, and a network of two outputs, go the whole road to a verified file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy_prune.errors import ConfigError, DataError
+from deploy_prune.pipeline.config import RunConfig
+from deploy_prune.pipeline.run import prune
+from deploy_prune.train import Recipe
+
+SOURCE = '''
+import numpy as np
+from torch import nn
+
+from deploy_prune import ArrayImages, Data
+
+
+class Two(nn.Module):
+    """Class scores, and a map of one channel."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
+                                  nn.Conv2d(16, 24, 3, padding=1), nn.BatchNorm2d(24), nn.ReLU())
+        self.head, self.map = nn.Linear(24, classes), nn.Conv2d(24, 1, 1)
+
+    def forward(self, images):
+        features = self.body(images)
+        return self.head(features.mean((2, 3))), self.map(features)
+
+
+def two(num_classes):
+    return Two(num_classes)
+
+
+def data(labels):
+    drawn = np.random.default_rng(0)
+    parts = [ArrayImages(drawn.integers(0, 256, (48, 8, 8, 3)).astype(np.uint8), labels) for _ in range(3)]
+    names = () if labels is None else tuple("abcd")
+    return Data("mine", names, (0.5,) * 3, (0.25,) * 3, (3, 8, 8), *parts, flip=False, crop_padding=0)
+
+
+def bare():
+    return data(None)
+
+
+def labelled():
+    return data(np.arange(48) % 4)
+'''
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict[str, Any]:
+    """A run of the network with two outputs on images without labels, to one format, which is not timed."""
+    file = tmp_path / "own.py"
+    file.write_text(SOURCE)
+    finetune = Recipe(epochs=1, batch_size=16, lr=0.001, precision="fp32")
+    return {
+        "model": f"{file}:two", "data": f"{file}:bare", "classes": 4, "budget": "0.6x", "method": "magnitude",
+        "targets": ("onnx",), "threads": (), "finetune": finetune,
+    }  # fmt: skip
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("source", "quality"), [("bare", "agreement with the dense network"), ("labelled", "top-1")])
+def test_two_outputs_arrive_with_and_without_labels(settings: dict[str, Any], source: str, quality: str) -> None:
+    folder = Path(settings["model"].rpartition(":")[0]).parent
+    summary = prune(RunConfig(**{**settings, "data": settings["data"].replace("bare", source)}), folder / "run")
+    assert {summary.dense.val.name, summary.trained.val.name, summary.test.pruned.name} == {quality}
+    assert (summary.dense.val.value == 1.0) == (source == "bare")
+    (row,) = summary.ship.pruned
+    assert row.status == "verified"
+    assert row.parity is not None
+    assert ("no labels" in row.parity.detail) == (source == "bare")
+
+
+@pytest.mark.parametrize("method", ["slimming", "dcp", "dkp"])
+def test_a_method_that_needs_labels_is_refused_by_name_before_any_work(settings: dict[str, Any], method: str) -> None:
+    folder = Path(settings["model"].rpartition(":")[0]).parent
+    with pytest.raises(DataError, match=f"method '{method}' needs labels, and mine has none"):
+        prune(RunConfig(**{**settings, "method": method}), folder / "run")
+    assert not (folder / "run" / "dense.json").exists()
+
+
+def test_a_dense_network_is_not_trained_without_labels(settings: dict[str, Any]) -> None:
+    folder = Path(settings["model"].rpartition(":")[0]).parent
+    with pytest.raises(ConfigError, match="pretrain") as caught:
+        prune(RunConfig(**{**settings, "pretrain": Recipe(epochs=1)}), folder / "run")
+    assert "--weights" in caught.value.hint
