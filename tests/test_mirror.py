@@ -83,6 +83,7 @@ ELSEWHERE = {
 """Modules without a file of their own -> the tests that hold what they promise; the first pattern that fits counts."""
 
 ACROSS = {
+    "pipeline/test_run_tasks.py": "runs without labels, and of networks with several outputs",
     "cli/test_fronts.py": "fronts and largest drops, as `prune` is told of them",
     "cli/test_bad_input.py": "every fault that a user can make, whichever module notices it",
     "exporting/exporters/test_old_runtimes.py": "files of today on runtimes of before",
