@@ -15,8 +15,8 @@ from deploy_prune import plugins
 from deploy_prune.budget.costs import CostModel
 from deploy_prune.budget.latency.model import LatencyCost
 from deploy_prune.budget.latency.place import Place
-from deploy_prune.budget.latency.profiling import profiled
-from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.latency.profiling import profile_network
+from deploy_prune.budget.latency.store import open_store
 from deploy_prune.budget.latency.timer import Timer, timer
 from deploy_prune.budget.widths import dense_widths
 from deploy_prune.errors import BudgetError, DeployPruneError
@@ -101,8 +101,8 @@ def _off(tried: tuple[Any, np.ndarray, float], share: float) -> float:
 def aim(name: str, data: Data) -> Iterator[Aim]:
     """At a network of the tables; its profile is made where the benchmarks' store has none."""
     pruned = Pruned.of(name, data)
-    with opened(STORE) as store:
-        model = profiled(pruned.network, pruned.graph, PLACE, store)
+    with open_store(STORE) as store:
+        model = profile_network(pruned.network, pruned.graph, PLACE, store)
     latency, drawing = LatencyCost.of(model, pruned.graph), model.profile.drawing
     format_ = plugins.build("templates", drawing.format)
     (dense_file,) = files([pruned.network], PLACE)

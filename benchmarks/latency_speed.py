@@ -25,7 +25,7 @@ from deploy_prune.budget.latency import profiling
 from deploy_prune.budget.latency.model import LatencyCost
 from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.resizable import learn_sizes
-from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.latency.store import open_store
 from deploy_prune.budget.widths import Limits
 from deploy_prune.scoring.study import Study
 from deploy_prune.stats import median
@@ -37,9 +37,9 @@ LIMITS_MS = {"from the store": 1000.0, "one plan of 1,000": 0.2, "one allocation
 def main() -> int:
     """Take the figures and write them; exits 1 where one is over its limit."""
     traced = Traced.of(SUBJECTS[NAME])
-    with opened(STORE, make=False) as store:
-        from_store_ms = _median_ms(lambda: profiling.stored(traced.graph, PLACE, store), 5)
-        model = profiling.stored(traced.graph, PLACE, store)
+    with open_store(STORE, make=False) as store:
+        from_store_ms = _median_ms(lambda: profiling.find_model(traced.graph, PLACE, store), 5)
+        model = profiling.find_model(traced.graph, PLACE, store)
     cost = LatencyCost.of(model, traced.graph)
     many = np.tile(draw_plans(traced), (25, 1))
     scores = plugins.build("methods", "magnitude").score(Study(traced.network, traced.graph, None, 0))

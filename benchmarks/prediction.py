@@ -24,8 +24,8 @@ from deploy_prune import plugins
 from deploy_prune.budget.latency.fitting import FitError, error_of
 from deploy_prune.budget.latency.model import LatencyModel
 from deploy_prune.budget.latency.place import Place
-from deploy_prune.budget.latency.profiling import profiled
-from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.latency.profiling import profile_network
+from deploy_prune.budget.latency.store import open_store
 from deploy_prune.budget.latency.timer import timer
 from deploy_prune.errors import Inconclusive
 
@@ -91,8 +91,8 @@ def _figures(name: str, place: Place) -> dict[str, Any]:
     traced = Traced.of(SUBJECTS[name])
     plans = draw_plans(traced)
     began = time.monotonic()
-    with opened(STORE) as store:
-        model = profiled(traced.network, traced.graph, place, store, progress=_told)
+    with open_store(STORE) as store:
+        model = profile_network(traced.network, traced.graph, place, store, progress=_told)
     profile_s = time.monotonic() - began
     first, second = (np.array(each) for each in _measured(traced, plans, place, model))
     both = np.sqrt(first * second)

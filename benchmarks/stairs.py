@@ -25,8 +25,8 @@ from deploy_prune import plugins
 from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.latency.model import LatencyCost, LatencyModel
 from deploy_prune.budget.latency.place import Place
-from deploy_prune.budget.latency.profiling import profiled
-from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.latency.profiling import profile_network
+from deploy_prune.budget.latency.store import open_store
 from deploy_prune.budget.latency.timer import timer
 from deploy_prune.budget.widths import Limits
 from deploy_prune.errors import BudgetError
@@ -50,8 +50,8 @@ def main() -> int:
         for name in asked.only:
             traced = Traced.of(SUBJECTS[name])
             scores = plugins.build("methods", "magnitude").score(Study(traced.network, traced.graph, None, 0))
-            with opened(STORE) as store:
-                model = profiled(traced.network, traced.graph, Place(runtime), store)
+            with open_store(STORE) as store:
+                model = profile_network(traced.network, traced.graph, Place(runtime), store)
             for share in SHARES:
                 what = (traced, scores, model)
                 found = cell(TABLE, _key(name, runtime, share), lambda w=what, x=share: _cell(w, x))  # type: ignore[misc]

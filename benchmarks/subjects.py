@@ -15,7 +15,7 @@ from benchmarks.recording import RESULTS
 from deploy_prune import plugins
 from deploy_prune.budget.costs import CostModel
 from deploy_prune.budget.latency.place import Place, format_of
-from deploy_prune.budget.latency.resizable import converted, randomise_weights
+from deploy_prune.budget.latency.resizable import convert_all, randomise_weights
 from deploy_prune.budget.widths import dense_widths
 from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import cut
@@ -84,7 +84,7 @@ def files(networks: Sequence[Network], place: Place) -> list[bytes]:
     """Really exported, two at a time."""
     format_ = plugins.build("templates", format_of(place.runtime))
     with tempfile.TemporaryDirectory() as folder:
-        return converted(networks, Path(folder), format_)
+        return convert_all(networks, Path(folder), format_)
 
 
 def cell(table: str, key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:

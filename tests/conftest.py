@@ -143,9 +143,9 @@ def table(graph: ChannelGraph) -> Profile:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """An empty one."""
-    from deploy_prune.budget.latency.store import opened
+    from deploy_prune.budget.latency.store import open_store
 
-    with opened(tmp_path / "latency.sqlite") as found:
+    with open_store(tmp_path / "latency.sqlite") as found:
         yield found
 
 
@@ -155,14 +155,14 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Profile]:
     import tinyrun
     from latencies import made_up
 
-    from deploy_prune.budget.latency.table_file import exported
+    from deploy_prune.budget.latency.table_file import write_table
     from deploy_prune.graph.soundness import settle
     from deploy_prune.pipeline.ship import Order, open_network
 
     folder = tinyrun.written(tmp_path_factory.mktemp("phone"))
     model = f"{folder}/net.py:build"
     table = replace(made_up(settle(open_network(Order(model, input_shape=(3, 8, 8))))), address=model)
-    exported(table, folder / "table.json")
+    write_table(table, folder / "table.json")
     return model, folder / "table.json", table
 
 

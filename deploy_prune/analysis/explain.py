@@ -217,19 +217,19 @@ def _runs(ms: float) -> int:
 
 def _profiled(templates: Sequence[Template], nodes: Sequence[Sequence[NodeTime]], job: Job) -> _Timed:
     before, after = (
-        layer_times.profiled(template.structure, own) for template, own in zip(templates, nodes, strict=True)
+        layer_times.read_profile(template.structure, own) for template, own in zip(templates, nodes, strict=True)
     )
     return _Timed(before, after, f"{job.runtime}'s profiler, scaled to the whole files")
 
 
 def _alone(templates: Sequence[Template], jobs: Sequence[Job], device: Device, progress: Progress) -> _Timed:
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
-        readings = layer_times.alone(templates, jobs[0], device, Path(folder), progress)
+        readings = layer_times.time_alone(templates, jobs[0], device, Path(folder), progress)
     found, missing = [], []
     for template, job, alone_ms in zip(templates, jobs, readings, strict=True):
         operators = template.structure.operators
         taken = xnnpack_delegation.ask_delegated(job.path, len(operators)) if job.runtime in DELEGATES else frozenset()
-        found.append(layer_times.timed(template.structure, alone_ms, taken))
+        found.append(layer_times.assign_times(template.structure, alone_ms, taken))
         missing += [layer.name for layer, ms in zip(found[-1], alone_ms, strict=True) if ms is None]
     return _Timed(found[0], found[1], "one-operator files, scaled to the whole files", tuple(dict.fromkeys(missing)))
 
@@ -242,7 +242,7 @@ def _concluded(
     tiles: Tiles | None,
 ) -> Explanation:
     before_ms, after_ms = comparison.reference, comparison.ratio * comparison.reference
-    before, after = layer_times.scaled(timed.before, before_ms), layer_times.scaled(timed.after, after_ms)
+    before, after = layer_times.scale_to(timed.before, before_ms), layer_times.scale_to(timed.after, after_ms)
     macs_ratio = sum(layer.macs for layer in after) / sum(layer.macs for layer in before)
     pairs = slowdown.align(before, after)
     off_stair = slowdown.find_off_stair(pairs, tiles)

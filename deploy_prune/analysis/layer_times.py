@@ -88,7 +88,7 @@ def _layer(operator: Operator, numbers: np.ndarray, place: int) -> LayerTime:
     )
 
 
-def profiled(structure: Structure, nodes: Sequence[NodeTime]) -> tuple[LayerTime, ...]:
+def read_profile(structure: Structure, nodes: Sequence[NodeTime]) -> tuple[LayerTime, ...]:
     """What the runtime ran, in its order; what it fused into a layer is in that layer's time."""
     layers = of_structure(structure)
     return tuple(
@@ -99,7 +99,7 @@ def profiled(structure: Structure, nodes: Sequence[NodeTime]) -> tuple[LayerTime
     )
 
 
-def timed(structure: Structure, alone_ms: Alone, taken: frozenset[int]) -> tuple[LayerTime, ...]:
+def assign_times(structure: Structure, alone_ms: Alone, taken: frozenset[int]) -> tuple[LayerTime, ...]:
     """A file's operators with their times alone; those that a delegate computes with another have none of their own."""
     delegated = [place in taken for place in range(len(structure.operators))]
     fused = _fused(structure.operators) & taken
@@ -118,7 +118,7 @@ def _fused(operators: Sequence[Operator]) -> frozenset[int]:
     return frozenset(found)
 
 
-def scaled(layers: Sequence[LayerTime], whole_ms: float) -> tuple[LayerTime, ...]:
+def scale_to(layers: Sequence[LayerTime], whole_ms: float) -> tuple[LayerTime, ...]:
     """The same with times that add up to the whole file's."""
     factor = whole_ms / max(sum(layer.ms for layer in layers), 1e-9)
     return tuple(replace(layer, ms=layer.ms * factor) for layer in layers)
@@ -134,7 +134,7 @@ class _Single:
     path: Path
 
 
-def alone(
+def time_alone(
     templates: Sequence[Template], job: Job, device: Device, folder: Path, progress: Progress = quiet
 ) -> tuple[Alone, ...]:
     """Time every operator of some files in a file of its own; one process runs them all in turns.

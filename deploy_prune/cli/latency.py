@@ -29,9 +29,9 @@ Called = Annotated[str | None, typer.Option("--device", help="What to call the d
 
 def list_tables(store: flags.StoreFile = None, as_json: flags.Json = False) -> None:
     """List the networks and targets that were measured."""
-    from deploy_prune.budget.latency.store import opened
+    from deploy_prune.budget.latency.store import open_store
 
-    with opened(store) as table:
+    with open_store(store) as table:
         tables = [(profile, len(table.whole(profile).samples)) for profile in table.profiles()]
     if as_json:
         show_json(tables=[_line(profile, samples) for profile, samples in tables])
@@ -77,18 +77,18 @@ def show(
     pictures = _pictures(png, html)
     from deploy_prune.analysis.plots import draw_in_terminal, save
     from deploy_prune.budget.latency.place import Place, check_device
-    from deploy_prune.budget.latency.staircase import of_network
-    from deploy_prune.budget.latency.store import opened
+    from deploy_prune.budget.latency.staircase import measure_staircase
+    from deploy_prune.budget.latency.store import open_store
     from deploy_prune.pipeline.ship import Order, open_network
 
     check_device(device, store)
     network = open_network(Order(model, classes=classes, input_shape=shape, options=options))
     place = Place(runtime, device, one_of(counts))
-    with progress(as_json=as_json) as told, opened(store, make=False) as table:
+    with progress(as_json=as_json) as told, open_store(store, make=False) as table:
         if layer is None:
             _show_layers(network, place, table, as_json=as_json)
             return
-        staircase = of_network(network, layer, place, table, progress=told)
+        staircase = measure_staircase(network, layer, place, table, progress=told)
     plot = _plot(staircase)
     for path in pictures:
         save(plot, path)
@@ -108,9 +108,9 @@ def _pictures(png: Path | None, html: Path | None) -> list[Path]:
 
 
 def _show_layers(network: Network, place: object, table: object, *, as_json: bool) -> None:
-    from deploy_prune.budget.latency.staircase import layers_of_network
+    from deploy_prune.budget.latency.staircase import list_layers
 
-    layers = layers_of_network(network, place, table)  # type: ignore[arg-type]
+    layers = list_layers(network, place, table)  # type: ignore[arg-type]
     if as_json:
         show_json(layers=layers)
     else:
@@ -147,17 +147,17 @@ def export_table(
     )
     assert counts
     from deploy_prune.budget.latency.place import Place, check_device
-    from deploy_prune.budget.latency.profiling import stored_profile
-    from deploy_prune.budget.latency.store import opened
-    from deploy_prune.budget.latency.table_file import exported
+    from deploy_prune.budget.latency.profiling import find_profile
+    from deploy_prune.budget.latency.store import open_store
+    from deploy_prune.budget.latency.table_file import write_table
     from deploy_prune.graph.soundness import settle
     from deploy_prune.pipeline.ship import Order, open_network
 
     check_device(device, store)
     network = open_network(Order(model, classes=classes, input_shape=shape, options=options))
-    with opened(store, make=False) as table:
-        profile = stored_profile(settle(network), Place(runtime, device, one_of(counts)), table)
-        exported(profile, file)
+    with open_store(store, make=False) as table:
+        profile = find_profile(settle(network), Place(runtime, device, one_of(counts)), table)
+        write_table(profile, file)
     if as_json:
         show_json(file=str(file), samples=len(profile.samples))
     else:
@@ -171,11 +171,11 @@ def import_table(
 
     It takes the place of the table of the same network on the same target.
     """
-    from deploy_prune.budget.latency.store import opened
-    from deploy_prune.budget.latency.table_file import imported
+    from deploy_prune.budget.latency.store import open_store
+    from deploy_prune.budget.latency.table_file import read_table
 
-    with opened(store) as table:
-        profile = imported(file, table, device=device)
+    with open_store(store) as table:
+        profile = read_table(file, table, device=device)
     if as_json:
         show_json(network=profile.address, target=profile.target, samples=len(profile.samples))
     else:

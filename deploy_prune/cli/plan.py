@@ -65,7 +65,7 @@ def plan(
         raise UnknownName("scope", scope, SCOPES)
     assert counts
     from deploy_prune.budget.latency.place import Place, check_device
-    from deploy_prune.budget.latency.store import opened
+    from deploy_prune.budget.latency.store import open_store
     from deploy_prune.budget.parse import parse
     from deploy_prune.budget.widths import Limits
     from deploy_prune.pipeline.outlook import Wish, outlook
@@ -75,7 +75,7 @@ def plan(
     network = open_network(Order(model, weights=weights, classes=classes, input_shape=shape, options=options))
     place = Place(runtime, device, one_of(counts))
     wish = Wish(tuple(map(parse, texts)), method, Limits(multiple=multiple, scope=scope))
-    with progress(as_json=as_json) as told, opened(store) as table:
+    with progress(as_json=as_json) as told, open_store(store) as table:
         result = outlook(network, place, table, wish, progress=told)
     if as_json:
         show_json(outlook=result)

@@ -54,8 +54,8 @@ def profile(
     shape, options, counts = image_shape(input_shape), model_options(option), integers("--threads", threads)
     assert counts
     from deploy_prune.budget.latency.place import Place
-    from deploy_prune.budget.latency.profiling import profiled
-    from deploy_prune.budget.latency.store import opened, usual_path
+    from deploy_prune.budget.latency.profiling import profile_network
+    from deploy_prune.budget.latency.store import open_store, usual_path
     from deploy_prune.graph.soundness import settle
     from deploy_prune.pipeline.ship import Order, open_network
 
@@ -63,8 +63,8 @@ def profile(
     network = open_network(Order(model, classes=classes, input_shape=shape, options=options))
     count, where = one_of(counts), store or usual_path()
     place = Place(runtime, device, count)
-    with progress(as_json=as_json) as told, opened(where) as table:
-        latency_model = profiled(network, settle(network), place, table, effort=_effort(samples), progress=told)
+    with progress(as_json=as_json) as told, open_store(where) as table:
+        latency_model = profile_network(network, settle(network), place, table, effort=_effort(samples), progress=told)
     if as_json:
         show_json(store=str(where), **summary(latency_model))
     else:

@@ -13,7 +13,7 @@ from deploy_prune.budget.costs import COSTS, CostModel
 from deploy_prune.budget.latency.fitting import FitError
 from deploy_prune.budget.latency.model import LatencyCost, LatencyModel
 from deploy_prune.budget.latency.place import Place
-from deploy_prune.budget.latency.profiling import profiled, stored
+from deploy_prune.budget.latency.profiling import find_model, profile_network
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.parse import in_units
 from deploy_prune.budget.widths import Limits, dense_widths, ladder
@@ -91,8 +91,8 @@ def outlook(
     """
     graph = settle(network)
     if not place.measurable:
-        return plan_budgets(network, graph, stored(graph, place, store), wish)
-    model = profiled(network, graph, place, store, progress=progress)
+        return plan_budgets(network, graph, find_model(graph, place, store), wish)
+    model = profile_network(network, graph, place, store, progress=progress)
     planned = plan_budgets(network, graph, model, wish)
     files = RealFiles(device_at(place.device), store)
     return replace(planned, inputs=measure_smaller(network, model, files, progress=progress))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from deploy_prune.budget.allocate import allocate
-from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.latency.store import open_store
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext
 from deploy_prune.pipeline.decide import Parts
@@ -34,7 +34,7 @@ def gather_parts(context: RunContext, network: Network, progress: Progress) -> I
     if not is_timed(config):
         yield parts
         return
-    with opened(config.store) as store:
+    with open_store(config.store) as store:
         yield replace(parts, files=RealFiles(device_at(config.device), store))
 
 

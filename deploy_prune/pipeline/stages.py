@@ -13,8 +13,8 @@ from pathlib import Path
 from deploy_prune import plugins
 from deploy_prune.analysis.artifacts import explain_untimed, locate
 from deploy_prune.budget.costs import COSTS
-from deploy_prune.budget.latency.profiling import profiled
-from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.latency.profiling import profile_network
+from deploy_prune.budget.latency.store import open_store
 from deploy_prune.budget.widths import kept_widths
 from deploy_prune.errors import OurFault, PlanError
 from deploy_prune.exporting.export import export_once_opened
@@ -65,8 +65,8 @@ def profile(context: RunContext, budgets: Sequence[Budget]) -> ProfileResult:
     """
     began, config = time.monotonic(), context.config
     told = _within("profiled", context.progress)
-    with opened(config.store) as store:
-        model = profiled(start_network(context), context.graph, place_of(config), store, progress=told)
+    with open_store(config.store) as store:
+        model = profile_network(start_network(context), context.graph, place_of(config), store, progress=told)
     check_budgets(context, budgets)
     table, error = model.profile, model.error
     return ProfileResult(

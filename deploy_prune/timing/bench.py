@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deploy_prune import stats
 from deploy_prune.errors import ConfigError
-from deploy_prune.timing.bracketing import PACE, Round, chained
+from deploy_prune.timing.bracketing import PACE, Round, take_rounds
 from deploy_prune.timing.devices import THIS_MACHINE, Device, Job, Worker, device_at
 from deploy_prune.values import Artifact, Conditions, Interval, Measurement, Progress, Target, quiet, same_unit
 
@@ -112,7 +112,7 @@ def _sittings(workers: Sequence[Worker], blocks: int) -> Iterator[Round]:
     for sitting in range(SITTINGS):
         rounds = (blocks + sitting) // SITTINGS
         opened = [worker.open(worker.job.path) for worker in workers] if sitting else workers
-        yield from chained(opened[0], opened[1:], replace(PACE, blocks=rounds))
+        yield from take_rounds(opened[0], opened[1:], replace(PACE, blocks=rounds))
 
 
 def _measurement(race: _Race, index: int, session: str, device: str) -> Measurement:

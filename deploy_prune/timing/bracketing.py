@@ -79,11 +79,13 @@ def compare(reference: Timed, candidate: Timed, pace: Pace = PACE, *, seed: int 
         Inconclusive: the reference moved too often, the machine is not quiet.
         Unavailable: a worker died; InputError: a file does not run.
     """
-    readings = [reading for each in chained(reference, [candidate], pace) for reading in each.readings]
-    return summed_up([reading.bracket for reading in readings], sum(len(each.thrown) for each in readings), seed=seed)
+    readings = [reading for each in take_rounds(reference, [candidate], pace) for reading in each.readings]
+    return summarise_brackets(
+        [reading.bracket for reading in readings], sum(len(each.thrown) for each in readings), seed=seed
+    )
 
 
-def summed_up(brackets: Sequence[Bracket], repeated: int, *, seed: int = 0) -> Comparison:
+def summarise_brackets(brackets: Sequence[Bracket], repeated: int, *, seed: int = 0) -> Comparison:
     """What brackets of one candidate say together."""
     ratios = [bracket.ratio for bracket in brackets]
     return Comparison(
@@ -96,7 +98,7 @@ def summed_up(brackets: Sequence[Bracket], repeated: int, *, seed: int = 0) -> C
     )
 
 
-def chained(reference: Timed, candidates: Sequence[Timed], pace: Pace = PACE) -> Iterator[Round]:
+def take_rounds(reference: Timed, candidates: Sequence[Timed], pace: Pace = PACE) -> Iterator[Round]:
     """Warm everybody up, now; then a round for each that is asked of the iterator: R c1 R c2 R ... cn R.
 
     The reference's block after one candidate is the one before the next, across rounds as well: none is taken
@@ -106,8 +108,8 @@ def chained(reference: Timed, candidates: Sequence[Timed], pace: Pace = PACE) ->
         Inconclusive: the reference moved too often around one candidate.
         Unavailable: a worker died; InputError: a file does not run.
     """
-    calls = [_warm(worker, pace) for worker in (reference, *candidates)]
-    return _rounds(calls[0], calls[1:], pace) if candidates else _alone(calls[0], pace)
+    calls = [_warm_up(worker, pace) for worker in (reference, *candidates)]
+    return _take_in_turns(calls[0], calls[1:], pace) if candidates else _take_alone(calls[0], pace)
 
 
 def block_size(inference_ms: float, pace: Pace = PACE) -> int:
@@ -116,7 +118,7 @@ def block_size(inference_ms: float, pace: Pace = PACE) -> int:
     return min(max(wanted, pace.fewest_inferences), MOST_INFERENCES)
 
 
-def _warm(worker: Timed, pace: Pace) -> Callable[[], Block]:
+def _warm_up(worker: Timed, pace: Pace) -> Callable[[], Block]:
     """Run blocks until two in a row agree; the call that takes another."""
     inferences, last_ms = 1, float("inf")
     for _ in range(pace.warm_up):
@@ -129,24 +131,26 @@ def _warm(worker: Timed, pace: Pace) -> Callable[[], Block]:
     return lambda: worker.block(inferences, timeout_s=BLOCK_TIMEOUT_S)
 
 
-def _alone(reference: Callable[[], Block], pace: Pace) -> Iterator[Round]:
+def _take_alone(reference: Callable[[], Block], pace: Pace) -> Iterator[Round]:
     for _ in range(pace.blocks):
         yield Round((reference(),), ())
 
 
-def _rounds(reference: Callable[[], Block], candidates: Sequence[Callable[[], Block]], pace: Pace) -> Iterator[Round]:
+def _take_in_turns(
+    reference: Callable[[], Block], candidates: Sequence[Callable[[], Block]], pace: Pace
+) -> Iterator[Round]:
     taken: list[tuple[Reading, ...]] = [()] * len(candidates)
     before = reference()
     for _ in range(pace.blocks):
         for index, candidate in enumerate(candidates):
-            reading = _reading(before, candidate, reference, earlier=taken[index], pace=pace)
+            reading = _take_bracket(before, candidate, reference, earlier=taken[index], pace=pace)
             taken[index] += (reading,)
             before = reading.after
         latest = tuple(readings[-1] for readings in taken)
         yield Round(tuple(reading.after for reading in latest), latest)
 
 
-def _reading(
+def _take_bracket(
     before: Block,
     candidate: Callable[[], Block],
     reference: Callable[[], Block],

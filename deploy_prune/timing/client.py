@@ -69,11 +69,11 @@ class LocalWorker:
             Unavailable: the worker died or did not get ready in time.
         """
         _send(self.process, {"open": str(path)})
-        return _ready(replace(self.job, path=path), self.process, self.answers, self.log)
+        return _wait_until_ready(replace(self.job, path=path), self.process, self.answers, self.log)
 
 
 @contextmanager
-def started(job: Job) -> Iterator[LocalWorker]:
+def start_worker(job: Job) -> Iterator[LocalWorker]:
     """A worker with its file loaded; it is dead when the block ends.
 
     Raises:
@@ -91,12 +91,14 @@ def started(job: Job) -> Iterator[LocalWorker]:
             env=environment(),
         )
         try:
-            yield _ready(job, process, _listening(process), log)
+            yield _wait_until_ready(job, process, _listen_to(process), log)
         finally:
             _end(process)
 
 
-def _ready(job: Job, process: subprocess.Popen[str], answers: queue.Queue[str], log: IO[bytes]) -> LocalWorker:
+def _wait_until_ready(
+    job: Job, process: subprocess.Popen[str], answers: queue.Queue[str], log: IO[bytes]
+) -> LocalWorker:
     """What the worker says once it has opened the job's file."""
     said = _receive(job, process, answers, log, START_TIMEOUT_S)
     return LocalWorker(job, said["version"], said["load_ms"], said["runtime_memory_bytes"], process, answers, log)
@@ -115,7 +117,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, (here, inherited)))}
 
 
-def _listening(process: subprocess.Popen[str]) -> queue.Queue[str]:
+def _listen_to(process: subprocess.Popen[str]) -> queue.Queue[str]:
     """Lines of the worker as they come; an empty one says that it has closed its end.
 
     A thread, as waiting for a pipe with a timeout exists on no system but POSIX.

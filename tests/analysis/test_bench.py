@@ -17,7 +17,7 @@ from deploy_prune.errors import ConfigError, InputError, Unavailable
 from deploy_prune.timing import bench as measure
 from deploy_prune.timing import client, conditions
 from deploy_prune.timing.bracketing import Pace
-from deploy_prune.timing.client import started
+from deploy_prune.timing.client import start_worker
 from deploy_prune.timing.devices import Job
 from deploy_prune.values import NetworkIdentity
 
@@ -228,7 +228,7 @@ def _job(path):
 
 
 def test_a_worker_that_dies_is_named(tiny_onnx):
-    with started(_job(tiny_onnx)) as worker:
+    with start_worker(_job(tiny_onnx)) as worker:
         worker.process.kill()
         with pytest.raises(Unavailable, match=rf"{tiny_onnx} died \(exit -9\)"):
             worker.block(5, timeout_s=30)
@@ -237,18 +237,18 @@ def test_a_worker_that_dies_is_named(tiny_onnx):
 def test_the_last_words_of_a_dying_worker_are_shown(tiny_onnx):
     """Cores that do not exist: the worker's traceback is what the user needs to see."""
     job = Job(tiny_onnx, "onnxruntime", 1, (100_000,), 0)
-    with pytest.raises(Unavailable, match=r"exit 1(.|\n)*Error"), started(job):
+    with pytest.raises(Unavailable, match=r"exit 1(.|\n)*Error"), start_worker(job):
         pass
 
 
 def test_a_worker_that_hangs_is_given_up_and_ended(tiny_onnx):
-    with started(_job(tiny_onnx)) as worker, pytest.raises(Unavailable, match="did not answer within"):
+    with start_worker(_job(tiny_onnx)) as worker, pytest.raises(Unavailable, match="did not answer within"):
         worker.block(100_000_000, timeout_s=0.2)
     assert worker.process.poll() is not None
 
 
 def test_every_worker_is_ended_when_the_work_is_interrupted(tiny_onnx):
-    with pytest.raises(KeyboardInterrupt), started(_job(tiny_onnx)) as worker:
+    with pytest.raises(KeyboardInterrupt), start_worker(_job(tiny_onnx)) as worker:
         raise KeyboardInterrupt
     assert worker.process.poll() is not None
 

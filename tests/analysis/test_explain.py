@@ -14,7 +14,7 @@ from deploy_prune import plugins
 from deploy_prune.analysis import explain as explaining
 from deploy_prune.analysis import slowdown
 from deploy_prune.analysis.explain import explain, judge
-from deploy_prune.analysis.layer_times import LayerTime, of_structure, timed
+from deploy_prune.analysis.layer_times import LayerTime, assign_times, of_structure
 from deploy_prune.analysis.slowdown import (
     Appeared,
     align,
@@ -248,10 +248,10 @@ def test_a_pad_that_is_computed_with_its_convolution_takes_no_time_of_its_own(pa
     structure = plugins.build("templates", "tflite").read(padded.read_bytes()).structure
     everything = frozenset(range(len(structure.operators)))
     alone = (1.0,) * len(structure.operators)
-    times = {each.name: each.ms for each in timed(structure, alone, everything)}
+    times = {each.name: each.ms for each in assign_times(structure, alone, everything)}
     pads = {name for name in times if name.startswith("PAD")}
     assert pads and {name for name, ms in times.items() if not ms} == pads
-    assert all(each.ms == 1.0 and each.delegated is False for each in timed(structure, alone, frozenset()))
+    assert all(each.ms == 1.0 and each.delegated is False for each in assign_times(structure, alone, frozenset()))
 
 
 @pytest.mark.parametrize("suffix", ["tflite", "onnx"])

@@ -8,7 +8,7 @@ from latencies import made_up
 
 from deploy_prune import plugins
 from deploy_prune.budget.costs import Stepped
-from deploy_prune.budget.latency.model import LatencyCost, modelled
+from deploy_prune.budget.latency.model import LatencyCost, fit_model
 from deploy_prune.budget.narrowed import narrow
 from deploy_prune.graph.soundness import lock
 from deploy_prune.values import ChannelGraph
@@ -28,7 +28,7 @@ def test_locked_groups_count_as_dense(graph: ChannelGraph, cost: str) -> None:
 
 
 def test_milliseconds_stay_a_stepped_cost(graph: ChannelGraph) -> None:
-    cost = LatencyCost.of(modelled(made_up(graph)), graph)
+    cost = LatencyCost.of(fit_model(made_up(graph)), graph)
     narrowed = narrow(cost, graph, lock(graph, {"b": "for a test"}))
     assert isinstance(narrowed, Stepped)
     assert np.array_equal(narrowed(WIDTHS), cost(WHOLE))

@@ -9,7 +9,7 @@ from latencies import Phone, renamed
 
 from deploy_prune import __main__
 from deploy_prune.budget.latency.place import Place
-from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.latency.store import open_store
 
 Captured = pytest.CaptureFixture[str]
 
@@ -19,7 +19,7 @@ def here(phone: Phone) -> Phone:
     """The table as if it had been measured on this machine."""
     target = Place("litert").target
     table = renamed(phone.table, device=target.device, runtime_version=target.runtime_version)
-    with opened(phone.store) as store:
+    with open_store(phone.store) as store:
         store.begin(table)
         store.add(table, *table.samples)
     return phone

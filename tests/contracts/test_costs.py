@@ -11,7 +11,7 @@ from nets import NETS
 
 from deploy_prune import plugins
 from deploy_prune.budget.costs import CostModel
-from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.latency.store import open_store
 from deploy_prune.graph import trace
 from deploy_prune.values import ChannelGraph
 
@@ -28,7 +28,7 @@ NAMES = ["plain", "dense_block", "transposed", "transposed_grouped", "squeeze_ex
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tables of all networks on a phone, made up: with a stair of 8 channels."""
     path = tmp_path_factory.mktemp("store") / "latency.sqlite"
-    with opened(path) as found:
+    with open_store(path) as found:
         for name in set(NAMES) - TOO_TINY:
             table = made_up(trace(NETS[name]()), noise=0.0)
             found.begin(table)

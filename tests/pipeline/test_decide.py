@@ -17,7 +17,7 @@ from latencies import REFERENCE_MS, made_up, mixed
 from tinyrun import config
 
 from deploy_prune.analysis import report
-from deploy_prune.budget.latency.model import LatencyCost, LatencyModel, modelled
+from deploy_prune.budget.latency.model import LatencyCost, LatencyModel, fit_model
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.widths import Limits
 from deploy_prune.errors import ConfigError, PlanError, RecordError, UnknownName
@@ -179,7 +179,7 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def model() -> LatencyModel:
-    return modelled(made_up(trace(mixed()), noise=0.0))
+    return fit_model(made_up(trace(mixed()), noise=0.0))
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 from latencies import PHONE, REFERENCE_MS, made_up, mixed, ratios
 
 from deploy_prune.budget.allocate import allocate
-from deploy_prune.budget.latency.model import LatencyCost, LatencyModel, modelled
-from deploy_prune.budget.latency.store import Store, opened
-from deploy_prune.budget.latency.table import Profile, of_networks
+from deploy_prune.budget.latency.model import LatencyCost, LatencyModel, fit_model
+from deploy_prune.budget.latency.store import Store, open_store
+from deploy_prune.budget.latency.table import Profile, list_network_samples
 from deploy_prune.budget.widths import Limits
 from deploy_prune.errors import BudgetError
 from deploy_prune.graph import trace
@@ -38,7 +38,7 @@ from deploy_prune.values import Network, Progress, Scores, quiet
 
 GRAPH = trace(mixed())
 TABLE = made_up(GRAPH, noise=0.0)
-MODEL = modelled(TABLE)
+MODEL = fit_model(TABLE)
 DENSE = (21, 38, 11)
 LIMIT_MS = 0.6 * REFERENCE_MS
 
@@ -74,7 +74,7 @@ def machine() -> Machine:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with opened(tmp_path / "latency.sqlite") as found:
+    with open_store(tmp_path / "latency.sqlite") as found:
         found.begin(TABLE)
         found.add(TABLE, *TABLE.samples)
         yield found
@@ -207,7 +207,7 @@ def test_a_budget_that_no_plan_can_meet_is_refused_before_anything_is_timed(mach
 def test_the_store_learns_what_the_real_files_take(machine, store):
     machine.slower = lambda ratio: 1.1 * ratio
     found = close(machine, store).closing
-    samples = {each.widths: each for each in of_networks(learnt(store))}
+    samples = {each.widths: each for each in list_network_samples(learnt(store))}
     for widths, attempt in zip(machine.timed, found.attempts, strict=True):
         assert samples[widths].ratio * REFERENCE_MS == pytest.approx(attempt.measured)
     kept = {each.widths for each in TABLE.samples}

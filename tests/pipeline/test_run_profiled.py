@@ -10,7 +10,7 @@ from latencies import REFERENCE_MS, made_up, renamed
 from tinyrun import by_hand, config
 
 from deploy_prune.budget.latency.place import Place
-from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.latency.store import open_store
 from deploy_prune.budget.parse import parse
 from deploy_prune.errors import BudgetError
 from deploy_prune.graph.soundness import settle
@@ -43,7 +43,7 @@ def table(sources: Path, tmp_path: Path) -> Path:
     target, path = Place("litert").target, tmp_path / "latency.sqlite"
     graph = settle(open_network(Order(f"{sources}/net.py:build", input_shape=(3, 8, 8))))
     made = renamed(made_up(graph, noise=0.0), device=target.device, runtime_version=target.runtime_version)
-    with opened(path) as store:
+    with open_store(path) as store:
         store.begin(made)
         store.add(made, *made.samples)
     return path

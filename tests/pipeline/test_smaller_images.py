@@ -13,7 +13,7 @@ from building import conv, net
 from latencies import REFERENCE_MS, made_up, mixed, sample
 from torch import nn
 
-from deploy_prune.budget.latency.model import LatencyModel, modelled
+from deploy_prune.budget.latency.model import LatencyModel, fit_model
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import Sample
 from deploy_prune.graph import trace
@@ -101,7 +101,7 @@ def known(network: Network, store: Store, *more: Sample) -> LatencyModel:
     table = dataclasses.replace(table, samples=(*table.samples, *more))
     store.begin(table)
     store.add(table, *table.samples)
-    return modelled(table)
+    return fit_model(table)
 
 
 def test_smaller_images_are_timed_once_and_kept(store: Store) -> None:
@@ -113,7 +113,7 @@ def test_smaller_images_are_timed_once_and_kept(store: Store) -> None:
     assert pixels.written == [(3, 12, 12), (3, 8, 8), (3, 16, 16)]
     table = store.find(model.profile.network, model.target)
     assert table
-    again = measure_smaller(network, modelled(table), pixels.files(store))
+    again = measure_smaller(network, fit_model(table), pixels.files(store))
     assert again == rows
     assert len(pixels.written) == 3
 

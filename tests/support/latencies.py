@@ -12,7 +12,14 @@ import torch
 from building import conv, head, net
 
 from deploy_prune.budget.latency.sampling import plans
-from deploy_prune.budget.latency.table import GroupWidth, NetworkFile, Profile, Sample, features_of, fingerprint
+from deploy_prune.budget.latency.table import (
+    GroupWidth,
+    NetworkFile,
+    Profile,
+    Sample,
+    fingerprint_network,
+    read_features,
+)
 from deploy_prune.formats.templates import Operator
 from deploy_prune.values import Bracket, ChannelGraph, Comparison, Network, Target
 
@@ -76,7 +83,7 @@ def _dense(drawing: NetworkFile) -> tuple[int, ...]:
 
 def ratios(drawing: NetworkFile, widths: np.ndarray) -> np.ndarray:
     """The made-up truth: time / time of the dense network."""
-    columns = features_of(drawing)
+    columns = read_features(drawing)
     weights = np.array([COSTS.get(name, 0.0) for name in columns.names])
     dense = columns(np.array([_dense(drawing)])) @ weights
     found: np.ndarray = CONSTANT + (1 - CONSTANT) * (columns(widths) @ weights) / dense
@@ -95,7 +102,9 @@ def made_up(graph: ChannelGraph, target: Target = PHONE, *, samples: int = 64, n
         widths = 1 + np.stack(np.unravel_index(np.arange(np.prod(dense := _dense(drawing))), dense), axis=1)
     noisy = ratios(drawing, widths) * (1 + noise * np.random.default_rng(1).standard_normal(len(widths)))
     taken = tuple(sample(*each) for each in zip(widths, noisy, strict=True))
-    return Profile(fingerprint(graph), "tests:made_up", target, REFERENCE_MS, "ms", drawing, taken, complete=True)
+    return Profile(
+        fingerprint_network(graph), "tests:made_up", target, REFERENCE_MS, "ms", drawing, taken, complete=True
+    )
 
 
 def comparison(ratio: float, *, reference_ms: float = REFERENCE_MS) -> Comparison:

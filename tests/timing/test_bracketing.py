@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from deploy_prune.errors import Inconclusive, InputError, UnitError
 from deploy_prune.records import read_record, write_record
 from deploy_prune.timing import conditions
-from deploy_prune.timing.bracketing import Pace, block_size, chained, compare, summed_up
-from deploy_prune.timing.client import started
+from deploy_prune.timing.bracketing import Pace, block_size, compare, summarise_brackets, take_rounds
+from deploy_prune.timing.client import start_worker
 from deploy_prune.timing.devices import Block, Job
 from deploy_prune.values import Bracket, Comparison
 
@@ -121,7 +121,7 @@ def test_a_candidate_k_times_as_slow_has_k_times_the_ratio(k: float, slowness: l
 def test_a_round_has_the_reference_between_any_two_candidates():
     machine = Machine(workers=4)
     workers = [Fake(name, machine, 4.0) for name in "Rabc"]
-    rounds = chained(workers[0], workers[1:], Pace(blocks=3))
+    rounds = take_rounds(workers[0], workers[1:], Pace(blocks=3))
     assert machine.taken == ["R", "R", "a", "a", "b", "b", "c", "c"], "warm before the first round is asked for"
     first = next(rounds)
     assert machine.order == "RaRbRcR"
@@ -133,14 +133,14 @@ def test_repeats_are_counted_candidate_by_candidate():
     """R is slower from the first b to the second a: one repeat each, which is as many as each may have."""
     machine = Machine([1, 1, 1, 1, 1.2, 1.2, 1.2, 1.2, 1, 1, 1, 1, 1], workers=3)
     workers = [Fake(name, machine, 4.0) for name in "Rab"]
-    rounds = list(chained(workers[0], workers[1:], Pace(blocks=2, repeats=1, drift=0.1)))
+    rounds = list(take_rounds(workers[0], workers[1:], Pace(blocks=2, repeats=1, drift=0.1)))
     assert machine.order == "RaRbRbRaRaRbR"
     assert [[len(reading.thrown) for reading in each.readings] for each in rounds] == [[0, 1], [1, 0]]
 
 
 def test_a_reference_alone_takes_its_blocks():
     machine = Machine(workers=1)
-    rounds = list(chained(Fake("R", machine, 4.0), [], Pace(blocks=3)))
+    rounds = list(take_rounds(Fake("R", machine, 4.0), [], Pace(blocks=3)))
     assert machine.order == "RRR"
     assert [(len(each.reference), each.readings) for each in rounds] == [(1, ())] * 3
 
@@ -173,7 +173,7 @@ def _job(path):
 def test_a_worker_times_another_file_without_a_new_process(small_and_large):
     small, large = small_and_large
     pace = Pace(blocks=3, block_ms=10.0, drift=math.inf)
-    with started(_job(small)) as reference, started(_job(small)) as first:
+    with start_worker(_job(small)) as reference, start_worker(_job(small)) as first:
         second = first.open(large)
         assert (second.job.path, second.process) == (large, first.process)
         assert compare(reference, second, pace).ratio > 1.5
@@ -183,7 +183,7 @@ def test_a_worker_times_another_file_without_a_new_process(small_and_large):
 def test_a_worker_survives_a_damaged_file(tiny_onnx, tmp_path):
     garbage = tmp_path / "garbage.onnx"
     garbage.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8)
-    with started(_job(tiny_onnx)) as worker:
+    with start_worker(_job(tiny_onnx)) as worker:
         with pytest.raises(InputError, match=r"garbage\.onnx"):
             worker.open(garbage)
         assert len(worker.open(tiny_onnx).block(5, timeout_s=30).samples) == 5
@@ -191,7 +191,7 @@ def test_a_worker_survives_a_damaged_file(tiny_onnx, tmp_path):
 
 def test_a_file_in_whose_place_another_was_opened_is_not_timed(small_and_large):
     small, large = small_and_large
-    with started(_job(small)) as worker:
+    with start_worker(_job(small)) as worker:
         worker.open(large)
         with pytest.raises(InputError, match=r"small\.onnx is no longer open"):
             worker.block(5, timeout_s=30)
@@ -200,5 +200,5 @@ def test_a_file_in_whose_place_another_was_opened_is_not_timed(small_and_large):
 def test_brackets_of_two_units_are_not_summed_up() -> None:
     brackets = [Bracket((1.0,), (2.0,), (1.0,), unit) for unit in ("ms", "cycles")]
     with pytest.raises(UnitError, match="figures in ms and in cycles are never compared") as caught:
-        summed_up(brackets, 0)
+        summarise_brackets(brackets, 0)
     assert "both in cycles" in caught.value.hint

@@ -8,8 +8,8 @@ from pathlib import Path
 from deploy_prune.budget.costs import Cost, CostModel
 from deploy_prune.budget.latency.model import USUAL_BOUND, LatencyCost
 from deploy_prune.budget.latency.place import Place
-from deploy_prune.budget.latency.profiling import stored
-from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.latency.profiling import find_model
+from deploy_prune.budget.latency.store import open_store
 from deploy_prune.timing.devices import THIS_MACHINE
 from deploy_prune.values import FP32, ChannelGraph, Precision, same_unit
 
@@ -37,8 +37,8 @@ class Latency:
             UnitError: its table is in another unit than milliseconds.
         """
         place = Place(self.runtime, self.device, self.threads, self.precision)
-        with opened(self.store, make=False) as store:
-            model = stored(graph, place, store, bound=self.bound)
+        with open_store(self.store, make=False) as store:
+            model = find_model(graph, place, store, bound=self.bound)
         same_unit(self.unit, model.profile.unit)
         return LatencyCost.of(model, graph)
 

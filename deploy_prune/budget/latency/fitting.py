@@ -34,7 +34,7 @@ class Fit:
     error: FitError
 
 
-def fitted(columns: np.ndarray, ratios: np.ndarray, *, seed: int = 0) -> Fit:
+def fit_columns(columns: np.ndarray, ratios: np.ndarray, *, seed: int = 0) -> Fit:
     """Coefficients from samples: columns (samples, columns), ratios (samples,).
 
     Every sample's error counts relative to its time: a small network's milliseconds matter as much as a large one's.
@@ -50,8 +50,8 @@ def fitted(columns: np.ndarray, ratios: np.ndarray, *, seed: int = 0) -> Fit:
     for fold in range(FOLDS):
         test = order[fold::FOLDS]
         train = np.setdiff1d(order, test)
-        left_out[test] = columns[test] @ _solved(columns[train], ratios[train])
-    return Fit(_solved(columns, ratios), error_of(left_out, ratios))
+        left_out[test] = columns[test] @ _solve(columns[train], ratios[train])
+    return Fit(_solve(columns, ratios), error_of(left_out, ratios))
 
 
 def error_of(predicted: np.ndarray, measured: np.ndarray) -> FitError:
@@ -63,7 +63,7 @@ def error_of(predicted: np.ndarray, measured: np.ndarray) -> FitError:
     return FitError(float(off.mean()), percentile(off.tolist(), 95), order, len(measured))
 
 
-def _solved(columns: np.ndarray, ratios: np.ndarray) -> np.ndarray:
+def _solve(columns: np.ndarray, ratios: np.ndarray) -> np.ndarray:
     """Huber's weights, as a file that happens to lie badly in memory is slower every time it is run."""
     from scipy.optimize import nnls
 

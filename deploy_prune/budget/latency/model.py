@@ -9,8 +9,8 @@ import numpy as np
 
 from deploy_prune.budget.latency.compiled import CompiledModel
 from deploy_prune.budget.latency.features import Features
-from deploy_prune.budget.latency.fitting import FEWEST, Fit, FitError, fitted
-from deploy_prune.budget.latency.table import Profile, Sample, features_of, of_networks
+from deploy_prune.budget.latency.fitting import FEWEST, Fit, FitError, fit_columns
+from deploy_prune.budget.latency.table import Profile, Sample, list_network_samples, read_features
 from deploy_prune.budget.widths import dense_widths
 from deploy_prune.errors import Inconclusive, NotProfiled, RecordError
 from deploy_prune.values import ChannelGraph, Target
@@ -60,7 +60,7 @@ class LatencyModel:
         return ratios * self.profile.reference
 
 
-def modelled(profile: Profile, *, bound: float = USUAL_BOUND) -> LatencyModel:
+def fit_model(profile: Profile, *, bound: float = USUAL_BOUND) -> LatencyModel:
     """Fit a profile's samples.
 
     Args:
@@ -71,7 +71,7 @@ def modelled(profile: Profile, *, bound: float = USUAL_BOUND) -> LatencyModel:
         Inconclusive: too few samples, or the fit errs by more than the bound.
         RecordError: samples of other widths than the network has.
     """
-    samples = of_networks(profile)
+    samples = list_network_samples(profile)
     if len(samples) < FEWEST:
         hint = "finish it with `deploy-prune profile`, which goes on where it stopped"
         raise Inconclusive(f"{len(samples)} samples of {profile.address} are too few for a latency model", hint=hint)
@@ -79,8 +79,8 @@ def modelled(profile: Profile, *, bound: float = USUAL_BOUND) -> LatencyModel:
     widths = np.array([sample.widths for sample in samples])
     if widths.shape[1:] != dense.shape or (widths < 1).any() or (widths > dense).any():
         raise RecordError(f"samples of {profile.address} at widths that it does not have", hint="measure it again")
-    columns = features_of(profile.drawing)
-    fit = fitted(columns(widths), np.array([sample.ratio for sample in samples]))
+    columns = read_features(profile.drawing)
+    fit = fit_columns(columns(widths), np.array([sample.ratio for sample in samples]))
     if fit.error.mean > bound:
         raise Inconclusive(
             f"the latency model of {profile.address} errs by {fit.error.mean:.1%} on average (limit {bound:.0%}, "
@@ -98,7 +98,7 @@ def teach(model: LatencyModel, sample: Sample) -> LatencyModel:
     """
     place = (sample.operator, sample.widths, sample.input_shape)
     others = (each for each in model.profile.samples if (each.operator, each.widths, each.input_shape) != place)
-    return modelled(replace(model.profile, samples=(*others, sample)))
+    return fit_model(replace(model.profile, samples=(*others, sample)))
 
 
 @dataclass(frozen=True, eq=False)

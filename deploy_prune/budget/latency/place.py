@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_prune import plugins
-from deploy_prune.budget.latency.store import opened, usual_path
+from deploy_prune.budget.latency.store import open_store, usual_path
 from deploy_prune.errors import ConfigError
 from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.timing.devices import THIS_MACHINE, device_at, is_address, no_address, target_on
@@ -54,7 +54,7 @@ def check_device(device: str, store: Path | None) -> None:
         return
     tables: set[str] = set()
     if path.exists():
-        with opened(path) as known:
+        with open_store(path) as known:
             tables = {profile.target.device for profile in known.profiles()}
     if device not in tables:
         raise no_address(device, sorted(tables))

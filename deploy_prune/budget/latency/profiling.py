@@ -10,12 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from deploy_prune import plugins
-from deploy_prune.budget.latency.model import USUAL_BOUND, LatencyModel, modelled
+from deploy_prune.budget.latency.model import USUAL_BOUND, LatencyModel, fit_model
 from deploy_prune.budget.latency.place import Place, format_of
 from deploy_prune.budget.latency.resizable import ResizableNetwork, learn_sizes
 from deploy_prune.budget.latency.sampling import plans, unsure
-from deploy_prune.budget.latency.store import Store, opened
-from deploy_prune.budget.latency.table import GroupWidth, NetworkFile, Profile, Sample, fingerprint, of_networks
+from deploy_prune.budget.latency.store import Store, open_store
+from deploy_prune.budget.latency.table import (
+    GroupWidth,
+    NetworkFile,
+    Profile,
+    Sample,
+    fingerprint_network,
+    list_network_samples,
+)
 from deploy_prune.budget.latency.timer import Timer, timer
 from deploy_prune.errors import Inconclusive, NotProfiled
 from deploy_prune.formats.templates import TEMPLATES
@@ -42,24 +49,24 @@ class Effort:
 EFFORT = Effort()
 
 
-def stored(graph: ChannelGraph, place: Place, store: Store, *, bound: float = USUAL_BOUND) -> LatencyModel:
+def find_model(graph: ChannelGraph, place: Place, store: Store, *, bound: float = USUAL_BOUND) -> LatencyModel:
     """The latency model of a network from the store.
 
     Raises:
         NotProfiled: there is none, or it is of another version of the runtime.
         Inconclusive: it errs too much.
     """
-    return modelled(stored_profile(graph, place, store), bound=bound)
+    return fit_model(find_profile(graph, place, store), bound=bound)
 
 
-def stored_profile(graph: ChannelGraph, place: Place, store: Store) -> Profile:
+def find_profile(graph: ChannelGraph, place: Place, store: Store) -> Profile:
     """A network's samples from the store.
 
     Raises:
         NotProfiled: there are none, or they are of another version of the runtime.
     """
     target = place.target
-    profile = store.find(fingerprint(graph), target)
+    profile = store.find(fingerprint_network(graph), target)
     hint = f"measure it: deploy-prune profile MODEL --runtime {place.runtime} --threads {place.threads}"
     if profile is None:
         raise NotProfiled(f"{store.path} has no milliseconds of this network on {_told(target)}", hint=hint)
@@ -83,13 +90,13 @@ def profile(
     effort: Effort = EFFORT,
     progress: Progress = quiet,
 ) -> LatencyModel:
-    """The latency model of a network on this machine; see `profiled`. `store` None: the user's own."""
-    with opened(store) as table:
+    """The latency model of a network on this machine; see `profile_network`. `store` None: the user's own."""
+    with open_store(store) as table:
         place = Place(runtime, threads=threads)
-        return profiled(network, settle(network), place, table, effort=effort, progress=progress)
+        return profile_network(network, settle(network), place, table, effort=effort, progress=progress)
 
 
-def profiled(
+def profile_network(
     network: Network,
     graph: ChannelGraph,
     place: Place,
@@ -114,37 +121,37 @@ def profiled(
         Inconclusive: the machine is too noisy.
     """
     device, target, name = device_at(place.device), place.target, format_of(place.runtime)
-    profile = store.find(fingerprint(graph), target)
+    profile = store.find(fingerprint_network(graph), target)
     if profile is not None and profile.complete and profile.target == target and not _worth_more(profile, effort):
-        return modelled(profile)
+        return fit_model(profile)
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
         blueprint = learn_sizes(network, graph, Path(folder), name, precision=place.precision, progress=progress)
     suffix = plugins.load(TEMPLATES, name).suffix
     with timer(blueprint.dense, suffix, target, device=device) as timed:
         if profile is None or profile.target != target:
-            profile = _begun(network, graph, target, blueprint, timed(blueprint.dense))
+            profile = _begin(network, graph, target, blueprint, timed(blueprint.dense))
             store.begin(profile)
-        profile = _sampled(profile, blueprint, timed, store, effort=effort, progress=progress)
+        profile = _take_samples(profile, blueprint, timed, store, effort=effort, progress=progress)
     store.complete(profile)
-    return modelled(profile)
+    return fit_model(profile)
 
 
-def _begun(
+def _begin(
     network: Network, graph: ChannelGraph, target: Target, blueprint: ResizableNetwork, itself: Comparison
 ) -> Profile:
     groups = tuple(GroupWidth(group.name, group.width, group.channels_per_unit) for group in graph.free)
     lines = tuple(map(tuple, blueprint.lines.rows.tolist()))
     drawing = NetworkFile(blueprint.format, groups, lines, blueprint.operators)
-    return Profile(fingerprint(graph), network.address, target, itself.reference, itself.unit, drawing)
+    return Profile(fingerprint_network(graph), network.address, target, itself.reference, itself.unit, drawing)
 
 
-def _sampled(
+def _take_samples(
     profile: Profile, blueprint: ResizableNetwork, timed: Timer, store: Store, *, effort: Effort, progress: Progress
 ) -> Profile:
     """The profile with as many samples as the effort allows or its goal takes."""
     began, spent = time.monotonic(), 0.0
-    while len(of_networks(profile)) < effort.most:
-        error = _error(profile) if len(of_networks(profile)) >= effort.first else None
+    while len(list_network_samples(profile)) < effort.most:
+        error = _error(profile) if len(list_network_samples(profile)) >= effort.first else None
         if error is not None and (error <= effort.goal or (spent > effort.seconds and error <= USUAL_BOUND)):
             break
         batch = _next(profile, effort)
@@ -157,9 +164,9 @@ def _sampled(
             store.add(profile, sample)
             profile = replace(profile, samples=(*profile.samples, sample))
             note = "" if error is None else f"mean error {error:.1%}"
-            progress("samples", len(of_networks(profile)), effort.most, note)
+            progress("samples", len(list_network_samples(profile)), effort.most, note)
         spent = time.monotonic() - began
-    progress("samples", effort.most, effort.most, f"{len(of_networks(profile))} taken")
+    progress("samples", effort.most, effort.most, f"{len(list_network_samples(profile))} taken")
     return profile
 
 
@@ -172,25 +179,25 @@ def sampled(blueprint: ResizableNetwork, widths: np.ndarray, timed: Timer) -> Sa
 def _worth_more(profile: Profile, effort: Effort) -> bool:
     """Whether a profile that came to its end is of no use, and more may be timed than was."""
     error = _error(profile)
-    return len(of_networks(profile)) < effort.most and (error is None or error > USUAL_BOUND)
+    return len(list_network_samples(profile)) < effort.most and (error is None or error > USUAL_BOUND)
 
 
 def _error(profile: Profile) -> float | None:
     try:
-        return modelled(profile, bound=float("inf")).error.mean
+        return fit_model(profile, bound=float("inf")).error.mean
     except Inconclusive:
         return None
 
 
 def _next(profile: Profile, effort: Effort) -> np.ndarray:
     """Widths of the next batch: the first ones at random, later ones half by the model's own choice."""
-    samples, groups = of_networks(profile), profile.drawing.groups
+    samples, groups = list_network_samples(profile), profile.drawing.groups
     taken = len(samples)
     if taken < effort.first:
         return plans(groups, effort.first, seed=0)[taken:]
     count = min(effort.batch, effort.most - taken)
     known = np.array([sample.widths for sample in samples])
     fresh = plans(groups, count - count // 2, seed=taken, known=known.tolist())
-    model = modelled(profile, bound=float("inf"))
+    model = fit_model(profile, bound=float("inf"))
     used = model.features.only((model.fit.coefficients[:-1] != 0).tolist())
     return np.concatenate([fresh, unsure(groups, used, np.concatenate([known, fresh]), count // 2, seed=taken)])

@@ -81,7 +81,7 @@ def learn_sizes(
     dense = dense_widths(graph.free)
     plans = np.concatenate([dense[None], probing_widths(graph)])
     subjects = [cut(randomise_weights(network), graph, _first_units(graph, plan)) for plan in plans]
-    contents = converted(subjects, folder, format_, precision=precision, progress=progress)
+    contents = convert_all(subjects, folder, format_, precision=precision, progress=progress)
     templates = [format_.read(content, precision) for content in contents]
     first = templates[0].structure
     if any(each.structure.wiring != first.wiring for each in templates):
@@ -119,7 +119,7 @@ def _enliven(name: str, tensor: torch.Tensor, generator: torch.Generator) -> Non
         tensor.uniform_(0.5, 1.5, generator=generator)
 
 
-def converted(
+def convert_all(
     subjects: Sequence[Network],
     folder: Path,
     format_: TemplateFormat,
@@ -136,7 +136,7 @@ def converted(
     exporter.version()
     jobs = [(subject, folder / f"at-{number}{format_.suffix}") for number, subject in enumerate(subjects)]
     with workshop(NEEDED) as shop:
-        told = partial(_told, progress, len(jobs))
+        told = partial(_tell, progress, len(jobs))
         at_once = len(conditions.allowed_cores())
         outcomes = run_each(shop, _write, (exporter, precision), jobs, at_once=at_once, told=told)
     for outcome in outcomes:
@@ -147,7 +147,7 @@ def converted(
     return [path.read_bytes() for _, path in jobs]
 
 
-def _told(progress: Progress, files: int, running: list[int], done: int) -> None:
+def _tell(progress: Progress, files: int, running: list[int], done: int) -> None:
     progress("conversion", done, files, f"{len(running)} at once")
 
 

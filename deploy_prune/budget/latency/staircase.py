@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from deploy_prune import plugins
-from deploy_prune.budget.latency.model import LatencyModel, modelled
+from deploy_prune.budget.latency.model import LatencyModel, fit_model
 from deploy_prune.budget.latency.place import Place
-from deploy_prune.budget.latency.profiling import stored_profile
+from deploy_prune.budget.latency.profiling import find_profile
 from deploy_prune.budget.latency.resizable import ResizableNetwork, learn_sizes
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import NetworkFile, Profile, Sample
@@ -58,13 +58,13 @@ class StairLayer:
     channels: int
 
 
-def layers_of_network(network: Network, place: Place, store: Store) -> tuple[StairLayer, ...]:
+def list_layers(network: Network, place: Place, store: Store) -> tuple[StairLayer, ...]:
     """What can be drawn of a network that was profiled.
 
     Raises:
         NotProfiled: it was not.
     """
-    drawing = stored_profile(settle(network), place, store).drawing
+    drawing = find_profile(settle(network), place, store).drawing
     return tuple(
         StairLayer(name, drawing.operators[number].kind, group.width * group.channels_per_unit)
         for name, number in layers(drawing).items()
@@ -72,7 +72,9 @@ def layers_of_network(network: Network, place: Place, store: Store) -> tuple[Sta
     )
 
 
-def of_network(network: Network, layer: str, place: Place, store: Store, *, progress: Progress = quiet) -> Staircase:
+def measure_staircase(
+    network: Network, layer: str, place: Place, store: Store, *, progress: Progress = quiet
+) -> Staircase:
     """A layer's staircase; on this machine it is measured, as far as that was not done before.
 
     Raises:
@@ -80,13 +82,13 @@ def of_network(network: Network, layer: str, place: Place, store: Store, *, prog
         UnknownName: it has no such layer.
     """
     graph = settle(network)
-    profile = stored_profile(graph, place, store)
+    profile = find_profile(graph, place, store)
     operator = operator_of(profile.drawing, layer)
     if place.measurable and not all_probed(profile, operator):
         with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
             blueprint = learn_sizes(network, graph, Path(folder), profile.drawing.format, progress=progress)
         profile = probed(profile, blueprint, operator, store, progress=progress)
-    return staircase(modelled(profile), layer)
+    return staircase(fit_model(profile), layer)
 
 
 def layers(drawing: NetworkFile) -> dict[str, int]:

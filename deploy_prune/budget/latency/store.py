@@ -118,7 +118,7 @@ class Store:
     @contextmanager
     def together(self) -> Iterator[None]:
         """What is written in the block is kept as a whole, or not at all."""
-        with _explained(self.path), self._connection:
+        with _explain_errors(self.path), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             yield
 
@@ -155,7 +155,7 @@ class Store:
             raise _damaged(self.path, str(error).splitlines()[0]) from error
 
     def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
-        with _explained(self.path):
+        with _explain_errors(self.path):
             return self._connection.execute(query, values).fetchall()
 
     @contextmanager
@@ -164,7 +164,7 @@ class Store:
         if self._connection.in_transaction:  # of what is kept together
             yield
             return
-        with _explained(self.path), self._connection:
+        with _explain_errors(self.path), self._connection:
             yield
 
 
@@ -174,7 +174,7 @@ def _key(profile: Profile) -> tuple[Any, ...]:
 
 
 @contextmanager
-def opened(path: Path | None = None, *, make: bool = True) -> Iterator[Store]:
+def open_store(path: Path | None = None, *, make: bool = True) -> Iterator[Store]:
     """The store, made if it is missing; None: the usual one.
 
     Raises:
@@ -187,14 +187,17 @@ def opened(path: Path | None = None, *, make: bool = True) -> Iterator[Store]:
         raise NotProfiled(f"there is no latency store at {path} yet", hint="measure: deploy-prune profile MODEL")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with _explained(path), closing(sqlite3.connect(path, timeout=WAIT_S, isolation_level="IMMEDIATE")) as connection:
+    with (
+        _explain_errors(path),
+        closing(sqlite3.connect(path, timeout=WAIT_S, isolation_level="IMMEDIATE")) as connection,
+    ):
         connection.row_factory = sqlite3.Row
         prepare(connection, path)
         yield Store(connection, path)
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explain_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:

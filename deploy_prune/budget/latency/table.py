@@ -73,19 +73,19 @@ class Profile:
     """Whether sampling came to its end; what was killed goes on where it stopped."""
 
 
-def of_networks(profile: Profile) -> tuple[Sample, ...]:
+def list_network_samples(profile: Profile) -> tuple[Sample, ...]:
     """The samples that the latency model is fitted to."""
     return tuple(each for each in profile.samples if each.operator == WHOLE_NETWORK and not each.input_shape)
 
 
-def fingerprint(graph: ChannelGraph) -> str:
+def fingerprint_network(graph: ChannelGraph) -> str:
     """The same for networks that cost the same at the same widths: what is locked, and weights, do not count."""
     groups = [(group.name, group.width, group.channels_per_unit) for group in graph.groups]
     layers = [(layer.weight, layer.operator, layer.positions, graph.shapes[layer.weight]) for layer in graph.layers]
     return hashlib.sha256(json.dumps([groups, layers]).encode()).hexdigest()[:24]
 
 
-def features_of(drawing: NetworkFile) -> Features:
+def read_features(drawing: NetworkFile) -> Features:
     """The columns of a network's operators.
 
     Raises:

@@ -6,9 +6,9 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from deploy_prune.budget.latency.model import modelled
+from deploy_prune.budget.latency.model import fit_model
 from deploy_prune.budget.latency.store import Store
-from deploy_prune.budget.latency.table import Profile, Sample, features_of
+from deploy_prune.budget.latency.table import Profile, Sample, read_features
 from deploy_prune.errors import RecordError
 from deploy_prune.records import read_record, write_record
 
@@ -16,17 +16,17 @@ LARGEST_RATIO = 100.0
 """No cut network takes so many times as long as the dense one."""
 
 
-def exported(profile: Profile, path: Path) -> None:
+def write_table(profile: Profile, path: Path) -> None:
     """Write a profile with all its samples (their raw times stay where they were taken)."""
     samples = tuple(replace(sample, comparison=None) for sample in profile.samples)
     write_record(path, replace(profile, samples=samples))
 
 
-def imported(path: Path, store: Store, *, device: str | None = None) -> Profile:
+def read_table(path: Path, store: Store, *, device: str | None = None) -> Profile:
     """Take a profile into the store, in place of the one that is there.
 
     Args:
-        path: what `exported` wrote.
+        path: what `write_table` wrote.
         store: where it goes.
         device: what to call the device it was measured on; None: as the file does.
 
@@ -39,8 +39,8 @@ def imported(path: Path, store: Store, *, device: str | None = None) -> Profile:
         profile = replace(profile, target=replace(profile.target, device=device))
     if reason := _impossible(profile):
         raise RecordError(f"{path} is no latency table to rely on: {reason}", hint="have it measured again")
-    features_of(profile.drawing)
-    modelled(profile)
+    read_features(profile.drawing)
+    fit_model(profile)
     with store.together():
         store.forget(profile)
         store.begin(profile)

@@ -57,6 +57,6 @@ def timer(
                     bracketing.compare(first.open(base), second.open(other), pace, seed=0) for _ in range(openings)
                 ]
                 brackets = [bracket for each in found for bracket in each.brackets]
-                return bracketing.summed_up(brackets, sum(each.repeated for each in found))
+                return bracketing.summarise_brackets(brackets, sum(each.repeated for each in found))
 
             yield timed

@@ -26,7 +26,7 @@ class Local:
 
     def start(self, job: Job) -> AbstractContextManager[Worker]:
         """A process with its file loaded; it is dead when the block ends."""
-        return client.started(job)
+        return client.start_worker(job)
 
     def conditions(self, cores: Sequence[int] | None = None) -> Conditions:
         """Load, clock, governor and temperature now."""

@@ -13,7 +13,7 @@ from latencies import mixed, sketch
 from deploy_prune.budget.latency.compiled import AT_ONCE, CompiledModel
 from deploy_prune.budget.latency.features import Features, describe_features
 from deploy_prune.budget.latency.size_lines import SizeLines
-from deploy_prune.budget.latency.table import features_of
+from deploy_prune.budget.latency.table import read_features
 from deploy_prune.errors import RecordError
 from deploy_prune.formats.templates import Operator
 from deploy_prune.graph import trace
@@ -25,7 +25,7 @@ widths_of_mixed = st.lists(st.tuples(*(st.integers(1, width) for width in DENSE)
 
 @pytest.fixture(scope="module")
 def whole() -> Features:
-    return features_of(sketch(trace(mixed())))
+    return read_features(sketch(trace(mixed())))
 
 
 def coefficients(columns: Features, seed: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from latencies import mixed, sketch
 
 from deploy_prune.budget.latency.features import Features, describe_features
 from deploy_prune.budget.latency.size_lines import SizeLines
-from deploy_prune.budget.latency.table import features_of
+from deploy_prune.budget.latency.table import read_features
 from deploy_prune.formats.templates import Operator
 from deploy_prune.graph import trace
 from examples import examples
@@ -96,7 +96,7 @@ def test_operators_of_one_kind_are_added_up():
 
 @pytest.fixture(scope="module")
 def whole() -> Features:
-    return features_of(sketch(trace(mixed())))
+    return read_features(sketch(trace(mixed())))
 
 
 DENSE = (21, 38, 11)

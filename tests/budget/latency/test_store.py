@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from latencies import comparison, made_up, renamed, sample
 
-from deploy_prune.budget.latency.store import Store, opened
+from deploy_prune.budget.latency.store import Store, open_store
 from deploy_prune.budget.latency.table import Profile
-from deploy_prune.budget.latency.table_file import exported
+from deploy_prune.budget.latency.table_file import write_table
 from deploy_prune.errors import NotProfiled, RecordError, StorageError
 from deploy_prune.timing import conditions
 
@@ -25,14 +25,14 @@ import itertools, sys
 from dataclasses import replace
 from pathlib import Path
 from deploy_prune.budget.latency.table import Profile, Sample
-from deploy_prune.budget.latency.store import opened
+from deploy_prune.budget.latency.store import open_store
 from deploy_prune.records import read_record
 
 table, column = read_record(Path(sys.argv[1]), Profile), int(sys.argv[2])
 print("ready", flush=True)
 for line in sys.stdin:
     path, count = line.split()
-    with opened(Path(path)) as store:
+    with open_store(Path(path)) as store:
         store.begin(table)
         for number in range(int(count)):
             store.add(table, Sample((column, number, 1), 0.5, (0.4, 0.6)))
@@ -53,7 +53,7 @@ def whole(store: Store, table: Profile) -> Profile:
 @pytest.fixture
 def writers(table: Profile, tmp_path: Path):
     """Starts writers; they are dead when the test ends."""
-    exported(table, tmp_path / "table.json")
+    write_table(table, tmp_path / "table.json")
     started: list[subprocess.Popen[str]] = []
 
     def start(column: int) -> subprocess.Popen[str]:
@@ -89,10 +89,10 @@ def test_raw_times_are_kept_and_read_when_asked_for(store, table):
 
 def test_what_is_stored_is_there_when_it_is_opened_again(table, tmp_path):
     path = tmp_path / "folder" / "another" / "latency.sqlite"
-    with opened(path) as store:
+    with open_store(path) as store:
         store.begin(table)
         store.add(table, *table.samples)
-    with opened(path, make=False) as store:
+    with open_store(path, make=False) as store:
         assert store.find(table.network, table.target) == table
 
 
@@ -179,7 +179,7 @@ def test_samples_of_a_profile_that_is_not_there_are_refused(store, table):
 
 
 def test_a_missing_store_is_not_made_where_it_is_only_read(tmp_path):
-    with pytest.raises(NotProfiled, match="no latency store at") as refused, opened(tmp_path / "no", make=False):
+    with pytest.raises(NotProfiled, match="no latency store at") as refused, open_store(tmp_path / "no", make=False):
         pass
     assert "deploy-prune profile" in refused.value.hint
     assert list(tmp_path.iterdir()) == []
@@ -195,7 +195,7 @@ def test_two_processes_that_write_at_once_lose_nothing(writers, table, tmp_path)
         each.stdin.close()
     assert [each.wait(timeout=60) for each in both] == [0, 0]
     for path in paths:
-        with opened(path) as store:
+        with open_store(path) as store:
             found = store.find(table.network, table.target).samples
             assert {each.widths[:2] for each in found} == {(column, n) for column in (1, 2) for n in range(8)}
 
@@ -206,11 +206,11 @@ def test_a_process_killed_while_it_writes_leaves_all_that_it_had_kept(writers, t
     assert [told(process) for _ in range(41)][-1] == "39"
     os.kill(process.pid, signal.SIGKILL)
     kept = [*range(40), *(int(line) for line in process.stdout.read().split("\n") if line)]
-    with opened(path) as store:
+    with open_store(path) as store:
         found = {each.widths[1] for each in store.find(table.network, table.target).samples}
         assert found >= set(kept)
         store.add(table, sample((2, 0, 1), 0.5))
-    with opened(path) as store:
+    with open_store(path) as store:
         assert len(store.find(table.network, table.target).samples) == len(found) + 1
 
 
@@ -228,7 +228,7 @@ def test_a_database_of_something_else_is_refused_and_not_changed(tmp_path, versi
     """Another program may count its versions as well."""
     path = tmp_path / "bookmarks.sqlite"
     content = written(path, "CREATE TABLE bookmarks (url TEXT)", f"PRAGMA user_version = {version}")
-    with pytest.raises(RecordError, match=f"{path} is a database of something else"), opened(path):
+    with pytest.raises(RecordError, match=f"{path} is a database of something else"), open_store(path):
         pass
     assert path.read_bytes() == content
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
@@ -258,7 +258,7 @@ SCHEMA_1 = (
 def test_a_store_of_schema_1_is_brought_up_to_date_where_it_lies(tmp_path):
     written(path := tmp_path / "latency.sqlite", *SCHEMA_1)
     for _ in range(2):
-        with opened(path) as store:
+        with open_store(path) as store:
             (profile,) = store.profiles()
             assert (profile.reference, profile.unit, profile.target.device) == (8.0, "ms", "phone")
             first, second = store.whole(profile).samples
@@ -272,23 +272,23 @@ def test_a_store_of_schema_1_is_brought_up_to_date_where_it_lies(tmp_path):
 def test_a_table_of_this_machine_goes_by_its_name_of_today(tmp_path):
     old = conditions.name_before_systems().replace("'", "''")
     written(path := tmp_path / "latency.sqlite", *SCHEMA_1, f"UPDATE profiles SET device = '{old}'")
-    with opened(path) as store:
+    with open_store(path) as store:
         assert [each.target.device for each in store.profiles()] == [conditions.fingerprint()]
 
 
 def test_a_store_of_schema_1_that_cannot_be_read_stays_as_it_is(tmp_path):
     content = written(path := tmp_path / "latency.sqlite", *SCHEMA_1, "UPDATE samples SET raw = '{' WHERE id = 2")
-    with pytest.raises(RecordError, match="is damaged"), opened(path):
+    with pytest.raises(RecordError, match="is damaged"), open_store(path):
         pass
     assert path.read_bytes() == content
 
 
 def test_a_store_of_another_schema_is_refused_and_not_changed(table, tmp_path):
     path = tmp_path / "latency.sqlite"
-    with opened(path) as store:
+    with open_store(path) as store:
         store.begin(table)
     content = written(path, "PRAGMA user_version = 7")
-    with pytest.raises(RecordError, match=f"{path} has schema 7, this version reads 1") as refused, opened(path):
+    with pytest.raises(RecordError, match=f"{path} has schema 7, this version reads 1") as refused, open_store(path):
         pass
     assert refused.value.exit_code == 2
     assert path.read_bytes() == content
@@ -297,12 +297,12 @@ def test_a_store_of_another_schema_is_refused_and_not_changed(table, tmp_path):
 @pytest.mark.parametrize("share", [0.05, 0.4, 0.7])
 def test_a_truncated_store_is_refused_and_named(table, tmp_path, share):
     path = tmp_path / "latency.sqlite"
-    with opened(path) as store:
+    with open_store(path) as store:
         store.begin(table)
         store.add(table, *table.samples)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(RecordError, match=f"the latency store {path} is damaged"), opened(path) as store:
+    with pytest.raises(RecordError, match=f"the latency store {path} is damaged"), open_store(path) as store:
         store.find(table.network, table.target)
 
 
@@ -310,7 +310,7 @@ def test_a_truncated_store_is_refused_and_named(table, tmp_path, share):
 def test_a_foreign_file_is_refused_named_and_not_changed(table, tmp_path, content):
     path = tmp_path / "latency.sqlite"
     path.write_bytes(content)
-    with pytest.raises(RecordError, match=str(path)), opened(path) as store:
+    with pytest.raises(RecordError, match=str(path)), open_store(path) as store:
         store.profiles()
     assert path.read_bytes() == content
 
@@ -337,13 +337,13 @@ def test_damaged_rows_are_refused_and_the_store_is_named(store, whole, damage):
 def test_a_path_below_a_file_is_the_file_systems_refusal(tmp_path):
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / "latency.sqlite"
-    with pytest.raises(StorageError, match=str(path)) as refused, opened(path):
+    with pytest.raises(StorageError, match=str(path)) as refused, open_store(path):
         pass
     assert refused.value.exit_code == 7
 
 
 def test_a_folder_in_the_stores_place_is_the_file_systems_refusal(tmp_path):
-    with pytest.raises(StorageError, match=f"cannot use the latency store {tmp_path}"), opened(tmp_path):
+    with pytest.raises(StorageError, match=f"cannot use the latency store {tmp_path}"), open_store(tmp_path):
         pass
 
 

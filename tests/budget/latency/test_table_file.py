@@ -12,10 +12,10 @@ import pytest
 from latencies import REFERENCE_MS, made_up, ratios
 from nets import NETS
 
-from deploy_prune.budget.latency.model import LatencyCost, modelled
+from deploy_prune.budget.latency.model import LatencyCost, fit_model
 from deploy_prune.budget.latency.place import Place
-from deploy_prune.budget.latency.profiling import stored, stored_profile
-from deploy_prune.budget.latency.table_file import exported, imported
+from deploy_prune.budget.latency.profiling import find_model, find_profile
+from deploy_prune.budget.latency.table_file import read_table, write_table
 from deploy_prune.errors import Inconclusive, InputError, NotProfiled, RecordError
 from deploy_prune.graph import trace
 
@@ -25,7 +25,7 @@ Damage = Callable[[dict[str, Any]], None]
 
 @pytest.fixture
 def file(table, tmp_path: Path) -> Path:
-    exported(table, tmp_path / "table.json")
+    write_table(table, tmp_path / "table.json")
     return tmp_path / "table.json"
 
 
@@ -38,8 +38,8 @@ def damaged(file: Path, damage: Damage) -> Path:
 
 
 def test_an_imported_table_predicts_what_it_did_where_it_was_measured(store, table, graph, file):
-    imported(file, store)
-    there, here = modelled(table), stored(graph, HERE, store)
+    read_table(file, store)
+    there, here = fit_model(table), find_model(graph, HERE, store)
     draw = np.random.default_rng(0)
     widths = draw.integers(2, [group.width + 1 for group in graph.free], size=(50, len(graph.free)))
     assert np.array_equal(LatencyCost.of(here, graph)(widths), LatencyCost.of(there, graph)(widths))
@@ -47,8 +47,8 @@ def test_an_imported_table_predicts_what_it_did_where_it_was_measured(store, tab
 
 
 def test_predictions_are_close_to_the_truth_that_the_samples_were_made_of(store, graph, file, table):
-    imported(file, store)
-    cost = LatencyCost.of(stored(graph, HERE, store), graph)
+    read_table(file, store)
+    cost = LatencyCost.of(find_model(graph, HERE, store), graph)
     draw = np.random.default_rng(1)
     widths = draw.integers(6, [group.width + 1 for group in graph.free], size=(200, len(graph.free)))
     truth = ratios(table.drawing, widths) * REFERENCE_MS
@@ -63,21 +63,21 @@ def test_an_imported_table_takes_the_place_of_the_one_before(store, graph, table
     longer = made_up(graph, samples=90)
     store.begin(longer)
     store.add(longer, *longer.samples)
-    imported(file, store)
-    assert stored_profile(graph, HERE, store) == table
+    read_table(file, store)
+    assert find_profile(graph, HERE, store) == table
 
 
 def test_the_device_may_be_called_otherwise(store, graph, file):
-    imported(file, store, device="pixel6")
-    assert stored_profile(graph, Place("litert", "pixel6"), store).target.device == "pixel6"
+    read_table(file, store, device="pixel6")
+    assert find_profile(graph, Place("litert", "pixel6"), store).target.device == "pixel6"
     with pytest.raises(NotProfiled, match="has no milliseconds of this network on phone with litert, 1 threads, fp32"):
-        stored(graph, HERE, store)
+        find_model(graph, HERE, store)
 
 
 def test_the_table_of_another_network_is_not_used(store, file):
-    imported(file, store)
+    read_table(file, store)
     with pytest.raises(NotProfiled, match="no milliseconds of this network") as refused:
-        stored(trace(NETS["plain"]()), HERE, store)
+        find_model(trace(NETS["plain"]()), HERE, store)
     assert "deploy-prune profile" in refused.value.hint
 
 
@@ -119,16 +119,16 @@ IMPOSSIBLE: dict[str, Damage] = {
 @pytest.mark.parametrize("damage", IMPOSSIBLE.values(), ids=list(IMPOSSIBLE))
 def test_a_table_that_cannot_be_is_refused_and_nothing_is_imported(store, file, damage):
     with pytest.raises(InputError) as refused:
-        imported(damaged(file, damage), store)
+        read_table(damaged(file, damage), store)
     assert refused.value.exit_code == 2
     assert store.profiles() == ()
 
 
 def test_a_refused_table_leaves_the_one_before_as_it_was(store, graph, table, file):
-    imported(file, store)
+    read_table(file, store)
     with pytest.raises(RecordError, match=f"{file} is no latency table to rely on: a sample takes -1"):
-        imported(damaged(file, sets("ratio", -1.0)), store)
-    assert stored_profile(graph, HERE, store) == table
+        read_table(damaged(file, sets("ratio", -1.0)), store)
+    assert find_profile(graph, HERE, store) == table
 
 
 def test_samples_that_contradict_one_another_are_inconclusive(store, file):
@@ -141,7 +141,7 @@ def test_samples_that_contradict_one_another_are_inconclusive(store, file):
             each.update(ratio=ratio, interval=[ratio, ratio])
 
     with pytest.raises(Inconclusive, match="errs by"):
-        imported(damaged(file, shuffle), store)
+        read_table(damaged(file, shuffle), store)
     assert store.profiles() == ()
 
 
@@ -150,7 +150,7 @@ def test_a_truncated_file_is_refused_and_named(store, file, share):
     text = file.read_text()
     file.write_text(text[: int(share * len(text))])
     with pytest.raises(RecordError, match=f"{file} is damaged"):
-        imported(file, store)
+        read_table(file, store)
     assert store.profiles() == ()
 
 
@@ -158,9 +158,9 @@ def test_a_truncated_file_is_refused_and_named(store, file, share):
 def test_a_foreign_file_is_refused_and_named(store, file, content):
     file.write_bytes(content)
     with pytest.raises(RecordError, match=str(file)):
-        imported(file, store)
+        read_table(file, store)
 
 
 def test_a_missing_file_is_refused_and_named(store, tmp_path):
     with pytest.raises(RecordError, match=r"nothing\.json does not exist"):
-        imported(tmp_path / "nothing.json", store)
+        read_table(tmp_path / "nothing.json", store)
