@@ -71,7 +71,7 @@ def test_json_is_one_document(imported: Phone, capsys: Captured) -> None:
     assert said.err == ""
 
 
-@pytest.mark.parametrize(("budget", "what"), [("0.01ms", "below the smallest"), ("80ms", "dense network already")])
+@pytest.mark.parametrize(("budget", "what"), [("0.01ms", "below the smallest"), ("80ms", "not below the dense")])
 def test_an_impossible_budget_is_refused_with_what_is_within_reach(
     imported: Phone, capsys: Captured, budget: str, what: str
 ) -> None:
