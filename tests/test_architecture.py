@@ -223,6 +223,7 @@ def test_the_timing_side_works_where_torch_is_not_installed() -> None:
     modules = [module_of(path) for path in FILES if room_of(module_of(path)) in WITHOUT_TORCH]
     modules = [module for module in modules if not module.startswith("processes.workers.")]  # they run torch
     names = ["deploy_prune" if module == "__init__" else f"deploy_prune.{module}" for module in modules]
+    names += plugins.PACKAGES.values()  # `doctor` names the plugins of every kind
     blocked = dict.fromkeys(("torch", "torchvision", "timm", "fvcore", "safetensors", "scipy", "sklearn", "PIL"))
     code = f"import sys; sys.modules.update({blocked!r})\nimport importlib\n"
     code += f"for name in {names!r}: importlib.import_module(name)\n"

@@ -17,10 +17,10 @@ from deploy_prune.pipeline.deciders import build_deciders, build_workers, check_
 from deploy_prune.pipeline.priced import build_cost, is_timed
 from deploy_prune.run_folder import RUN, asked_for
 from deploy_prune.sources import checkpoint
+from deploy_prune.sources.addresses import split_address
 from deploy_prune.sources.data import check_fit
 from deploy_prune.sources.datasets import DATASETS
 from deploy_prune.sources.models import MODELS
-from deploy_prune.sources.networks import split_address
 from deploy_prune.values import Budget
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from deploy_prune import plugins
 from deploy_prune.errors import DataError
+from deploy_prune.sources.addresses import split_address
 from deploy_prune.sources.datasets import DATASETS
-from deploy_prune.sources.networks import split_address
 from deploy_prune.values import AppForm, Data, ImageSet, Network, Normalisation, SplitRecord
 
 if TYPE_CHECKING:

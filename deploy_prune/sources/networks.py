@@ -11,6 +11,7 @@ from torch import nn
 
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError
+from deploy_prune.sources.addresses import split_address
 from deploy_prune.sources.models import MODELS
 from deploy_prune.values import Network
 
@@ -38,14 +39,6 @@ def build_network(
     network.module.eval()
     _try_out(network)
     return dataclasses.replace(network, address=address, options=dict(options or {}))
-
-
-def split_address(address: str) -> tuple[str, str]:
-    """The plugin's name and the rest: a path to a Python file belongs to the plugin `file`."""
-    if address.rpartition(":")[0].endswith(".py"):
-        return "file", address
-    name, _, rest = address.partition(":")
-    return name, rest
 
 
 def own_architecture(

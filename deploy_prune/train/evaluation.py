@@ -17,13 +17,12 @@ from deploy_prune.errors import ConfigError
 from deploy_prune.sources.data import check_fit, labels_of, normalise
 from deploy_prune.train.accelerator import device_of
 from deploy_prune.train.outputs import Outputs, in_fp32, join_batches, list_tensors, map_tensors
-from deploy_prune.train.recipe import Hooks, Metric
+from deploy_prune.train.recipe import OURS, Hooks, Metric
 from deploy_prune.train.targets import dense_network, task_of
 from deploy_prune.train.tasks import Task
 from deploy_prune.values import Data, ImageSet, Interval, Network, Quality
 
 Z95 = 1.959963984540054  # of a two-sided 95 % interval
-OURS = Hooks()
 LAMBDA = (lambda: None).__name__
 JUDGED_BYTES = 1 << 30
 """Bytes of outputs and targets that are kept to be judged at once: those of class scores, of any split."""

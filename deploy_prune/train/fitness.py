@@ -23,8 +23,8 @@ from deploy_prune.sources.data import check_fit, normalise
 from deploy_prune.train import Batch, norm_batches, tune, with_norms_of
 from deploy_prune.train.accelerator import device_of, fork_generators
 from deploy_prune.train.batches import epoch_batches, stratified_part
-from deploy_prune.train.evaluation import OURS, quality_name
-from deploy_prune.train.recipe import Hooks, Loss, Metric, Step, plain_step
+from deploy_prune.train.evaluation import quality_name
+from deploy_prune.train.recipe import OURS, Hooks, Loss, Metric, Step, plain_step
 from deploy_prune.train.targets import move_batch, task_of, with_target
 from deploy_prune.train.tasks.classification import Classification
 from deploy_prune.values import TOP_1, ChannelGraph, Data, Keep, Network

@@ -21,7 +21,7 @@ from deploy_prune.train.distillation import distance
 from deploy_prune.train.masks import apply_masks
 from deploy_prune.train.outputs import Outputs, in_fp32
 from deploy_prune.train.precision import Arithmetic, fastest
-from deploy_prune.train.recipe import Batch, Hooks, Loss, Recipe, plain_step
+from deploy_prune.train.recipe import OURS, Batch, Hooks, Loss, Recipe, plain_step
 from deploy_prune.train.schedule import half_cosine
 from deploy_prune.train.state import Standing, fingerprint, load_state, save_state
 from deploy_prune.train.targets import dense_network, move_batch, task_of, with_target
@@ -29,8 +29,6 @@ from deploy_prune.train.tasks import Task
 from deploy_prune.values import Data, Network, Progress, quiet
 
 logger = logging.getLogger(__name__)
-
-OURS = Hooks()
 
 
 def fit(

@@ -117,3 +117,7 @@ class Hooks:
     """(epochs done, module): told after every epoch, again after an interruption; it must not change the module."""
     task: Task | None = None
     """What the network is for; None: what the data say, see `train.tasks.choose_task`."""
+
+
+OURS = Hooks()
+"""Nothing of the caller's own."""

@@ -9,20 +9,7 @@ import torch
 from torch import nn
 
 from deploy_prune.errors import ConfigError, UnknownName
-from deploy_prune.sources.networks import build_network, split_address
-
-
-@pytest.mark.parametrize(
-    ("address", "parts"),
-    [
-        ("resnet56", ("resnet56", "")),
-        ("torchvision:mobilenet_v2", ("torchvision", "mobilenet_v2")),
-        ("torchvision:SVHN:some/folder", ("torchvision", "SVHN:some/folder")),
-        ("some/where.py:make", ("file", "some/where.py:make")),
-    ],
-)
-def test_an_address_is_a_plugin_and_a_rest(address, parts):
-    assert split_address(address) == parts
+from deploy_prune.sources.networks import build_network
 
 
 def test_an_unknown_model_offers_the_closest():
