@@ -25,7 +25,8 @@ from deploy_prune.pipeline.ship import Order, open_network
 from deploy_prune.timing.bracketing import Pace
 from deploy_prune.values import ChannelGraph, Network
 
-pytestmark = pytest.mark.parametrize("name", plugins.names("templates"))
+# Whole conversions, which the tests share.
+pytestmark = [pytest.mark.heavy, pytest.mark.parametrize("name", plugins.names("templates"))]
 
 CUTTABLE = (
     "plain", "residual", "depthwise", "concat", "concat_image", "dense_block", "squeeze_excite", "flatten_mlp",
