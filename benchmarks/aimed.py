@@ -99,7 +99,7 @@ def _off(tried: tuple[Any, np.ndarray, float], share: float) -> float:
 
 @contextmanager
 def aim(name: str, data: Data) -> Iterator[Aim]:
-    """At a network of the tables; its profile is made where the benchmarks' store has none."""
+    """Take a network of the tables as the aim; its profile is made where the benchmarks' store has none."""
     pruned = Pruned.of(name, data)
     with open_store(STORE) as store:
         model = profile_network(pruned.network, pruned.graph, PLACE, store)

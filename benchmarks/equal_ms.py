@@ -89,12 +89,12 @@ def _fill(name: str, data: Data, todo: Asked) -> None:
 
 
 def key_of(name: str, share: float, arm: str, seed: int) -> str:
-    """Of a cell."""
+    """The key of a cell."""
     return f"{name}-{share}-{arm.replace(' ', '_')}-{seed}"
 
 
 def plan(at: Aim, arm: str, share: float, seed: int) -> dict[str, Any]:
-    """Of one of our methods: `keep`, `widths`, measured `ratio`; or the `reason` why there is none."""
+    """The plan of one of our methods: `keep`, `widths`, measured `ratio`; or the `reason` why there is none."""
     seed = seed if arm in DRAWN else SEEDS[0]
     return cell(
         TABLE, f"plan-{key_of(at.name, share, arm, seed)}", lambda: _or_reason(lambda: _ours(at, arm, share, seed))
@@ -102,7 +102,7 @@ def plan(at: Aim, arm: str, share: float, seed: int) -> dict[str, Any]:
 
 
 def plan_of_theirs(at: Aim, arm: str, share: float) -> dict[str, Any]:
-    """Of a configuration of Torch-Pruning: `channels_kept`, `widths`, measured `ratio`; or the `reason`."""
+    """The plan of a configuration of Torch-Pruning: `channels_kept`, `widths`, measured `ratio`; or the `reason`."""
     key = f"plan-{key_of(at.name, share, arm, SEEDS[0])}"
     return cell(TABLE, key, lambda: _or_reason(lambda: _theirs(at, arm, share)))
 
@@ -206,7 +206,7 @@ def _weights(at: Aim, arm: str, seed: int) -> Mapping[str, Any]:
 
 
 def best_of_theirs(name: str, share: float) -> str | None:
-    """Of Torch-Pruning's configurations, on validation, with the first seed."""
+    """The best of Torch-Pruning's configurations, on validation, with the first seed."""
     found = {arm: stored(TABLE, key_of(name, share, arm, SEEDS[0])) for arm in CONFIGURATIONS}
     known = {arm: row["val"] for arm, row in found.items() if row}
     return max(known, key=lambda arm: known[arm]) if known else None

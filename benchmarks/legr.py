@@ -96,7 +96,7 @@ def _search(subject: Pruned, name: str, seed: int) -> dict[str, Any]:
 
 
 def found_by(subject: Pruned, seed: int) -> Scores:
-    """Of the search of this seed, which is made again where its ranking was not kept."""
+    """What the search of this seed found, which is made again where its ranking was not kept."""
     if not _ranking(FRONT_OF, seed).exists():
         _search(subject, FRONT_OF, seed)
     return read_scores(_ranking(FRONT_OF, seed), subject.graph)

@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def key(name: str, place: Place) -> str:
-    """Of a cell."""
+    """The key of a cell."""
     return f"{name}-{place.runtime}-{place.threads}"
 
 

@@ -48,7 +48,7 @@ def _stream(network: Network, module: nn.Module) -> list[nn.Module]:
 
 
 def widths_of(module: nn.Module, graph: ChannelGraph) -> np.ndarray:
-    """Of the free groups; one that has no tensor's axis to itself (a stream that grows) is whole."""
+    """The widths of the free groups; one that has no tensor's axis to itself (a stream that grows) is whole."""
     parameters: dict[str, Any] = dict(module.named_parameters())
     found = []
     for group in graph.free:

@@ -53,7 +53,7 @@ BUDGET = 0.5
 EXAM = Exam(images=1000, norm_images=500, batch_size=128)
 TURNS = 3
 CANDIDATES = {0: 6, 20: 2}
-"""By steps."""
+"""How many candidates are judged, by steps."""
 GATES = {0: 5.0, 20: 2.0}
 THREADS = 2
 
@@ -80,7 +80,7 @@ ROWS: dict[str, Ways] = {
 PARALLEL = "a worker per core"
 ROOF = "the same MACs as one matrix product"
 SIDE = 2048
-"""Of the matrices whose product shows how fast this machine multiplies."""
+"""The side of the matrices whose product shows how fast this machine multiplies."""
 
 
 class Pictures(Dataset):  # type: ignore[type-arg]
@@ -113,7 +113,7 @@ class Bench:
 
     @property
     def data(self) -> Data:
-        """Of the subject."""
+        """The data of the subject."""
         return self.subject.data
 
 

@@ -25,14 +25,14 @@ from deploy_prune.timing.bracketing import Pace
 
 TABLE = "shipped_budgets"
 SHARES = (0.8, 0.7, 0.6, 0.5, 0.4)
-"""Of the dense network's milliseconds."""
+"""The budgets, as shares of the dense network's milliseconds."""
 NETWORKS = {
     "MobileNetV2-128": {"model": "torchvision:mobilenet_v2", "input_shape": (3, 128, 128)},
     "ResNet-20": {"model": "resnet20", "input_shape": (3, 32, 32)},
 }
 PROMISED = (0.93, 1.03)
 PACE, OPENINGS = Pace(blocks=4, block_ms=40.0, repeats=40), 12
-"""Of timing it again: in many short sittings, as one opening of a file is up to some percent off while it lasts."""
+"""How it is timed again: in many short sittings, as one opening of a file is up to some percent off while it lasts."""
 
 
 def main() -> int:

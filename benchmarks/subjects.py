@@ -24,7 +24,7 @@ from deploy_prune.sources.networks import build_network
 from deploy_prune.values import ChannelGraph, Network
 
 STORE = Path("build") / "benchmarks" / "latency.sqlite"
-"""Of the benchmarks alone: a model "from nothing" begins with no store."""
+"""A store of the benchmarks alone: a model "from nothing" begins with no store."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Subject:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def network(self) -> Network:
-        """With random weights, which times do not depend on."""
+        """The network with random weights, which times do not depend on."""
         return randomise_weights(build_network(self.address, **self.options))
 
 
@@ -71,7 +71,7 @@ class Traced:
         return dense_widths(self.graph.free)
 
     def share(self, widths: np.ndarray) -> float:
-        """Of the dense network's MACs."""
+        """The share of the dense network's MACs."""
         return float(self.macs(widths)) / float(self.macs(self.dense))
 
     def cut(self, widths: np.ndarray) -> Network:

@@ -48,7 +48,7 @@ class Asked:
 
 
 def asked(description: str | None, *more: argparse.ArgumentParser) -> Asked:
-    """By the command line; two scripts with other seeds may run at once, a core each."""
+    """What the command line asks for; two scripts with other seeds may run at once, a core each."""
     parser = argparse.ArgumentParser(description=description, parents=more)
     parser.add_argument("--quick", action="store_true", help="the first seed alone")
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS), choices=SEEDS, metavar="SEED")
@@ -66,14 +66,14 @@ def images() -> Data:
 
 
 def dense(name: str) -> Network:
-    """With its checkpoint's weights."""
+    """The dense network with its checkpoint's weights."""
     address, options, weights = NETWORKS[name]
     network = build_network(address, classes=10, input_shape=(3, 32, 32), options=options)
     return load_weights(network, SHARED / weights)
 
 
 def recipe(seed: int, **changes: Any) -> Recipe:
-    """Of one seed."""
+    """The recipe of one seed."""
     return dataclasses.replace(RECIPE, seed=seed, **changes)
 
 
@@ -93,12 +93,12 @@ class Pruned:
         return Pruned(network, settle(network), data, Limits(scope=scope))
 
     def cost(self, name: str = "macs") -> CostModel:
-        """Of its widths."""
+        """The cost of its widths."""
         found: CostModel = plugins.build("costs", name).model(self.graph)
         return found
 
     def whole(self, cost: CostModel) -> float:
-        """Of the dense network."""
+        """The cost of the dense network."""
         return float(cost(dense_widths(self.graph.free)))
 
     def of_scored(self, scores: Scores) -> Pruned:

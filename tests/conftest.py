@@ -118,13 +118,13 @@ def blueprints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Resi
 
 @pytest.fixture(scope="session")
 def blueprint(blueprints: Callable[[str], ResizableNetwork]) -> ResizableNetwork:
-    """As ONNX."""
+    """The blueprint of a network in ONNX."""
     return blueprints("onnx")
 
 
 @pytest.fixture(scope="session")
 def graph() -> ChannelGraph:
-    """Of the network of every kind of layer."""
+    """The channel graph of the network with every kind of layer."""
     from latencies import mixed
 
     from deploy_prune.graph import trace
@@ -134,7 +134,7 @@ def graph() -> ChannelGraph:
 
 @pytest.fixture(scope="session")
 def table(graph: ChannelGraph) -> Profile:
-    """Of that network on a phone, made up."""
+    """A latency table of that network on a phone, made up."""
     from latencies import made_up
 
     return made_up(graph)
@@ -168,7 +168,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Profile]:
 
 @pytest.fixture
 def phone(sent: tuple[str, Path, Profile], tmp_path: Path) -> Phone:
-    """With a store of its own."""
+    """A phone with a store of its own."""
     from latencies import Phone
 
     return Phone(*sent, tmp_path / "latency.sqlite")

@@ -131,7 +131,9 @@ def docstrings(tree: ast.AST) -> Iterator[str]:
 
 
 def test_docstrings_are_sentences_that_a_user_would_say() -> None:
-    lines = [(label(path), text.splitlines()[0]) for path, tree in TREES.items() for text in docstrings(tree)]
+    beside = (path for folder in ("tests", "benchmarks", "tools", "examples") for path in (ROOT / folder).rglob("*.py"))
+    trees = {**TREES, **{path: ast.parse(path.read_text()) for path in beside}}
+    lines = [(label(path), text.splitlines()[0]) for path, tree in trees.items() for text in docstrings(tree)]
     fragments = [(where, line) for where, line in lines if line.split()[0] in BEGIN_NO_SENTENCE]
     assert not fragments, "these begin like no sentence; write who or what does, or is, something"
 

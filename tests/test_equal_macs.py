@@ -21,7 +21,7 @@ def test_a_plan_of_equal_macs_is_found() -> None:
 
 
 def test_unreachable_macs_name_the_closest() -> None:
-    """From one tile of 16 to two: 24 is reached by no plan."""
+    """No plan reaches 24, which lies between one tile of 16 and two."""
     graph, cost, macs = graph_of([64]), Stairs((Term((), (0,), 16),), 1), Stairs((Term((), (0,)),), 1)
     with pytest.raises(BudgetError, match=r"costs 24\.0 within 1%; the closest costs \d+\.\d, [\d.]+% away"):
         at_equal(graph, drawn(graph, 0), cost, (macs, 24.0), Limits())

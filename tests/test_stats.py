@@ -39,7 +39,7 @@ def test_identical_blocks_have_an_interval_of_no_width():
 
 
 def test_the_interval_of_scattered_blocks_lies_around_the_median():
-    """Of 12 blocks 1..12 ms the median is 6.5; the exact 95 % order-statistic interval is (3, 10)."""
+    """Twelve blocks of 1..12 ms have the median 6.5; the exact 95 % order-statistic interval is (3, 10)."""
     low, high = stats.median_interval([[float(ms)] for ms in range(1, 13)])
     assert 2.5 <= low < 6.5 < high <= 10.5
 

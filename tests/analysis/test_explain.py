@@ -52,7 +52,7 @@ def move(name, ms, operator="Transpose"):
 
 
 def concluded(before, after, tiles=None):
-    """As `explain` puts it together: pairs, and the sentence for an interval that is far from 1."""
+    """What `explain` puts together: pairs, and the sentence for an interval that is far from 1."""
     times_ms = sum(each.ms for each in before), sum(each.ms for each in after)
     ratio = sum(each.macs for each in after) / sum(each.macs for each in before)
     off = find_off_stair(align(before, after), tiles)
@@ -179,7 +179,7 @@ def check_sums(found):
 
 
 def macs(width, classes=5):
-    """Of `conv_network`, by hand: 3x3 over 3 channels, 3x3 depthwise, linear."""
+    """The multiply-adds of `conv_network`, by hand: 3x3 over 3 channels, 3x3 depthwise, linear."""
     return 16 * 24 * (27 * width + 9 * width) + classes * width
 
 

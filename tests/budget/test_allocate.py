@@ -102,7 +102,7 @@ def test_a_bigger_budget_never_keeps_less(name: str, cost_name: str, one: float,
 @USUAL
 @given(NAMES, COSTS, SHARES, SEEDS)
 def test_the_threshold_is_exact_to_one_unit(name: str, cost_name: str, share: float, seed: int) -> None:
-    """Of what is removed, the best-scored unit could not have stayed."""
+    """The best-scored unit of those that are removed could not have stayed."""
     graph, limits = graph_of(name), Limits()
     cost, scores = plugins.build("costs", cost_name).model(graph), drawn(graph, seed)
     limit = between(graph, cost, limits, share)

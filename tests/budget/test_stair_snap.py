@@ -103,7 +103,7 @@ def test_free_channels_are_kept_beyond_reach() -> None:
 
 
 def test_what_is_not_free_stays_within_reach() -> None:
-    """Of two groups at 100 a unit of the dear one costs ten of the other's; each moves by 32 at most."""
+    """Two groups are at 100, a unit of the dear one costs ten of the other's, and each moves by 32 at most."""
     cost = Stairs((Term((), (0,), 1, 10.0), Term((), (1,))), 2)
     start = np.array([100, 100])
     assert snap(start, equal(200, 200), cost, 1100.0).tolist() == [96, 132]
@@ -152,7 +152,7 @@ def far(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("far")
 def test_the_best_there_is_is_nearly_always_reached() -> None:
-    """Of 200 toys every plan counted: the best is reached in 95 %, and within 2 % in 98 % of them."""
+    """Every plan of 200 toys is counted: the best is reached in 95 %, and within 2 % in 98 % of them."""
     draw = np.random.default_rng(5)
     reached: list[float] = []
     while len(reached) < 200:

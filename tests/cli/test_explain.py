@@ -61,7 +61,7 @@ def test_with_json_the_verdict_is_part_of_the_one_document(
 
 
 def test_a_run_gives_one_explanation_per_format(tiny_onnx: Path, tmp_path: Path, capsys: Captured) -> None:
-    """Of a file against itself: either outcome, as noise has it."""
+    """A file is held against itself: either outcome is right, as noise has it."""
     run = exported(tmp_path / "run", [tiny_onnx])
     code = __main__.run(["explain", str(run), "--json"])
     document = json.loads(capsys.readouterr().out)

@@ -98,7 +98,7 @@ def test_nobody_wins_where_the_interval_reaches_1(capsys: Captured, interval: In
 
 
 def test_the_tables_of_a_run_fit_in_120_columns(capsys: Captured) -> None:
-    """With the names that files have in a run folder."""
+    """The names are those that files have in a run folder."""
     onnx = replace(ONNX, target=replace(ONNX.target, runtime_version="1.31.1"))
     files = [replace(onnx, artifact=f"run/export-1/{stem}.onnx", ratio=0.5, ratio_interval=(0.45, 0.55))
              for stem in ("dense", "pruned")]  # fmt: skip

@@ -27,7 +27,7 @@ GIVEN = DenseResult(Count(9, 9, 9, ()), Quality("top-1", 0.9, (0.8, 1.0), 50, 0.
 
 @dataclass(frozen=True)
 class Summary:
-    """As much of a run's summary as is shown."""
+    """The part of a run's summary that is shown."""
 
     outcome: str
     dense: DenseResult = GIVEN

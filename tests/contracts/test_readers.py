@@ -20,7 +20,7 @@ pytestmark = pytest.mark.parametrize("name", READERS)
 
 CHANGES = 60
 PARAMETERS = 13 * 3 * 9 + 13 + 13 * 9 + 13 + 13 * 5 + 5
-"""Of the tiny network, its batch norm folded into the convolution before."""
+"""The parameters of the tiny network, its batch norm folded into the convolution before."""
 
 
 @pytest.fixture

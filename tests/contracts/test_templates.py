@@ -117,7 +117,7 @@ def test_the_runtime_computes_with_a_skeleton(name, blueprint, tmp_path):
 
 
 def test_the_runtime_computes_every_weighted_operator_alone(name, blueprint, tmp_path):
-    """At widths of its own, and it writes as much as it does in the network."""
+    """Each has widths of its own, and writes as much as it does in the network."""
     widths = np.array([10, 17, 7])
     numbers = blueprint.lines.at(widths)
     kinds = set()

@@ -74,7 +74,7 @@ class TestWorkers:
 
     @pytest.mark.heavy
     def test_an_item_is_taken_only_when_results_have_come_back(self, name: str, options: dict[str, Any]) -> None:
-        """With a window of 3, the item after the next three depends on the first result."""
+        """The item after the next three depends on the first result, as the window is 3."""
         back: list[int] = []
         seen_when_taken: list[int] = []
 

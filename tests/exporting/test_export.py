@@ -43,7 +43,7 @@ class Crashes(nn.Module):
 
 
 class EndsInItsRuntime:
-    """Of an exporter as much as opens the runtime, and that ends the process that opens it."""
+    """The part of an exporter that opens the runtime, and ends the process that opens it."""
 
     def __init__(self) -> None:
         self.process = os.getpid()

@@ -75,7 +75,7 @@ def test_a_network_with_several_outputs_gives_them_all_in_order() -> None:
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", RUNS)
 def test_a_path_gives_what_the_network_with_another_weight_gives(name: str) -> None:
-    """From every layer on its recorded inputs, the weight replaced."""
+    """Each layer is run on its recorded inputs, its weight replaced."""
     network = NETS[name]()
     flat, x = flat_of(network), images(network)
     for layer in trace(network).layers:
@@ -102,7 +102,7 @@ def test_a_path_ends_at_the_first_goal_that_depends_on_its_layer() -> None:
 
 
 def test_a_path_runs_nothing_but_what_lies_behind_its_layer() -> None:
-    """Of the last convolution: convolution, norm and its first result, activation, pool, view, linear."""
+    """The last convolution's path is convolution, norm and its first result, activation, pool, view, linear."""
     flat = flat_of(stack())
     path = flat.path("2.0.weight", (flat.outputs[0],))
     assert path is not None

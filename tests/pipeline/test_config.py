@@ -89,7 +89,7 @@ def test_a_budget_is_kept_as_it_was_written_and_handed_out_as_a_value() -> None:
 
 
 def test_what_is_no_budget_is_refused_when_the_file_is_read(tmp_path: Path) -> None:
-    """As a budget that is none, with the hint how budgets are written; not as a key of the configuration."""
+    """It is a budget error with the hint how budgets are written, not one of a key of the configuration."""
     with pytest.raises(BudgetError, match="'half' is no budget") as refused:
         load_config(toml(tmp_path, 'model = "net"\nbudget = "half"'))
     assert "write 5ms" in refused.value.hint

@@ -1,4 +1,4 @@
-"""Who decides how many units stay, and who selects which: two questions, each asked once; their answers reach disk."""
+"""The two questions who decides how many units stay and who selects which are asked once; their answers reach disk."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def flattened(num_classes=10):
 
 
 def config(folder: Path, side: int = 32, *, flattens: bool = False, **changes: Any) -> RunConfig:
-    """Of a run whose model is a folder with the dense network."""
+    """The configuration of a run whose model is a folder with the dense network."""
     (folder / "net.py").write_text(MODEL)
     address = f"{folder / 'net.py'}:{'flattened' if flattens else 'pooled'}"
     checkpoint.save(build_network(address, classes=10, input_shape=(3, side, side)), folder / "dense")
@@ -119,7 +119,7 @@ def test_smaller_images_are_timed_once_and_kept(store: Store) -> None:
 
 
 def test_what_the_table_has_is_not_converted_again(store: Store) -> None:
-    """Of 8 x 8 images 6/7 are rounded to 8, which is no smaller image."""
+    """Images of 8 x 8 would become 6/7 as wide, which rounds to 8 again and is no smaller image."""
     pixels = Pixels()
     model = known(mixed(), store, sample((21, 38, 11), 0.4, input_shape=(3, 4, 4)))
     (row,) = measure_smaller(mixed(), model, pixels.files(store))

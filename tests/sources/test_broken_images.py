@@ -27,7 +27,7 @@ def test_a_later_process_knows_what_an_earlier_one_met(blobs: list[Blob], tmp_pa
 
 
 def test_an_image_that_was_replaced_is_looked_at_again(blobs: list[Blob], tmp_path: Path) -> None:
-    """By its size, and by its time where the size is the same."""
+    """Its size tells that it is another one, or its time where the size is the same."""
     BrokenImages(tmp_path / "images", tmp_path / "cache").remember(blobs)
     blobs[0].path.write_bytes(b"mended and longer")
     os.utime(blobs[1].path, ns=(1, 1))

@@ -32,7 +32,7 @@ EXAM = Exam(images=20, norm_images=20, steps=2)
 
 
 def masked_stack() -> Network:
-    """Without every other kernel of the second convolution."""
+    """A stack that lacks every other kernel of the second convolution."""
     network = stack()
     mask = torch.ones_like(network.module.get_parameter("1.0.weight"), dtype=torch.bool)
     mask[::2] = False
@@ -40,7 +40,7 @@ def masked_stack() -> Network:
 
 
 def fit_by_teacher(network: Network) -> Network:
-    """With a teacher of the caller's, which lies on the CPU."""
+    """The teacher is the caller's and lies on the CPU."""
     return fit(network, DATA, dataclasses.replace(PLAIN, distill=0.5), hooks=Hooks(teacher=stack(seed=1)))
 
 

@@ -108,7 +108,7 @@ def made_up(graph: ChannelGraph, target: Target = PHONE, *, samples: int = 64, n
 
 
 def comparison(ratio: float, *, reference_ms: float = REFERENCE_MS) -> Comparison:
-    """Of one bracket in which nothing moved."""
+    """A comparison of one bracket in which nothing moved."""
     bracket = Bracket((reference_ms,), (ratio * reference_ms,), (reference_ms,), "ms")
     return Comparison(ratio, (0.99 * ratio, 1.01 * ratio), reference_ms, "ms", (bracket,), 0)
 

@@ -16,7 +16,7 @@ class Said:
     outputs: list[str]
     labels: list[str] = field(default_factory=list)
     mean: list[float] = field(default_factory=list)
-    """With `std`: (pixel - mean) / std, of pixels from 0 to 255."""
+    """What is taken from each pixel, from 0 to 255, before it is divided by `std`."""
     std: list[float] = field(default_factory=list)
 
 
@@ -70,7 +70,7 @@ def _executorch(path: Path) -> Said:
 
 
 def tflite(path: Path) -> Said:
-    """By the generated schema of models, and the places of the metadata schema."""
+    """What a file says by the generated schema of models, and by the places of the metadata schema."""
     from ai_edge_litert import schema_py_generated as schema
 
     content = path.read_bytes()

@@ -44,7 +44,7 @@ class Stairs:
         return found
 
     def along(self, widths: np.ndarray, group: int, options: np.ndarray) -> np.ndarray:
-        """Of the layers that the group touches."""
+        """The layers that the group touches."""
         self.asked.append(group)
         plans = np.repeat(widths[None], len(options), axis=0)
         plans[:, group] = options

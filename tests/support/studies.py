@@ -81,7 +81,7 @@ def trained(network: Network, data: Data, *, epochs: int = 4) -> Network:
 
 
 def study(network: Network, data: Data | None = None, *, budget: float = 0.6, seed: int = 0, **rest: Any) -> Study:
-    """With images (noise, if none are given) and a budget of so much of the MACs."""
+    """A study with images (noise, if none are given) and a budget of so much of the MACs."""
     graph = trace(network)
     macs = plugins.build("costs", "macs").model(graph)
     limit = budget * float(macs(np.array([group.width for group in graph.free])))

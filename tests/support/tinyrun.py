@@ -146,7 +146,7 @@ def toml(folder: Path, *, epochs: int = 1, **changes: Any) -> Path:
 
 
 def weights_sha256(run: Path, *, number: int = 1) -> str:
-    """Of a run's trained network."""
+    """The digest of the weights of a run's trained network."""
     return hashlib.sha256((run / f"round-{number}" / "weights.safetensors").read_bytes()).hexdigest()
 
 

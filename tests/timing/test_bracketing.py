@@ -21,7 +21,7 @@ WARMING = 2
 
 @dataclass
 class Machine:
-    """As slow in its n-th block after warming up as `slowness` says, the last of which goes on."""
+    """A machine that is as slow in its n-th block after warming up as `slowness` says, the last of which goes on."""
 
     slowness: list[float] = field(default_factory=lambda: [1.0])
     workers: int = 2

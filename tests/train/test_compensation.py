@@ -56,7 +56,7 @@ def test_without_a_bias_the_norm_behind_takes_it() -> None:
 
 
 def test_a_padded_reader_is_left_alone() -> None:
-    """At the border it saw zeros, not the constant: nothing exact can be done."""
+    """It saw zeros at the border, not the constant: nothing exact can be done."""
     small, mended = cut_and_mended(network(bias=True, padding=1))
     assert difference(small, mended) == 0.0
 

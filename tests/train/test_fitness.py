@@ -97,7 +97,7 @@ def twice(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def test_removed_kernels_stay_removed_while_a_candidate_is_trained(network: Network) -> None:
-    """Of a network with masks."""
+    """The network has masks."""
     name, weight = next((name, weight) for name, weight in network.module.named_parameters() if weight.dim() == 4)
     mask = torch.ones_like(weight)
     mask[:, 0] = 0

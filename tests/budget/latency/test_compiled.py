@@ -29,7 +29,7 @@ def whole() -> Features:
 
 
 def coefficients(columns: Features, seed: int) -> np.ndarray:
-    """As many as there are columns but the constant; half of them 0."""
+    """A coefficient for every column but the constant; half of them are 0."""
     draw = np.random.default_rng(seed)
     count = len(columns.names) - 1
     return draw.uniform(0, 1, count) * draw.integers(0, 2, count)

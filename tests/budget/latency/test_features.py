@@ -104,7 +104,7 @@ widths_of_mixed = st.lists(st.tuples(*(st.integers(1, width) for width in DENSE)
 
 
 def coefficients(features: Features, seed: int) -> np.ndarray:
-    """As many as there are columns but the constant; half of them 0."""
+    """A coefficient for every column but the constant; half of them are 0."""
     draw = np.random.default_rng(seed)
     count = len(features.names) - 1
     return draw.uniform(0, 1, count) * draw.integers(0, 2, count)

@@ -29,7 +29,7 @@ QUICK = Effort(goal=0.05, first=32, batch=8, most=64)
 
 
 class Killed(Exception):
-    """As from outside, in the middle of a sample."""
+    """A kill that comes from outside, in the middle of a sample."""
 
 
 @dataclass

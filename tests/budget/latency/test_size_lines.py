@@ -18,7 +18,7 @@ from deploy_prune.values import ChannelGraph
 from examples import examples
 
 PLANS = np.array([[6, 8], [4, 5]])
-"""Of `plain`, whose groups are a (6 units) and b (8): dense, and 2 and 3 units less."""
+"""Plans of `plain`, whose groups are a (6 units) and b (8): dense, and 2 and 3 units less."""
 
 
 def chain(widths: list[int]) -> ChannelGraph:

@@ -89,7 +89,7 @@ def answers(old_python: Path, tiny_network: Network, tmp_path_factory: pytest.Te
 
 
 def _mobilenet() -> Network:
-    """With norms that have the statistics of images: in a fresh network the scores hardly depend on the input."""
+    """Its norms have the statistics of images: in a fresh network the scores hardly depend on the input."""
     from torchvision.models import mobilenet_v2
 
     torch.manual_seed(0)

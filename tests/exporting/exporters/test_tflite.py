@@ -113,7 +113,7 @@ def test_an_output_given_twice_and_an_input_passed_through_have_their_own_names_
 
 
 def test_files_with_the_converters_own_names_open_in_the_order_of_the_call(tmp_path):
-    """As they were written before inputs had names: the numbers count, wherever the file lists the tensors."""
+    """They were written so before inputs had names: the numbers count, wherever the file lists the tensors."""
 
     class Differences(nn.Module):
         def forward(self, left, right):

@@ -1,4 +1,4 @@
-"""Who reads a group, and how hard its candidates are pulled at: worked out by hand."""
+"""The readers of a group, and how hard its candidates are pulled at, are worked out by hand."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def select(
 
 
 def test_the_reconstruction_loss_is_half_the_mean_square() -> None:
-    """At a weight of 0: sum of s_k^2 x |w_k|^2 / 2Q = (16 + 4 x 11.25 + 1 + 81 / 4) / 40."""
+    """The weight is 0: sum of s_k^2 x |w_k|^2 / 2Q = (16 + 4 x 11.25 + 1 + 81 / 4) / 40."""
     reader, piece, found = layer()
     distance, _ = losses_of(reader, piece, torch.zeros(5, 4, 1, 1), found.tensors)
     assert float(distance) == pytest.approx((16 + 45 + 1 + 20.25) / (2 * NUMBERS))
@@ -137,7 +137,7 @@ def test_the_gradients_of_coupled_layers_add_up() -> None:
 
 
 def test_kernels_are_judged_one_by_one() -> None:
-    """Of the 20 kernels: 9 / 4 at (0, 3), 4 at (0, 0), then five of 4 x 1.5 = 6 each in channel 1."""
+    """The 20 kernels' losses: 9 / 4 at (0, 3), 4 at (0, 0), then five of 4 x 1.5 = 6 each in channel 1."""
     chosen, weight = select(7, Kernels((5, 4, 1, 1)))
     assert chosen == [0, 1, 3, 5, 9, 13, 17]
     assert torch.equal(weight, torch.where(weight != 0, WEIGHT, 0.0))

@@ -70,7 +70,7 @@ def test_random_scales_lie_around_the_centre_and_shifts_are_as_large_as_scores()
 
 
 def test_random_candidates_lie_near_the_centre_and_far_from_it() -> None:
-    """With many groups at once: of one spread, none of them would be near."""
+    """There are many groups at once: if all had one spread, none of them would be near."""
     groups = 100
     many = Breeding(candidates=201, population=201, tournament=1)
     evolution = Evolution(many, np.ones(groups), 0)

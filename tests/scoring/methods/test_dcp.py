@@ -111,7 +111,7 @@ def test_at_full_widths_nothing_is_done(knows_stripes: Network) -> None:
 
 
 def test_it_keeps_more_than_the_largest_filters_do(knows_stripes: Network) -> None:
-    """Without any training afterwards, at a quarter of every group."""
+    """Nothing is trained afterwards, and a quarter of every group stays."""
     of, data = study(knows_stripes, stripes()), stripes()
     widths = {group.name: group.width // 4 for group in of.graph.free}
     found = select(of, widths, images=192)

@@ -64,7 +64,7 @@ def without_promotion(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_layer_keeps_its_rate_of_kernels(knows_stripes: Network, without_promotion: None) -> None:
-    """Of the second layer's 16 x 12 and the third's 20 x 16; the first reads the image, the last is no convolution."""
+    """The rate is that of the second layer's 16 x 12 and the third's 20 x 16; the first reads the image."""
     of = study(knows_stripes, stripes())
     found = select(of, full(of), rate=0.7)
     assert sorted(found.masks) == ["1.0.weight", "2.0.weight"]
@@ -85,7 +85,7 @@ def test_removed_kernels_are_exact_zeros(knows_stripes: Network) -> None:
 
 @pytest.mark.parametrize(("rate", "share"), [(0.5, 1.0), (0.1, 0.5), (0.05, 1.0)])
 def test_the_masked_network_is_the_one_that_is_cut(knows_stripes: Network, rate: float, share: float) -> None:
-    """With channels that went first, and those that went for want of kernels."""
+    """Channels went first, others for want of kernels."""
     of = study(knows_stripes, stripes())
     widths = {name: max(2, int(share * width)) for name, width in full(of).items()}
     found = select(of, widths, rate=rate)
@@ -102,7 +102,7 @@ def test_the_masked_network_is_the_one_that_is_cut(knows_stripes: Network, rate:
 
 
 def test_channels_without_kernels_go(knows_stripes: Network) -> None:
-    """At one kernel in twenty the second layer keeps 10 of 192: most of its filters and inputs have none."""
+    """One kernel in twenty is kept, 10 of the second layer's 192: most of its filters and inputs have none."""
     of = study(knows_stripes, stripes())
     found = select(of, full(of), rate=0.05)
     assert len(found.keep["0.0"]) < 12
@@ -209,7 +209,7 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def small_resnet(folder: Path) -> tuple[Network, str]:
-    """From disk, with two thirds of the kernels of every other filter of one layer left."""
+    """A network from disk with two thirds of the kernels of every other filter of one layer left."""
     network = build_network("resnet20", classes=4, input_shape=(3, 16, 16))
     weight = "layer3.1.conv2.weight"
     mask = torch.zeros(64, 64, 3, 3, dtype=torch.bool)

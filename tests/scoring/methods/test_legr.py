@@ -85,7 +85,7 @@ class Counting:
 
 
 def test_a_score_is_scale_times_squared_norm_plus_shift(knows_stripes: Network, tmp_path: Path) -> None:
-    """Of the best candidate's pairs, as the journal has them."""
+    """The pairs are the best candidate's, as the journal has them."""
     found = scores(study(knows_stripes, stripes(), folder=tmp_path))
     search = journal(tmp_path)
     weights = dict(knows_stripes.module.named_parameters())

@@ -39,7 +39,7 @@ def test_a_file_that_lost_its_last_byte_says_how_much_is_missing(tiny_pte, tmp_p
 
 
 def test_a_head_without_the_size_of_the_segments_is_read(tiny_pte, tmp_path):
-    """As older exporters wrote it: 24 bytes long."""
+    """Older exporters wrote it so: 24 bytes long."""
     path = _copy(tiny_pte.read_bytes(), tmp_path / "old.pte", 12, struct.pack("<I", 24))
     (found,) = ExecuTorch().open(path, threads=1).run(IMAGE)
     assert np.array_equal(found, ExecuTorch().open(tiny_pte, threads=1).run(IMAGE)[0])
@@ -53,7 +53,7 @@ def test_a_file_damaged_inside_gives_the_vendors_reason(tiny_pte, tmp_path, capf
 
 
 def test_a_file_that_asks_for_more_memory_than_there_is_is_damaged(tiny_pte, monkeypatch):
-    """As one with changed sizes may do."""
+    """A file with changed sizes may do so."""
     bindings = importlib.import_module("executorch.extension.pybindings._C")
 
     def refuse(path, **options):

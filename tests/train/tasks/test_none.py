@@ -1,4 +1,4 @@
-"""Without labels a network is held against the dense one: the numbers, worked out by hand."""
+"""A network without labels is held against the dense one: the numbers are worked out by hand."""
 
 from __future__ import annotations
 
