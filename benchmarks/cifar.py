@@ -25,7 +25,9 @@ from benchmarks.trained import DATA, RECIPE, SEEDS, Pruned, dense, images, judge
 from deploy_prune import plugins
 from deploy_prune.graph.surgery import cut
 from deploy_prune.records import write_atomic
-from deploy_prune.train import evaluate, fit, recalibrate_norms
+from deploy_prune.train.evaluation import evaluate
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.values import Data, Network
 
 NETWORKS = ("resnet56", "mobilenet_v2")

@@ -28,7 +28,9 @@ from deploy_prune.graph.filter_norms import filter_norms
 from deploy_prune.scoring.methods.dcp import Dcp
 from deploy_prune.scoring.study import Study
 from deploy_prune.scoring.top_units import best_units
-from deploy_prune.train import evaluate, fit, recalibrate_norms
+from deploy_prune.train.evaluation import evaluate
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.values import Scores, Selection
 
 TABLE, SHARE = "composition", 0.5

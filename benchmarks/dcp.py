@@ -31,7 +31,9 @@ from deploy_prune.pipeline.stages import masked_macs
 from deploy_prune.scoring.methods.dcp import Dcp
 from deploy_prune.scoring.methods.dkp import Dkp
 from deploy_prune.scoring.study import Study
-from deploy_prune.train import evaluate, fit, recalibrate_norms
+from deploy_prune.train.evaluation import evaluate
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.values import Data, Selection
 
 TABLE, NETWORK = "dcp", "resnet20"

@@ -37,7 +37,10 @@ from deploy_prune.graph.surgery import cut
 from deploy_prune.scoring.methods.slimming import Slimming
 from deploy_prune.scoring.scores_file import read_scores, save_scores
 from deploy_prune.sources.weights import with_weights
-from deploy_prune.train import Recipe, evaluate, fit, recalibrate_norms
+from deploy_prune.train.evaluation import evaluate
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recalibration import recalibrate_norms
+from deploy_prune.train.recipe import Recipe
 from deploy_prune.values import Data, Network, Scores
 
 TABLE = "equal_ms"

@@ -18,7 +18,7 @@ from benchmarks.equal_ms import IN_MS, NETWORKS, OURS, best_of_theirs, plan, pla
 from benchmarks.recording import write
 from benchmarks.subjects import cell, stored
 from benchmarks.trained import DATA, SEEDS, asked, images, judged, paired, recipe, seconds_told
-from deploy_prune.train import fit
+from deploy_prune.train.loop import fit
 
 TABLE, SHARE, SEED, DENSE = "headline", 0.5, SEEDS[0], "dense, trained on"
 RECIPE = recipe(SEED, images=None, epochs=5)

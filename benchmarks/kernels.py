@@ -28,7 +28,9 @@ from deploy_prune import plugins
 from deploy_prune.graph.recount import recount
 from deploy_prune.pipeline.stages import masked_macs
 from deploy_prune.scoring.methods.dkp import Dkp
-from deploy_prune.train import evaluate, fit, recalibrate_norms
+from deploy_prune.train.evaluation import evaluate
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.values import Network, Selection
 
 TABLE, NETWORK, SEED = "kernels", "mobilenet_v2", SEEDS[0]

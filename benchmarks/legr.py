@@ -30,7 +30,9 @@ from deploy_prune.records import read_record
 from deploy_prune.scoring.evolution.ageing import Origin
 from deploy_prune.scoring.scores_file import read_scores, save_scores
 from deploy_prune.search_results import SEARCH, SearchRecord
-from deploy_prune.train import evaluate, fit, recalibrate_norms
+from deploy_prune.train.evaluation import evaluate
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.values import Data, Scores
 
 TABLE = "legr"

@@ -42,8 +42,10 @@ from deploy_prune.graph.surgery import cut
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Genome
 from deploy_prune.sources.data import strata_of
-from deploy_prune.train import Batch, tune, with_norms_of
+from deploy_prune.train.few_steps import tune
 from deploy_prune.train.fitness import Exam, Examiner, examiner, fitness, judged
+from deploy_prune.train.recalibration import with_norms_of
+from deploy_prune.train.recipe import Batch
 from deploy_prune.values import Data, ImageSet, Network, Scores
 
 TABLE = "search_speed"

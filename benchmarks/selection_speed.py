@@ -17,7 +17,8 @@ from benchmarks.recording import write
 from benchmarks.selections import halves, small
 from benchmarks.trained import Pruned, images
 from deploy_prune.scoring.methods.dcp import Dcp
-from deploy_prune.train import evaluate, recalibrate_norms
+from deploy_prune.train.evaluation import evaluate
+from deploy_prune.train.recalibration import recalibrate_norms
 
 LIMIT_S = 600
 SETTINGS = Dcp(images=2048)

@@ -24,7 +24,9 @@ from deploy_prune.graph.surgery import cut
 from deploy_prune.records import read_record
 from deploy_prune.scoring.methods.slimming import LOG, Slimming, Sparsity
 from deploy_prune.sources.weights import with_weights
-from deploy_prune.train import evaluate, fit, recalibrate_norms
+from deploy_prune.train.evaluation import evaluate
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.values import Data
 
 TABLE = "slimming"

@@ -23,7 +23,8 @@ from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources.data import read_data
 from deploy_prune.sources.networks import build_network
 from deploy_prune.sources.weights import load_weights
-from deploy_prune.train import Recipe, evaluate, paired_difference
+from deploy_prune.train.evaluation import evaluate, paired_difference
+from deploy_prune.train.recipe import Recipe
 from deploy_prune.values import TOP_1, ChannelGraph, Data, Network, Quality, Scores
 
 NETWORKS: dict[str, tuple[str, dict[str, Any], str]] = {

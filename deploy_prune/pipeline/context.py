@@ -22,8 +22,8 @@ from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import form_of, read_data, splits_of
 from deploy_prune.sources.networks import build_network
 from deploy_prune.sources.weights import load_weights
-from deploy_prune.train import Hooks
 from deploy_prune.train.accelerator import choose_accelerator, move_network
+from deploy_prune.train.recipe import Hooks
 from deploy_prune.train.tasks import Task, choose_task
 from deploy_prune.values import ChannelGraph, Data, Keep, Network, Plan, Progress, SplitRecord
 

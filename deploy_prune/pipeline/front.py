@@ -29,7 +29,7 @@ from deploy_prune.results import DenseResult, ProfileResult, RunSummary
 from deploy_prune.run_folder import open_run
 from deploy_prune.search_results import Front, FrontPoint, PointKind
 from deploy_prune.sources import checkpoint
-from deploy_prune.train import Hooks
+from deploy_prune.train.recipe import Hooks
 from deploy_prune.values import TOP_1, Budget, Measurement, Progress, quiet
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from deploy_prune.records import read_record, write_record
 from deploy_prune.results import DenseResult, RunSummary
 from deploy_prune.run_folder import RunFolder
 from deploy_prune.search_results import DropSearch, DropTry
-from deploy_prune.train import Hooks
+from deploy_prune.train.recipe import Hooks
 from deploy_prune.values import Budget, Progress, quiet
 
 DROP = "drop.json"

@@ -32,8 +32,8 @@ from deploy_prune.results import (
 from deploy_prune.run_folder import RunFolder, asked_for, open_run
 from deploy_prune.scoring.scores_file import SCORES
 from deploy_prune.sources import checkpoint
-from deploy_prune.train import Hooks, Recipe
 from deploy_prune.train.accelerator import AUTO, choose_accelerator
+from deploy_prune.train.recipe import Hooks, Recipe
 from deploy_prune.values import Progress, quiet
 
 ROUNDS = "rounds.json"

@@ -22,8 +22,10 @@ from deploy_prune.pipeline.real_file import RealFiles
 from deploy_prune.run_folder import RunFolder
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import read_data
-from deploy_prune.train import Hooks, evaluate, fit
 from deploy_prune.train.accelerator import choose_accelerator, move_network
+from deploy_prune.train.evaluation import evaluate
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recipe import Hooks
 from deploy_prune.train.tasks import choose_task
 from deploy_prune.values import Comparison, Count, Interval, Network, Progress, Quality, quiet
 

@@ -45,9 +45,12 @@ from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import form_of, spread
 from deploy_prune.sources.weights import with_weights
 from deploy_prune.timing.bench import time_in_turns
-from deploy_prune.train import Recipe, evaluate, fit, paired_difference, recalibrate_norms
 from deploy_prune.train.accelerator import describe_accelerator, move_network
 from deploy_prune.train.compensation import compensate
+from deploy_prune.train.evaluation import evaluate, paired_difference
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recalibration import recalibrate_norms
+from deploy_prune.train.recipe import Recipe
 from deploy_prune.values import Budget, ChannelGraph, Count, GroupRow, ImageSet, Keep, Network, Plan, Progress, Quality
 
 logger = logging.getLogger(__name__)

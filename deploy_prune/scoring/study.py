@@ -9,8 +9,7 @@ from pathlib import Path
 from deploy_prune.errors import ConfigError
 from deploy_prune.processes.workers import Workers
 from deploy_prune.sources.data import labels_of
-from deploy_prune.train import Hooks
-from deploy_prune.train.recipe import OURS
+from deploy_prune.train.recipe import OURS, Hooks
 from deploy_prune.values import ChannelGraph, Data, Network, Progress, Scores, quiet
 
 Allocator = Callable[[Scores], Mapping[str, tuple[int, ...]]]

@@ -19,8 +19,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from deploy_prune.graph.norm_scales import trace_flow
 from deploy_prune.graph.surgery import kept_indices
-from deploy_prune.train import norm_batches
 from deploy_prune.train.accelerator import device_of
+from deploy_prune.train.recalibration import norm_batches
 from deploy_prune.values import ChannelGraph, Data, Keep, Network
 
 IMAGES = 512

@@ -20,11 +20,12 @@ from torch.nn import functional
 from deploy_prune.graph.fold_norms import find_foldable, fold_modules
 from deploy_prune.graph.surgery import cut
 from deploy_prune.sources.data import check_fit, normalise
-from deploy_prune.train import Batch, norm_batches, tune, with_norms_of
 from deploy_prune.train.accelerator import device_of, fork_generators
 from deploy_prune.train.batches import epoch_batches, stratified_part
 from deploy_prune.train.evaluation import quality_name
-from deploy_prune.train.recipe import OURS, Hooks, Loss, Metric, Step, plain_step
+from deploy_prune.train.few_steps import tune
+from deploy_prune.train.recalibration import norm_batches, with_norms_of
+from deploy_prune.train.recipe import OURS, Batch, Hooks, Loss, Metric, Step, plain_step
 from deploy_prune.train.targets import move_batch, task_of, with_target
 from deploy_prune.train.tasks.classification import Classification
 from deploy_prune.values import TOP_1, ChannelGraph, Data, Keep, Network

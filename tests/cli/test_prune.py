@@ -18,7 +18,7 @@ from deploy_prune.errors import NoSpeedUp
 from deploy_prune.pipeline import run as pipeline
 from deploy_prune.pipeline.config import RunConfig, load_config
 from deploy_prune.results import DenseResult
-from deploy_prune.train import Recipe
+from deploy_prune.train.recipe import Recipe
 from deploy_prune.values import Count, Quality
 
 GIVEN = DenseResult(Count(9, 9, 9, ()), Quality("top-1", 0.9, (0.8, 1.0), 50, 0.3), "w.pth", 1.0)

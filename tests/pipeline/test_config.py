@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from deploy_prune.errors import BudgetError, ConfigError, UnknownName
 from deploy_prune.pipeline.config import RunConfig, load_config
 from deploy_prune.records import to_json
-from deploy_prune.train import Recipe
+from deploy_prune.train.recipe import Recipe
 from deploy_prune.values import Budget
 
 

@@ -20,7 +20,7 @@ from deploy_prune.records import read_record
 from deploy_prune.results import RunSummary
 from deploy_prune.scoring.methods.legr import Legr
 from deploy_prune.search_results import DropSearch, Front
-from deploy_prune.train import evaluate
+from deploy_prune.train.evaluation import evaluate
 from deploy_prune.values import Budget, Data, Network, Quality
 
 LEGR: dict[str, Any] = {

@@ -23,7 +23,7 @@ from deploy_prune.pipeline.ship import Order, open_network
 from deploy_prune.records import read_record
 from deploy_prune.results import ProfileResult
 from deploy_prune.run_folder import RunFolder
-from deploy_prune.train import Hooks
+from deploy_prune.train.recipe import Hooks
 
 
 class Trained(Exception):

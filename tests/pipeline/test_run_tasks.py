@@ -10,7 +10,7 @@ import pytest
 from deploy_prune.errors import ConfigError, DataError
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.run import prune
-from deploy_prune.train import Recipe
+from deploy_prune.train.recipe import Recipe
 
 SOURCE = '''
 import numpy as np

@@ -18,8 +18,7 @@ from deploy_prune.pipeline.run import prune
 from deploy_prune.records import read_record
 from deploy_prune.results import DenseResult, RunSummary
 from deploy_prune.sources import checkpoint
-from deploy_prune.train import Hooks, Recipe
-from deploy_prune.train.recipe import Batch
+from deploy_prune.train.recipe import Batch, Hooks, Recipe
 from deploy_prune.values import Data, Network
 
 

@@ -25,7 +25,7 @@ from deploy_prune.run_folder import open_run
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.networks import build_network
 from deploy_prune.timing.fake_device import FakeDevice
-from deploy_prune.train import Hooks
+from deploy_prune.train.recipe import Hooks
 from deploy_prune.values import Network
 
 MODEL = '''

@@ -20,10 +20,13 @@ from deploy_prune.graph.surgery import cut
 from deploy_prune.processes.workers import WORKERS
 from deploy_prune.scoring.methods import METHODS
 from deploy_prune.scoring.sensitivity import sensitivity
-from deploy_prune.train import Hooks, Recipe, evaluate, fit, recalibrate_norms
 from deploy_prune.train.accelerator import device_of, move_network
 from deploy_prune.train.compensation import compensate
+from deploy_prune.train.evaluation import evaluate
 from deploy_prune.train.fitness import Exam, examiner, fitness
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recalibration import recalibrate_norms
+from deploy_prune.train.recipe import Hooks, Recipe
 from deploy_prune.values import Network, Widths
 
 DATA = stripes(images=96)

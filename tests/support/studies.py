@@ -17,7 +17,8 @@ from deploy_prune.graph import trace
 from deploy_prune.scoring.study import Study
 from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources.images import ArrayImages
-from deploy_prune.train import Recipe, fit
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recipe import Recipe
 from deploy_prune.values import Data, Network, Scores
 
 FAST: dict[str, dict[str, Any]] = {

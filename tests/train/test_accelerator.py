@@ -24,8 +24,9 @@ from deploy_prune.pipeline.context import RunContext
 from deploy_prune.pipeline.deciders import build_workers
 from deploy_prune.processes.workers.local import Local
 from deploy_prune.run_folder import RunFolder
-from deploy_prune.train import Hooks, fit
 from deploy_prune.train.accelerator import CPU, choose_accelerator, device_of, move_network
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recipe import Hooks
 from deploy_prune.values import Network
 
 THERE, MISSING = str, lambda: "no driver"

@@ -11,9 +11,10 @@ from torch import nn
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.sources.images import ArrayImages
-from deploy_prune.train import Hooks, Recipe, evaluate, paired_difference, recalibrate_norms
 from deploy_prune.train.batches import augment, batches_in, epoch_batches, training_part
-from deploy_prune.train.evaluation import wilson_interval
+from deploy_prune.train.evaluation import evaluate, paired_difference, wilson_interval
+from deploy_prune.train.recalibration import recalibrate_norms
+from deploy_prune.train.recipe import Hooks, Recipe
 from deploy_prune.values import Data, Network, Quality
 
 

@@ -15,8 +15,11 @@ from torch.nn import functional
 from deploy_prune.errors import DataError
 from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut
-from deploy_prune.train import Batch, evaluate, norm_batches, tune, with_norms_of
+from deploy_prune.train.evaluation import evaluate
+from deploy_prune.train.few_steps import tune
 from deploy_prune.train.fitness import BATCH_SIZE, Exam, examiner, fitness
+from deploy_prune.train.recalibration import norm_batches, with_norms_of
+from deploy_prune.train.recipe import Batch
 from deploy_prune.values import Network
 
 DATA = stripes()

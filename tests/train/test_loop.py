@@ -16,8 +16,10 @@ from torch import nn
 
 from deploy_prune.errors import ConfigError, DataError, Diverged, RecordError
 from deploy_prune.sources.images import ArrayImages
-from deploy_prune.train import Hooks, Recipe, evaluate, fit
+from deploy_prune.train.evaluation import evaluate
+from deploy_prune.train.loop import fit
 from deploy_prune.train.precision import Arithmetic, fastest
+from deploy_prune.train.recipe import Hooks, Recipe
 from deploy_prune.values import Data, Network
 
 

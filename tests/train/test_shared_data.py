@@ -10,7 +10,8 @@ import pytest
 from deploy_prune.sources.data import read_data
 from deploy_prune.sources.networks import build_network
 from deploy_prune.sources.weights import load_weights
-from deploy_prune.train import evaluate, recalibrate_norms
+from deploy_prune.train.evaluation import evaluate
+from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.values import Data
 
 SHARED = Path(__file__).parents[2] / "../shared/data"

@@ -18,9 +18,9 @@ from torch.fx import Node
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.flat_network import Flat, Path, Tensors
 from deploy_prune.sources.data import labels_of, normalise
-from deploy_prune.train import Batch
 from deploy_prune.train.batches import stratified_part
 from deploy_prune.train.cached_prefix import CACHE_BYTES, CachedPrefix, size_bytes
+from deploy_prune.train.recipe import Batch
 from deploy_prune.values import Data
 
 

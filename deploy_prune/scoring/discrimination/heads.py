@@ -22,10 +22,10 @@ from torch.nn import functional
 from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.graph.flat_network import Flat
 from deploy_prune.scoring.study import Study
-from deploy_prune.train import Batch, Hooks, Recipe, fit
 from deploy_prune.train.accelerator import CPU
 from deploy_prune.train.batches import epoch_batches
-from deploy_prune.train.recipe import Loss
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recipe import Batch, Hooks, Loss, Recipe
 from deploy_prune.train.schedule import half_cosine
 from deploy_prune.values import Data, Network
 

@@ -31,8 +31,8 @@ from deploy_prune.scoring.discrimination.heads import (
 from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
 from deploy_prune.scoring.study import Study
 from deploy_prune.sources.data import check_fit
-from deploy_prune.train import Recipe
 from deploy_prune.train.accelerator import move_tensors
+from deploy_prune.train.recipe import Recipe
 from deploy_prune.values import Network, Progress, quiet
 
 logger = logging.getLogger(__name__)

@@ -28,10 +28,10 @@ from deploy_prune.graph.norm_scales import gammas_of, trace_flow, trained_gammas
 from deploy_prune.records import read_record, write_record
 from deploy_prune.scoring.methods import Scorer
 from deploy_prune.scoring.study import Study
-from deploy_prune.train import Recipe, fit
 from deploy_prune.train.accelerator import move_tensors
 from deploy_prune.train.batches import batches_in, training_part
-from deploy_prune.train.recipe import Batch, Loss, Step, plain_step
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recipe import Batch, Loss, Recipe, Step, plain_step
 from deploy_prune.train.schedule import half_cosine
 from deploy_prune.values import Data, Scores
 

@@ -28,8 +28,8 @@ from deploy_prune.scoring.discrimination.heads import (
     train_jointly,
 )
 from deploy_prune.sources.networks import build_network
-from deploy_prune.train import Recipe
 from deploy_prune.train.batches import epoch_batches
+from deploy_prune.train.recipe import Recipe
 from deploy_prune.values import Network
 
 

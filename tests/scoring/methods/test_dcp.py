@@ -25,7 +25,8 @@ from deploy_prune.scoring.study import Study
 from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources.networks import build_network
 from deploy_prune.sources.weights import with_weights
-from deploy_prune.train import evaluate, recalibrate_norms
+from deploy_prune.train.evaluation import evaluate
+from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.values import Network, Scores, Selection
 
 SMALL = ["plain", "residual", "dense_block", "depthwise", "squeeze_excite", "concat", "transposed", "flatten_mlp",

@@ -23,7 +23,9 @@ from deploy_prune.scoring.study import Study
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.networks import build_network
 from deploy_prune.sources.weights import with_weights
-from deploy_prune.train import Recipe, evaluate, fit
+from deploy_prune.train.evaluation import evaluate
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recipe import Recipe
 from deploy_prune.values import Network, Selection
 
 SETTINGS: dict[str, Any] = {

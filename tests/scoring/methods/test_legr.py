@@ -25,8 +25,8 @@ from deploy_prune.scoring.evolution.ageing import Genome
 from deploy_prune.scoring.methods import legr
 from deploy_prune.scoring.study import Study
 from deploy_prune.search_results import SEARCH, SearchRecord
-from deploy_prune.train import Hooks
 from deploy_prune.train.fitness import Exam, examiner, fitness
+from deploy_prune.train.recipe import Hooks
 from deploy_prune.values import Network, Scores
 
 SETTINGS: dict[str, Any] = {

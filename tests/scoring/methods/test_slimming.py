@@ -20,7 +20,7 @@ from deploy_prune.records import read_record
 from deploy_prune.scoring.methods.slimming import LOG, Sparsity
 from deploy_prune.scoring.study import Study
 from deploy_prune.sources.networks import build_network
-from deploy_prune.train import Hooks
+from deploy_prune.train.recipe import Hooks
 from deploy_prune.values import Network, Scores
 
 SETTINGS: dict[str, Any] = {"epochs": 2, "batch_size": 32, "lr": 0.05, "precision": "fp32"}
