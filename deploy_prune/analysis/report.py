@@ -196,9 +196,7 @@ def _file(row: Shipment) -> tuple[str, str, str, str]:
     size = f"{row.artifact.size_bytes / 1e6:.3f} MB" if row.artifact else ""
     if row.parity is None:
         return size, "", "", row.reason
-    ties = f" ({row.parity.ties} ties)" if row.parity.ties else ""
-    agreement = f"{row.parity.agreement:.1%} of {row.parity.images}{ties}"
-    return size, f"{row.parity.max_error:.1e}", agreement, row.reason
+    return size, f"{row.parity.max_error:.1e}", row.parity.answers, row.reason
 
 
 def _times(measurements: Sequence[Measurement]) -> str:

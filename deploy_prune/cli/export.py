@@ -143,7 +143,6 @@ def show_shipments(shipments: tuple[Shipment, ...]) -> None:
 
 def _row(shipment: Shipment) -> tuple[str, ...]:
     artifact, parity = shipment.artifact, shipment.parity
-    ties = f" ({parity.ties} ties)" if parity and parity.ties else ""
     return (
         shipment.format,
         shipment.status,
@@ -151,6 +150,6 @@ def _row(shipment: Shipment) -> tuple[str, ...]:
         "-" if artifact is None else f"{artifact.size_bytes / 1e6:.2f}",
         "-" if artifact is None else f"{artifact.seconds:.1f}",
         "-" if parity is None else f"{parity.max_error:.1e}",
-        "-" if parity is None else f"{parity.agreement:.1%} of {parity.images}{ties}",
+        (parity and parity.answers) or "-",
         shipment.reason or ("-" if artifact is None else artifact.path),
     )

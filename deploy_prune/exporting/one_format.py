@@ -111,7 +111,6 @@ def _read_needs(path: Path) -> Mapping[str, str]:
 
 
 def _tell_difference(parity: Parity) -> str:
-    return (
-        f"the file computes something else: relative error {parity.max_error:.1e} (limit {parity.tolerance:.0e}), "
-        f"same top-1 on {parity.agreement:.1%} ({parity.detail})"
-    )
+    same = "" if parity.agreement is None else f", same top-1 on {parity.agreement:.1%}"
+    error = f"relative error {parity.max_error:.1e} (limit {parity.tolerance:.0e})"
+    return f"the file computes something else: {error}{same} ({parity.detail})"

@@ -104,11 +104,19 @@ class Parity:
     max_error: float
     """max |file - network| / max |network|, the worst of all inputs."""
     tolerance: float
-    agreement: float
-    """Share of images with the same top-1; a tie within the tolerance counts as the same and is in `ties`."""
+    agreement: float | None
+    """The share of images with the same top-1; a tie within the tolerance counts as the same and is in `ties`. None:
+    there are no answers to compare, such as outputs that are no class scores, or images without labels."""
     ties: int
     images: int
     detail: str = ""
+
+    @property
+    def answers(self) -> str:
+        """How many answers are the same, such as "99.5% of 200 (1 ties)"; empty where none were compared."""
+        if self.agreement is None:
+            return ""
+        return f"{self.agreement:.1%} of {self.images}" + (f" ({self.ties} ties)" if self.ties else "")
 
 
 @dataclass(frozen=True)

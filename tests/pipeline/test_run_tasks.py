@@ -76,6 +76,7 @@ def test_two_outputs_arrive_with_and_without_labels(settings: dict[str, Any], so
     assert row.status == "verified"
     assert row.parity is not None
     assert ("no labels" in row.parity.detail) == (source == "bare")
+    assert (row.parity.agreement is None) == (source == "bare")
 
 
 @pytest.mark.parametrize("method", ["slimming", "dcp", "dkp"])

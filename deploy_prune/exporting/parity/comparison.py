@@ -36,17 +36,18 @@ def judged(rounds: Sequence[Findings], tolerance: float, *, images: int, task: T
     inputs, same = sum(each.inputs for each in rounds), sum(each.same for each in rounds)
     max_error = max(each.max_error for each in rounds)
     finite = all(each.finite for each in rounds)
+    answered = all(each.answered for each in rounds)
     notes = [
         f"{inputs - images} random inputs" + (f", {images} images" if images else " alone, no real images"),
         "" if finite else "outputs that are not finite",
-        "" if all(each.answered for each in rounds) else task.unanswered,
+        "" if answered else task.unanswered,
     ]
     return Parity(
         passed=finite and max_error <= tolerance and same == inputs,
         # JSON has no infinity; a file with such outputs differs without bound
         max_error=min(max_error, float(np.finfo(np.float32).max)),
         tolerance=tolerance,
-        agreement=same / inputs,
+        agreement=same / inputs if answered else None,
         ties=sum(each.ties for each in rounds),
         images=images,
         detail="; ".join(note for note in notes if note),

@@ -159,6 +159,7 @@ def test_outputs_that_are_no_class_scores_are_compared_by_error_alone():
     runtime = FakeFile(lambda scores: (scores.reshape(-1, 3, 1, 1) * 2,))
     parity = verify(answered(make_questions(_network(Map()))), _artifact(), runtime=runtime)
     assert parity.passed and "no class scores" in parity.detail
+    assert parity.agreement is None and not parity.answers, "no share of answers is claimed where none were compared"
 
 
 @pytest.mark.parametrize("name", ["tflite", "onnx"])
