@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,24 +67,40 @@ def export(
 def export_once_opened(
     ask: Callable[[], Questions], targets: Targets, folder: Path, *, progress: Progress = quiet
 ) -> tuple[Shipment, ...]:
-    """Do what `export` does for a network that is still to be opened: the converters' libraries are loaded meanwhile.
+    """Do what `export` does for a network still to be opened: the converters' libraries are loaded meanwhile."""
+    return export_in_turn([(ask, progress)], targets, folder)[0]
 
-    While files are written, the network answers what they will be asked.
+
+def export_in_turn(
+    networks: Sequence[tuple[Callable[[], Questions], Progress]], targets: Targets, folder: Path
+) -> list[tuple[Shipment, ...]]:
+    """Do what `export_once_opened` does for one network after the other: the converters' libraries are loaded once.
+
+    Where there are no targets nothing is opened or loaded.
     """
     jobs = _plan_jobs(targets, folder)
+    if not jobs:
+        return [()] * len(networks)
     with ThreadPoolExecutor(1) as aside, workshop(NEEDED) as shop:
-        progress("export", 0, 2 * len(jobs), "the network itself")
-        try:
-            questions = ask()
-            jobs = [replace(job, path=job.path.with_name(questions.form.name + job.exporter.suffix)) for job in jobs]
-            writing = aside.submit(_write_all, shop, questions, jobs, progress)
-            reference = _answer_beside(questions)
-            return _check_all(shop, reference, writing.result(), progress)
-        except ExportFailed as error:  # the network's own fault, whatever the format
-            return tuple(Shipment(job.format, "failed", reason=str(error)) for job in jobs)
-        except Unsendable as error:
-            reason = f"the network cannot be handed to a process of its own: {error}"
-            return tuple(Shipment(job.format, "failed", reason=reason) for job in jobs)
+        return [_export(ask, jobs, shop, aside, progress) for ask, progress in networks]
+
+
+def _export(
+    ask: Callable[[], Questions], jobs: Sequence[FormatJob], shop: Workshop, aside: Executor, progress: Progress
+) -> tuple[Shipment, ...]:
+    """While files are written, the network answers what they will be asked."""
+    progress("export", 0, 2 * len(jobs), "the network itself")
+    try:
+        questions = ask()
+        jobs = [replace(job, path=job.path.with_name(questions.form.name + job.exporter.suffix)) for job in jobs]
+        writing = aside.submit(_write_all, shop, questions, jobs, progress)
+        reference = _answer_beside(questions)
+        return _check_all(shop, reference, writing.result(), progress)
+    except ExportFailed as error:  # the network's own fault, whatever the format
+        return tuple(Shipment(job.format, "failed", reason=str(error)) for job in jobs)
+    except Unsendable as error:
+        reason = f"the network cannot be handed to a process of its own: {error}"
+        return tuple(Shipment(job.format, "failed", reason=reason) for job in jobs)
 
 
 def _answer_beside(questions: Questions) -> Reference:

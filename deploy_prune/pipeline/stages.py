@@ -17,7 +17,7 @@ from deploy_prune.budget.latency.profiling import profile_network
 from deploy_prune.budget.latency.store import open_store
 from deploy_prune.budget.widths import kept_widths
 from deploy_prune.errors import OurFault, PlanError
-from deploy_prune.exporting.export import export_once_opened
+from deploy_prune.exporting.export import export_in_turn
 from deploy_prune.exporting.parity.reference import make_questions
 from deploy_prune.graph import trace
 from deploy_prune.graph.recount import recount
@@ -270,12 +270,12 @@ def ship(context: RunContext, number: int) -> ShipResult:
     """Export and verify both networks."""
     images, known = spread(context.data.val), form_of(context.data)
     folder = context.folder.path / f"export-{number}"
-    rows = []
+    asked = []
     for name, stem in (("dense", "dense"), (f"round-{number}", "pruned")):
         form, progress = dataclasses.replace(known, name=stem), _within(f"shipped-{number}: {stem}", context.progress)
-        ask = partial(make_questions, context.network(name), images, form, context.task)
-        rows.append(export_once_opened(ask, context.config.targets, folder, progress=progress))
-    return ShipResult(dense=rows[0], pruned=rows[1])
+        asked.append((partial(make_questions, context.network(name), images, form, context.task), progress))
+    dense, pruned = export_in_turn(asked, context.config.targets, folder)
+    return ShipResult(dense, pruned)
 
 
 def time_files(context: RunContext, number: int, shipped: ShipResult) -> BenchResult:
