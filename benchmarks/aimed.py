@@ -73,8 +73,8 @@ class Aim:
         tried: list[tuple[Any, np.ndarray, float]] = []
         aim = share
         while len(tried) < ATTEMPTS and not any(_off(each, share) <= WITHIN / 3 for each in tried):
-            found, widths = at(self.limit_for(aim, at, whole))
-            tried.append((found, widths, self.timed(widths)))
+            chosen, widths = at(self.limit_for(aim, at, whole))
+            tried.append((chosen, widths, self.timed(widths)))
             aim *= share / tried[-1][2]
         best = min(tried, key=lambda each: _off(each, share))
         if _off(best, share) > WITHIN:

@@ -71,8 +71,8 @@ def _cell(key: str, compute: Any) -> dict[str, Any]:
 
 
 def _stored(key: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / "cifar" / f"{key}.json").read_text())
-    return found
+    content: dict[str, Any] = json.loads((RESULTS / "cifar" / f"{key}.json").read_text())
+    return content
 
 
 def _arm(name: str, data: Data, arm: str, seed: int) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _table(bases: dict[str, dict[str, Any]]) -> dict[str, Any]:
             "published": published[name],
             "reproduced": abs(base["test"] - published[name]) <= TOLERANCE,
             "macs": base["macs"],
-            "arms": {arm: _summary(found, cells["control"], base) for arm, found in cells.items() if found},
+            "arms": {arm: _summary(by_seed, cells["control"], base) for arm, by_seed in cells.items() if by_seed},
         }
     return {"data": DATA, "recipe": dataclasses.asdict(RECIPE), "networks": rows}
 

@@ -97,9 +97,9 @@ def _cell(at: Aim, arm: str, planned: dict[str, Any], seed: int) -> dict[str, An
     pruned, data = at.pruned, at.pruned.data
     widths = dict(zip((group.name for group in pruned.graph.free), planned["widths"], strict=True))
     began = time.monotonic()
-    found = ARMS[arm][1](pruned.study(pruned.cost(), 0.0, seed=seed), widths, planned)
+    selection = ARMS[arm][1](pruned.study(pruned.cost(), 0.0, seed=seed), widths, planned)
     seconds = time.monotonic() - began
-    left = small(pruned, found)
+    left = small(pruned, selection)
     again = recalibrate_norms(left, data, seed=seed)
     return {
         "ratio": planned["ratio"],
@@ -111,26 +111,26 @@ def _cell(at: Aim, arm: str, planned: dict[str, Any], seed: int) -> dict[str, An
 
 
 def _written() -> int:
-    tables = {name: found for name in equal_ms.NETWORKS if (found := _table(name))}
+    tables = {name: rows for name in equal_ms.NETWORKS if (rows := _table(name))}
     result = {"data": DATA, "share": SHARE, "tables": tables}
     print(write(TABLE, "python -m benchmarks.composition", result, ("torch", "ai-edge-litert")))
     return 0
 
 
 def _table(name: str) -> dict[str, Any]:
-    cells = {arm: {seed: found for seed in SEEDS if (found := stored(TABLE, _key(name, arm, seed)))} for arm in ARMS}
-    return {arm: _row(found, {} if arm == ALONE else cells[ALONE]) for arm, found in cells.items() if found}
+    cells = {arm: {seed: cell for seed in SEEDS if (cell := stored(TABLE, _key(name, arm, seed)))} for arm in ARMS}
+    return {arm: _row(by_seed, {} if arm == ALONE else cells[ALONE]) for arm, by_seed in cells.items() if by_seed}
 
 
-def _row(found: dict[int, dict[str, Any]], base: dict[int, dict[str, Any]]) -> dict[str, Any]:
+def _row(by_seed: dict[int, dict[str, Any]], base: dict[int, dict[str, Any]]) -> dict[str, Any]:
     return {
-        "seeds": list(found),
-        **{of: [each[of] for each in found.values()] for of in ("ratio", "cut", "recalibrated", "seconds")},
+        "seeds": list(by_seed),
+        **{of: [each[of] for each in by_seed.values()] for of in ("ratio", "cut", "recalibrated", "seconds")},
         "trained": {
             str(rate): {
-                "test": [each["trained"][str(rate)]["test"] for each in found.values()],
+                "test": [each["trained"][str(rate)]["test"] for each in by_seed.values()],
                 "against_alone": [paired(base[seed]["trained"][str(rate)], each["trained"][str(rate)])
-                                  for seed, each in found.items() if seed in base],
+                                  for seed, each in by_seed.items() if seed in base],
             }
             for rate in RATES
         },

@@ -74,15 +74,17 @@ def _key(arm: str, seed: int) -> str:
 
 def _cell(subject: Pruned, arm: str, seed: int) -> dict[str, Any]:
     began = time.monotonic()
-    found = Selection({}) if arm == DENSE else ARMS[arm](subject.study(subject.cost(), 0.0, seed=seed), halves(subject))
+    selection = (
+        Selection({}) if arm == DENSE else ARMS[arm](subject.study(subject.cost(), 0.0, seed=seed), halves(subject))
+    )
     seconds = time.monotonic() - began
-    left, data = small(subject, found), subject.data
+    left, data = small(subject, selection), subject.data
     whole = recount(subject.network).macs
     inner = halves(subject)
     again = recalibrate_norms(left, data, seed=seed)
     return {
         "seconds": seconds,
-        "channels_kept": sum(len(found.keep.get(name, range(2 * half))) for name, half in inner.items())
+        "channels_kept": sum(len(selection.keep.get(name, range(2 * half))) for name, half in inner.items())
         / (2 * sum(inner.values())),
         "macs_kept": recount(left).macs / whole,
         "theoretical_macs_kept": (recount(left).macs - masked_macs(left)) / whole,
@@ -97,26 +99,26 @@ def _trained(network: Any, data: Data, seed: int) -> dict[str, Any]:
 
 
 def _written() -> int:
-    cells = {arm: {seed: found for seed in SEEDS if (found := stored(TABLE, _key(arm, seed)))}
+    cells = {arm: {seed: row for seed in SEEDS if (row := stored(TABLE, _key(arm, seed)))}
              for arm in (*ARMS, DENSE)}  # fmt: skip
-    seeds = [seed for seed in SEEDS if all(seed in found for found in cells.values())]
-    gates = {str(seed): _gates({arm: found[seed] for arm, found in cells.items()}) for seed in seeds}
-    rows = {arm: _row([found[seed] for seed in seeds]) for arm, found in cells.items()}
+    seeds = [seed for seed in SEEDS if all(seed in by_seed for by_seed in cells.values())]
+    gates = {str(seed): _gates({arm: by_seed[seed] for arm, by_seed in cells.items()}) for seed in seeds}
+    rows = {arm: _row([by_seed[seed] for seed in seeds]) for arm, by_seed in cells.items()}
     final = _final(cells, seeds) if seeds else {}
     result = {"data": DATA, "seeds": seeds, "rows": rows, "gates": gates, "final": final}
     print(write(TABLE, "python -m benchmarks.dcp", result, ("torch",)))
-    kept = [passed for found in gates.values() for passed in found.values()]
+    kept = [passed for of_seed in gates.values() for passed in of_seed.values()]
     return int(not (seeds and all(kept) and all(final["gates"].values())))
 
 
-def _row(found: list[dict[str, Any]]) -> dict[str, Any]:
+def _row(cells: list[dict[str, Any]]) -> dict[str, Any]:
     names = ("channels_kept", "macs_kept", "theoretical_macs_kept", "cut", "recalibrated", "seconds")
-    return {name: [each[name] for each in found] for name in names}
+    return {name: [each[name] for each in cells] for name in names}
 
 
 def _gates(of: dict[str, dict[str, Any]]) -> dict[str, bool]:
-    cut = {arm: found["cut"] for arm, found in of.items()}
-    anew = {arm: found["recalibrated"] for arm, found in of.items()}
+    cut = {arm: row["cut"] for arm, row in of.items()}
+    anew = {arm: row["recalibrated"] for arm, row in of.items()}
     epsilons = [of[f"epsilon {epsilon}"] for epsilon in EPSILONS]
     promoted = of[KERNELS]["channels_kept"] < 1
     return {
@@ -142,7 +144,10 @@ def _final(cells: dict[str, dict[int, dict[str, Any]]], seeds: list[int]) -> dic
                           for seed in seeds] for rate in RATES}
         for arm in TRAINED if arm != LOT
     }  # fmt: skip
-    means = {arm: {rate: float(np.mean(found)) for rate, found in by_rate.items()} for arm, by_rate in tests.items()}
+    means = {
+        arm: {rate: float(np.mean(accuracies)) for rate, accuracies in by_rate.items()}
+        for arm, by_rate in tests.items()
+    }
     bounds = (("no worse than the lot", LOT, 0.0), ("within 5 of the dense", DENSE, 0.05))
     gates = {
         f"E6: {said} at {rate}": means[DCP][str(rate)] >= means[arm][str(rate)] - less

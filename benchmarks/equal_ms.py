@@ -70,11 +70,11 @@ def main() -> int:
 
 def parser() -> argparse.ArgumentParser:
     """What tables at equal milliseconds ask for beyond seeds."""
-    found = argparse.ArgumentParser(add_help=False)
-    found.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
-    found.add_argument("--shares", nargs="*", type=float, default=list(SHARES), choices=SHARES, metavar="SHARE")
-    found.add_argument("--until", choices=STAGES, default=STAGES[-1], metavar="STAGE", help=", ".join(STAGES))
-    return found
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
+    parent.add_argument("--shares", nargs="*", type=float, default=list(SHARES), choices=SHARES, metavar="SHARE")
+    parent.add_argument("--until", choices=STAGES, default=STAGES[-1], metavar="STAGE", help=", ".join(STAGES))
+    return parent
 
 
 def _fill(name: str, data: Data, todo: Asked) -> None:
@@ -155,8 +155,8 @@ def _scored(at: Aim, arm: str, share: float, seed: int) -> Scores:
     if arm.startswith("legr"):
         of, limit = (at.latency, share * at.dense_ms) if arm == IN_MS else (cost, _macs_at(at, share))
         study = pruned.study(of, limit, seed=seed, workers=plugins.build("workers", "local"))
-        found: Scores = plugins.build("methods", "legr", LEGR).score(study)
-        return found
+        scores: Scores = plugins.build("methods", "legr", LEGR).score(study)
+        return scores
     if arm == "slimming":
         # MobileNetV2's stream has no scale of its own: slimming has a say in its inner groups alone.
         scope = "inner" if at.name == "mobilenet_v2" else "full"
@@ -210,8 +210,8 @@ def _weights(at: Aim, arm: str, seed: int) -> Mapping[str, Any]:
 
 def best_of_theirs(name: str, share: float) -> str | None:
     """The best of Torch-Pruning's configurations, on validation, with the first seed."""
-    found = {arm: stored(TABLE, key_of(name, share, arm, SEEDS[0])) for arm in CONFIGURATIONS}
-    known = {arm: row["val"] for arm, row in found.items() if row}
+    rows = {arm: stored(TABLE, key_of(name, share, arm, SEEDS[0])) for arm in CONFIGURATIONS}
+    known = {arm: row["val"] for arm, row in rows.items() if row}
     return max(known, key=lambda arm: known[arm]) if known else None
 
 
@@ -229,7 +229,7 @@ def _table(name: str, share: float) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     base = {seed: stored(TABLE, key_of(name, share, IN_MS, seed)) for seed in SEEDS}
     for arm in (*OURS, *([best] if best else [])):
-        cells = {seed: found for seed in SEEDS if (found := stored(TABLE, key_of(name, share, arm, seed)))}
+        cells = {seed: result for seed in SEEDS if (result := stored(TABLE, key_of(name, share, arm, seed)))}
         reasons = {seed: _reason(name, share, arm, seed) for seed in SEEDS if seed not in cells}
         if not cells:
             rows[arm] = {"reason": reasons[SEEDS[0]]}
@@ -237,9 +237,9 @@ def _table(name: str, share: float) -> dict[str, Any]:
         rows[arm] = {
             "seeds": sorted(cells),
             "without": reasons,
-            **{of: [found[of] for found in cells.values()] for of in ("ratio", "recalibrated_val", "val", "test")},
+            **{of: [result[of] for result in cells.values()] for of in ("ratio", "recalibrated_val", "val", "test")},
             "against_first": [
-                paired(first, found) for seed, found in cells.items() if arm != IN_MS and (first := base[seed])
+                paired(first, result) for seed, result in cells.items() if arm != IN_MS and (first := base[seed])
             ],
         }
     return rows

@@ -53,21 +53,21 @@ def _cell(at: Aim, arm: str) -> dict[str, Any]:
 
 
 def _written() -> int:
-    tables = {name: found for name in NETWORKS if (found := _table(name))}
+    tables = {name: rows for name in NETWORKS if (rows := _table(name))}
     result = {"data": DATA, "share": SHARE, "images": 45_000, "epochs": RECIPE.epochs, "tables": tables}
     print(write(TABLE, "python -m benchmarks.headline", result, ("torch", "ai-edge-litert")))
     return 0
 
 
 def _table(name: str) -> dict[str, Any]:
-    cells = {arm: found for arm in _arms(name) if (found := stored(TABLE, _key(name, arm)))}
+    cells = {arm: row for arm in _arms(name) if (row := stored(TABLE, _key(name, arm)))}
     base = cells.get(IN_MS)
     return {
-        arm: found if "reason" in found else {
-            **{of: found[of] for of in ("ratio", "macs", "val", "test")},
-            "against_first": paired(base, found) if base and arm != IN_MS and "reason" not in base else None,
+        arm: row if "reason" in row else {
+            **{of: row[of] for of in ("ratio", "macs", "val", "test")},
+            "against_first": paired(base, row) if base and arm != IN_MS and "reason" not in base else None,
         }
-        for arm, found in cells.items()
+        for arm, row in cells.items()
     }  # fmt: skip
 
 

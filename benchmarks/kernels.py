@@ -49,9 +49,9 @@ def main() -> int:
             theoretical = 1.0
             for arm in ARMS:
                 key = _key(arm, sparsity)
-                found = cell(TABLE, key, lambda a=arm, s=sparsity, t=theoretical: _cell(subject, a, s, t))  # type: ignore[misc]
-                theoretical = found["theoretical_macs_kept"] if arm == DKP else theoretical
-                seconds_told(key, found)
+                row = cell(TABLE, key, lambda a=arm, s=sparsity, t=theoretical: _cell(subject, a, s, t))  # type: ignore[misc]
+                theoretical = row["theoretical_macs_kept"] if arm == DKP else theoretical
+                seconds_told(key, row)
     return _written()
 
 
@@ -102,13 +102,13 @@ def _smallest_masked(network: Network, sparsity: float) -> Selection:
 def _written() -> int:
     rows: dict[str, Any] = {}
     for sparsity in SPARSITIES:
-        cells = {arm: found for arm in ARMS if (found := stored(TABLE, _key(arm, sparsity)))}
+        cells = {arm: row for arm in ARMS if (row := stored(TABLE, _key(arm, sparsity)))}
         rows[str(sparsity)] = {
             arm: {
-                **{name: value for name, value in found.items() if name != "hits"},
-                "against_channels": paired(cells[CHANNELS], found) if CHANNELS in cells else None,
+                **{name: value for name, value in row.items() if name != "hits"},
+                "against_channels": paired(cells[CHANNELS], row) if CHANNELS in cells else None,
             }
-            for arm, found in cells.items()
+            for arm, row in cells.items()
         }
     print(write(TABLE, "python -m benchmarks.kernels", {"data": DATA, "settings": vars(SETTINGS), "rows": rows}))
     return 0

@@ -111,14 +111,14 @@ def _ranking(name: str, seed: int) -> Path:
 def _identity(subject: Pruned) -> Scores:
     from deploy_prune.graph.filter_norms import squared_norms
 
-    found = squared_norms(subject.network.module, subject.graph)
-    return Scores({group: np.mean(list(sizes.values()), axis=0) for group, sizes in found.items()})
+    norms = squared_norms(subject.network.module, subject.graph)
+    return Scores({group: np.mean(list(sizes.values()), axis=0) for group, sizes in norms.items()})
 
 
 def _uniform(subject: Pruned) -> Scores:
     cost = subject.cost()
-    found: Scores = plugins.build("methods", "uniform").score(subject.study(cost, 0.0, seed=0))
-    return found
+    scores: Scores = plugins.build("methods", "uniform").score(subject.study(cost, 0.0, seed=0))
+    return scores
 
 
 def _recalibrated(subject: Pruned, scores: Scores, seed: int) -> float:
@@ -136,45 +136,47 @@ def _tuned(subject: Pruned, arm: str, share: float, seed: int) -> dict[str, Any]
 
 
 def _written() -> int:
-    searches = {name: {seed: found for seed in SEEDS if (found := stored(TABLE, f"{name}-search-{seed}"))}
+    searches = {name: {seed: search for seed in SEEDS if (search := stored(TABLE, f"{name}-search-{seed}"))}
                 for name in NETWORKS}  # fmt: skip
-    orderings = {name: {str(seed): {**found, "gates": _gates(found)} for seed, found in cells.items()}
+    orderings = {name: {str(seed): {**search, "gates": _gates(search)} for seed, search in cells.items()}
                  for name, cells in searches.items()}  # fmt: skip
     fronts = {seed: _front(seed) for seed in SEEDS}
-    whole = {seed: found for seed, found in fronts.items() if found}
+    whole = {seed: front for seed, front in fronts.items() if front}
     result = {"data": DATA, "settings": SETTINGS, "budget": BUDGET, "orderings": orderings, "front": _summary(whole)}
     print(write(TABLE, "python -m benchmarks.legr", result, ("torch",)))
-    gates = [gate for cells in orderings.values() for found in cells.values() for gate in found["gates"].values()]
+    gates = [gate for cells in orderings.values() for search in cells.values() for gate in search["gates"].values()]
     return int(not all([*gates, *result["front"].get("gates", {}).values()]))  # type: ignore[union-attr]
 
 
-def _gates(found: dict[str, Any]) -> dict[str, bool]:
+def _gates(search: dict[str, Any]) -> dict[str, bool]:
     return {
-        "best < random < identity": found["best_loss"] < found["best_random_loss"] < found["identity_loss"],
-        "identity + 10": found["legr"] >= found["identity"] + 0.10,
-        "uniform + 3": found["legr"] >= found["uniform"] + 0.03,
-        "budget within one channel": 0 <= found["left_of_budget_in_channels"] <= 1,
+        "best < random < identity": search["best_loss"] < search["best_random_loss"] < search["identity_loss"],
+        "identity + 10": search["legr"] >= search["identity"] + 0.10,
+        "uniform + 3": search["legr"] >= search["uniform"] + 0.03,
+        "budget within one channel": 0 <= search["left_of_budget_in_channels"] <= 1,
     }
 
 
 def _front(seed: int) -> dict[str, dict[str, Any]] | None:
     keys = [f"{FRONT_OF}-legr-{share}-{seed}" for share in FRONT] + [f"{FRONT_OF}-uniform-{BUDGET}-{seed}"]
-    found = {key.removeprefix(f"{FRONT_OF}-").removesuffix(f"-{seed}"): stored(TABLE, key) for key in keys}
-    return found if all(found.values()) else None  # type: ignore[return-value]
+    points = {key.removeprefix(f"{FRONT_OF}-").removesuffix(f"-{seed}"): stored(TABLE, key) for key in keys}
+    return points if all(points.values()) else None  # type: ignore[return-value]
 
 
 def _summary(fronts: dict[int, dict[str, dict[str, Any]]]) -> dict[str, Any]:
     if not fronts:
         return {}
     means = {
-        key: float(np.mean([found[key]["test"] for found in fronts.values()])) for key in next(iter(fronts.values()))
+        key: float(np.mean([points[key]["test"] for points in fronts.values()])) for key in next(iter(fronts.values()))
     }
     legr = [means[f"legr-{share}"] for share in FRONT]
     return {
         "seeds": sorted(fronts),
-        "test": {key: [found[key]["test"] for found in fronts.values()] for key in means},
+        "test": {key: [points[key]["test"] for points in fronts.values()] for key in means},
         "means": means,
-        "against_uniform": [paired(found[f"uniform-{BUDGET}"], found[f"legr-{BUDGET}"]) for found in fronts.values()],
+        "against_uniform": [
+            paired(points[f"uniform-{BUDGET}"], points[f"legr-{BUDGET}"]) for points in fronts.values()
+        ],
         "gates": {
             "monotone within 0.5": all(one >= other - 0.005 for one, other in pairwise(legr)),
             "uniform + 0.3": means[f"legr-{BUDGET}"] >= means[f"uniform-{BUDGET}"] + 0.003,

@@ -40,10 +40,10 @@ def percent(value: float | None) -> str:
     return "" if value is None else f"{value:.1%}"
 
 
-def points(found: dict[str, Any]) -> str:
+def points(difference: dict[str, Any]) -> str:
     """A paired difference with its interval."""
-    low, high = found["interval"]
-    return f"{found['points']:+.1f} [{low:+.1f}, {high:+.1f}]"
+    low, high = difference["interval"]
+    return f"{difference['points']:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def each(values: Iterable[float], form: str) -> str:

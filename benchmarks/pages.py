@@ -62,12 +62,12 @@ def headline(record: dict[str, Any]) -> str:
     """Accuracy at the same measured time, ours beside the others."""
     rows: list[Row] = []
     for arm, label in HEADLINE_ROWS.items():
-        found = record["tables"][NETWORK][arm]
-        if "reason" in found:
-            rows.append((label, found["reason"], "", ""))
+        row = record["tables"][NETWORK][arm]
+        if "reason" in row:
+            rows.append((label, row["reason"], "", ""))
             continue
-        against = points(found["against_first"]) if found["against_first"] else ""
-        rows.append((label, f"{found['ratio']:.3f}", f"{found['test']:.2%}", against))
+        against = points(row["against_first"]) if row["against_first"] else ""
+        rows.append((label, f"{row['ratio']:.3f}", f"{row['test']:.2%}", against))
     return table(("MobileNetV2 cut by", "measured time / dense", "test accuracy", "points to ours"), rows)
 
 

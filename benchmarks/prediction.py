@@ -46,8 +46,8 @@ def main() -> int:
     asked = parser.parse_args()
     for name, place in TARGETS:
         if name in asked.only and not asked.table:
-            found = cell(TABLE, key(name, place), lambda n=name, p=place: _cell(n, p))  # type: ignore[misc]
-            print(key(name, place), found.get("error") or found["reason"], flush=True)
+            row = cell(TABLE, key(name, place), lambda n=name, p=place: _cell(n, p))  # type: ignore[misc]
+            print(key(name, place), row.get("error") or row["reason"], flush=True)
     return _written()
 
 
@@ -149,12 +149,12 @@ def _told(task: str, done: int, total: int, note: str = "") -> None:
 
 def _written() -> int:
     rows = {key(name, place): stored(TABLE, key(name, place)) for name, place in TARGETS}
-    found = {
+    cells = {
         name: {field: value for field, value in row.items() if field != "plans"} for name, row in rows.items() if row
     }
     packages = ("ai-edge-litert", "onnxruntime", "litert-torch", "torch")
-    print(write(TABLE, "python -m benchmarks.prediction", {"limits": LIMITS, "cells": found}, packages))
-    return int(not all("error" in row and _good(FitError(**row["error"])) for row in found.values()))
+    print(write(TABLE, "python -m benchmarks.prediction", {"limits": LIMITS, "cells": cells}, packages))
+    return int(not all("error" in row and _good(FitError(**row["error"])) for row in cells.values()))
 
 
 def _good(error: FitError) -> bool:

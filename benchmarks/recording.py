@@ -38,8 +38,8 @@ def write(name: str, command: str, result: dict[str, Any], packages: tuple[str, 
 
 def read(name: str) -> dict[str, Any]:
     """A result file."""
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return found
+    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return content
 
 
 def _processor() -> str:

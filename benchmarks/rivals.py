@@ -50,11 +50,11 @@ def _stream(network: Network, module: nn.Module) -> list[nn.Module]:
 def widths_of(module: nn.Module, graph: ChannelGraph) -> np.ndarray:
     """The widths of the free groups; one that has no tensor's axis to itself (a stream that grows) is whole."""
     parameters: dict[str, Any] = dict(module.named_parameters())
-    found = []
+    widths = []
     for group in graph.free:
         alone = [each for each in group.members if each.indices.size == graph.shapes[each.parameter][each.axis]]
         width = group.width
         if alone:
             width = parameters[alone[0].parameter].shape[alone[0].axis] // group.channels_per_unit
-        found.append(width)
-    return np.array(found)
+        widths.append(width)
+    return np.array(widths)

@@ -139,8 +139,8 @@ def _key(name: str, what: int | str) -> str:
 
 
 def _written() -> int:
-    roofs = {name: found for name in NETWORKS if (found := stored(TABLE, _key(name, "product")))}
-    cells = {key: found for key in itertools.product(roofs, STEPS) if (found := stored(TABLE, _key(*key)))}
+    roofs = {name: roof for name in NETWORKS if (roof := stored(TABLE, _key(name, "product")))}
+    cells = {key: rows for key in itertools.product(roofs, STEPS) if (rows := stored(TABLE, _key(*key)))}
     tables = {
         f"{name}, {steps} steps": {
             "rows": {**rows, ROOF: _under(roofs[name], rows, steps)},
@@ -258,11 +258,11 @@ def _judge(bench: Bench, scores: Scores, ways: Ways) -> float:
 
 def _counted(network: Network) -> int:
     """MACs, by a forward pass of one image past a hook on every layer."""
-    found = []
+    macs = []
 
     def count(part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         del inputs
-        found.append(part.weight[0].numel() * output[0].numel())  # type: ignore[union-attr,operator,index]
+        macs.append(part.weight[0].numel() * output[0].numel())  # type: ignore[union-attr,operator,index]
 
     layers = [part for part in network.module.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
     handles = [part.register_forward_hook(count) for part in layers]
@@ -270,7 +270,7 @@ def _counted(network: Network) -> int:
         network.module.eval()(torch.zeros(1, *network.input_shape))
     for handle in handles:
         handle.remove()
-    return sum(found)
+    return sum(macs)
 
 
 def _plain(prepared: Examiner) -> Examiner:

@@ -49,17 +49,17 @@ def main() -> int:
 def _row(name: str, data: Data) -> dict[str, Any]:
     subject = Pruned.of(name, data)
     seconds: dict[str, list[float]] = {arm: [] for arm in ARMS}
-    found: dict[str, Scores] = {}
+    scores: dict[str, Scores] = {}
     cost = subject.cost()
     for _ in range(TURNS):
         for arm, options in ARMS.items():
             workers = plugins.build("workers", "local", options)
             study = subject.study(cost, 0.5 * subject.whole(cost), seed=0, workers=workers)
             began = time.monotonic()
-            found[arm] = plugins.build("methods", "legr", SETTINGS).score(study)
+            scores[arm] = plugins.build("methods", "legr", SETTINGS).score(study)
             seconds[arm].append(time.monotonic() - began)
             print(arm, f"{seconds[arm][-1]:.1f} s", flush=True)
-    one, two = found["one worker"].by_group, found["two workers"].by_group
+    one, two = scores["one worker"].by_group, scores["two workers"].by_group
     return {
         "identical": all(np.array_equal(one[name], two[name]) for name in one),
         **{

@@ -31,9 +31,9 @@ def main() -> int:
     widths = halves(subject)
     study = subject.study(subject.cost(), 0.0, seed=0, progress=lambda *told: print(*told, flush=True))
     began = time.monotonic()
-    found = SETTINGS.select(study, widths)
+    selection = SETTINGS.select(study, widths)
     seconds = time.monotonic() - began
-    left = small(subject, found)
+    left = small(subject, selection)
     result = {
         "seconds": seconds, "limit_s": LIMIT_S, "images": SETTINGS.images, "threads": torch.get_num_threads(),
         "groups": len(widths), "channels": sum(widths.values()),

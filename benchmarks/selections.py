@@ -29,10 +29,10 @@ def halves(subject: Pruned) -> dict[str, int]:
     return {group.name: group.width // 2 for group in subject.graph.free if whole or not group.residual}
 
 
-def small(subject: Pruned, found: Selection) -> Network:
+def small(subject: Pruned, selection: Selection) -> Network:
     """The network that is left, with the weights and masks that the selection gave."""
-    changed = with_weights(subject.network, found.weights or {})
-    return cut(dataclasses.replace(changed, masks=found.masks), subject.graph, found.keep)
+    changed = with_weights(subject.network, selection.weights or {})
+    return cut(dataclasses.replace(changed, masks=selection.masks), subject.graph, selection.keep)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

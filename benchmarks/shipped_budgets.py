@@ -42,8 +42,8 @@ def main() -> int:
     asked = parser.parse_args()
     for name, settings in NETWORKS.items():
         for share in () if asked.table else SHARES:
-            found = cell(TABLE, f"{name}-{share}", lambda s=settings, x=share: _cell(s, x))  # type: ignore[misc]
-            print(name, share, found["shipped_of_budget"], found["again_of_budget"], flush=True)
+            row = cell(TABLE, f"{name}-{share}", lambda s=settings, x=share: _cell(s, x))  # type: ignore[misc]
+            print(name, share, row["shipped_of_budget"], row["again_of_budget"], flush=True)
     return _written()
 
 
@@ -81,10 +81,10 @@ def _cell(settings: dict[str, Any], share: float) -> dict[str, Any]:
 
 def _written() -> int:
     rows = {(name, share): stored(TABLE, f"{name}-{share}") for name in NETWORKS for share in SHARES}
-    found = [{"network": name, "share": share, **row} for (name, share), row in rows.items() if row]
-    result = {"promised": PROMISED, "met": sum(row["met"] for row in found), "rows": found}
+    cells = [{"network": name, "share": share, **row} for (name, share), row in rows.items() if row]
+    result = {"promised": PROMISED, "met": sum(row["met"] for row in cells), "rows": cells}
     print(write(TABLE, "python -m benchmarks.shipped_budgets", result, ("ai-edge-litert", "litert-torch", "torch")))
-    return int(not all(row["met"] for row in found))
+    return int(not all(row["met"] for row in cells))
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def _cell(data: Data, travel: float, seed: int) -> dict[str, Any]:
     scores = Slimming(travel=travel, epochs=EPOCHS, precision="bf16").score(study)
     sparsity = read_record(folder / LOG, Sparsity)
     trained = with_weights(subject.network, scores.weights or {})
-    found: dict[str, Any] = {
+    row: dict[str, Any] = {
         "travel": travel,
         "seed": seed,
         "penalty": sparsity.penalty,
@@ -77,22 +77,22 @@ def _cell(data: Data, travel: float, seed: int) -> dict[str, Any]:
     for share in SHARES:
         small = cut(trained, subject.graph, part.keep(scores, cost, share * part.whole(cost)))
         again = recalibrate_norms(small, data, seed=seed)
-        found["recalibrated"].append(evaluate(again, data.val, data).value)
-        found["test"].append(judged(fit(again, data, recipe(seed)), data, {})["test"])
-    return found
+        row["recalibrated"].append(evaluate(again, data.val, data).value)
+        row["test"].append(judged(fit(again, data, recipe(seed)), data, {})["test"])
+    return row
 
 
 def _written() -> int:
-    rows = [found for seed in SEEDS for travel in TRAVELS if (found := stored(TABLE, _key(travel, seed)))]
+    rows = [row for seed in SEEDS for travel in TRAVELS if (row := stored(TABLE, _key(travel, seed)))]
     by_seed = {seed: [row for row in rows if row["seed"] == seed] for seed in SEEDS}
-    whole = [found for found in by_seed.values() if len(found) == len(TRAVELS)]
+    whole = [cells for cells in by_seed.values() if len(cells) == len(TRAVELS)]
     gates = {
-        "sparsity rises with D": all(one["q10_of_q50"] > other["q10_of_q50"] for found in whole
-                                     for one, other in pairwise(found)),
-        "clearly below D = 0": all(found[-1]["q10_of_q50"] < CLEARLY * found[0]["q10_of_q50"] for found in whole),
+        "sparsity rises with D": all(one["q10_of_q50"] > other["q10_of_q50"] for cells in whole
+                                     for one, other in pairwise(cells)),
+        "clearly below D = 0": all(cells[-1]["q10_of_q50"] < CLEARLY * cells[0]["q10_of_q50"] for cells in whole),
         "after the cut at least as good as D = 0": all(
-            best >= base for found in whole
-            for best, base in zip(found[1]["recalibrated"], found[0]["recalibrated"], strict=True)
+            best >= base for cells in whole
+            for best, base in zip(cells[1]["recalibrated"], cells[0]["recalibrated"], strict=True)
         ),
     }  # fmt: skip
     result = {"data": DATA, "shares": SHARES, "epochs": EPOCHS, "rows": rows, "gates": gates if whole else {}}

@@ -44,9 +44,9 @@ def main() -> int:
     suffix = plugins.load("templates", "tflite").suffix
     with timer(dense, suffix, Place("litert").target, openings=OPENINGS) as timed:
         for (name, network), content in zip(networks.items(), others, strict=True):
-            found = timed(content)
-            rows[name] = {"macs_kept": recount(network).macs / whole, "ratio": found.ratio,
-                          "ratio_interval": list(found.interval)}  # fmt: skip
+            comparison = timed(content)
+            rows[name] = {"macs_kept": recount(network).macs / whole, "ratio": comparison.ratio,
+                          "ratio_interval": list(comparison.interval)}  # fmt: skip
             rows[name]["gates"] = _gates(**rows[name])
             print(name, rows[name], flush=True)
     print(write("speedups", "python -m benchmarks.speedups", {"least": LEAST, "widest": WIDEST, "rows": rows},
@@ -55,17 +55,17 @@ def main() -> int:
 
 
 def _networks(subject: Pruned) -> dict[str, Network]:
-    cost, found = subject.cost(), {}
+    cost, networks = subject.cost(), {}
     whole = subject.whole(cost)
     for share in SHARES:
         for seed in SEEDS:
             keep = subject.keep(found_by(subject, seed), cost, share * whole)
-            found[f"LeGR at {share}x, seed {seed}"] = cut(subject.network, subject.graph, keep)
+            networks[f"LeGR at {share}x, seed {seed}"] = cut(subject.network, subject.graph, keep)
     keep = {name: tuple(range(width)) for name, width in halves(subject).items()}
-    found["half of the inner channels (DCP)"] = small(subject, Selection(keep))
+    networks["half of the inner channels (DCP)"] = small(subject, Selection(keep))
     quick = Dkp(rate=0.5, steps=8, images=256, head_epochs=1)  # time does not depend on which kernels are masked
-    found[KERNELS] = small(subject, quick.select(subject.study(cost, 0.0, seed=0), {}))
-    return found
+    networks[KERNELS] = small(subject, quick.select(subject.study(cost, 0.0, seed=0), {}))
+    return networks
 
 
 def _gates(macs_kept: float, ratio: float, ratio_interval: list[float]) -> dict[str, bool]:

@@ -54,8 +54,8 @@ def main() -> int:
                 model = profile_network(traced.network, traced.graph, Place(runtime), store)
             for share in SHARES:
                 what = (traced, scores, model)
-                found = cell(TABLE, _key(name, runtime, share), lambda w=what, x=share: _cell(w, x))  # type: ignore[misc]
-                print(name, runtime, share, {arm: row.get("saved") for arm, row in found["arms"].items()}, flush=True)
+                result = cell(TABLE, _key(name, runtime, share), lambda w=what, x=share: _cell(w, x))  # type: ignore[misc]
+                print(name, runtime, share, {arm: row.get("saved") for arm, row in result["arms"].items()}, flush=True)
     return _written()
 
 
@@ -144,9 +144,9 @@ def _at_equal_ms(ratio: float, what: tuple[Traced, Scores, LatencyModel], timed:
 def _written() -> int:
     keys = [(name, runtime, share) for runtime in RUNTIMES for name in SUBJECTS for share in SHARES]
     rows = [
-        {"network": key[0], "runtime": key[1], "share": key[2], **found}
+        {"network": key[0], "runtime": key[1], "share": key[2], **row}
         for key in keys
-        if (found := stored(TABLE, _key(*key)))
+        if (row := stored(TABLE, _key(*key)))
     ]
     packages = ("ai-edge-litert", "onnxruntime", "litert-torch", "torch")
     print(write(TABLE, "python -m benchmarks.stairs", {"within": WITHIN, "rows": rows}, packages))

@@ -93,8 +93,8 @@ def cell(table: str, key: str, compute: Callable[[], dict[str, Any]]) -> dict[st
     if not path.exists():
         text = json.dumps(compute(), indent=1) + "\n"
         write_atomic(path, lambda temporary: temporary.write_text(text))
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
 
 
 def stored(table: str, key: str) -> dict[str, Any] | None:

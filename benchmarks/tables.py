@@ -35,11 +35,11 @@ def _demo(record: dict[str, Any]) -> str:
 def _cifar(record: dict[str, Any]) -> str:
     rows: list[Row] = []
     for name, network in record["networks"].items():
-        for arm, found in network["arms"].items():
+        for arm, row in network["arms"].items():
             label = "dense, same extra epochs" if arm == "control" else arm
-            rows.append((name, label, f"{found['macs_kept']:.3f}x", f"{found['params_kept']:.3f}x",
-                         percent(found["val_after_cut"]), percent(found["val_recalibrated"]),
-                         " / ".join(f"{test:.2%}" for test in found["test"]), _against(found, arm)))  # fmt: skip
+            rows.append((name, label, f"{row['macs_kept']:.3f}x", f"{row['params_kept']:.3f}x",
+                         percent(row["val_after_cut"]), percent(row["val_recalibrated"]),
+                         " / ".join(f"{test:.2%}" for test in row["test"]), _against(row, arm)))  # fmt: skip
     head = (
         "network",
         "channels by",
@@ -56,10 +56,10 @@ def _cifar(record: dict[str, Any]) -> str:
     return titled(record, "CIFAR-10 (JPEG) at half the MACs", table(head, rows), note)
 
 
-def _against(found: dict[str, Any], arm: str) -> str:
+def _against(row: dict[str, Any], arm: str) -> str:
     if arm == "control":
         return "-"
-    return "; ".join(map(points, found["against_control"]))
+    return "; ".join(map(points, row["against_control"]))
 
 
 def _families(record: dict[str, Any]) -> str:

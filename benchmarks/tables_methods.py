@@ -11,13 +11,13 @@ from benchmarks.markdown import Row, each, missed, points, table, titled
 def _equal_ms(record: dict[str, Any]) -> str:
     rows: list[Row] = []
     for name, arms in record["tables"].items():
-        for arm, found in arms.items():
-            if "reason" in found:
-                rows.append((name, arm, found["reason"], "", "", ""))
+        for arm, row in arms.items():
+            if "reason" in row:
+                rows.append((name, arm, row["reason"], "", "", ""))
                 continue
-            without = "".join(f"; seed {seed}: {reason}" for seed, reason in found["without"].items())
-            rows.append((name, arm + without, each(found["ratio"], "{:.3f}"), each(found["recalibrated_val"], "{:.1%}"),
-                         each(found["test"], "{:.2%}"), "; ".join(map(points, found["against_first"]))))  # fmt: skip
+            without = "".join(f"; seed {seed}: {reason}" for seed, reason in row["without"].items())
+            rows.append((name, arm + without, each(row["ratio"], "{:.3f}"), each(row["recalibrated_val"], "{:.1%}"),
+                         each(row["test"], "{:.2%}"), "; ".join(map(points, row["against_first"]))))  # fmt: skip
     head = ("network, budget", "plan by", "measured time / dense", "val, norms anew", "test per seed",
             "points to LeGR in ms")  # fmt: skip
     note = (
@@ -29,10 +29,10 @@ def _equal_ms(record: dict[str, Any]) -> str:
 
 def _headline(record: dict[str, Any]) -> str:
     rows: list[Row] = [
-        (name, arm, *(("", found["reason"], "") if "reason" in found else
-                      (f"{found['ratio']:.3f}", f"{found['test']:.2%}",
-                       points(found["against_first"]) if found["against_first"] else "")))
-        for name, arms in record["tables"].items() for arm, found in arms.items()
+        (name, arm, *(("", row["reason"], "") if "reason" in row else
+                      (f"{row['ratio']:.3f}", f"{row['test']:.2%}",
+                       points(row["against_first"]) if row["against_first"] else "")))
+        for name, arms in record["tables"].items() for arm, row in arms.items()
     ]  # fmt: skip
     head = ("network", "plan by", "measured time / dense", "test", "points to LeGR in ms")
     note = f"LiteRT, one thread, {record['share']}x; {record['images']:,} images x {record['epochs']} epochs, one seed."
@@ -80,8 +80,8 @@ def _search_speed(record: dict[str, Any]) -> str:
     names = list(record["tables"])
     first = record["tables"][names[0]]["rows"]
     rows: list[Row] = [
-        (row, *(f"{found['per_minute']:.1f} ({found['faster']:.2f}x)"
-                for found in (record["tables"][name]["rows"][row] for name in names)))
+        (row, *(f"{speed['per_minute']:.1f} ({speed['faster']:.2f}x)"
+                for speed in (record["tables"][name]["rows"][row] for name in names)))
         for row in first
     ]  # fmt: skip
     limits = ", ".join(f"{limit:g}x at {steps} steps" for steps, limit in record["gates"].items())

@@ -16,7 +16,11 @@ def _dcp(record: dict[str, Any]) -> str:
     ]  # fmt: skip
     head = ("chosen by", "channels kept", "theoretical MACs", "test, right after the cut", "norms anew", "seconds")
     text = table(head, rows)
-    gates = {f"seed {seed}, {name}": kept for seed, found in record["gates"].items() for name, kept in found.items()}
+    gates = {
+        f"seed {seed}, {name}": kept
+        for seed, gates_of_seed in record["gates"].items()
+        for name, kept in gates_of_seed.items()
+    }
     if final := record["final"]:
         gates |= final["gates"]
         rows = [

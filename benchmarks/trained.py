@@ -54,8 +54,8 @@ def asked(description: str | None, *more: argparse.ArgumentParser) -> Asked:
     parser.add_argument("--quick", action="store_true", help="the first seed alone")
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS), choices=SEEDS, metavar="SEED")
     parser.add_argument("--table", action="store_true", help="work nothing out, write the table of the cells there are")
-    found = parser.parse_args()
-    return Asked(SEEDS[:1] if found.quick else tuple(found.seeds), found.table, found)
+    given = parser.parse_args()
+    return Asked(SEEDS[:1] if given.quick else tuple(given.seeds), given.table, given)
 
 
 def images() -> Data:
@@ -95,8 +95,8 @@ class Pruned:
 
     def cost(self, name: str = "macs") -> CostModel:
         """The cost of its widths."""
-        found: CostModel = plugins.build("costs", name).model(self.graph)
-        return found
+        model: CostModel = plugins.build("costs", name).model(self.graph)
+        return model
 
     def whole(self, cost: CostModel) -> float:
         """The cost of the dense network."""
@@ -135,9 +135,9 @@ def judged(network: Network, data: Data, notes: dict[str, Any]) -> dict[str, Any
     }
 
 
-def packed(found: Quality) -> str:
+def packed(quality: Quality) -> str:
     """Pack the hits and misses, image by image, into hex."""
-    return np.packbits(np.array(found.per_item, dtype=bool)).tobytes().hex()
+    return np.packbits(np.array(quality.per_item, dtype=bool)).tobytes().hex()
 
 
 def quality(cell: dict[str, Any]) -> Quality:

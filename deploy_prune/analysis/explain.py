@@ -225,13 +225,13 @@ def _profiled(templates: Sequence[Template], nodes: Sequence[Sequence[NodeTime]]
 def _alone(templates: Sequence[Template], jobs: Sequence[Job], device: Device, progress: Progress) -> _Timed:
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
         readings = layer_times.time_alone(templates, jobs[0], device, Path(folder), progress)
-    found, missing = [], []
+    timed, missing = [], []
     for template, job, alone_ms in zip(templates, jobs, readings, strict=True):
         operators = template.structure.operators
         taken = xnnpack_delegation.ask_delegated(job.path, len(operators)) if job.runtime in DELEGATES else frozenset()
-        found.append(layer_times.assign_times(template.structure, alone_ms, taken))
-        missing += [layer.name for layer, ms in zip(found[-1], alone_ms, strict=True) if ms is None]
-    return _Timed(found[0], found[1], "one-operator files, scaled to the whole files", tuple(dict.fromkeys(missing)))
+        timed.append(layer_times.assign_times(template.structure, alone_ms, taken))
+        missing += [layer.name for layer, ms in zip(timed[-1], alone_ms, strict=True) if ms is None]
+    return _Timed(timed[0], timed[1], "one-operator files, scaled to the whole files", tuple(dict.fromkeys(missing)))
 
 
 def _concluded(

@@ -110,12 +110,12 @@ def assign_times(structure: Structure, alone_ms: Alone, taken: frozenset[int]) -
 
 
 def _fused(operators: Sequence[Operator]) -> frozenset[int]:
-    found = set()
+    fused = set()
     for place, operator in enumerate(operators):
         readers = [each.name for each in operators if operator.outputs[0] in each.inputs]
         if len(readers) == 1 and readers[0] in FUSED.get(operator.name, ()):
-            found.add(place)
-    return frozenset(found)
+            fused.add(place)
+    return frozenset(fused)
 
 
 def scale_to(layers: Sequence[LayerTime], whole_ms: float) -> tuple[LayerTime, ...]:

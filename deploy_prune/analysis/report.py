@@ -122,7 +122,7 @@ def _search(run: Path) -> str:
         return ""
     losses = {kind: [each.loss for each in search.tried if each.origin == kind and each.loss is not None]
               for kind in ("random", "identity")}  # fmt: skip
-    rivals = ", ".join(f"best {kind} {min(found):.4f}" for kind, found in losses.items() if found)
+    rivals = ", ".join(f"best {kind} {min(values):.4f}" for kind, values in losses.items() if values)
     best = search.tried[search.best]
     plans = len({each.plan for each in search.tried})
     by = f"Best of {len(search.finals)} that were trained for longer" if search.finals else "Best"
@@ -133,11 +133,13 @@ def _search(run: Path) -> str:
 
 
 def _prediction(summary: RunSummary) -> str:
-    predicted, found = summary.cut.predicted_macs, summary.cut.count.macs
-    if predicted == found:
-        return f"MACs of the cut network: {found:,} predicted, the same by fvcore's recount."
+    predicted, recounted = summary.cut.predicted_macs, summary.cut.count.macs
+    if predicted == recounted:
+        return f"MACs of the cut network: {recounted:,} predicted, the same by fvcore's recount."
     uncounted = ", ".join(summary.dense.count.not_counted) or "nothing"
-    return f"MACs of the cut network: {predicted:,} predicted, {found:,} by fvcore, which did not count {uncounted}."
+    return (
+        f"MACs of the cut network: {predicted:,} predicted, {recounted:,} by fvcore, which did not count {uncounted}."
+    )
 
 
 def _network(summary: RunSummary) -> str:

@@ -76,12 +76,12 @@ def numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
     if text is None:
         return None
     try:
-        found = tuple(float(part) for part in text.split(","))
+        parsed = tuple(float(part) for part in text.split(","))
     except ValueError:
-        found = ()
-    if not found or not all(map(math.isfinite, found)):
+        parsed = ()
+    if not parsed or not all(map(math.isfinite, parsed)):
         raise ConfigError(f"{flag} '{text}' is no list of numbers", hint=f"write {flag} 0.485,0.456,0.406")
-    return found
+    return parsed
 
 
 def image_shape(text: str | None) -> tuple[int, int, int] | None:
@@ -115,15 +115,15 @@ def key_values(flag: str, texts: list[str] | None) -> dict[str, Any]:
     Raises:
         ConfigError: no `=`, nothing on one of its sides, or a key twice; names the flag.
     """
-    found: dict[str, Any] = {}
+    pairs: dict[str, Any] = {}
     for text in texts or ():
         key, _, value = (part.strip() for part in text.partition("="))
         if not key or not value:
             raise ConfigError(f"{flag} '{text}' has no {'value' if key else 'key'}", hint=f"write {flag} stem=cifar")
-        if key in found:
+        if key in pairs:
             raise ConfigError(f"{flag} '{key}' is given twice", hint="give it once")
-        found[key] = _scalar(value)
-    return found
+        pairs[key] = _scalar(value)
+    return pairs
 
 
 def _scalar(text: str) -> Any:

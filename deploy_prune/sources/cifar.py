@@ -169,12 +169,12 @@ def _roots(layout: Layout, directory: Path) -> list[Path]:
 
 def _by_class(blobs: list[Blob], half: str) -> dict[str, list[Blob]]:
     """Images of `.../half/CLASS/FILE`, classes and files sorted by name."""
-    found: dict[str, list[Blob]] = {}
+    by_class: dict[str, list[Blob]] = {}
     for blob in blobs:
         folders = blob.name.split("/")
         if len(folders) >= 3 and folders[-3] == half:
-            found.setdefault(folders[-2], []).append(blob)
-    return {name: sorted(found[name], key=lambda blob: blob.name) for name in sorted(found)}
+            by_class.setdefault(folders[-2], []).append(blob)
+    return {name: sorted(by_class[name], key=lambda blob: blob.name) for name in sorted(by_class)}
 
 
 def _image_half(by_class: dict[str, list[Blob]]) -> _Half:

@@ -89,10 +89,10 @@ def list_images(root: Path) -> list[Blob]:
         DataError: there is no such folder or tar, it cannot be read, or holds no image.
     """
     blobs = _in_folder(root) if root.is_dir() else _in_tar(root)
-    found = sorted((blob for blob in blobs if _is_image(blob.name)), key=lambda blob: blob.name)
-    if not found:
+    images = sorted((blob for blob in blobs if _is_image(blob.name)), key=lambda blob: blob.name)
+    if not images:
         raise DataError(f"{root} holds no images", hint=f"images end in {', '.join(sorted(SUFFIXES))}")
-    return found
+    return images
 
 
 def decode_all(blobs: Sequence[Blob], framing: Framing) -> tuple[np.ndarray, np.ndarray]:

@@ -82,24 +82,24 @@ def read_tensors(path: Path) -> dict[str, Any]:
             return dict(load_file(path))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # of old files; they load or are refused
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         hint = "save the state_dict alone, best as .safetensors"
         raise WeightsError(f"{path} is corrupt, or holds more than tensors (its code is not run)", hint=hint) from error
     except Exception as error:  # bytes that are no file of weights can end in any error of the readers
         hint = "copy or download it again"
         raise WeightsError(f"{path} is corrupt: {type(error).__name__}: {error}", hint=hint) from error
-    if not isinstance(found, dict):
-        raise WeightsError(f"{path} holds a {type(found).__name__}, not weights", hint="save module.state_dict()")
-    return found
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds a {type(content).__name__}, not weights", hint="save module.state_dict()")
+    return content
 
 
-def _unwrapped(found: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+def _unwrapped(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     for key in NESTED_UNDER:
-        if isinstance(found.get(key), dict):
-            found = found[key]
+        if isinstance(content.get(key), dict):
+            content = content[key]
             break
-    weights = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    weights = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not weights:
         raise WeightsError(f"{path} holds no tensors", hint="save module.state_dict()")
     if all(name.startswith(WRAPPER_PREFIX) for name in weights):
@@ -116,20 +116,20 @@ def _check(network: Network, weights: Mapping[str, Tensor], path: Path) -> None:
         hint = f"are these weights of {network.address}, built with the same options?"
         raise WeightsError(f"{path} does not fit {network.address}: it {' and '.join(parts)}", hint=hint)
     for name, tensor in weights.items():
-        wanted, found = tuple(expected[name].shape), tuple(tensor.shape)
-        if wanted != found:
-            raise _shape_error(network, path, name, found)
+        wanted, actual = tuple(expected[name].shape), tuple(tensor.shape)
+        if wanted != actual:
+            raise _shape_error(network, path, name, actual)
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{path}: {name} holds NaN or infinity", hint="that training diverged: use another file")
 
 
-def _shape_error(network: Network, path: Path, name: str, found: tuple[int, ...]) -> WeightsError:
+def _shape_error(network: Network, path: Path, name: str, actual: tuple[int, ...]) -> WeightsError:
     wanted = tuple(network.module.state_dict()[name].shape)
-    message = f"{path}: {name} has shape {found}, {network.address} needs {wanted}"
-    only_first_differs = bool(wanted) and bool(found) and wanted[1:] == found[1:]
+    message = f"{path}: {name} has shape {actual}, {network.address} needs {wanted}"
+    only_first_differs = bool(wanted) and bool(actual) and wanted[1:] == actual[1:]
     if only_first_differs and wanted[0] == network.classes:
-        message += f": the weights know {found[0]} classes, the network has {network.classes}"
-        return WeightsError(message, hint=f"build the network with {found[0]} classes, or take other weights")
+        message += f": the weights know {actual[0]} classes, the network has {network.classes}"
+        return WeightsError(message, hint=f"build the network with {actual[0]} classes, or take other weights")
     return WeightsError(message, hint="are these weights of the same network, width and options?")
 
 

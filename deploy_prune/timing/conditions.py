@@ -86,8 +86,8 @@ def _frequency_from_cpuinfo(root: Path, cores: Sequence[int]) -> float | None:
 
 def _governor(root: Path, cores: Sequence[int]) -> str | None:
     paths = [root / f"sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor" for core in cores]
-    found = sorted({text for text in map(_text, paths) if text})
-    return ",".join(found) or None
+    governors = sorted({text for text in map(_text, paths) if text})
+    return ",".join(governors) or None
 
 
 def _temperature_c(root: Path) -> float | None:

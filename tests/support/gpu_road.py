@@ -73,8 +73,8 @@ def select(method: str, **options: Any) -> Callable[[Network], Mapping[str, Tens
         selector: Any = plugins.build(METHODS, method, {**FAST[method], **options})
         subject = study(network, DATA)
         widths: Widths = {group.name: group.width // 2 for group in subject.graph.free}
-        found = selector.select(subject, widths)
-        return {**(found.weights or {}), **{f"{name} mask": mask for name, mask in found.masks.items()}}
+        selection = selector.select(subject, widths)
+        return {**(selection.weights or {}), **{f"{name} mask": mask for name, mask in selection.masks.items()}}
 
     return by_method
 

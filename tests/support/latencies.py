@@ -86,8 +86,8 @@ def ratios(drawing: NetworkFile, widths: np.ndarray) -> np.ndarray:
     columns = read_features(drawing)
     weights = np.array([COSTS.get(name, 0.0) for name in columns.names])
     dense = columns(np.array([_dense(drawing)])) @ weights
-    found: np.ndarray = CONSTANT + (1 - CONSTANT) * (columns(widths) @ weights) / dense
-    return found
+    result: np.ndarray = CONSTANT + (1 - CONSTANT) * (columns(widths) @ weights) / dense
+    return result
 
 
 def sample(widths: Any, ratio: float, **more: Any) -> Sample:

@@ -22,11 +22,11 @@ def law_error(network: Network, graph: ChannelGraph, keep: Keep, *, small: Netwo
     small = small or cut(network, graph, keep)
     images = inputs(network)
     with torch.no_grad():
-        expected, found = outputs(zeroed(network, graph, keep).module, images), outputs(small.module, images)
-    assert [each.shape for each in expected] == [each.shape for each in found]
+        expected, actual = outputs(zeroed(network, graph, keep).module, images), outputs(small.module, images)
+    assert [each.shape for each in expected] == [each.shape for each in actual]
     scale = max(float(each.abs().max()) for each in expected)
     assert scale > 1e-6, "a network that answers nothing shows nothing"
-    return max(float((one - other).abs().max()) for one, other in zip(expected, found, strict=True)) / scale
+    return max(float((one - other).abs().max()) for one, other in zip(expected, actual, strict=True)) / scale
 
 
 def zeroed(network: Network, graph: ChannelGraph, keep: Keep) -> Network:

@@ -60,13 +60,13 @@ def constants(path: Path) -> dict[str, Any]:
 
 
 def _executorch(path: Path) -> Said:
-    found = constants(path)
-    known = {key: found[f"get_{key}"] for key in ("mean", "std") if f"get_{key}" in found}
-    if "get_scale" in found:
-        known["scale"] = found["get_scale"][0]
-    if "get_labels" in found:
-        known["labels"] = found["get_labels"][0].split("\n")
-    return _of(known, found.get("get_input_names", ["input"]), found.get("get_output_names", ["output"]))
+    methods = constants(path)
+    known = {key: methods[f"get_{key}"] for key in ("mean", "std") if f"get_{key}" in methods}
+    if "get_scale" in methods:
+        known["scale"] = methods["get_scale"][0]
+    if "get_labels" in methods:
+        known["labels"] = methods["get_labels"][0].split("\n")
+    return _of(known, methods.get("get_input_names", ["input"]), methods.get("get_output_names", ["output"]))
 
 
 def tflite(path: Path) -> Said:
@@ -79,7 +79,7 @@ def tflite(path: Path) -> Said:
     names = [[entry.name.decode() for entry in entries] for entries in (signature.inputs, signature.outputs)]
     graph = model.subgraphs[0]
     assert [graph.tensors[index].name.decode() for index in graph.inputs] == names[0]
-    found = Said(*names)
+    said = Said(*names)
     if metadata := [
         bytes(model.buffers[each.buffer].data) for each in model.metadata if each.name == b"TFLITE_METADATA"
     ]:
@@ -87,11 +87,11 @@ def tflite(path: Path) -> Said:
         image, scores = _tables(subgraph, 2)[0], _tables(subgraph, 3)[0]
         for unit in _tables(image, 4):
             options = _table(unit, 1)
-            found.mean, found.std = _floats(options, 0), _floats(options, 1)
+            said.mean, said.std = _floats(options, 0), _floats(options, 1)
         for file in _tables(scores, 6):
             with zipfile.ZipFile(path) as archive:
-                found.labels = archive.read(text(file, 0)).decode().split("\n")
-    return found
+                said.labels = archive.read(text(file, 0)).decode().split("\n")
+    return said
 
 
 def root(content: bytes) -> Any:

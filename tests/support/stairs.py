@@ -25,8 +25,8 @@ class Term:
         outs = widths[..., list(self.writes)].sum(axis=-1)
         ins = widths[..., list(self.reads)].sum(axis=-1) if self.reads else 1
         uneven = 1 + self.penalty * (outs % self.tile != 0)
-        found: np.ndarray = self.per_unit * ins * self.tile * np.ceil(outs / self.tile) * uneven
-        return found
+        times: np.ndarray = self.per_unit * ins * self.tile * np.ceil(outs / self.tile) * uneven
+        return times
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,16 @@ class Stairs:
 
     def __call__(self, widths: np.ndarray) -> np.ndarray:
         """Time of each plan."""
-        found: np.ndarray = np.sum([term(np.asarray(widths)) for term in self.terms], axis=0)
-        return found
+        times: np.ndarray = np.sum([term(np.asarray(widths)) for term in self.terms], axis=0)
+        return times
 
     def along(self, widths: np.ndarray, group: int, options: np.ndarray) -> np.ndarray:
         """The layers that the group touches."""
         self.asked.append(group)
         plans = np.repeat(widths[None], len(options), axis=0)
         plans[:, group] = options
-        found: np.ndarray = np.sum([each(plans) for each in self.terms if group in each.reads + each.writes], axis=0)
-        return found
+        times: np.ndarray = np.sum([each(plans) for each in self.terms if group in each.reads + each.writes], axis=0)
+        return times
 
     @property
     def neighbours(self) -> tuple[frozenset[int], ...]:

@@ -71,9 +71,9 @@ def _solve(columns: np.ndarray, ratios: np.ndarray) -> np.ndarray:
     scale = np.maximum(relative.max(axis=0), 1e-12)
     weights = np.ones(len(ratios))
     for _ in range(REWEIGHTED):
-        found, _ = nnls(weights[:, None] * relative / scale, weights)
-        off = np.abs(relative / scale @ found - 1)
+        coefficients, _ = nnls(weights[:, None] * relative / scale, weights)
+        off = np.abs(relative / scale @ coefficients - 1)
         limit = HUBER * np.median(off) + 1e-9
         weights = np.sqrt(np.minimum(1.0, limit / np.maximum(off, 1e-12)))
-    result: np.ndarray = found / scale
+    result: np.ndarray = coefficients / scale
     return result

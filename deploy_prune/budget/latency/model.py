@@ -41,8 +41,8 @@ class LatencyModel:
     def terms(self) -> CompiledModel:
         """The ratio as a function of the widths."""
         dense = dense_widths(self.profile.drawing.groups)
-        found = CompiledModel.of(self.features, self.fit.coefficients[:-1], dense)
-        return replace(found, constant=found.constant + float(self.fit.coefficients[-1]))
+        compiled = CompiledModel.of(self.features, self.fit.coefficients[:-1], dense)
+        return replace(compiled, constant=compiled.constant + float(self.fit.coefficients[-1]))
 
     def ratio(self, widths: np.ndarray) -> np.ndarray:
         """Widths in units (..., groups) -> time / time of the dense network (...)."""

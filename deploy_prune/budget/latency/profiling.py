@@ -172,8 +172,8 @@ def _take_samples(
 
 def sampled(blueprint: ResizableNetwork, widths: np.ndarray, timed: Timer) -> Sample:
     """Time a skeleton."""
-    found = timed(blueprint.network(widths))
-    return Sample(tuple(map(int, widths)), found.ratio, found.interval, comparison=found)
+    comparison = timed(blueprint.network(widths))
+    return Sample(tuple(map(int, widths)), comparison.ratio, comparison.interval, comparison=comparison)
 
 
 def _worth_more(profile: Profile, effort: Effort) -> bool:

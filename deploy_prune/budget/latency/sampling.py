@@ -34,15 +34,15 @@ def plans(groups: Sequence[GroupWidth], count: int, *, seed: int, known: Iterabl
     dense = dense_widths(groups)
     per_unit = np.array([group.channels_per_unit for group in groups])
     seen = {tuple(map(int, plan)) for plan in known}
-    found: list[tuple[int, ...]] = []
+    drawn: list[tuple[int, ...]] = []
     for number in range(TRIES * count):
-        if len(found) == count:
+        if len(drawn) == count:
             break
         plan = tuple(_plan(dense, per_unit, draw, edges=number % 4 == 3).tolist())
         if plan not in seen:
             seen.add(plan)
-            found.append(plan)
-    return np.array(found, dtype=np.int64).reshape(len(found), len(groups))
+            drawn.append(plan)
+    return np.array(drawn, dtype=np.int64).reshape(len(drawn), len(groups))
 
 
 def _plan(dense: np.ndarray, per_unit: np.ndarray, draw: np.random.Generator, *, edges: bool) -> np.ndarray:
@@ -53,8 +53,8 @@ def _plan(dense: np.ndarray, per_unit: np.ndarray, draw: np.random.Generator, *,
     if edges:
         widths += draw.integers(-1, 2, len(dense))
     least = np.minimum(np.maximum(np.ceil(FLOOR * dense), 2), dense)
-    found: np.ndarray = np.clip(widths, least, dense).astype(np.int64)
-    return found
+    clipped: np.ndarray = np.clip(widths, least, dense).astype(np.int64)
+    return clipped
 
 
 def unsure(groups: Sequence[GroupWidth], features: Features, known: np.ndarray, count: int, *, seed: int) -> np.ndarray:

@@ -93,12 +93,12 @@ def measure_staircase(
 
 def layers(drawing: NetworkFile) -> dict[str, int]:
     """Name -> operator, of those whose channels a free group decides. They are named by that group, in order."""
-    found: dict[str, int] = {}
+    operator_of_layer: dict[str, int] = {}
     for number, operator in enumerate(drawing.operators):
         if operator.kind in WEIGHTED and (name := _made_by(drawing, number)):
-            same = sum(known.partition("#")[0] == name for known in found)
-            found[f"{name}#{same + 1}" if same else name] = number
-    return found
+            same = sum(known.partition("#")[0] == name for known in operator_of_layer)
+            operator_of_layer[f"{name}#{same + 1}" if same else name] = number
+    return operator_of_layer
 
 
 def _made_by(drawing: NetworkFile, operator: int) -> str:
@@ -143,8 +143,8 @@ def probed(
         for number, width in enumerate(asked, start=1):
             widths = tuple(width if place == column else whole for place, whole in enumerate(dense))
             if widths not in known:
-                found = timed(blueprint.layer(operator, np.array(widths)))
-                taken.append(Sample(widths, found.ratio, found.interval, operator, comparison=found))
+                comparison = timed(blueprint.layer(operator, np.array(widths)))
+                taken.append(Sample(widths, comparison.ratio, comparison.interval, operator, comparison=comparison))
                 store.add(profile, taken[-1])
             progress("probes", number, len(asked))
     return replace(profile, samples=(*profile.samples, *taken))
@@ -175,8 +175,8 @@ def _predicted(model: LatencyModel, operator: int, column: int, options: Sequenc
     dense = dense_widths(model.profile.drawing.groups)
     plans = np.repeat(dense[None], len(options), axis=0)
     plans[:, column] = options
-    found: np.ndarray = model.by_operator(plans)[:, operator]
-    return found
+    ratios: np.ndarray = model.by_operator(plans)[:, operator]
+    return ratios
 
 
 def _column(drawing: NetworkFile, operator: int) -> int:

@@ -139,14 +139,16 @@ class Store:
     def _profile(self, row: sqlite3.Row) -> Profile:
         known = {name: row[name] for name in ("network", "address", "reference", "unit", "complete")}
         target = {name: row[name] for name in ("device", "runtime", "runtime_version", "threads", "precision")}
-        found: Profile = self._valid(Profile, lambda: known | {"target": target, "drawing": json.loads(row["drawing"])})
-        return found
+        profile: Profile = self._valid(
+            Profile, lambda: known | {"target": target, "drawing": json.loads(row["drawing"])}
+        )
+        return profile
 
     def _sample(self, row: sqlite3.Row) -> Sample:
         known = {"ratio": row["ratio"], "interval": (row["low"], row["high"]), "operator": row["operator"]}
         texts = {"widths": row["widths"], "input_shape": row["input_shape"], "comparison": row["raw"] or "null"}
-        found: Sample = self._valid(Sample, lambda: known | {name: json.loads(text) for name, text in texts.items()})
-        return found
+        sample: Sample = self._valid(Sample, lambda: known | {name: json.loads(text) for name, text in texts.items()})
+        return sample
 
     def _valid(self, kind: Any, read: Callable[[], Any]) -> Any:
         try:

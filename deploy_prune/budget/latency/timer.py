@@ -53,10 +53,10 @@ def timer(
 
             def timed(content: bytes) -> Comparison:
                 other.write_bytes(content)
-                found = [
+                comparisons = [
                     bracketing.compare(first.open(base), second.open(other), pace, seed=0) for _ in range(openings)
                 ]
-                brackets = [bracket for each in found for bracket in each.brackets]
-                return bracketing.summarise_brackets(brackets, sum(each.repeated for each in found))
+                brackets = [bracket for each in comparisons for bracket in each.brackets]
+                return bracketing.summarise_brackets(brackets, sum(each.repeated for each in comparisons))
 
             yield timed

@@ -54,18 +54,19 @@ def judged(rounds: Sequence[Findings], tolerance: float, *, images: int, task: T
     )
 
 
-def compare(found: Arrays, expected: Arrays, tolerance: float, task: Task) -> Findings:
+def compare(outputs: Arrays, expected: Arrays, tolerance: float, task: Task) -> Findings:
     """The worst over inputs and outputs, and whether what the task reads out of them is the same.
 
     Raises:
         ParityFailed: the outputs are not even of the same shapes.
     """
-    shapes = [array.shape for array in found], [array.shape for array in expected]
+    shapes = [array.shape for array in outputs], [array.shape for array in expected]
     if shapes[0] != shapes[1]:
         raise ParityFailed(f"the file returns {shapes[0]}, the network {shapes[1]}")
     inputs = len(expected[0])
     pairs = [
-        (a.reshape(inputs, -1).astype(np.float64), b.reshape(inputs, -1)) for a, b in zip(found, expected, strict=True)
+        (a.reshape(inputs, -1).astype(np.float64), b.reshape(inputs, -1))
+        for a, b in zip(outputs, expected, strict=True)
     ]
     finite = np.all([np.isfinite(a).all(axis=1) & np.isfinite(b).all(axis=1) for a, b in pairs], axis=0)
     if not finite.all():
@@ -73,7 +74,7 @@ def compare(found: Arrays, expected: Arrays, tolerance: float, task: Task) -> Fi
         return Findings(inputs, float("inf"), finite=False, worst=int(finite.argmin()), output=lacking.index(True))
     errors = np.stack([_relative_errors(a, b) for a, b in pairs])  # (outputs, inputs)
     output, worst = np.unravel_index(int(errors.argmax()), errors.shape)
-    answers = task.answers(tuple(array.astype(np.float64) for array in found), expected, tolerance)
+    answers = task.answers(tuple(array.astype(np.float64) for array in outputs), expected, tolerance)
     return Findings(
         inputs, float(errors.max()),
         same=inputs if answers is None else int(answers.same.sum()),
@@ -82,8 +83,8 @@ def compare(found: Arrays, expected: Arrays, tolerance: float, task: Task) -> Fi
     )  # fmt: skip
 
 
-def _relative_errors(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+def _relative_errors(outputs: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """The largest difference of each row as a share of max |expected|; infinite where the network says all zeros."""
-    difference = np.abs(found - expected).max(axis=1)
+    difference = np.abs(outputs - expected).max(axis=1)
     scale = np.abs(expected).max(axis=1)
     return np.where(difference == 0, 0.0, difference / np.where(scale == 0, np.finfo(np.float64).tiny, scale))

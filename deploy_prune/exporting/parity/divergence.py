@@ -180,12 +180,12 @@ def _vouched_for(node: Node, agreeing: set[Node]) -> bool:
 
 def _computed(graph: GraphModule) -> list[Node]:
     """What is computed from the inputs, in order: what is computed from weights alone, converters compute once."""
-    found: dict[Node, None] = {}
+    from_inputs: dict[Node, None] = {}
     for node in graph.graph.nodes:
-        from_input = any(each.op == "placeholder" or each in found for each in node.all_input_nodes)
+        from_input = any(each.op == "placeholder" or each in from_inputs for each in node.all_input_nodes)
         if node.op == "call_function" and from_input:
-            found[node] = None
-    return list(found)
+            from_inputs[node] = None
+    return list(from_inputs)
 
 
 def _fused(first: Node, agreeing: set[Node]) -> list[Node]:

@@ -176,28 +176,28 @@ class TFLiteTemplate:
 def _own_buffers(model: Any, schema: Any) -> dict[int, np.ndarray]:
     """Give every use of a constant a tensor and a buffer of its own (converters share equal ones); tensor -> bytes."""
     graph = model.subgraphs[0]
-    found: dict[int, np.ndarray] = {}
+    contents: dict[int, np.ndarray] = {}
     for operator in graph.operators:
-        operator.inputs = [_own(model, schema, int(place), found) if place >= 0 else -1 for place in operator.inputs]
+        operator.inputs = [_own(model, schema, int(place), contents) if place >= 0 else -1 for place in operator.inputs]
     used = {tensor.buffer for tensor in graph.tensors}
     described = {entry.buffer for entry in model.metadata or ()}
     for number, buffer in enumerate(model.buffers):
         if number not in used | described:
             buffer.data = None
-    return found
+    return contents
 
 
-def _own(model: Any, schema: Any, place: int, found: dict[int, np.ndarray]) -> int:
+def _own(model: Any, schema: Any, place: int, contents: dict[int, np.ndarray]) -> int:
     tensors = model.subgraphs[0].tensors
-    if place in found:  # used before
+    if place in contents:  # used before
         tensors.append(copy.copy(tensors[place]))
-        content, place = found[place], len(tensors) - 1
+        content, place = contents[place], len(tensors) - 1
     else:
         data = model.buffers[tensors[place].buffer].data if tensors[place].buffer != NO_DATA else None
         if data is None or not len(data):
             return place
         content = np.asarray(data, np.uint8)
-    found[place] = content
+    contents[place] = content
     tensors[place].buffer = len(model.buffers)
     model.buffers.append(schema.BufferT())
     return place

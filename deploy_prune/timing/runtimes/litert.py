@@ -91,13 +91,13 @@ class LiteRTSession:
     def _written(self) -> dict[str, np.ndarray]:
         """The tensors that operators wrote, in order; a name that several have is given its number as well."""
         names = {detail["index"]: detail["name"] for detail in self._interpreter.get_tensor_details()}
-        found: dict[str, np.ndarray] = {}
+        written: dict[str, np.ndarray] = {}
         for operator in self._interpreter._get_ops_details():  # there is no public way to what writes a tensor
             for index in operator["outputs"]:
                 name = names.get(index, "")
-                key = name if name and name not in found else f"{name}#{index}"
-                found[key] = self._interpreter.get_tensor(index)
-        return found
+                key = name if name and name not in written else f"{name}#{index}"
+                written[key] = self._interpreter.get_tensor(index)
+        return written
 
     def profile(self, *arrays: np.ndarray, runs: int) -> tuple[NodeTime, ...]:
         """None: LiteRT's Python package has no profiler."""
@@ -170,8 +170,8 @@ def _in_call_order(details: Sequence[Mapping[str, Any]], names: Sequence[str]) -
 
 
 def _number(name: str) -> int | None:
-    found = NUMBERED.fullmatch(name)
-    return int(found[2]) if found else None
+    match = NUMBERED.fullmatch(name)
+    return int(match[2]) if match else None
 
 
 plugin: type[Runtime] = LiteRT

@@ -103,8 +103,8 @@ class OnnxRuntimeSession:
         names, content = _with_all_outputs(self._path)
         options = _options(onnxruntime, 1)
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        found = _loaded(content, options, self._path).run(names, dict(zip(self._names, arrays, strict=True)))
-        return dict(zip(names, found, strict=True))
+        given = _loaded(content, options, self._path).run(names, dict(zip(self._names, arrays, strict=True)))
+        return dict(zip(names, given, strict=True))
 
     def profile(self, *arrays: np.ndarray, runs: int) -> tuple[NodeTime, ...]:
         """What every node takes after all graph optimisations; what a node has fused is in its time.
