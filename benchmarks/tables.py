@@ -264,6 +264,14 @@ def _image_start(record: dict[str, Any]) -> str:
     return titled(record, title, table(("", "seconds"), rows), gates=gates)
 
 
+def _suite_time(record: dict[str, Any]) -> str:
+    rows: list[Row] = [("whole", f"{record['seconds']:.0f}"), ("of it to collect", f"{record['collection_s']:.0f}")]
+    rows += [(name, f"{seconds:.0f}") for name, seconds in record["files_s"].items()]
+    note = f"{record['tests']} tests in {record['cpu_s']:.0f} CPU seconds; load before it {record['load_before']:.1f}."
+    gates = {below("the fast tests", record["limit_s"], "s"): record["seconds"] <= record["limit_s"]}
+    return titled(record, "The fast tests, as a developer runs them", table(("", "seconds"), rows), note, gates)
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "demo": _demo,
     "formats": _formats,
@@ -279,4 +287,5 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "trace_speed": _trace_speed,
     "startup": _startup,
     "image_start": _image_start,
+    "suite_time": _suite_time,
 }
