@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from listening import Counting
 from tinyrun import config, written
+from torch import Tensor, nn
 
 from deploy_prune.budget.parse import parse
 from deploy_prune.errors import BudgetError, ConfigError, DataError, TargetMissed
-from deploy_prune.pipeline import max_drop, stages
+from deploy_prune.pipeline import max_drop
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.front import FRONT, find_tightest, folder_name, front, rank_network
 from deploy_prune.pipeline.max_drop import DROP, within_drop
 from deploy_prune.records import read_record
 from deploy_prune.results import RunSummary
-from deploy_prune.scoring.methods.legr import Legr
 from deploy_prune.search_results import DropSearch, Front
+from deploy_prune.sources import checkpoint
+from deploy_prune.sources.data import read_data
 from deploy_prune.train.evaluation import evaluate
-from deploy_prune.values import Budget, Data, Network, Quality
+from deploy_prune.train.recipe import Hooks, Recipe
+from deploy_prune.values import Budget, Data, Network
 
 LEGR: dict[str, Any] = {
     "method": "legr", "workers": "1",
@@ -35,29 +37,13 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(tmp_path_factory.mktemp("front"))
 
 
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
-    """What was done how often: `fit` of the dense network, searches, fine-tunings, looks at the test split."""
-    found: dict[str, list[Any]] = {"search": [], "train": [], "test": [], "pretrain": []}
-
-    def counted(kind: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            found[kind].append(arguments)
-            return real(*arguments, **options)
-
-        return call
-
-    monkeypatch.setattr(Legr, "score", counted("search", Legr.score))
-    monkeypatch.setattr(stages, "train", counted("train", stages.train))
-    monkeypatch.setattr(stages, "test", counted("test", stages.test))
-    real = stages.train_dense
-
-    def dense(work: Any) -> Any:
-        found["pretrain"] += [1] * (work.config.pretrain is not None)
-        return real(work)
-
-    monkeypatch.setattr(stages, "train_dense", dense)
-    return found
+def count_work(heard: Counting) -> dict[str, int]:
+    """How often what costs time was done: searches, trainings of the dense network, fine-tunings, looks at test."""
+    work = {
+        "search": ("search", "planning: search"), "pretrain": ("dense: training",), "train": ("trained-1",),
+        "test": ("test-1",),
+    }  # fmt: skip
+    return {kind: sum(heard.times[task] for task in tasks) for kind, tasks in work.items()}
 
 
 def settings(sources: Path, **changes: Any) -> RunConfig:
@@ -65,9 +51,10 @@ def settings(sources: Path, **changes: Any) -> RunConfig:
 
 
 @pytest.mark.heavy
-def test_one_search_makes_the_whole_front(sources: Path, tmp_path: Path, calls: dict[str, list[Any]]) -> None:
-    found = front(settings(sources), ("0.8x", "0.6x", "0.4x"), tmp_path / "front")
-    assert {kind: len(each) for kind, each in calls.items()} == {"search": 1, "pretrain": 1, "train": 6, "test": 6}
+def test_one_search_makes_the_whole_front(sources: Path, tmp_path: Path) -> None:
+    heard = Counting()
+    found = front(settings(sources), ("0.8x", "0.6x", "0.4x"), tmp_path / "front", progress=heard)
+    assert count_work(heard) == {"search": 1, "pretrain": 1, "train": 6, "test": 6}
     kinds = [(point.kind, point.budget) for point in found.points]
     assert kinds == [("dense", "")] + [
         (kind, budget) for budget in ("0.8x", "0.6x", "0.4x") for kind in ("pruned", "uniform")
@@ -80,19 +67,21 @@ def test_one_search_makes_the_whole_front(sources: Path, tmp_path: Path, calls: 
 
 
 @pytest.mark.heavy
-def test_the_dense_network_is_judged_once_for_all_runs(
-    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every run's records have it nevertheless."""
-    judged: list[str] = []
+def test_the_dense_network_is_judged_once_for_all_runs(sources: Path, tmp_path: Path) -> None:
+    """The metric knows the dense network by its answers. Every run's records have its quality nevertheless."""
+    judged: list[bytes] = []
 
-    def noted(network: Network, split: Any, data: Data, **options: Any) -> Quality:
-        judged.extend(["val" if split is data.val else "test"] * (not network.kept))
-        return evaluate(network, split, data, **options)
+    def metric(outputs: Tensor, labels: Tensor) -> Tensor:
+        judged.append(outputs.numpy().tobytes())
+        return outputs.argmax(dim=1) == labels
 
-    monkeypatch.setattr(stages, "evaluate", noted)
-    front(settings(sources), ("0.8x", "0.5x"), tmp_path / "front")
-    assert sorted(judged) == ["test", "val"]
+    asked = settings(sources)
+    front(asked, ("0.8x", "0.5x"), tmp_path / "front", hooks=Hooks(metric=metric))
+    of_front = tuple(judged)
+    dense, data = checkpoint.load(tmp_path / "front/dense"), read_data(asked.data)
+    for split in (data.val, data.test):
+        evaluate(dense, split, data, hooks=Hooks(metric=metric))
+        assert of_front.count(judged[-1]) == 1
     found = [read_record(run, RunSummary) for run in (tmp_path / "front").glob("*/summary.json")]
     assert len(found) == 4
     assert all((each.dense.val, each.test.dense) == (found[0].dense.val, found[0].test.dense) for each in found)
@@ -109,22 +98,23 @@ def test_a_front_does_not_go_on_with_other_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.heavy
-def test_the_same_call_does_nothing_again(sources: Path, tmp_path: Path, calls: dict[str, list[Any]]) -> None:
+def test_the_same_call_does_nothing_again(sources: Path, tmp_path: Path) -> None:
+    heard = Counting()
     once = front(settings(sources), ("0.8x", "0.5x"), tmp_path / "front", controls=False)
-    done = {kind: len(each) for kind, each in calls.items()}
-    again = front(settings(sources), ("0.8x", "0.5x"), tmp_path / "front", controls=False)
+    again = front(settings(sources), ("0.8x", "0.5x"), tmp_path / "front", controls=False, progress=heard)
     assert once == again
-    assert {kind: len(each) for kind, each in calls.items()} == done
+    assert not heard.times
 
 
 @pytest.mark.heavy
-def test_a_ranking_is_cut_again_without_a_search(sources: Path, tmp_path: Path, calls: dict[str, list[Any]]) -> None:
+def test_a_ranking_is_cut_again_without_a_search(sources: Path, tmp_path: Path) -> None:
     """Another cost, another budget: the scores of the first run."""
     from deploy_prune.pipeline.run import prune
 
-    prune(settings(sources, budget="0.5x"), tmp_path / "first")
-    prune(settings(sources, budget="params=0.5x", scores=tmp_path / "first"), tmp_path / "second")
-    assert len(calls["search"]) == 1
+    first, second = Counting(), Counting()
+    prune(settings(sources, budget="0.5x"), tmp_path / "first", progress=first)
+    prune(settings(sources, budget="params=0.5x", scores=tmp_path / "first"), tmp_path / "second", progress=second)
+    assert [count_work(heard)["search"] for heard in (first, second)] == [1, 0]
 
 
 @pytest.mark.parametrize(("budgets", "said"), [
@@ -146,27 +136,32 @@ def test_folder_names_stay_in_their_folder() -> None:
 
 
 @pytest.mark.heavy
-def test_the_fastest_network_within_a_drop(sources: Path, tmp_path: Path, calls: dict[str, list[Any]]) -> None:
+def test_the_fastest_network_within_a_drop(sources: Path, tmp_path: Path) -> None:
     """Everything is allowed: the tightest budget. Each budget is trained once, the test split is looked at once."""
-    search, summary = within_drop(settings(sources, budget="0.4x"), 100.0, tmp_path / "drop")
+    heard = Counting()
+    search, summary = within_drop(settings(sources, budget="0.4x"), 100.0, tmp_path / "drop", progress=heard)
     assert search.found == folder_name(parse(search.tries[-1].budget))
     assert summary.cut.count.macs <= 0.4 * summary.dense.count.macs
-    assert len(calls["test"]) == len(calls["search"]) == len(calls["pretrain"]) == 1
-    assert len(calls["train"]) == len(search.tries) == len({each.budget for each in search.tries})
+    budgets = {each.budget for each in search.tries}
+    assert len(search.tries) == len(budgets)
+    assert count_work(heard) == {"search": 1, "pretrain": 1, "train": len(budgets), "test": 1}
     assert read_record(tmp_path / "drop" / DROP, DropSearch) == search
 
 
 @pytest.mark.heavy
-def test_a_drop_that_no_network_keeps_is_said(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = max_drop.train_pruned
+def test_a_drop_that_no_network_keeps_is_said(sources: Path, tmp_path: Path) -> None:
+    """Trained by the caller, the dense network answers 1 and every cut one 0, which the metric takes as it is."""
 
-    def worse(*arguments: Any, **options: Any) -> Any:
-        trained = real(*arguments, **options)
-        return dataclasses.replace(trained, val=dataclasses.replace(trained.val, value=-1.0))
+    def fit(network: Network, data: Data, recipe: Recipe) -> nn.Module:
+        nn.init.constant_(network.module.head.weight, 0.0)
+        nn.init.constant_(network.module.head.bias, float(not network.kept))
+        return network.module
 
-    monkeypatch.setattr(max_drop, "train_pruned", worse)
-    with pytest.raises(TargetMissed, match="no network loses at most 1 points of top-1 on validation"):
-        within_drop(settings(sources, budget="0.4x"), 1.0, tmp_path / "drop")
+    def first(outputs: Tensor, labels: Tensor) -> Tensor:
+        return outputs[:, 0]
+
+    with pytest.raises(TargetMissed, match=r"no network loses at most 1 points of first .* it is 100\.00"):
+        within_drop(settings(sources, budget="0.4x"), 1.0, tmp_path / "drop", hooks=Hooks(fit=fit, metric=first))
     assert not read_record(tmp_path / "drop" / DROP, DropSearch).found
     assert not list((tmp_path / "drop").glob("*/test-1.json"))
 

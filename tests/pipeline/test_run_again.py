@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from listening import interrupt_at
 from tinyrun import by_hand, config, weights_sha256
 
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError, DataError, PlanError, RecordError
 from deploy_prune.pipeline import run as pipeline
-from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.run import finetune, prune
 from deploy_prune.records import read_record
@@ -33,15 +33,11 @@ def test_one_more_round_begins_where_the_last_ended(sources: Path, tmp_path: Pat
     assert prune(config(sources), run) == second
 
 
-def test_a_round_that_was_interrupted_is_finished_and_not_doubled(
-    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_round_that_was_interrupted_is_finished_and_not_doubled(sources: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     prune(config(sources), run)
-    with monkeypatch.context() as patched:
-        patched.setattr(stages, "ship", _interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            finetune(run, epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(run, epochs=2, progress=interrupt_at("shipped-2"))
     with pytest.raises(ConfigError, match="begun with 2 epochs"):
         finetune(run, epochs=3)
     finetune(run, epochs=2)
@@ -50,16 +46,9 @@ def test_a_round_that_was_interrupted_is_finished_and_not_doubled(
     assert (run / "trained-3.json").exists()
 
 
-def _interrupted(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-def test_a_run_that_is_not_finished_cannot_be_trained_further(
-    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stages, "ship", _interrupted)
+def test_a_run_that_is_not_finished_cannot_be_trained_further(sources: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        prune(config(sources), tmp_path / "run")
+        prune(config(sources), tmp_path / "run", progress=interrupt_at("shipped-1"))
     with pytest.raises(RecordError, match="not finished"):
         finetune(tmp_path / "run")
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from listening import at_begin_of
 from tinyrun import QUICK, config, weights_sha256, written
 from torch import Tensor, nn
 
-from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.front import front
 from deploy_prune.pipeline.run import prune
 from deploy_prune.records import read_record
@@ -61,20 +60,11 @@ def test_distillation_learns_from_the_dense_network(
     assert weights_sha256(tmp_path / "run") != weights_sha256(bare[0])
 
 
-def test_the_test_split_is_not_read_before_its_stage(
-    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its pixels raise until the test stage lifts the guard; a run that touches them earlier fails."""
+def test_the_test_split_is_not_read_before_its_stage(tmp_path: Path) -> None:
+    """Its pixels raise until the test stage begins and lifts the guard; a run that touches them earlier fails."""
     own = written(tmp_path)
-    real: Callable[..., Any] = stages.test
-
-    def lifted(*arguments: Any) -> Any:
-        assert (tmp_path / "run/trained-1.json").exists()
-        (own / "test-may-be-read").touch()
-        return real(*arguments)
-
-    monkeypatch.setattr(stages, "test", lifted)
-    summary = prune(config(own, data=f"{own}/data.py:guarded"), tmp_path / "run")
+    lift = at_begin_of("test-1", (own / "test-may-be-read").touch)
+    summary = prune(config(own, data=f"{own}/data.py:guarded"), tmp_path / "run", progress=lift)
     assert summary.test.pruned.items == 40
 
 
