@@ -157,11 +157,11 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Profile]:
 
     from deploy_prune.budget.latency.table_file import write_table
     from deploy_prune.graph.soundness import settle
-    from deploy_prune.pipeline.ship import Order, open_network
+    from deploy_prune.sources.open import open_network
 
     folder = tinyrun.written(tmp_path_factory.mktemp("phone"))
     model = f"{folder}/net.py:build"
-    table = replace(made_up(settle(open_network(Order(model, input_shape=(3, 8, 8))))), address=model)
+    table = replace(made_up(settle(open_network(model, input_shape=(3, 8, 8)))), address=model)
     write_table(table, folder / "table.json")
     return model, folder / "table.json", table
 

@@ -24,9 +24,9 @@ def inspect(
     """
     shape, options = image_shape(input_shape), model_options(option)
     from deploy_prune.pipeline.inspection import inspect as look
-    from deploy_prune.pipeline.ship import Order, open_network
+    from deploy_prune.sources.open import open_network
 
-    inspection = look(open_network(Order(model, classes=classes, input_shape=shape, options=options)))
+    inspection = look(open_network(model, classes=classes, input_shape=shape, options=options))
     if as_json:
         show_json(inspection=inspection)
     else:

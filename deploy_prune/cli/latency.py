@@ -79,10 +79,10 @@ def show(
     from deploy_prune.budget.latency.place import Place, check_device
     from deploy_prune.budget.latency.staircase import measure_staircase
     from deploy_prune.budget.latency.store import open_store
-    from deploy_prune.pipeline.ship import Order, open_network
+    from deploy_prune.sources.open import open_network
 
     check_device(device, store)
-    network = open_network(Order(model, classes=classes, input_shape=shape, options=options))
+    network = open_network(model, classes=classes, input_shape=shape, options=options)
     place = Place(runtime, device, one_of(counts))
     with progress(as_json=as_json) as told, open_store(store, make=False) as table:
         if layer is None:
@@ -151,10 +151,10 @@ def export_table(
     from deploy_prune.budget.latency.store import open_store
     from deploy_prune.budget.latency.table_file import write_table
     from deploy_prune.graph.soundness import settle
-    from deploy_prune.pipeline.ship import Order, open_network
+    from deploy_prune.sources.open import open_network
 
     check_device(device, store)
-    network = open_network(Order(model, classes=classes, input_shape=shape, options=options))
+    network = open_network(model, classes=classes, input_shape=shape, options=options)
     with open_store(store, make=False) as table:
         profile = find_profile(settle(network), Place(runtime, device, one_of(counts)), table)
         write_table(profile, file)

@@ -69,10 +69,10 @@ def plan(
     from deploy_prune.budget.parse import parse
     from deploy_prune.budget.widths import Limits
     from deploy_prune.pipeline.outlook import Wish, outlook
-    from deploy_prune.pipeline.ship import Order, open_network
+    from deploy_prune.sources.open import open_network
 
     check_device(device, store)
-    network = open_network(Order(model, weights=weights, classes=classes, input_shape=shape, options=options))
+    network = open_network(model, weights=weights, classes=classes, input_shape=shape, options=options)
     place = Place(runtime, device, one_of(counts))
     wish = Wish(tuple(map(parse, texts)), method, Limits(multiple=multiple, scope=scope))
     with progress(as_json=as_json) as told, open_store(store) as table:

@@ -57,10 +57,10 @@ def profile(
     from deploy_prune.budget.latency.profiling import profile_network
     from deploy_prune.budget.latency.store import open_store, usual_path
     from deploy_prune.graph.soundness import settle
-    from deploy_prune.pipeline.ship import Order, open_network
+    from deploy_prune.sources.open import open_network
 
     device_at(device)
-    network = open_network(Order(model, classes=classes, input_shape=shape, options=options))
+    network = open_network(model, classes=classes, input_shape=shape, options=options)
     count, where = one_of(counts), store or usual_path()
     place = Place(runtime, device, count)
     with progress(as_json=as_json) as told, open_store(where) as table:

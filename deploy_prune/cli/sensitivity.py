@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,9 +25,7 @@ from deploy_prune.processes.workers import USUAL
 from deploy_prune.stats import in_percent
 
 if TYPE_CHECKING:
-    from deploy_prune.pipeline.ship import Order
     from deploy_prune.scoring.sensitivity import Sensitivity
-    from deploy_prune.values import Data, Network
 
 DataAddress = Annotated[str, typer.Option("--data", metavar="NAME[:PATH]", help="digits, imagefolder:DIR, ...")]
 Shares = Annotated[
@@ -58,39 +55,27 @@ def sensitivity(
     from deploy_prune.analysis.plots import check_suffix
     from deploy_prune.pipeline.config import RunConfig
     from deploy_prune.pipeline.deciders import build_workers
-    from deploy_prune.pipeline.ship import Order
     from deploy_prune.scoring.sensitivity import sensitivity as measure
+    from deploy_prune.sources.data import check_fit, read_data
+    from deploy_prune.sources.open import open_network
     from deploy_prune.train.accelerator import AUTO, choose_accelerator, move_network
     from deploy_prune.train.fitness import Exam
 
     where = choose_accelerator(accelerator or AUTO)
     if plot is not None:
         check_suffix(plot)
-    order = Order(model, weights=weights, data=data, classes=classes, input_shape=shape, options=options)
-    network, images_of = open_with_images(order)
-    who = build_workers(RunConfig(model=model, workers=workers or USUAL), where)
+    known = read_data(data, size=shape[1:] if shape else None)
+    network = open_network(model, classes=classes, input_shape=shape, options=options, weights=weights, data=known)
+    check_fit(network, known)
+    who, exam = build_workers(RunConfig(model=model, workers=workers or USUAL), where), Exam(images=images)
     with progress(as_json=as_json) as told:
-        exam = Exam(images=images)
-        result = measure(move_network(network, where), images_of, who, shares=asked, exam=exam, progress=told)
+        result = measure(move_network(network, where), known, who, shares=asked, exam=exam, progress=told)
     if plot is not None:
         draw_sensitivity(result, plot)
     if as_json:
         show_json(sensitivity=result)
     else:
         show_sensitivity(result)
-
-
-def open_with_images(order: Order) -> tuple[Network, Data]:
-    """The network that an order names, and its images, for which an architecture is built if nothing else is said."""
-    from deploy_prune.pipeline.ship import open_network
-    from deploy_prune.sources.data import read_data
-
-    assert order.data
-    images = read_data(order.data, size=order.input_shape[1:] if order.input_shape else None)
-    if not Path(order.address).is_dir():
-        shape = order.input_shape or images.image_shape
-        order = replace(order, classes=order.classes or len(images.classes), input_shape=shape)
-    return open_network(order), images
 
 
 def draw_sensitivity(result: Sensitivity, file: Path) -> None:

@@ -20,8 +20,8 @@ from deploy_prune.run_folder import FORM, SPLITS, RunFolder
 from deploy_prune.scoring.scores_file import SCORES
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import form_of, read_data, splits_of
-from deploy_prune.sources.networks import build_network
-from deploy_prune.sources.weights import load_weights
+from deploy_prune.sources.open import open_network
+from deploy_prune.sources.unit_numbers import in_own_numbers
 from deploy_prune.train.accelerator import choose_accelerator, move_network
 from deploy_prune.train.recipe import Hooks
 from deploy_prune.train.tasks import Task, choose_task
@@ -146,17 +146,16 @@ def record_data(context: RunContext) -> None:
 def start_network(context: RunContext) -> Network:
     """The network as the configuration names it, before any training."""
     config = context.config
-    if Path(config.model).is_dir():
-        return checkpoint.load(Path(config.model))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = build_network(
+        return open_network(
             config.model,
-            classes=config.classes or len(context.data.classes) or None,
-            input_shape=config.input_shape or context.data.image_shape,
+            classes=config.classes,
+            input_shape=config.input_shape,
             options=config.model_options,
+            weights=config.weights,
+            data=context.data,
         )
-    return network if config.weights is None else load_weights(network, config.weights)
 
 
 def read_plan(context: RunContext, network: Network) -> Keep:
@@ -167,7 +166,7 @@ def read_plan(context: RunContext, network: Network) -> Keep:
         PlanError: it does not fit the network, or removes nothing.
     """
     assert context.plan_file
-    keep = checkpoint.in_own_numbers(network, read_record(context.plan_file, Plan).keep)
+    keep = in_own_numbers(network, read_record(context.plan_file, Plan).keep)
     check(context.graph, keep)
     width = {group.name: group.width for group in context.graph.groups}
     if all(len(units) == width[name] for name, units in keep.items()):

@@ -21,6 +21,7 @@ from deploy_prune.sources.addresses import split_address
 from deploy_prune.sources.data import check_fit
 from deploy_prune.sources.datasets import DATASETS
 from deploy_prune.sources.models import MODELS
+from deploy_prune.sources.open import refuse_given
 from deploy_prune.values import Budget
 
 
@@ -89,9 +90,7 @@ def adopt_run_folder(config: RunConfig) -> RunConfig:
     run = Path(config.model)
     if not run.is_dir():
         return config
-    for key in ("classes", "input_shape", "weights", "model_options"):
-        if dict(config)[key]:
-            raise ConfigError(f"{run} is a run folder, which has its own {key}", hint=f"leave out {key}")
+    refuse_given(run, {key: dict(config)[key] for key in ("classes", "input_shape", "weights", "model_options")})
     own = {"input_shape": checkpoint.description(run).input_shape}
     if "data" not in config.model_fields_set and (run / RUN).is_file():
         own |= {key: asked_for(run)[key] for key in ("data", "data_options")}

@@ -55,8 +55,15 @@ def ship(order: Order, folder: Path, *, progress: Progress = quiet) -> tuple[Shi
 
 def _questions(order: Order) -> Questions:
     from deploy_prune.exporting.parity.reference import make_questions
+    from deploy_prune.sources.open import open_network
 
-    network = open_network(order)
+    network = open_network(
+        order.address,
+        classes=order.classes,
+        input_shape=order.input_shape,
+        options=order.options,
+        weights=order.weights,
+    )
     known, images, task = _known(order, network)
     form = replace(order.form, normalisation=order.form.normalisation or known.normalisation,
                    labels=order.form.labels or known.labels)  # fmt: skip
@@ -116,30 +123,3 @@ def read_labels(path: Path) -> tuple[str, ...]:
     if not lines:
         raise DataError(f"{path} has no labels", hint="one label per line")
     return tuple(line.strip() for line in lines)
-
-
-def open_network(order: Order) -> Network:
-    """The network that an order names, with its weights.
-
-    Raises:
-        ConfigError: flags that do not go with a run folder.
-        RecordError: a folder that holds no finished network.
-    """
-    from deploy_prune.sources.networks import build_network
-    from deploy_prune.sources.weights import load_weights
-
-    if Path(order.address).is_dir():
-        given: dict[str, object] = {
-            "--weights": order.weights,
-            "--classes": order.classes,
-            "--input-shape": order.input_shape,
-            "--option": order.options or None,
-        }
-        for flag, value in given.items():
-            if value is not None:
-                raise ConfigError(f"{order.address} is a run folder, which has its own {flag[2:]}", hint=f"drop {flag}")
-        from deploy_prune.sources.checkpoint import load
-
-        return load(Path(order.address))
-    network = build_network(order.address, classes=order.classes, input_shape=order.input_shape, options=order.options)
-    return network if order.weights is None else load_weights(network, order.weights)

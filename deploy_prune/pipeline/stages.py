@@ -43,6 +43,7 @@ from deploy_prune.results import (
 )
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import form_of, spread
+from deploy_prune.sources.unit_numbers import in_dense_numbers, in_own_numbers
 from deploy_prune.sources.weights import with_weights
 from deploy_prune.timing.bench import time_in_turns
 from deploy_prune.train.accelerator import describe_accelerator, move_network
@@ -148,7 +149,7 @@ def plan(context: RunContext) -> PlanResult:
             masks = {**network.masks, **decision.masks}
             checkpoint.save(dataclasses.replace(decided, masks=masks), context.folder.path / SCORED)
         made = _priced(decision.price, keep)
-    made = dataclasses.replace(made, network=network.address, keep=checkpoint.in_dense_numbers(network, keep))
+    made = dataclasses.replace(made, network=network.address, keep=in_dense_numbers(network, keep))
     return PlanResult(made, method, _rows(graph, keep), time.monotonic() - began, closing)
 
 
@@ -182,7 +183,7 @@ def shrink(context: RunContext, decided: PlanResult) -> CutResult:
         OurFault: the cut network is not what the trace of the dense one promised.
     """
     network = context.network(SCORED if (context.folder.path / SCORED).exists() else "dense")
-    graph, keep = trace(network), checkpoint.in_own_numbers(network, decided.plan.keep)
+    graph, keep = trace(network), in_own_numbers(network, decided.plan.keep)
     small = cut(network, graph, keep)
     macs = _macs(graph)
     predicted = Prediction(dense=macs({}), cut=macs(keep))

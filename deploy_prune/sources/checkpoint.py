@@ -14,17 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from deploy_prune.errors import PlanError, RecordError
 from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut
 from deploy_prune.records import read_record, sha256, storage_errors, write_record
-from deploy_prune.sources.networks import build_network
+from deploy_prune.sources.networks import rebuild_network
+from deploy_prune.sources.unit_numbers import units_left_of_dense
 from deploy_prune.sources.weights import load_weights, read_tensors, save_tensors, save_weights
-from deploy_prune.values import ChannelGraph, Network, Plan
+from deploy_prune.values import Network, Plan
 
 NETWORK, PLAN, WEIGHTS, MASKS = "network.json", "plan.json", "weights.safetensors", "masks.safetensors"
 
@@ -49,7 +48,7 @@ def save(network: Network, folder: Path) -> None:
         StorageError: the file system refused.
     """
     if network.kept:
-        plan = Plan(network=network.address, keep=units_left(trace(_dense(network)), network))
+        plan = Plan(network=network.address, keep=units_left_of_dense(network))
         write_record(folder / PLAN, plan)
     else:  # one of a cut network that was saved here before
         with storage_errors(folder / PLAN):
@@ -85,7 +84,7 @@ def load(folder: Path | str) -> Network:
     weights = folder / WEIGHTS
     if not weights.is_file() or sha256(weights) != described.weights_sha256:
         raise RecordError(f"{weights} is missing or not the file that was saved", hint="restore it, or run again")
-    network = _built(described)
+    network = rebuild_network(described.address, described.classes, described.input_shape, described.options)
     if (folder / PLAN).is_file():
         plan = read_record(folder / PLAN, Plan)
         try:
@@ -128,66 +127,3 @@ def final_network(folder: Path) -> Path:
         if (candidate / NETWORK).is_file():
             return candidate
     raise RecordError(f"{folder} holds no finished network", hint="a run has one once its training stage is done")
-
-
-def units_left(graph: ChannelGraph, network: Network) -> Mapping[str, tuple[int, ...]]:
-    """What a cut network keeps, as units of the dense network's groups; groups that lost none are left out."""
-    left: dict[str, tuple[int, ...]] = {}
-    for group in graph.groups:
-        member = group.members[0]
-        indices = network.kept.get(member.parameter, {}).get(member.axis)
-        if indices is None:
-            continue
-        stays = np.isin(member.indices[:, 0], indices)
-        if not stays.all():
-            left[group.name] = tuple(np.flatnonzero(stays).tolist())
-    return left
-
-
-def in_dense_numbers(network: Network, keep: Mapping[str, tuple[int, ...]]) -> Mapping[str, tuple[int, ...]]:
-    """A plan for a network that was cut before, in the unit numbers of its dense architecture."""
-    left = _left(network)
-    everything = {name: range(len(units)) for name, units in left.items()}
-    return {
-        name: tuple(left[name][unit] for unit in units) if name in left else tuple(units)
-        for name, units in {**everything, **keep}.items()
-    }
-
-
-def in_own_numbers(network: Network, keep: Mapping[str, tuple[int, ...]]) -> Mapping[str, tuple[int, ...]]:
-    """The way back: dense unit numbers as those of a network that was cut before.
-
-    Raises:
-        PlanError: a unit that an earlier cut has removed.
-    """
-    left = _left(network)
-    for name, units in keep.items():
-        gone = sorted(set(units) - set(left[name])) if name in left else []
-        if gone:
-            hint = f"left of it: {', '.join(map(str, left[name]))}"
-            raise PlanError(f"group '{name}' lost unit {gone[0]} in an earlier run", hint=hint)
-    return {
-        name: tuple(left[name].index(unit) for unit in units) if name in left else tuple(units)
-        for name, units in keep.items()
-    }
-
-
-def _left(network: Network) -> Mapping[str, tuple[int, ...]]:
-    return units_left(trace(_dense(network)), network) if network.kept else {}
-
-
-def _dense(network: Network) -> Network:
-    channels, height, width = network.input_shape
-    shape = (channels, height, width)
-    return _built(Description(network.address, dict(network.options), network.classes, shape, ""))
-
-
-def _built(description: Description) -> Network:
-    with torch.random.fork_rng(devices=[]):  # the caller's generator is not ours to move
-        network = build_network(
-            description.address,
-            classes=description.classes,
-            input_shape=description.input_shape,
-            options=description.options,
-        )
-    return dataclasses.replace(network, module=network.module.eval())

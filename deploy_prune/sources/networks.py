@@ -41,6 +41,14 @@ def build_network(
     return dataclasses.replace(network, address=address, options=dict(options or {}))
 
 
+def rebuild_network(
+    address: str, classes: int, input_shape: tuple[int, int, int], options: Mapping[str, Any]
+) -> Network:
+    """`build_network` where the weights do not count: torch's seed, which is the caller's, stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        return build_network(address, classes=classes, input_shape=input_shape, options=options)
+
+
 def own_architecture(
     name: str,
     rest: str,

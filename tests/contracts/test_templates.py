@@ -21,7 +21,7 @@ from deploy_prune.formats.templates import WEIGHTED, Structure
 from deploy_prune.graph import trace
 from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import cut
-from deploy_prune.pipeline.ship import Order, open_network
+from deploy_prune.sources.open import open_network
 from deploy_prune.timing.bracketing import Pace
 from deploy_prune.values import ChannelGraph, Network
 
@@ -190,7 +190,7 @@ def test_skeletons_of_every_kind_of_network(name, net, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("address", FAMILIES)
 def test_skeletons_of_known_families_take_as_long_as_the_real_files(name, address, tmp_path):
-    network = open_network(Order(address, input_shape=FAMILIES[address]))
+    network = open_network(address, input_shape=FAMILIES[address])
     graph = settle(network)
     blueprint = learn_sizes(network, graph, tmp_path, name)
     draw = np.random.default_rng(0)

@@ -21,7 +21,7 @@ from deploy_prune.graph import trace
 from deploy_prune.graph.recount import recount
 from deploy_prune.graph.soundness import find, settle
 from deploy_prune.graph.surgery import cut, uncut
-from deploy_prune.sources.checkpoint import units_left
+from deploy_prune.sources.unit_numbers import units_left
 from deploy_prune.values import Network
 from examples import examples
 

@@ -19,10 +19,10 @@ from deploy_prune.pipeline.context import RunContext
 from deploy_prune.pipeline.front import front
 from deploy_prune.pipeline.preflight import preflight
 from deploy_prune.pipeline.run import prune
-from deploy_prune.pipeline.ship import Order, open_network
 from deploy_prune.records import read_record
 from deploy_prune.results import ProfileResult
 from deploy_prune.run_folder import RunFolder
+from deploy_prune.sources.open import open_network
 from deploy_prune.train.recipe import Hooks
 
 
@@ -41,7 +41,7 @@ HOOKS = Hooks(fit=stop)
 def table(sources: Path, tmp_path: Path) -> Path:
     """A store with a whole table of the network on this machine: profiling finds it there and times nothing."""
     target, path = Place("litert").target, tmp_path / "latency.sqlite"
-    graph = settle(open_network(Order(f"{sources}/net.py:build", input_shape=(3, 8, 8))))
+    graph = settle(open_network(f"{sources}/net.py:build", input_shape=(3, 8, 8)))
     made = renamed(made_up(graph, noise=0.0), device=target.device, runtime_version=target.runtime_version)
     with open_store(path) as store:
         store.begin(made)

@@ -164,16 +164,6 @@ def test_a_dense_network_saved_over_a_cut_one_is_dense(tmp_path: Path) -> None:
     assert torch.equal(logits(checkpoint.load(tmp_path)), logits(network))
 
 
-def test_plans_translate_between_dense_and_own_unit_numbers() -> None:
-    network = once()  # conv1 keeps 1, 3, 5, ... of 16
-    own = {"conv1": (0, 2)}
-    in_dense = checkpoint.in_dense_numbers(network, own)
-    assert in_dense["conv1"] == (1, 5)
-    assert checkpoint.in_own_numbers(network, {"conv1": (1, 5)}) == own
-    with pytest.raises(PlanError, match="lost unit 2"):
-        checkpoint.in_own_numbers(network, {"conv1": (1, 2)})
-
-
 def with_masks() -> Network:
     network = once()
     weight = network.module.get_parameter("layer2.1.conv2.weight")
