@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from deploy_prune.errors import BudgetError
 from deploy_prune.values import Budget, same_unit
@@ -20,8 +21,9 @@ _UNITS = {"": "", "B": "bytes", "MACs": "MACs", "ms": "ms"}
 _HINT = "write 5ms, 0.5x, 150MMACs, params=1.2M, size=4MB or channels=0.7; NAME=0.5x is a fraction of any cost"
 
 
+@cache
 def parse(text: str) -> Budget:
-    """The budget that a text asks for; the cost's name is not looked up here.
+    """The budget that a text asks for, the same value whenever it is asked; the cost's name is not looked up here.
 
     Raises:
         BudgetError: not a budget, or not a positive one, or a fraction of one or more.

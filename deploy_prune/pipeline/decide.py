@@ -8,32 +8,40 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
 from deploy_prune.budget.allocate import allocate
-from deploy_prune.budget.latency.model import LatencyCost, LatencyModel
-from deploy_prune.budget.widths import Limits, kept_widths
+from deploy_prune.budget.latency.model import LatencyCost, LatencyModel, fit_model
+from deploy_prune.budget.latency.table import Profile
+from deploy_prune.budget.latency.table_file import write_table
+from deploy_prune.budget.parse import in_units
+from deploy_prune.budget.widths import Limits, dense_widths, kept_widths
 from deploy_prune.errors import PlanError
 from deploy_prune.graph.soundness import find, lock
 from deploy_prune.pipeline.priced import Price
 from deploy_prune.pipeline.real_file import Chosen, RealFiles, left_over, plan_on_real_file
+from deploy_prune.records import read_record
 from deploy_prune.results import Closing, WidthsResult
 from deploy_prune.run_folder import RunFolder
 from deploy_prune.scoring.methods import Scorer, Selector
 from deploy_prune.scoring.scores_file import SCORES, read_scores, save_scores
 from deploy_prune.scoring.study import Study
 from deploy_prune.scoring.top_units import best_units
-from deploy_prune.values import ChannelGraph, Keep, Scores
+from deploy_prune.values import Budget, ChannelGraph, Keep, Scores
 
 logger = logging.getLogger(__name__)
 
 UNSCORED = "the method gives it no score"
 WIDTHS = "widths"
 """Record of the widths that a method selects at."""
+TABLE = "widths-latency.json"
+"""The latency table that these widths were decided by, with what real files took; only where the budget is in ms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +54,11 @@ class Parts:
     """What decides how many units every group keeps: a method, or the scores of another run."""
     selector: Selector | None
     """What selects which units stay. None: the best-scored ones do."""
-    price: Price
+    budget: Budget
+    find_price: Callable[[], Price]
+    """Gives what plans cost; asked only while widths are not decided, as it may read the store of latency tables."""
     limits: Limits
-    files: RealFiles | None
+    open_files: Callable[[], AbstractContextManager[RealFiles]] | None
     """Where plans are timed as real files; None where the budget is not in milliseconds of a device at hand."""
     folder: RunFolder
     """Keeps the scores and the widths, each of which is worked out only once."""
@@ -86,15 +96,9 @@ def decide(parts: Parts) -> Decision:
     if parts.selector is None:
         scores = score_once(parts.study, parts.scorer, parts.folder)
         return dataclasses.replace(keep_best(parts, scores), weights=scores.weights)
-    prices = [parts.price]
-
-    def widths() -> WidthsResult:
-        best = keep_best(parts, score_once(parts.study, parts.scorer, parts.folder))
-        prices.append(best.price)
-        return _widths(parts.study.graph, best)
-
-    decided = parts.folder.stage(WIDTHS, WidthsResult, widths)  # kept: timed again, they might differ
-    return select_units(parts, parts.selector, decided, prices[-1])
+    # Kept: timed again, widths might differ.
+    decided = parts.folder.stage(WIDTHS, WidthsResult, lambda: _decide_widths(parts))
+    return select_units(parts, parts.selector, decided, _price_again(parts, decided))
 
 
 def score_once(study: Study, scorer: Scorer | Path, folder: RunFolder) -> Scores:
@@ -113,8 +117,8 @@ def score_once(study: Study, scorer: Scorer | Path, folder: RunFolder) -> Scores
 
 def keep_best(parts: Parts, scores: Scores) -> Decision:
     """Keep the units with the highest scores under the budget, in milliseconds that of the real file."""
-    price, files = parts.price, parts.files
-    if files is None:
+    price = parts.find_price()
+    if parts.open_files is None:
         return Decision(*_plan(parts, scores, price, price.limit), price, parts.method)
     assert isinstance(price.cost, LatencyCost)
 
@@ -123,7 +127,8 @@ def keep_best(parts: Parts, scores: Scores) -> Decision:
         return Chosen(graph, keep, LatencyCost.of(model, graph))
 
     progress, model = parts.study.progress, price.cost.model
-    real = plan_on_real_file(parts.study.network, price.limit, choose, model, files, progress=progress)
+    with parts.open_files() as files:
+        real = plan_on_real_file(parts.study.network, price.limit, choose, model, files, progress=progress)
     if left := left_over(real.chosen, real.closing, parts.limits):
         logger.warning(left)
     return Decision(real.chosen.graph, real.chosen.keep, price.by(real.model), parts.method, real.closing)
@@ -141,12 +146,28 @@ def _plan(parts: Parts, scores: Scores, price: Price, limit: float) -> tuple[Cha
         graph = lock(graph, broken)
 
 
-def _widths(graph: ChannelGraph, best: Decision) -> WidthsResult:
-    free = {group.name for group in graph.free}
+def _decide_widths(parts: Parts) -> WidthsResult:
+    """How many units of every group stay; the latency table that they were decided by is written beside the record."""
+    best = keep_best(parts, score_once(parts.study, parts.scorer, parts.folder))
+    if isinstance(best.price.cost, LatencyCost):
+        write_table(best.price.cost.model.profile, parts.folder.path / TABLE)
+    free = {group.name for group in parts.study.graph.free}
     locked = {group.name: group.locked for group in best.graph.groups if group.locked and group.name in free}
     widths = kept_widths(best.graph.free, best.keep).tolist()
     names = (group.name for group in best.graph.free)
     return WidthsResult(dict(zip(names, widths, strict=True)), locked, best.closing)
+
+
+def _price_again(parts: Parts, decided: WidthsResult) -> Price:
+    """What plans cost by what the widths were decided by, whatever has become of the store since then."""
+    table = parts.folder.path / TABLE
+    if not table.exists():  # not in milliseconds, or of a run of before
+        return parts.find_price()
+    model, graph = fit_model(read_record(table, Profile), bound=math.inf), parts.study.graph  # it was good enough then
+    cost = LatencyCost.of(model, graph)
+    dense, unit = float(cost(dense_widths(graph.free))), model.profile.unit
+    limit = in_units(parts.budget, dense, unit) if decided.closing is None else decided.closing.limit
+    return Price(parts.budget, graph, cost, unit, limit)
 
 
 def select_units(parts: Parts, selector: Selector, decided: WidthsResult, price: Price) -> Decision:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 
 from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.latency.store import open_store
@@ -20,29 +20,38 @@ from deploy_prune.timing.devices import device_at
 from deploy_prune.values import Keep, Network, Progress, Scores
 
 
-@contextmanager
-def gather_parts(context: RunContext, network: Network, progress: Progress) -> Iterator[Parts]:
-    """The parts of a run's decision; the store of latency tables is open until the block ends, where one is needed."""
+def gather_parts(context: RunContext, network: Network, progress: Progress) -> Parts:
+    """The parts of a run's decision; the store of latency tables is read only where they turn out to need it."""
     config = context.config
     scorer, selector = build_deciders(config)
     decider = config.scores or find_widths_file(config) or f"'{config.widths}'"
-    study = build_study(context, network, progress)
-    parts = Parts(
-        study, scorer, selector, context.price, context.limits, None, context.folder,
-        method=_name_of_method(config), decider=str(decider),
-    )  # fmt: skip
-    if not is_timed(config):
-        yield parts
-        return
+    return Parts(
+        study=build_study(context, network, progress),
+        scorer=scorer,
+        selector=selector,
+        budget=config.parsed_budget,
+        find_price=lambda: context.price,
+        limits=context.limits,
+        open_files=partial(_open_real_files, config) if is_timed(config) else None,
+        folder=context.folder,
+        method=_name_of_method(config),
+        decider=str(decider),
+    )
+
+
+@contextmanager
+def _open_real_files(config: RunConfig) -> Iterator[RealFiles]:
+    """Where a run's plans are timed, and the store, which is open until the block ends."""
     with open_store(config.store) as store:
-        yield replace(parts, files=RealFiles(device_at(config.device), store))
+        yield RealFiles(device_at(config.device), store)
 
 
 def build_study(context: RunContext, network: Network, progress: Progress) -> Study:
     """What the methods of a run work with."""
-    graph, price = context.graph, context.price
+    graph = context.graph
 
     def plan(scores: Scores) -> Keep:
+        price = context.price
         return best_units(scores, allocate(graph, scores, price.cost, price.limit, context.limits))
 
     return Study(

@@ -140,8 +140,7 @@ def plan(context: RunContext) -> PlanResult:
             raise PlanError(f"the plan breaks group '{name}': {reason}", hint="leave that group whole")
         made, method = _priced_by_hand(context.plan_file, graph, keep), "hand"
     else:
-        with gather_parts(context, network, _within("planning", context.progress)) as parts:
-            decision = decide(parts)
+        decision = decide(gather_parts(context, network, _within("planning", context.progress)))
         graph, keep, closing = decision.graph, decision.keep, decision.closing
         method = decision.method
         if decision.weights:

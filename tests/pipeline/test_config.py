@@ -86,6 +86,9 @@ def test_a_budget_is_kept_as_it_was_written_and_handed_out_as_a_value() -> None:
     config = RunConfig(model="net", budget="latency=0.5x")
     assert config.budget == "latency=0.5x"
     assert config.parsed_budget == Budget("latency", 0.5, True, "latency=0.5x")
+    assert config.parsed_budget is config.parsed_budget
+    assert config.model_copy(update={"budget": "0.7x"}).parsed_budget.limit == 0.7
+    assert {key for key in dict(config) if "budget" in key} == {"budget"}
 
 
 def test_what_is_no_budget_is_refused_when_the_file_is_read(tmp_path: Path) -> None:

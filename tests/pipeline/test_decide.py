@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,11 @@ from deploy_prune.analysis import report
 from deploy_prune.budget.latency.model import LatencyCost, LatencyModel, fit_model
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.widths import Limits
-from deploy_prune.errors import ConfigError, PlanError, RecordError, UnknownName
+from deploy_prune.errors import ConfigError, NotProfiled, PlanError, RecordError, UnknownName
 from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut
 from deploy_prune.pipeline import stages
-from deploy_prune.pipeline.decide import UNSCORED, WIDTHS, Parts, decide, select_units
+from deploy_prune.pipeline.decide import TABLE, UNSCORED, WIDTHS, Parts, decide, select_units
 from deploy_prune.pipeline.deciders import build_deciders
 from deploy_prune.pipeline.front import front
 from deploy_prune.pipeline.priced import Price
@@ -46,6 +47,7 @@ DKP: dict[str, Any] = {
     "method": "dkp", "method_options": {"heads": 0, "images": 64, "batch_size": 32, "steps": 4, "rate": 0.4},
 }  # fmt: skip
 
+LIMIT_MS = 0.6 * REFERENCE_MS
 DENSE = (("a", 21), ("b", 38), ("down", 11))
 """The free groups of `mixed` and their widths."""
 
@@ -193,12 +195,11 @@ def parts(model: LatencyModel, machine: Machine, store: Store, tmp_path: Path) -
     graph, network = trace(mixed()), mixed()
     store.begin(model.profile)
     store.add(model.profile, *model.profile.samples)
-    limit_ms = 0.6 * REFERENCE_MS
+    budget, files = Budget("latency", LIMIT_MS, False, "4.8ms"), RealFiles(FakeDevice(machine.ms), store, machine.write)
+    price = Price(budget, graph, LatencyCost.of(model, graph), "ms", LIMIT_MS)
     return Parts(
-        Study(network, graph, None, 0), Even(), None,
-        Price(Budget("latency", limit_ms, False, "4.8ms"), graph, LatencyCost.of(model, graph), "ms", limit_ms),
-        Limits(), RealFiles(FakeDevice(machine.ms), store, machine.write), RunFolder(tmp_path),
-        method="even", decider="'even'",
+        Study(network, graph, None, 0), Even(), None, budget, lambda: price, Limits(), lambda: nullcontext(files),
+        RunFolder(tmp_path), method="even", decider="'even'",
     )  # fmt: skip
 
 
@@ -210,7 +211,7 @@ def test_in_milliseconds_the_plan_is_the_one_whose_file_was_timed(parts: Parts, 
     assert tuple(len(decision.keep.get(name, range(width))) for name, width in DENSE) == machine.written[-1]
     assert isinstance(decision.price.cost, LatencyCost)
     assert [each.widths for each in decision.price.cost.model.profile.samples[-2:]] == machine.written[-2:]
-    assert decision.price.limit == parts.price.limit
+    assert decision.price.limit == LIMIT_MS
 
 
 def test_under_milliseconds_it_selects_once_at_the_widths_that_were_timed(parts: Parts, machine: Machine) -> None:
@@ -221,7 +222,8 @@ def test_under_milliseconds_it_selects_once_at_the_widths_that_were_timed(parts:
     (asked,) = selector.asked
     assert tuple(asked[name] for name, _ in DENSE) == machine.written[-1]
     assert decision.keep["b"] == tuple(range(38 - asked["b"], 38))
-    assert decision.price.cost is not parts.price.cost
+    assert isinstance(decision.price.cost, LatencyCost)
+    assert decision.price.cost.model.profile.samples[-1].widths == machine.written[-1]
     assert decision.method == "even at widths of 'even'"
 
 
@@ -235,10 +237,36 @@ def test_widths_that_were_timed_before_an_interruption_are_not_timed_again(parts
     assert selector.asked == [decided.widths]
 
 
+def gone() -> Any:
+    raise NotProfiled("the store was removed")
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_plan_is_priced_by_what_its_widths_were_decided_by_if_the_store_is_gone(parts: Parts, timed: bool) -> None:
+    """The store is gone behind widths that real files taught the latency model, or that a phone's table decided."""
+    parts = parts if timed else dataclasses.replace(parts, open_files=None)
+    undisturbed = decide(dataclasses.replace(parts, selector=Last()))
+    again = decide(dataclasses.replace(
+        parts, selector=Last(), find_price=gone, open_files=gone if timed else None, scorer=Path("gone")
+    ))  # fmt: skip
+    assert (again.keep, again.closing) == (undisturbed.keep, undisturbed.closing)
+    for asked in ({}, again.keep, {"b": (1, 2, 3)}):
+        assert again.price.of(asked) == undisturbed.price.of(asked)
+    assert (again.price.limit, again.price.unit, again.price.budget) == (LIMIT_MS, "ms", parts.budget)
+
+
+def test_a_run_of_before_that_left_no_table_beside_its_widths_is_priced_by_the_store(parts: Parts) -> None:
+    decide(dataclasses.replace(parts, selector=Last()))
+    (parts.folder.path / TABLE).unlink()
+    assert decide(dataclasses.replace(parts, selector=Last())).price is parts.find_price()
+    with pytest.raises(NotProfiled):
+        decide(dataclasses.replace(parts, selector=Last(), find_price=gone))
+
+
 def test_scores_are_found_once(parts: Parts) -> None:
     scorer = Even()
     for _ in range(2):
-        decide(dataclasses.replace(parts, scorer=scorer, files=None))
+        decide(dataclasses.replace(parts, scorer=scorer, open_files=None))
     assert len(scorer.asked) == 1
 
 
@@ -248,10 +276,10 @@ def test_a_group_without_scores_stays_whole(parts: Parts) -> None:
         def score(self, study: Study) -> Scores:
             return Scores({"b": np.arange(38.0), "down": np.arange(11.0)})
 
-    decision = decide(dataclasses.replace(parts, scorer=Some(), files=None))
+    decision = decide(dataclasses.replace(parts, scorer=Some(), open_files=None))
     assert {group.name: group.locked for group in decision.graph.groups}["a"] == UNSCORED
     assert "a" not in decision.keep
-    assert decision.price.of(decision.keep) <= parts.price.limit
+    assert decision.price.of(decision.keep) <= LIMIT_MS
 
 
 def test_a_selection_that_makes_an_unsound_cut_is_refused(parts: Parts) -> None:
@@ -261,7 +289,7 @@ def test_a_selection_that_makes_an_unsound_cut_is_refused(parts: Parts) -> None:
     study = dataclasses.replace(parts.study, network=network, graph=graph)
     decided = WidthsResult({"a": 8}, {})
     with pytest.raises(PlanError, match="the units that 'even' selects break group 'a': baked into"):
-        select_units(dataclasses.replace(parts, study=study), Last(), decided, parts.price)
+        select_units(dataclasses.replace(parts, study=study), Last(), decided, parts.find_price())
 
 
 @pytest.mark.heavy

@@ -104,6 +104,32 @@ def test_a_run_that_was_planned_before_profiling_was_a_stage_goes_on_without(
     assert not context.needs_profile
 
 
+def test_a_run_that_is_stopped_behind_its_widths_needs_no_store_to_end_in_the_same_plan(
+    sources: Path, tmp_path: Path
+) -> None:
+    """Under milliseconds of a phone's table, which are not timed here; the store is removed while nothing runs."""
+    path = tmp_path / "latency.sqlite"
+    made = made_up(settle(open_network(f"{sources}/net.py:build", input_shape=(3, 8, 8))), noise=0.0)
+    with open_store(path) as store:
+        store.begin(made)
+        store.add(made, *made.samples)
+    dcp = {"heads": 0, "images": 64, "batch_size": 32, "steps": 2}
+    asked = in_milliseconds(sources, path, device="phone", method="dcp", method_options=dcp, finetune=None, workers="1")
+
+    def stop_behind_widths(task: str, done: int, *_: object) -> None:
+        if task == "widths" and done:
+            raise KeyboardInterrupt
+
+    undisturbed = prune(asked, tmp_path / "undisturbed").plan
+    with pytest.raises(KeyboardInterrupt):
+        prune(asked, tmp_path / "run", progress=stop_behind_widths)
+    path.unlink()
+    again = prune(asked, tmp_path / "run").plan
+    assert (again.plan, again.method, again.groups) == (undisturbed.plan, undisturbed.method, undisturbed.groups)
+    assert again.plan.reached <= again.plan.asked == 4.0
+    assert not path.exists()
+
+
 def test_multiply_adds_and_plans_by_hand_need_no_profile(sources: Path, tmp_path: Path) -> None:
     plan = by_hand(tmp_path, {"up.0": (0, 5, 23)})
     for asked, file in ((config(sources), None), (in_milliseconds(sources, tmp_path / "none"), plan)):
