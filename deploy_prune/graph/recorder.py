@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -112,7 +113,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run the operator on meta, then label what it returned."""
         del types
         args, kwargs = tree_map(_to_meta, args), tree_map(_to_meta, kwargs or {})
-        self.ledger.where = f"{func} at {_source_line()}"
+        self.ledger.where = f"{func} {_find_source()}"
         self.touched = [item for item in tree_flatten((args, kwargs))[0] if isinstance(item, Tensor)]
         result = meta.run(func, args, kwargs)
         labelled = table.apply(self.ledger, func, args, kwargs, result)
@@ -131,15 +132,14 @@ def _to_meta(item: Any) -> Any:
     return item.to("meta") if isinstance(item, Tensor) and item.device.type != "meta" else item
 
 
-def _source_line() -> str:
-    """The innermost line that is neither torch's nor ours: the user's forward."""
-    frame = sys._getframe(2)
-    while frame.f_back is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith((_TORCH, _GRAPH)) and not name.startswith("<"):
-            break
+def _find_source() -> str:
+    """Say where the operator was called: the innermost line of the network's own code that is not torch's."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.startswith((_TORCH, "<")):
         frame = frame.f_back
-    return f"{_shorten(frame.f_code.co_filename)}:{frame.f_lineno}"
+    if frame is None or frame.f_code.co_filename.startswith(_GRAPH):  # no forward between us and torch
+        return "in a module of torch"
+    return f"at {_shorten(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
 def _shorten(filename: str) -> str:

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from laws import halves, law_error, lively, random_keep
 from nets import NETS
+from torch import nn
 
 from deploy_prune import plugins
 from deploy_prune.graph import trace
 from deploy_prune.graph.recount import recount
 from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import cut
-from deploy_prune.values import ChannelGraph
+from deploy_prune.values import ChannelGraph, Network
 
 # Group -> (units, channels of the layer that makes them per unit); the image's and the logits' groups are left out.
 FREE = {
@@ -144,3 +145,10 @@ def test_the_input_and_the_logits_are_locked() -> None:
     reasons = {group.name: group.locked for group in trace(NETS["plain"]()).groups}
     assert reasons["a.input"].startswith("tied to fixed content by aten.convolution.default at support/nets.py:")
     assert reasons["head.2"] == "model output"
+
+
+def test_a_lock_in_a_network_without_a_forward_of_its_own_names_no_line_of_ours() -> None:
+    layers = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(4 * 64, 2))
+    network = Network("sequence", layers, ((3, 8, 8),), 2)
+    reasons = {group.name: group.locked for group in trace(network).groups}
+    assert reasons["0.input"] == "tied to fixed content by aten.convolution.default in a module of torch"
