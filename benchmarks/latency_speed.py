@@ -38,8 +38,8 @@ def main() -> int:
     """Take the figures and write them; exits 1 where one is over its limit."""
     traced = Traced.of(SUBJECTS[NAME])
     with open_store(STORE, make=False) as store:
-        from_store_ms = _median_ms(lambda: profiling.find_model(traced.graph, PLACE, store), 5)
-        model = profiling.find_model(traced.graph, PLACE, store)
+        from_store_ms = _median_ms(lambda: profiling.find_model(traced.graph, PLACE.target, store), 5)
+        model = profiling.find_model(traced.graph, PLACE.target, store)
     cost = LatencyCost.of(model, traced.graph)
     many = np.tile(draw_plans(traced), (25, 1))
     scores = plugins.build("methods", "magnitude").score(Study(traced.network, traced.graph, None, 0))

@@ -79,6 +79,8 @@ def compared(interval: Interval) -> str:
 
 def bootstrap(values: Sequence[float], statistic: Callable[[Sequence[float]], float], *, seed: int = 0) -> Interval:
     """The 95 % percentile interval of a statistic, from values drawn with replacement."""
+    if len(set(values)) == 1:  # whatever is drawn is the same
+        return statistic(values), statistic(values)
     draw = random.Random(seed)  # noqa: S311 - statistics, not secrets
     drawn = [statistic(draw.choices(values, k=len(values))) for _ in range(RESAMPLES)]
     tail = (1 - CONFIDENCE) / 2 * 100

@@ -156,7 +156,7 @@ def export_table(
     check_device(device, store)
     network = open_network(model, classes=classes, input_shape=shape, options=options)
     with open_store(store, make=False) as table:
-        profile = find_profile(settle(network), Place(runtime, device, one_of(counts)), table)
+        profile = find_profile(settle(network), Place(runtime, device, one_of(counts)).target, table)
         write_table(profile, file)
     if as_json:
         show_json(file=str(file), samples=len(profile.samples))

@@ -91,7 +91,7 @@ def outlook(
     """
     graph = settle(network)
     if not place.measurable:
-        return plan_budgets(network, graph, find_model(graph, place, store), wish)
+        return plan_budgets(network, graph, find_model(graph, place.target, store), wish)
     model = profile_network(network, graph, place, store, progress=progress)
     planned = plan_budgets(network, graph, model, wish)
     files = RealFiles(device_at(place.device), store)

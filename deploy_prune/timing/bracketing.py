@@ -79,10 +79,19 @@ def compare(reference: Timed, candidate: Timed, pace: Pace = PACE, *, seed: int 
         Inconclusive: the reference moved too often, the machine is not quiet.
         Unavailable: a worker died; InputError: a file does not run.
     """
+    brackets, repeated = take_brackets(reference, candidate, pace)
+    return summarise_brackets(brackets, repeated, seed=seed)
+
+
+def take_brackets(reference: Timed, candidate: Timed, pace: Pace = PACE) -> tuple[tuple[Bracket, ...], int]:
+    """Warm both up, and take the brackets of one candidate; with them how many were thrown away and repeated.
+
+    Raises:
+        Inconclusive: the reference moved too often.
+        Unavailable: a worker died; InputError: a file does not run.
+    """
     readings = [reading for each in take_rounds(reference, [candidate], pace) for reading in each.readings]
-    return summarise_brackets(
-        [reading.bracket for reading in readings], sum(len(each.thrown) for each in readings), seed=seed
-    )
+    return tuple(reading.bracket for reading in readings), sum(len(each.thrown) for each in readings)
 
 
 def summarise_brackets(brackets: Sequence[Bracket], repeated: int, *, seed: int = 0) -> Comparison:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,8 @@ from deploy_prune.records import read_record, write_record
 from deploy_prune.timing import conditions
 from deploy_prune.timing.bracketing import Pace, block_size, compare, summarise_brackets, take_rounds
 from deploy_prune.timing.client import start_worker
-from deploy_prune.timing.devices import Block, Job
+from deploy_prune.timing.devices import Job
+from deploy_prune.timing.fake_device import FakeWorker
 from deploy_prune.values import Bracket, Comparison
 
 WARMING = 2
@@ -26,35 +28,26 @@ class Machine:
     slowness: list[float] = field(default_factory=lambda: [1.0])
     workers: int = 2
     taken: list[str] = field(default_factory=list)
+    """The name of the worker that took each block."""
 
     def factor(self, name: str) -> float:
         self.taken.append(name)
         index = len(self.taken) - 1 - WARMING * self.workers
         return 1.0 if index < 0 else self.slowness[min(index, len(self.slowness) - 1)]
 
+    def worker(self, name: str, fastest_ms: float = 4.0) -> FakeWorker:
+        """A worker whose inferences take 1.2, 1 and 1.5 times `fastest_ms` in turns: their median is 1.2 times that."""
+        job = Job(Path(name), "onnxruntime", threads=1, cores=(0,), seed=0)
+        return FakeWorker(job, lambda _: fastest_ms * self.factor(name), samples=(1.2, 1.0, 1.5))
+
     @property
     def order(self) -> str:
         return "".join(self.taken[WARMING * self.workers :])
 
 
-@dataclass
-class Fake:
-    """A worker whose inferences take 1.5, 1 and 1.2 times `fastest_ms`."""
-
-    name: str
-    machine: Machine
-    fastest_ms: float
-    asked: list[int] = field(default_factory=list)
-
-    def block(self, inferences: int, *, timeout_s: float) -> Block:
-        self.asked.append(inferences)
-        ms = self.fastest_ms * self.machine.factor(self.name)
-        return Block((1.5 * ms, ms, 1.2 * ms), "ms", peak_memory_bytes=1)
-
-
 def compared(slowness: list[float], pace: Pace, *, candidate_ms: float = 2.0) -> tuple[Machine, Comparison]:
     machine = Machine(slowness)
-    return machine, compare(Fake("R", machine, 4.0), Fake("c", machine, candidate_ms), pace)
+    return machine, compare(machine.worker("R"), machine.worker("c", candidate_ms), pace)
 
 
 def test_a_bracket_compares_the_fastest_with_the_middle_of_the_fastest_before_and_after():
@@ -65,10 +58,10 @@ def test_a_bracket_compares_the_fastest_with_the_middle_of_the_fastest_before_an
 
 def test_the_ratio_is_the_median_over_brackets():
     """R c R c R c R: c at 2, 3 and 10 ms, R at 4 ms: 0.5, 0.75 and 2.5; the interval reaches from end to end."""
-    _, found = compared([1, 1, 1, 1.5, 1, 5, 1], Pace(blocks=3))
+    _, found = compared([1, 1, 1, 1.5, 1, 5, 1], Pace(blocks=3, block_ms=14.4, fewest_inferences=3))
     assert [bracket.ratio for bracket in found.brackets] == [0.5, 0.75, 2.5]
     assert (found.ratio, found.interval, found.reference, found.repeated) == (0.75, (0.5, 2.5), 4.0, 0)
-    assert found.brackets[0] == Bracket((6.0, 4.0, 4.8), (3.0, 2.0, 2.4), (6.0, 4.0, 4.8), "ms")
+    assert found.brackets[0] == Bracket((4.8, 4.0, 6.0), (2.4, 2.0, 3.0, 2.4, 2.0, 3.0), (4.8, 4.0, 6.0), "ms")
 
 
 def test_a_block_of_the_reference_closes_one_bracket_and_opens_the_next():
@@ -120,7 +113,7 @@ def test_a_candidate_k_times_as_slow_has_k_times_the_ratio(k: float, slowness: l
 
 def test_a_round_has_the_reference_between_any_two_candidates():
     machine = Machine(workers=4)
-    workers = [Fake(name, machine, 4.0) for name in "Rabc"]
+    workers = [machine.worker(name) for name in "Rabc"]
     rounds = take_rounds(workers[0], workers[1:], Pace(blocks=3))
     assert machine.taken == ["R", "R", "a", "a", "b", "b", "c", "c"], "warm before the first round is asked for"
     first = next(rounds)
@@ -132,7 +125,7 @@ def test_a_round_has_the_reference_between_any_two_candidates():
 def test_repeats_are_counted_candidate_by_candidate():
     """R is slower from the first b to the second a: one repeat each, which is as many as each may have."""
     machine = Machine([1, 1, 1, 1, 1.2, 1.2, 1.2, 1.2, 1, 1, 1, 1, 1], workers=3)
-    workers = [Fake(name, machine, 4.0) for name in "Rab"]
+    workers = [machine.worker(name) for name in "Rab"]
     rounds = list(take_rounds(workers[0], workers[1:], Pace(blocks=2, repeats=1, drift=0.1)))
     assert machine.order == "RaRbRbRaRaRbR"
     assert [[len(reading.thrown) for reading in each.readings] for each in rounds] == [[0, 1], [1, 0]]
@@ -140,7 +133,7 @@ def test_repeats_are_counted_candidate_by_candidate():
 
 def test_a_reference_alone_takes_its_blocks():
     machine = Machine(workers=1)
-    rounds = list(take_rounds(Fake("R", machine, 4.0), [], Pace(blocks=3)))
+    rounds = list(take_rounds(machine.worker("R"), [], Pace(blocks=3)))
     assert machine.order == "RRR"
     assert [(len(each.reference), each.readings) for each in rounds] == [(1, ())] * 3
 
@@ -148,7 +141,7 @@ def test_a_reference_alone_takes_its_blocks():
 def test_blocks_of_both_last_as_long_as_asked():
     """Medians of 4.8 and 2.4 ms: 24 / 4.8 = 5 and 24 / 2.4 = 10 inferences, once one has been tried."""
     machine = Machine()
-    reference, candidate = Fake("R", machine, 4.0), Fake("c", machine, 2.0)
+    reference, candidate = machine.worker("R"), machine.worker("c", 2.0)
     compare(reference, candidate, Pace(blocks=1, block_ms=24.0))
     assert reference.asked == [1, 5, 5, 5]
     assert candidate.asked == [1, 10, 10]

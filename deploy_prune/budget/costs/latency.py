@@ -38,7 +38,7 @@ class Latency:
         """
         place = Place(self.runtime, self.device, self.threads, self.precision)
         with open_store(self.store, make=False) as store:
-            model = find_model(graph, place, store, bound=self.bound)
+            model = find_model(graph, place.target, store, bound=self.bound)
         same_unit(self.unit, model.profile.unit)
         return LatencyCost.of(model, graph)
 

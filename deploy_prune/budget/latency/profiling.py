@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from deploy_prune.budget.latency.timer import Timer, timer
 from deploy_prune.errors import Inconclusive, NotProfiled
 from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph.soundness import settle
-from deploy_prune.timing.devices import device_at
+from deploy_prune.timing.devices import Device, device_at
 from deploy_prune.values import ChannelGraph, Comparison, Network, Progress, Target, quiet, same_unit
 
 
@@ -49,25 +50,35 @@ class Effort:
 EFFORT = Effort()
 
 
-def find_model(graph: ChannelGraph, place: Place, store: Store, *, bound: float = USUAL_BOUND) -> LatencyModel:
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network that can be timed at many widths."""
+
+    address: str
+    """The network's address, as users name it."""
+    graph: ChannelGraph
+    convert: Callable[[], ResizableNetwork]
+    """Has the network converted, which takes seconds to minutes: it is not called where the store knows enough."""
+
+
+def find_model(graph: ChannelGraph, target: Target, store: Store, *, bound: float = USUAL_BOUND) -> LatencyModel:
     """The latency model of a network from the store.
 
     Raises:
         NotProfiled: there is none, or it is of another version of the runtime.
         Inconclusive: it errs too much.
     """
-    return fit_model(find_profile(graph, place, store), bound=bound)
+    return fit_model(find_profile(graph, target, store), bound=bound)
 
 
-def find_profile(graph: ChannelGraph, place: Place, store: Store) -> Profile:
-    """A network's samples from the store.
+def find_profile(graph: ChannelGraph, target: Target, store: Store) -> Profile:
+    """A network's samples from the store; a target without a version takes those of any.
 
     Raises:
         NotProfiled: there are none, or they are of another version of the runtime.
     """
-    target = place.target
     profile = store.find(fingerprint_network(graph), target)
-    hint = f"measure it: deploy-prune profile MODEL --runtime {place.runtime} --threads {place.threads}"
+    hint = f"measure it: deploy-prune profile MODEL --runtime {target.runtime} --threads {target.threads}"
     if profile is None:
         raise NotProfiled(f"{store.path} has no milliseconds of this network on {_told(target)}", hint=hint)
     if target.runtime_version not in {"", profile.target.runtime_version}:
@@ -121,28 +132,44 @@ def profile_network(
         Inconclusive: the machine is too noisy.
     """
     device, target, name = device_at(place.device), place.target, format_of(place.runtime)
-    profile = store.find(fingerprint_network(graph), target)
+
+    def convert() -> ResizableNetwork:
+        with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
+            return learn_sizes(network, graph, Path(folder), name, precision=target.precision, progress=progress)
+
+    subject = Subject(network.address, graph, convert)
+    return profile_on(device, subject, target, store, effort=effort, progress=progress)
+
+
+def profile_on(
+    device: Device, subject: Subject, target: Target, store: Store, *, effort: Effort, progress: Progress = quiet
+) -> LatencyModel:
+    """`profile_network` on any device; `target` is what figures from there are of, as `target_on` says it.
+
+    Raises:
+        ExportFailed: the network cannot be redrawn.
+        Inconclusive: the device is too noisy.
+    """
+    profile = store.find(fingerprint_network(subject.graph), target)
     if profile is not None and profile.complete and profile.target == target and not _worth_more(profile, effort):
         return fit_model(profile)
-    with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
-        blueprint = learn_sizes(network, graph, Path(folder), name, precision=place.precision, progress=progress)
-    suffix = plugins.load(TEMPLATES, name).suffix
+    blueprint = subject.convert()
+    suffix = plugins.load(TEMPLATES, blueprint.format).suffix
     with timer(blueprint.dense, suffix, target, device=device) as timed:
         if profile is None or profile.target != target:
-            profile = _begin(network, graph, target, blueprint, timed(blueprint.dense))
+            profile = _begin(subject, target, blueprint, timed(blueprint.dense))
             store.begin(profile)
         profile = _take_samples(profile, blueprint, timed, store, effort=effort, progress=progress)
     store.complete(profile)
     return fit_model(profile)
 
 
-def _begin(
-    network: Network, graph: ChannelGraph, target: Target, blueprint: ResizableNetwork, itself: Comparison
-) -> Profile:
+def _begin(subject: Subject, target: Target, blueprint: ResizableNetwork, itself: Comparison) -> Profile:
+    graph = subject.graph
     groups = tuple(GroupWidth(group.name, group.width, group.channels_per_unit) for group in graph.free)
     lines = tuple(map(tuple, blueprint.lines.rows.tolist()))
     drawing = NetworkFile(blueprint.format, groups, lines, blueprint.operators)
-    return Profile(fingerprint_network(graph), network.address, target, itself.reference, itself.unit, drawing)
+    return Profile(fingerprint_network(graph), subject.address, target, itself.reference, itself.unit, drawing)
 
 
 def _take_samples(

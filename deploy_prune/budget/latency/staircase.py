@@ -64,7 +64,7 @@ def list_layers(network: Network, place: Place, store: Store) -> tuple[StairLaye
     Raises:
         NotProfiled: it was not.
     """
-    drawing = find_profile(settle(network), place, store).drawing
+    drawing = find_profile(settle(network), place.target, store).drawing
     return tuple(
         StairLayer(name, drawing.operators[number].kind, group.width * group.channels_per_unit)
         for name, number in layers(drawing).items()
@@ -82,7 +82,7 @@ def measure_staircase(
         UnknownName: it has no such layer.
     """
     graph = settle(network)
-    profile = find_profile(graph, place, store)
+    profile = find_profile(graph, place.target, store)
     operator = operator_of(profile.drawing, layer)
     if place.measurable and not all_probed(profile, operator):
         with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:

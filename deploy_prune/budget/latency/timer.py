@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy_prune.timing import bracketing
-from deploy_prune.timing.bracketing import Pace
+from deploy_prune.timing.bracketing import Pace, summarise_brackets, take_brackets
 from deploy_prune.timing.devices import THIS_MACHINE, Device, Job, device_at
 from deploy_prune.values import Comparison, Target
 
@@ -53,10 +52,8 @@ def timer(
 
             def timed(content: bytes) -> Comparison:
                 other.write_bytes(content)
-                comparisons = [
-                    bracketing.compare(first.open(base), second.open(other), pace, seed=0) for _ in range(openings)
-                ]
-                brackets = [bracket for each in comparisons for bracket in each.brackets]
-                return bracketing.summarise_brackets(brackets, sum(each.repeated for each in comparisons))
+                sittings = [take_brackets(first.open(base), second.open(other), pace) for _ in range(openings)]
+                brackets = [bracket for taken, _ in sittings for bracket in taken]
+                return summarise_brackets(brackets, sum(repeated for _, repeated in sittings))
 
             yield timed

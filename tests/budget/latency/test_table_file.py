@@ -39,7 +39,7 @@ def damaged(file: Path, damage: Damage) -> Path:
 
 def test_an_imported_table_predicts_what_it_did_where_it_was_measured(store, table, graph, file):
     read_table(file, store)
-    there, here = fit_model(table), find_model(graph, HERE, store)
+    there, here = fit_model(table), find_model(graph, HERE.target, store)
     draw = np.random.default_rng(0)
     widths = draw.integers(2, [group.width + 1 for group in graph.free], size=(50, len(graph.free)))
     assert np.array_equal(LatencyCost.of(here, graph)(widths), LatencyCost.of(there, graph)(widths))
@@ -48,7 +48,7 @@ def test_an_imported_table_predicts_what_it_did_where_it_was_measured(store, tab
 
 def test_predictions_are_close_to_the_truth_that_the_samples_were_made_of(store, graph, file, table):
     read_table(file, store)
-    cost = LatencyCost.of(find_model(graph, HERE, store), graph)
+    cost = LatencyCost.of(find_model(graph, HERE.target, store), graph)
     draw = np.random.default_rng(1)
     widths = draw.integers(6, [group.width + 1 for group in graph.free], size=(200, len(graph.free)))
     truth = ratios(table.drawing, widths) * REFERENCE_MS
@@ -64,20 +64,20 @@ def test_an_imported_table_takes_the_place_of_the_one_before(store, graph, table
     store.begin(longer)
     store.add(longer, *longer.samples)
     read_table(file, store)
-    assert find_profile(graph, HERE, store) == table
+    assert find_profile(graph, HERE.target, store) == table
 
 
 def test_the_device_may_be_called_otherwise(store, graph, file):
     read_table(file, store, device="pixel6")
-    assert find_profile(graph, Place("litert", "pixel6"), store).target.device == "pixel6"
+    assert find_profile(graph, Place("litert", "pixel6").target, store).target.device == "pixel6"
     with pytest.raises(NotProfiled, match="has no milliseconds of this network on phone with litert, 1 threads, fp32"):
-        find_model(graph, HERE, store)
+        find_model(graph, HERE.target, store)
 
 
 def test_the_table_of_another_network_is_not_used(store, file):
     read_table(file, store)
     with pytest.raises(NotProfiled, match="no milliseconds of this network") as refused:
-        find_model(trace(NETS["plain"]()), HERE, store)
+        find_model(trace(NETS["plain"]()), HERE.target, store)
     assert "deploy-prune profile" in refused.value.hint
 
 
@@ -128,7 +128,7 @@ def test_a_refused_table_leaves_the_one_before_as_it_was(store, graph, table, fi
     read_table(file, store)
     with pytest.raises(RecordError, match=f"{file} is no latency table to rely on: a sample takes -1"):
         read_table(damaged(file, sets("ratio", -1.0)), store)
-    assert find_profile(graph, HERE, store) == table
+    assert find_profile(graph, HERE.target, store) == table
 
 
 def test_samples_that_contradict_one_another_are_inconclusive(store, file):
