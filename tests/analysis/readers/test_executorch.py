@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from building import conv, head, net
+from building import interrupted_delegation
 
 from deploy_prune.analysis.readers.executorch import ExecuTorch
 from deploy_prune.exporting.exporters.executorch import ExecuTorch as Exporter
@@ -15,13 +15,8 @@ from deploy_prune.formats.xnnpack_graph import DTYPES, OPERATORS
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory):
-    """A running sum, which XNNPACK does not have, between convolutions, which it has."""
-    network = net(
-        lambda self, x: self.head(self.second(torch.cumsum(self.first(x), 1))),
-        first=conv(3, 4), second=conv(4, 4), head=head(4),
-    )  # fmt: skip
     path = tmp_path_factory.mktemp("interrupted") / "net.pte"
-    Exporter().write(network, path)
+    Exporter().write(interrupted_delegation(), path)
     return path
 
 

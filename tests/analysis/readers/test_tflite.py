@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import flatbuffers
 import pytest
-import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
-from building import conv, head, net
+from building import interrupted_delegation
 
 from deploy_prune.analysis.readers.tflite import TFLite
 from deploy_prune.analysis.xnnpack_delegation import ask_delegated
@@ -16,13 +15,8 @@ IDENTIFIER = b"TFL3"
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory):
-    """A running sum, which XNNPACK does not have, between convolutions, which it has."""
-    network = net(
-        lambda self, x: self.head(self.second(torch.cumsum(self.first(x), 1))),
-        first=conv(3, 4), second=conv(4, 4), head=head(4),
-    )  # fmt: skip
     path = tmp_path_factory.mktemp("interrupted") / "net.tflite"
-    Exporter().write(network, path)
+    Exporter().write(interrupted_delegation(), path)
     return path
 
 
