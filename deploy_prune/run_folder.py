@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from deploy_prune.errors import ConfigError, RecordError, StorageError
 from deploy_prune.records import read_record, remove_unfinished, storage_errors, write_record
-from deploy_prune.values import Progress, quiet
+from deploy_prune.values import BY_DATA, AppForm, Progress, quiet
 
 Result = TypeVar("Result")
 
@@ -20,7 +20,7 @@ RUN = "run.json"
 SPLITS = "splits.json"
 FORM = "form.json"
 LOCK = ".lock"
-LATER_KEYS = {"task": "auto"}
+LATER_KEYS = {"task": BY_DATA}
 """Keys that configurations of before do not have, and what these runs were made with."""
 
 
@@ -65,6 +65,19 @@ def open_run(path: Path, asked: dict[str, Any], *, progress: Progress = quiet) -
             _refuse_changes(path, asked)
             remove_unfinished(path)
         yield RunFolder(path, progress)
+
+
+def task_asked_for(path: Path) -> str:
+    """The name of the task that a run was made for; where it was left to the data, what these said.
+
+    Raises:
+        RecordError: not a run folder.
+    """
+    task: str = {**LATER_KEYS, **asked_for(path)}["task"]
+    if task != BY_DATA:
+        return task
+    unlabelled = (path / FORM).is_file() and not read_record(path / FORM, AppForm).labels
+    return "none" if unlabelled else "classification"
 
 
 def asked_for(path: Path) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from deploy_prune.errors import ConfigError, RecordError, StorageError
-from deploy_prune.run_folder import LOCK, RUN, asked_for, open_run
+from deploy_prune.records import write_record
+from deploy_prune.run_folder import FORM, LOCK, RUN, asked_for, open_run, task_asked_for
+from deploy_prune.values import AppForm
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no such lock there")
 
@@ -36,6 +38,27 @@ def test_a_stage_that_fails_leaves_no_record(tmp_path: Path) -> None:
     with open_run(tmp_path / "run", {}) as folder, pytest.raises(ConfigError):
         folder.stage("first", dict, fail)
     assert not (tmp_path / "run" / "first.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "labels", "task"),
+    [
+        ({"task": "none"}, ("a", "b"), "none"),
+        ({"task": "auto"}, ("a", "b"), "classification"),
+        ({"task": "auto"}, (), "none"),
+        ({"task": "mine"}, (), "mine"),
+        ({}, None, "classification"),
+    ],
+    ids=["named", "by labels", "by none", "of somebody", "of before"],
+)
+def test_a_run_remembers_its_task(
+    asked: dict[str, str], labels: tuple[str, ...] | None, task: str, tmp_path: Path
+) -> None:
+    with open_run(tmp_path / "run", asked):
+        pass
+    if labels is not None:
+        write_record(tmp_path / "run" / FORM, AppForm(labels=labels))
+    assert task_asked_for(tmp_path / "run") == task
 
 
 def test_progress_tells_what_is_done_now_and_what_was_before(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from deploy_prune.errors import ConfigError
 from deploy_prune.exporting.converter import clean_copy, make_example
 from deploy_prune.formats.tensor_names import give_names
+from deploy_prune.train.outputs import list_tensors
 from deploy_prune.values import AppForm, Layout, Network, Normalisation
 
 PIXELS = 256
@@ -19,6 +21,19 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """What every format allows as the name of an input or output."""
 FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """No separator: the files stay in the folder that was asked for."""
+
+
+def keep_fitting_labels(network: Network, form: AppForm) -> AppForm:
+    """The form, without its labels where the network's first output is not one score per label: the data have classes
+    that the network says nothing of.
+
+    Raises:
+        ExportFailed: see `clean_copy`.
+    """
+    with torch.no_grad():
+        outputs = list_tensors(clean_copy(network)(*make_example(network)))
+    scored = bool(outputs) and tuple(outputs[0].shape) == (1, len(form.labels))
+    return form if scored else replace(form, labels=())
 
 
 def put_in_form(

@@ -15,14 +15,15 @@ from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext, read_plan, start_network
 from deploy_prune.pipeline.deciders import build_deciders, build_workers, check_labels
 from deploy_prune.pipeline.priced import build_cost, is_timed
-from deploy_prune.run_folder import RUN, asked_for
+from deploy_prune.run_folder import LATER_KEYS, RUN, asked_for
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.addresses import split_address
 from deploy_prune.sources.data import check_fit
 from deploy_prune.sources.datasets import DATASETS
 from deploy_prune.sources.models import MODELS
 from deploy_prune.sources.open import refuse_given
-from deploy_prune.values import Budget
+from deploy_prune.train.targets import check_outputs
+from deploy_prune.values import Budget, Network
 
 
 def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
@@ -33,7 +34,7 @@ def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
         budgets: the run's own, or those of all runs of a front, which are of one cost.
 
     Raises:
-        ConfigError: a device that is none.
+        ConfigError: a device that is none, or outputs of the network that its task cannot judge.
         UnknownName: a model, data source, method, cost or target that does not exist.
         MissingDependency: a target's converter is not installed.
         Unavailable: the accelerator that is asked for is not there.
@@ -52,10 +53,11 @@ def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
     if not Path(config.model).is_dir():
         plugins.load(MODELS, split_address(config.model)[0])
     plugins.load(DATASETS, split_address(config.data)[0])
-    check_fit(start_network(context), context.data)
-    _check_task(context)
+    network = start_network(context)
+    check_fit(network, context.data)
+    _check_task(context, network)
     if context.plan_file is not None:
-        read_plan(context, start_network(context))
+        read_plan(context, network)
     elif not is_timed(config):
         check_budgets(context, budgets)
 
@@ -72,17 +74,21 @@ def check_budgets(context: RunContext, budgets: Sequence[Budget]) -> None:
         check_reachable(context.graph, price.cost, limit, context.limits, unit=price.unit)
 
 
-def _check_task(context: RunContext) -> None:
-    """Refuse a task, a method or a training of the dense network that needs labels, where there are none."""
+def _check_task(context: RunContext, network: Network) -> None:
+    """Refuse a task, a method or a training of the dense network that needs labels, where there are none.
+
+    Outputs of the network that the task cannot judge are refused as well.
+    """
     if context.plan_file is None:
         check_labels(context.config, context.data)
     if not context.task.needs_labels and context.config.pretrain and context.hooks.fit is None:
         message = f"[pretrain] needs labels, and the task of this run on {context.data.name} takes none"
         raise ConfigError(message, hint="give the dense network's trained weights (--weights FILE)")
+    check_outputs(network, context.tasked, context.data)
 
 
 def adopt_run_folder(config: RunConfig) -> RunConfig:
-    """The configuration with what a run folder as the model brings along: its input's shape, and its data.
+    """The configuration with what a run folder as the model brings along: its input's shape, its data and its task.
 
     Raises:
         ConfigError: a setting that the run folder has decided already.
@@ -93,5 +99,7 @@ def adopt_run_folder(config: RunConfig) -> RunConfig:
     refuse_given(run, {key: dict(config)[key] for key in ("classes", "input_shape", "weights", "model_options")})
     own = {"input_shape": checkpoint.description(run).input_shape}
     if "data" not in config.model_fields_set and (run / RUN).is_file():
-        own |= {key: asked_for(run)[key] for key in ("data", "data_options")}
+        asked = {**LATER_KEYS, **asked_for(run)}
+        taken = ("data", "data_options") if "task" in config.model_fields_set else ("data", "data_options", "task")
+        own |= {key: asked[key] for key in taken}
     return RunConfig.model_validate({**dict(config), **own})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError, DataError
 from deploy_prune.exporting.exporters import EXPORTERS
-from deploy_prune.run_folder import FORM
+from deploy_prune.run_folder import FORM, RUN, task_asked_for
 from deploy_prune.values import BY_DATA, AppForm, Network, Progress, Shipment, quiet
 
 if TYPE_CHECKING:
@@ -95,19 +95,28 @@ def _accept(target: str, wished: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _known(order: Order, network: Network) -> tuple[AppForm, np.ndarray | None, Task]:
-    """What the data say of the form, images to verify on, and the task; without data, what the run folder remembers."""
+    """What is known of the form, images to verify on, and the task: a run's own, else that of the data.
+
+    Without data the form is what the run folder remembers.
+    """
+    from deploy_prune.exporting.app_interface import keep_fitting_labels
     from deploy_prune.exporting.parity.reference import CLASSIFICATION
     from deploy_prune.records import read_record
-    from deploy_prune.sources.data import check_fit, form_of, read_data, spread
-    from deploy_prune.train.tasks import choose_task
+    from deploy_prune.sources.data import check_classes, check_fit, form_of, read_data, spread
+    from deploy_prune.train.tasks import TASKS, choose_task
 
+    run = Path(order.address)
+    task = plugins.build(TASKS, task_asked_for(run)) if (run / RUN).is_file() else None
     if order.data is None:
-        remembered = Path(order.address) / FORM
-        return (read_record(remembered, AppForm) if remembered.is_file() else AppForm()), None, CLASSIFICATION
+        form = read_record(run / FORM, AppForm) if (run / FORM).is_file() else AppForm()
+        return keep_fitting_labels(network, form), None, task or CLASSIFICATION
     _, height, width = network.input_shape
     data = read_data(order.data, size=(height, width))
     check_fit(network, data)
-    return form_of(data), spread(data.val), choose_task(BY_DATA, data)
+    task = task or choose_task(BY_DATA, data)
+    if task.needs_labels:
+        check_classes(network, data)
+    return keep_fitting_labels(network, form_of(data)), spread(data.val), task
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from deploy_prune.budget.latency.store import open_store
 from deploy_prune.budget.widths import kept_widths
 from deploy_prune.errors import OurFault, PlanError
 from deploy_prune.exporting.export import export_in_turn
-from deploy_prune.exporting.parity.reference import make_questions
+from deploy_prune.exporting.parity.reference import make_questions_by_data
 from deploy_prune.graph import trace
 from deploy_prune.graph.recount import recount
 from deploy_prune.graph.soundness import find
@@ -273,7 +273,7 @@ def ship(context: RunContext, number: int) -> ShipResult:
     asked = []
     for name, stem in (("dense", "dense"), (f"round-{number}", "pruned")):
         form, progress = dataclasses.replace(known, name=stem), _within(f"shipped-{number}: {stem}", context.progress)
-        asked.append((partial(make_questions, context.network(name), images, form, context.task), progress))
+        asked.append((partial(make_questions_by_data, context.network(name), images, form, context.task), progress))
     dense, pruned = export_in_turn(asked, context.config.targets, folder)
     return ShipResult(dense, pruned)
 

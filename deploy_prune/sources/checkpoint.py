@@ -34,7 +34,7 @@ class Description:
 
     address: str
     options: dict[str, Any]
-    classes: int
+    classes: int | None
     input_shape: tuple[int, int, int]
     weights_sha256: str
     masks_sha256: str = ""

@@ -63,15 +63,23 @@ def strata_of(images: ImageSet) -> np.ndarray:
     return np.zeros(len(images), np.int64) if images.labels is None else images.labels
 
 
-def check_fit(network: Network, data: Data) -> None:
-    """Refuse a network that has another number of classes than the labels, or takes another image size.
+def check_classes(network: Network, data: Data) -> None:
+    """Refuse a network that says it scores another number of classes than the labels have.
 
     Raises:
         DataError: they do not belong together.
     """
-    if has_labels(data) and network.classes != len(data.classes):
+    if has_labels(data) and network.classes not in (None, len(data.classes)):
         message = f"{network.address} has {network.classes} classes, {data.name} has {len(data.classes)}"
         raise DataError(message, hint=f"build the network with {len(data.classes)} classes")
+
+
+def check_fit(network: Network, data: Data) -> None:
+    """Refuse a network that takes another image size.
+
+    Raises:
+        DataError: they do not belong together.
+    """
     if network.input_shapes != (data.image_shape,):
         message = f"{network.address} takes {network.input_shapes}, images of {data.name} are {data.image_shape}"
         raise DataError(message, hint="read the data in the network's size")

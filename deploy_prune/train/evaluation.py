@@ -37,7 +37,7 @@ def evaluate(network: Network, split: ImageSet, data: Data, *, hooks: Hooks = OU
             dense network, is given to hold the network against.
     """
     check_fit(network, data)
-    task = task_of(hooks, data)
+    task = task_of(network, hooks, data)
     metric, loss_of = hooks.metric or task.numbers, hooks.loss or task.loss
     numbers, losses = [], []
     for part in _judged_parts(network, dense_network(task, hooks), split, data, batch_size):

@@ -96,7 +96,7 @@ def examiner(
         DataError: network and data do not belong together.
     """
     check_fit(network, data)
-    task = task_of(hooks, data)
+    task = task_of(network, hooks, data)
     norms = norm_batches(data, images=exam.norm_images, seed=seed, about=BATCH_SIZE) if exam.norm_images else ()
     place = partial(_place, device=device_of(network.module), dense=None if task.needs_labels else network)
     return Examiner(

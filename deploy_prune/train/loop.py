@@ -55,7 +55,7 @@ def fit(
     device = device_of(network.module)
     if hooks.teacher is not None:
         hooks = dataclasses.replace(hooks, teacher=move_network(hooks.teacher, device))
-    task = task_of(hooks, data)
+    task = task_of(network, hooks, data)
     if hooks.fit is None:
         recipe = _by_answers_alone(recipe, dense_network(task, hooks))
     if recipe.distill and hooks.teacher is None:

@@ -5,23 +5,53 @@ from __future__ import annotations
 import torch
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.sources.data import labels_of
+from deploy_prune.sources.data import check_classes, labels_of
+from deploy_prune.train.accelerator import device_of
 from deploy_prune.train.outputs import in_fp32, map_tensors
 from deploy_prune.train.recipe import Batch, Hooks
 from deploy_prune.train.tasks import Task, choose_task
 from deploy_prune.values import BY_DATA, Data, Network
 
+TRIED_IMAGES = 2
+"""How many images a network is tried on: enough to see which axis of its outputs they are along."""
 
-def task_of(hooks: Hooks, data: Data) -> Task:
+
+def task_of(network: Network, hooks: Hooks, data: Data) -> Task:
     """The task that the caller names, or that of the data.
 
     Raises:
-        DataError: the task needs labels, and the images have none.
+        DataError: the task needs labels, and the images have none, or labels of other classes than the network's.
     """
     task = hooks.task or choose_task(BY_DATA, data)
     if task.needs_labels:
         labels_of(data, data.train, type(task).__name__)
+        check_classes(network, data)
     return task
+
+
+def check_outputs(network: Network, hooks: Hooks, data: Data) -> None:
+    """Refuse a network whose outputs its task cannot judge, unless the caller's own loss and metric do.
+
+    Args:
+        network: in eval mode, of the data's image size; it is run on blank images.
+        hooks: the caller's own, and the task.
+        data: the images of the run.
+
+    Raises:
+        DataError: the task needs labels, and the images have none, or labels of other classes than the network's.
+        ConfigError: the outputs are not what the task needs, or the network takes one image at a time alone.
+    """
+    task = task_of(network, hooks, data)
+    if hooks.loss is not None and hooks.metric is not None:
+        return
+    images = torch.zeros(TRIED_IMAGES, *network.input_shape, device=device_of(network.module))
+    try:
+        with torch.inference_mode():
+            outputs = network.module(images)
+    except RuntimeError as error:  # what torch raises for shapes that do not fit
+        message = f"{network.address} does not take {TRIED_IMAGES} images at once: {str(error).strip().splitlines()[0]}"
+        raise ConfigError(message, hint="its forward must keep the first axis, along which images lie") from error
+    task.check(outputs, TRIED_IMAGES, data)
 
 
 def dense_network(task: Task, hooks: Hooks) -> Network | None:

@@ -25,7 +25,9 @@ class Network:
     address: str
     module: nn.Module
     input_shapes: tuple[tuple[int, ...], ...]
-    classes: int
+    classes: int | None = None
+    """How many classes its scores (images, classes) are of, which are its output or the first of several; None: it
+    gives no such scores, or nobody has said."""
     options: Mapping[str, object] = field(default_factory=dict)
     kept: Mapping[str, Mapping[int, np.ndarray]] = field(default_factory=dict)
     """What earlier cuts left of the dense architecture: parameter -> axis -> dense indices, for axes that lost some."""

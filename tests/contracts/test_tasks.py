@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from deploy_prune import plugins
+from deploy_prune.errors import ConfigError
+from deploy_prune.sources.data import read_data
 from deploy_prune.train.tasks import TASKS, Task
 
 NAMES = plugins.names("tasks")
@@ -23,6 +25,15 @@ def scores(images: int = 6, classes: int = 4) -> Tensor:
 def target_of(task: Task, outputs: Tensor) -> Any:
     """What these outputs hit exactly: their best classes, or themselves."""
     return outputs.argmax(dim=1) if task.needs_labels else outputs
+
+
+def test_outputs_of_another_kind_are_refused_by_name(task: Task) -> None:
+    data = read_data("digits")
+    task.check({"scores": torch.zeros(3, 10), "more": torch.zeros(3, 4, 2, 2)}, 3, data)
+    for outputs in (None, (), torch.zeros(2, 10)):
+        with pytest.raises(ConfigError) as caught:
+            task.check(outputs, 3, data)
+        assert caught.value.hint
 
 
 def test_there_is_one_number_per_image_and_none_is_higher_than_those_of_the_target_itself(task: Task) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.exporting.app_interface import Pixels, check_form, put_in_form
+from deploy_prune.exporting.app_interface import Pixels, check_form, keep_fitting_labels, put_in_form
 from deploy_prune.formats.tensor_names import give_names
 from deploy_prune.sources.data import normalise
 from deploy_prune.values import AppForm, Layout, Network, Normalisation
@@ -44,6 +44,14 @@ def test_a_baked_network_takes_bytes_in_the_cameras_layout(layout: Layout, shape
     module, (pixels,) = put_in_form(NETWORK, replace(BAKED, softmax=True), camera_layout=layout)
     assert (pixels.dtype, tuple(pixels.shape)) == (torch.uint8, shape)
     assert float(module(pixels).sum()) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_labels_of_the_data_stay_where_the_first_output_scores_them() -> None:
+    scored, other = AppForm(labels=tuple("abcd")), AppForm(labels=tuple("abc"), softmax=True)
+    assert keep_fitting_labels(NETWORK, scored) == scored
+    assert keep_fitting_labels(NETWORK, other) == AppForm(softmax=True)
+    maps = Network("tests:maps", nn.Conv2d(3, 4, 1), ((3, 2, 3),))
+    assert keep_fitting_labels(maps, scored).labels == ()
 
 
 def test_a_plain_form_changes_nothing() -> None:

@@ -1,15 +1,18 @@
-"""Images without labels, and a network of two outputs, go the whole road to a verified file."""
+"""Images without labels, and networks of any outputs, go the whole road to a verified file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from deploy_prune.errors import ConfigError, DataError
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.run import prune
+from deploy_prune.pipeline.preflight import adopt_run_folder
+from deploy_prune.pipeline.run import finetune, prune
+from deploy_prune.pipeline.ship import Order, ship
 from deploy_prune.train.recipe import Recipe
 
 SOURCE = '''
@@ -33,8 +36,30 @@ class Two(nn.Module):
         return self.head(features.mean((2, 3))), self.map(features)
 
 
+class Named(Two):
+    """The same by name, and the features as an embedding."""
+
+    def forward(self, images):
+        scores, map_ = super().forward(images)
+        return {"map": map_, "scores": scores, "embedding": self.body(images).mean((2, 3))}
+
+
 def two(num_classes):
     return Two(num_classes)
+
+
+def named(num_classes):
+    return Named(num_classes)
+
+
+def maps(num_classes=3):
+    """A score per pixel, as a network that segments gives them: (images, classes, 8, 8)."""
+    return nn.Sequential(*Two(1).body, nn.Conv2d(24, num_classes, 1))
+
+
+def embedding(num_classes=4):
+    """64 numbers per image, whatever the number of classes."""
+    return nn.Sequential(*Two(1).body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 64))
 
 
 def data(labels):
@@ -77,6 +102,56 @@ def test_two_outputs_arrive_with_and_without_labels(settings: dict[str, Any], so
     assert row.parity is not None
     assert ("no labels" in row.parity.detail) == (source == "bare")
     assert (row.parity.agreement is None) == (source == "bare")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("model", ["maps", "named", "embedding"])
+def test_any_outputs_arrive_with_task_none_whatever_the_labels(settings: dict[str, Any], model: str) -> None:
+    """The labels are nothing that these networks answer: their files do not claim them."""
+    file = settings["model"].rpartition(":")[0]
+    own = {"model": f"{file}:{model}", "data": f"{file}:labelled", "task": "none"}
+    folder = Path(file).parent / "run"
+    summary = prune(RunConfig(**{**settings, **own}), folder)
+    assert summary.test.pruned.name == "agreement with the dense network"
+    assert summary.cut.count.macs < summary.dense.count.macs
+    (row,) = summary.ship.pruned
+    assert (row.status, row.parity and row.parity.agreement) == ("verified", None)
+    assert row.artifact is not None
+    assert "labels" not in {each.key for each in onnx.load(row.artifact.path).metadata_props}
+
+
+@pytest.mark.heavy
+def test_what_follows_a_run_knows_its_task(settings: dict[str, Any]) -> None:
+    """Another round, and files without a word on data: a map is nothing that classification reads an answer out of."""
+    file = settings["model"].rpartition(":")[0]
+    own = {"model": f"{file}:maps", "data": f"{file}:labelled", "task": "none"}
+    run = Path(file).parent / "run"
+    prune(RunConfig(**{**settings, **own}), run)
+    again = finetune(run)
+    assert again.trained.val.name == "agreement with the dense network"
+    (row,) = ship(Order(str(run), ("onnx",)), run.parent / "files")
+    assert row.status == "verified"
+    assert row.parity is not None
+    assert "no labels" in row.parity.detail
+    further = adopt_run_folder(RunConfig(model=str(run)))
+    assert (further.task, further.data) == ("none", f"{file}:labelled")
+
+
+@pytest.mark.parametrize(
+    ("model", "returned"), [("maps", r"\(2, 4, 8, 8\)"), ("embedding", r"\(2, 64\)"), ("named", r"\(2, 1, 8, 8\) and")]
+)
+def test_outputs_that_are_no_class_scores_are_refused_before_any_work(
+    settings: dict[str, Any], model: str, returned: str
+) -> None:
+    file = settings["model"].rpartition(":")[0]
+    own = {"model": f"{file}:{model}", "data": f"{file}:labelled", "pretrain": Recipe(epochs=1)}
+    with pytest.raises(
+        ConfigError, match=rf"scores \(2, 4\) first for 2 images of mine, .* returns {returned}"
+    ) as caught:
+        prune(RunConfig(**{**settings, **own}), Path(file).parent / "run")
+    assert "--task none" in caught.value.hint
+    assert "hooks" in caught.value.hint
+    assert not list((Path(file).parent / "run").glob("dense*"))
 
 
 @pytest.mark.parametrize("method", ["slimming", "dcp", "dkp"])

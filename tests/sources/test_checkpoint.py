@@ -57,6 +57,15 @@ def test_loading_gives_the_same_logits_bit_for_bit(make: Callable[[], Network], 
     assert (loaded.address, loaded.classes, loaded.input_shapes) == ("resnet20", 4, ((3, 16, 16),))
 
 
+def test_a_network_without_classes_survives_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("from torch import nn\ndef maps():\n    return nn.Conv2d(3, 7, 1)\n")
+    network = build_network(f"{tmp_path / 'own.py'}:maps", input_shape=(3, 4, 4))
+    checkpoint.save(network, tmp_path / "saved")
+    again = checkpoint.load(tmp_path / "saved")
+    assert again.classes is None
+    assert torch.equal(again.module(torch.ones(1, 3, 4, 4)), network.module(torch.ones(1, 3, 4, 4)))
+
+
 def test_what_is_kept_survives_the_disk(tmp_path: Path) -> None:
     network = twice()
     checkpoint.save(network, tmp_path)

@@ -67,13 +67,22 @@ def test_a_factory_in_a_file_is_an_address(tmp_path: Path):
         build_network(f"{path}:mak")
 
 
-def test_a_factory_that_ignores_the_number_of_classes_is_caught(tmp_path: Path):
-    path = tmp_path / "stubborn.py"
+def test_a_network_of_any_outputs_opens_and_no_classes_are_made_up(tmp_path: Path):
+    """A map, an embedding, two outputs, a dictionary: whether that will do is for its task to say."""
+    path = tmp_path / "own.py"
     path.write_text(
-        "from torch import nn\ndef make(num_classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(12, 10))\n"
+        "from torch import nn\n"
+        "class Several(nn.Conv2d):\n"
+        "    def forward(self, images):\n"
+        "        features = super().forward(images)\n"
+        "        return {'map': features, 'more': (features.mean((2, 3)), features)}\n"
+        "def maps():\n    return nn.Conv2d(3, 7, 1)\n"
+        "def several():\n    return Several(3, 7, 1)\n"
+        "def scores():\n    return nn.Sequential(nn.Flatten(), nn.Linear(12, 10))\n"
     )
-    with pytest.raises(ConfigError, match="1x10 numbers, not with 1x5 logits"):
-        build_network(f"{path}:make", classes=5, input_shape=(3, 2, 2))
+    counted = {name: build_network(f"{path}:{name}", input_shape=(3, 2, 2)).classes for name in ("maps", "several")}
+    assert counted == {"maps": None, "several": None}
+    assert build_network(f"{path}:scores", input_shape=(3, 2, 2)).classes == 10
 
 
 def test_a_module_is_what_a_source_builds():

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from deploy_prune.errors import DataError
-from deploy_prune.exporting.app_interface import check_form, draw_pixels
+from deploy_prune.exporting.app_interface import check_form, draw_pixels, keep_fitting_labels
 from deploy_prune.exporting.converter import clean_copy, make_example
 from deploy_prune.exporting.exporters import PLAIN
 from deploy_prune.sources.data import normalise
@@ -88,6 +88,15 @@ def make_questions(
     if (real := _images(network, form, images)) is not None:
         inputs += [Inputs(batch, real=True) for batch in _batches((real,))]
     return Questions(network, form, tuple(inputs), task)
+
+
+def make_questions_by_data(network: Network, images: Images, form: AppForm, task: Task) -> Questions:
+    """Do what `make_questions` does with a form that the data say: labels that the network does not score are left out.
+
+    Raises:
+        ConfigError, DataError, ExportFailed: as `make_questions` does.
+    """
+    return make_questions(network, images, keep_fitting_labels(network, form), task)
 
 
 def answered(questions: Questions) -> Reference:

@@ -44,15 +44,16 @@ def head_blocks(blocks: int, heads: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(min(step * number, blocks - 1) for number in range(1, heads + 1)))
 
 
-def class_logits(flat: Flat, network: Network) -> Node:
+def class_logits(flat: Flat, network: Network, classes: int) -> Node:
     """The tensor (batch, classes) that a classifier gives out.
 
     Raises:
         ConfigError: the network gives out something else, or several tensors.
     """
     shapes = [tuple(node.meta["val"].shape) for node in flat.outputs]
-    if shapes != [(flat.batch, network.classes)]:
+    if shapes != [(flat.batch, classes)]:
         answered = " and ".join("x".join(map(str, shape)) for shape in shapes) or "no tensor"
         message = f"{network.address} is no classifier: it answers {flat.batch} images with {answered}"
-        raise ConfigError(message, hint=f"a discrimination loss needs ({flat.batch}, {network.classes}) logits")
+        hint = f"a discrimination loss needs ({flat.batch}, {classes}) logits; other methods (legr, magnitude) do not"
+        raise ConfigError(message, hint=hint)
     return flat.outputs[0]

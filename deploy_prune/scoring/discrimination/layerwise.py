@@ -30,7 +30,7 @@ from deploy_prune.scoring.discrimination.heads import (
 )
 from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
 from deploy_prune.scoring.study import Study
-from deploy_prune.sources.data import check_fit
+from deploy_prune.sources.data import check_classes, check_fit
 from deploy_prune.train.accelerator import move_tensors
 from deploy_prune.train.recipe import Recipe
 from deploy_prune.values import Network, Progress, quiet
@@ -97,9 +97,11 @@ def prepare_reference(study: Study, stage: Settings, notebook: SelectionProgress
     assert study.data is not None
     network, recipe = study.network, stage.recipe
     check_fit(network, study.data)
+    check_classes(network, study.data)
+    classes = len(study.data.classes)
     flat, blocks, ends = _place_heads(study, network, stage)
     batches = selection_set(study.data, stage.images, stage.batch_size, seed=study.seed)
-    heads = make_heads(ends, network.classes, seed=study.seed, device=flat.device)
+    heads = make_heads(ends, classes, seed=study.seed, device=flat.device)
     if recipe.joint_epochs and heads:
         names = modules_at(flat, ends, network, batches[0].images)
         shares = {name: head_weight(block, blocks[-1]) for name, block in zip(names, blocks, strict=True)}
@@ -113,14 +115,17 @@ def prepare_reference(study: Study, stage: Settings, notebook: SelectionProgress
     study.progress("heads", 1, 1)
     by_end = dict(zip(ends, heads, strict=True))
     return ReferenceNetwork(
-        network, flat, class_logits(flat, network), by_end, SelectionSet(flat, batches, flat.tensors)
+        network, flat, class_logits(flat, network, classes), by_end, SelectionSet(flat, batches, flat.tensors)
     )
 
 
 def _place_heads(study: Study, network: Network, stage: Settings) -> tuple[Flat, tuple[int, ...], list[Node]]:
     """Give the network's operators, the numbers of the blocks that get a head, and those blocks' ends."""
+    assert study.data is not None
     flat = flatten(network, [layer.weight for layer in study.graph.layers], batch=stage.batch_size)
-    class_logits(flat, network)  # before anything else is said about a network that is no classifier
+    class_logits(
+        flat, network, len(study.data.classes)
+    )  # before anything else is said about a network that is no classifier
     ends = block_ends(flat)
     heads = max(1, min(USUAL_HEADS, len(ends) - 1)) if stage.heads is None else stage.heads
     blocks = head_blocks(len(ends), heads)

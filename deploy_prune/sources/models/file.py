@@ -2,7 +2,7 @@
 
 The factory may return a `Network` instead, where there is more to say (several inputs). With a plain module the
 input shape is the one that was asked for, else 3x224x224; without a number of classes the factory is called
-without the keyword and its first answer is counted.
+without the keyword, and the scores that it answers one image with are counted, if it answers with scores.
 """
 
 from __future__ import annotations
@@ -41,16 +41,15 @@ class FileModel:
         return Network(address=rest, module=made, input_shapes=(shape,), classes=counted)
 
 
-def _count_classes(address: str, module: nn.Module, shape: tuple[int, int, int]) -> int:
+def _count_classes(address: str, module: nn.Module, shape: tuple[int, int, int]) -> int | None:
+    """The number of scores for one image, (1, classes); None: the network returns something else."""
     try:
         with torch.no_grad():
             output = module.eval()(torch.zeros(1, *shape))
     except Exception as error:
         text = f"{address} does not run on an input of {shape}: {type(error).__name__}: {error}"
         raise ConfigError(text, hint="set the input shape") from error
-    if not isinstance(output, torch.Tensor) or output.ndim != 2:
-        raise ConfigError(f"{address} does not return logits (batch, classes)", hint="return a Network instead")
-    return output.shape[1]
+    return output.shape[1] if isinstance(output, torch.Tensor) and output.ndim == 2 else None
 
 
 plugin: type[ModelSource] = FileModel

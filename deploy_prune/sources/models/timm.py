@@ -36,7 +36,8 @@ class Timm:
         if self.stem_stride is not None:
             set_stem_stride(module, self.stem_stride)
         shape = input_shape or tuple(module.default_cfg["input_size"])
-        return Network(address=f"timm:{rest}", module=module, input_shapes=(shape,), classes=int(module.num_classes))
+        scored = int(module.num_classes) or None  # 0: timm leaves the classifier out
+        return Network(address=f"timm:{rest}", module=module, input_shapes=(shape,), classes=scored)
 
 
 plugin: type[ModelSource] = Timm

@@ -38,6 +38,18 @@ class Task(Protocol):
     unanswered: ClassVar[str]
     """What the verification of a file says where `answers` finds no answers to compare."""
 
+    def check(self, outputs: Any, images: int, data: Data) -> None:
+        """Refuse a network that the task cannot train or judge, before any work is done.
+
+        Args:
+            outputs: what the network returned for some images.
+            images: how many these were.
+            data: the images of the run, whose labels have `data.classes`.
+
+        Raises:
+            ConfigError: names what the network returns, and what the task needs.
+        """
+
     def numbers(self, outputs: Any, target: Any) -> Tensor:
         """How good the outputs are, one number per image, the higher, the better: (images,).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from torch.nn import functional
 from deploy_prune.errors import ConfigError
 from deploy_prune.train.outputs import Outputs, are_class_scores, list_tensors
 from deploy_prune.train.tasks import Answers, Task
-from deploy_prune.values import TOP_1
+from deploy_prune.values import TOP_1, Data
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,13 @@ class Classification:
     needs_labels: ClassVar[bool] = True
     quality: ClassVar[str] = TOP_1
     unanswered: ClassVar[str] = "no class scores: top-1 not compared"
+
+    def check(self, outputs: Outputs, images: int, data: Data) -> None:
+        """The first output must be a row of scores per image, one for every class of the data."""
+        tensors = list_tensors(outputs)
+        needed = (images, len(data.classes))
+        if not tensors or tuple(tensors[0].shape) != needed:
+            raise _refuse(tensors, f"scores {needed} first for {images} images of {data.name}")
 
     def numbers(self, outputs: Outputs, target: Tensor) -> Tensor:
         """Whether the largest score is that of the label: bool (images,)."""
@@ -51,10 +59,15 @@ def _scores(outputs: Outputs) -> Tensor:
     """The class scores, (images, classes)."""
     tensors = list_tensors(outputs)
     if not tensors or not are_class_scores(tensors[0]):
-        shapes = [tuple(tensor.shape) for tensor in tensors]
-        message = f"a network that classifies returns scores (images, classes) first, this one returns {shapes}"
-        raise ConfigError(message, hint="bring your own loss and metric (hooks), or judge it by task 'none'")
+        raise _refuse(tensors, "scores (images, classes) first")
     return tensors[0]
+
+
+def _refuse(tensors: Sequence[Tensor], needed: str) -> ConfigError:
+    returned = " and ".join(str(tuple(tensor.shape)) for tensor in tensors) or "no tensor"
+    message = f"a network that classifies returns {needed}, this one returns {returned}"
+    hint = "take --task none, which holds it against the dense network, or bring your own loss and metric (hooks)"
+    return ConfigError(message, hint=hint)
 
 
 plugin: type[Task] = Classification

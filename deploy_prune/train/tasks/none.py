@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deploy_prune.errors import ConfigError
 from deploy_prune.train.distillation import distance, relative_errors
 from deploy_prune.train.outputs import Outputs, are_class_scores, list_tensors
 from deploy_prune.train.tasks import Answers, Task
+from deploy_prune.values import Data
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,18 @@ class Unlabelled:
     needs_labels: ClassVar[bool] = False
     quality: ClassVar[str] = "agreement with the dense network"
     unanswered: ClassVar[str] = "no labels: all outputs are compared as numbers"
+
+    def check(self, outputs: Outputs, images: int, data: Data) -> None:
+        """Any outputs will do that lie along the images, if one of them is floating point, which training can move."""
+        del data
+        tensors = list_tensors(outputs)
+        bad = [tensor for tensor in tensors if tensor.dim() < 1 or len(tensor) != images]
+        if not bad and any(tensor.is_floating_point() for tensor in tensors):
+            return
+        returned = " and ".join(f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in tensors) or "no tensor"
+        message = f"for {images} images the network returns {returned}, on which it cannot be trained image by image"
+        hint = "let its forward return tensors of floating point (images, ...), alone or in a tuple, list or dictionary"
+        raise ConfigError(message, hint=hint)
 
     def numbers(self, outputs: Outputs, target: Outputs) -> Tensor:
         """The mean agreement over all outputs, (images,), from 0 to 1.

@@ -79,7 +79,7 @@ def test_no_heads_are_none() -> None:
 def test_what_is_no_classifier_is_refused() -> None:
     maps = net(lambda m, x: m.a(x), a=conv(3, 5))
     with pytest.raises(ConfigError, match="no classifier: it answers 3 images with 3x5x8x8"):
-        class_logits(flat_of(maps), maps)
+        class_logits(flat_of(maps), maps, 5)
     two = net(lambda m, x: (m.head(m.a(x)), m.a(x).mean((2, 3))), a=conv(3, 5), head=head(5))
     with pytest.raises(ConfigError, match="no classifier"):
-        class_logits(flat_of(two), two)
+        class_logits(flat_of(two), two, 5)

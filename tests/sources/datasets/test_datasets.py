@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from pathlib import Path
 
@@ -10,7 +11,16 @@ import pytest
 from PIL import Image
 
 from deploy_prune.errors import ConfigError, DataError, UnknownName
-from deploy_prune.sources.data import check_fit, labels_of, normalise, read_data, splits_of, spread, strata_of
+from deploy_prune.sources.data import (
+    check_classes,
+    check_fit,
+    labels_of,
+    normalise,
+    read_data,
+    splits_of,
+    spread,
+    strata_of,
+)
 from deploy_prune.sources.images import Blob
 from deploy_prune.sources.networks import build_network
 
@@ -43,7 +53,8 @@ def test_normalising_is_over_255_minus_mean_over_std():
 def test_a_network_of_another_number_of_classes_or_size_is_refused():
     digits = read_data("digits")
     with pytest.raises(DataError, match="has 7 classes, digits has 10"):
-        check_fit(build_network("resnet20", classes=7), digits)
+        check_classes(build_network("resnet20", classes=7), digits)
+    check_classes(dataclasses.replace(build_network("resnet20", classes=7), classes=None), digits)
     with pytest.raises(DataError, match="in the network's size"):
         check_fit(build_network("resnet20", input_shape=(3, 32, 40)), digits)
 
@@ -208,7 +219,7 @@ def test_whoever_needs_labels_is_named_with_the_data_that_have_none(tmp_path: Pa
         labels_of(data, data.train, "method 'dcp'")
     assert "magnitude" in caught.value.hint
     assert strata_of(data.train).tolist() == [0] * 8
-    check_fit(build_network("resnet20", classes=7, input_shape=(3, 4, 4)), data)
+    check_classes(build_network("resnet20", classes=7, input_shape=(3, 4, 4)), data)
 
 
 def test_a_set_that_is_labelled_in_part_is_refused(tmp_path: Path):
