@@ -28,7 +28,7 @@ import numpy as np
 from deploy_prune import plugins
 from deploy_prune.budget.costs import COSTS, CostModel, Stepped
 from deploy_prune.budget.stair_snap import WidthChoice, cheapest, snap
-from deploy_prune.budget.widths import Ladder, Limits, dense_widths, ladder
+from deploy_prune.budget.widths import REACH, Ladder, Limits, Reach, dense_widths, ladder
 from deploy_prune.errors import BudgetError
 from deploy_prune.values import ChannelGraph, Scores, Widths
 
@@ -38,8 +38,12 @@ AT_ONCE = 16
 """How many plans the search for the rank cut asks the cost of together."""
 
 
-def allocate(graph: ChannelGraph, scores: Scores, cost: CostModel, limit: float, limits: Limits) -> Widths:
+def allocate(
+    graph: ChannelGraph, scores: Scores, cost: CostModel, limit: float, limits: Limits, *, reach: Reach = REACH
+) -> Widths:
     """Widths whose cost is at most `limit`, keeping the units with the highest scores.
+
+    Where the cost climbs in steps, no group is farther than `reach` from the rank cut.
 
     Raises:
         BudgetError: even the narrowest network costs more (the reachable minimum is named), or the dense one fits.
@@ -52,7 +56,7 @@ def allocate(graph: ChannelGraph, scores: Scores, cost: CostModel, limit: float,
         starts = [widths, *_cut_coarser(graph, ranked, (cost, limit), limits)]
         whole = ranked.choices(ladders, _unit_macs(graph, dense_widths(graph.free)))
         widths = max(starts, key=lambda start: _worth(whole, start))
-        widths = snap(widths, ranked.choices(ladders, _unit_macs(graph, widths)), cost, limit)
+        widths = snap(widths, ranked.choices(ladders, _unit_macs(graph, widths)), cost, limit, reach=reach)
     elif limits.multiple > 1:
         widths = _refill(widths, ladders, ranked, (cost, limit))
     return {group.name: int(width) for group, width in zip(graph.free, widths, strict=True)}

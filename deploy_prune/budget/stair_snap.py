@@ -26,11 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from deploy_prune.budget.costs import Stepped
+from deploy_prune.budget.widths import REACH, Reach
 
-SHARE, LEAST, MOST = 0.5, 4, 32
-"""A group may move this share of the width that the rank cut left it, within these numbers of units."""
-BEYOND = 32
-"""How many units farther it may move where that costs nothing: the next edge of a stair."""
 PRICES = np.geomspace(2.0**-8, 2.0**6, 57)
 """Where the first price is looked for, in utility per cost of the start."""
 FINER = 17
@@ -64,7 +61,9 @@ class WidthChoice:
         return WidthChoice(self.steps[wanted], self.utility[wanted])
 
 
-def snap(start: np.ndarray, choices: Sequence[WidthChoice], cost: Stepped, limit: float) -> np.ndarray:
+def snap(
+    start: np.ndarray, choices: Sequence[WidthChoice], cost: Stepped, limit: float, *, reach: Reach = REACH
+) -> np.ndarray:
     """Widths worth at least as much as the start's, within reach of them, whose cost is at most `limit`.
 
     Every channel that is free is kept, within reach or not: no wider width of a single group costs no more.
@@ -74,19 +73,15 @@ def snap(start: np.ndarray, choices: Sequence[WidthChoice], cost: Stepped, limit
         choices: the widths that each group may have.
         cost: the cost of a plan, in its own unit (ms).
         limit: what a plan may cost at most, in the same unit.
+        reach: how far a group may move.
     """
-    near = find_worthwhile(start, choices, cost)
+    near = find_worthwhile(start, choices, cost, reach=reach)
     fitting = _bisect_price(start, near, limit)
     chosen = fitting if len(start) <= FEW else fitting[:1]
     polished = [_exchange(_fill(plan, near, limit), near, limit) for plan in chosen]
     best = max(polished, key=near.utility)
     wider = [each.between(width, np.inf) for each, width in zip(choices, best, strict=True)]
     return _fill(best, CostColumns(cost, wider), float(cost(best)))
-
-
-def reach(width: int) -> float:
-    """How far from the rank cut's width a group may move, in units: 4 from 5, 20 from 40, 32 from 100."""
-    return min(max(SHARE * width, LEAST), MOST)
 
 
 def cheapest(choices: Sequence[WidthChoice], cost: Stepped) -> np.ndarray:
@@ -140,7 +135,9 @@ class CostColumns:
         return (group, *plan[self._others[group]].tolist())
 
 
-def find_worthwhile(start: np.ndarray, choices: Sequence[WidthChoice], cost: Stepped) -> CostColumns:
+def find_worthwhile(
+    start: np.ndarray, choices: Sequence[WidthChoice], cost: Stepped, *, reach: Reach = REACH
+) -> CostColumns:
     """Choose the widths within reach than which no wider one is as cheap, and the start's.
 
     Along a group whose tiles hold four channels, from a start of 5:
@@ -155,8 +152,8 @@ def find_worthwhile(start: np.ndarray, choices: Sequence[WidthChoice], cost: Ste
     columns: list[np.ndarray] = []
     for group, whole in enumerate(choices):
         width = int(start[group])
-        highest = width + reach(width)
-        choice = whole.between(width - reach(width), highest + BEYOND)
+        highest = width + reach.units(width)
+        choice = whole.between(width - reach.units(width), highest + reach.beyond)
         column = cost.along(start, group, choice.steps)
         wider = np.minimum.accumulate(np.append(column, np.inf)[::-1])[::-1]  # and inf behind the widest
         edges = column < wider[1:]

@@ -24,6 +24,27 @@ class Limits:
     """`inner` leaves groups that a residual add touches as they are, `full` cuts them too."""
 
 
+@dataclass(frozen=True)
+class Reach:
+    """How far a group may move from the width that the rank cut left it, where the cost climbs in steps."""
+
+    share: float = 0.5
+    """The share of its width that it may move by."""
+    least: int = 4
+    """The units that it may move by in any case."""
+    most: int = 32
+    """The units that it may move by at most, where a wider width costs more."""
+    beyond: int = 32
+    """How many units farther it may move where that costs nothing: to the next edge of a stair."""
+
+    def units(self, width: int) -> float:
+        """How far a group of this width may move, in units: 4 from 5, 20 from 40, 32 from 100."""
+        return min(max(self.share * width, self.least), self.most)
+
+
+REACH = Reach()
+
+
 @dataclass(frozen=True, eq=False)
 class Ladder:
     """The widths that one group may have, ascending; the last is the dense one."""

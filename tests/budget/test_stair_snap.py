@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from stairs import Stairs, Term, chain, drawn, graph_of, line
 
 from deploy_prune import plugins
-from deploy_prune.budget import stair_snap
 from deploy_prune.budget.allocate import allocate, check_reachable
 from deploy_prune.budget.costs import Stepped
 from deploy_prune.budget.stair_snap import WidthChoice, cheapest, find_worthwhile, snap
-from deploy_prune.budget.widths import Limits, ladder
+from deploy_prune.budget.widths import Limits, Reach, ladder
 from deploy_prune.errors import BudgetError
 from deploy_prune.graph import trace
 from deploy_prune.sources.networks import build_network
@@ -25,6 +24,8 @@ from examples import examples
 USUAL = examples(60)
 GOLDEN = {1: [11, 11, 12, 11, 22, 12, 25, 20, 51, 24, 44, 43], 8: [8, 16, 16, 8, 24, 16, 24, 24, 48, 24, 48, 48]}
 """Multiple -> widths of ResNet-20 at half its MACs, from before there was a stair snap."""
+FAR = Reach(least=64, most=64)
+"""All of a toy's widths are within this reach."""
 
 
 def worth(scores: Scores, widths: Widths) -> float:
@@ -143,14 +144,6 @@ def test_the_cost_is_within_the_limit_and_nothing_wider_is_as_cheap(
             assert float(cost(line({**widths, group.name: int(step)}))) > spent
 
 
-@pytest.fixture
-def far(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of a toy's widths are within reach."""
-    monkeypatch.setattr(stair_snap, "LEAST", 64)
-    monkeypatch.setattr(stair_snap, "MOST", 64)
-
-
-@pytest.mark.usefixtures("far")
 def test_the_best_there_is_is_nearly_always_reached() -> None:
     """Every plan of 200 toys is counted: the best is reached in 95 %, and within 2 % in 98 % of them."""
     draw = np.random.default_rng(5)
@@ -169,7 +162,9 @@ def _share_of_the_best(graph: ChannelGraph, cost: Stairs, limit: float, limits: 
     scores, names = drawn(graph, seed), [group.name for group in graph.free]
     plans = np.array(list(itertools.product(*(ladder(group, limits).steps for group in graph.free))))
     kept = (dict(zip(names, plan.tolist(), strict=True)) for plan in plans[cost(plans) <= limit])
-    return worth(scores, allocate(graph, scores, cost, limit, limits)) / max(worth(scores, each) for each in kept)
+    return worth(scores, allocate(graph, scores, cost, limit, limits, reach=FAR)) / max(
+        worth(scores, each) for each in kept
+    )
 
 
 @USUAL
@@ -207,12 +202,11 @@ def test_only_the_order_of_the_scores_counts(toy: tuple[ChannelGraph, Stairs], s
     assert allocate(graph, scores, cost, limit, Limits()) == allocate(graph, stretched, cost, limit, Limits())
 
 
-@pytest.mark.usefixtures("far")
 def test_equal_scores_share_their_rank() -> None:
     """All units are worth the same: the group whose units cost half is kept whole, though it is the first to be cut."""
     graph, cost = graph_of([16, 16]), Stairs((Term((), (0,), 8), Term((), (1,), 8, 2.0)), 2)
     scores = Scores({"g0": np.ones(16), "g1": np.ones(16)})
-    assert allocate(graph, scores, cost, 32.0, Limits()) == {"g0": 16, "g1": 8}
+    assert allocate(graph, scores, cost, 32.0, Limits(), reach=FAR) == {"g0": 16, "g1": 8}
 
 
 def test_a_unit_counts_for_its_multiply_adds() -> None:
