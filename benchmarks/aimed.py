@@ -20,9 +20,10 @@ from deploy_prune.budget.latency.store import open_store
 from deploy_prune.budget.latency.timer import Timer, timer
 from deploy_prune.budget.widths import dense_widths
 from deploy_prune.errors import BudgetError, DeployPruneError
+from deploy_prune.timing.devices import THIS_MACHINE, device_at
 from deploy_prune.values import Data, Scores
 
-PLACE = Place("litert")
+PLACE = Place("litert", THIS_MACHINE)
 WITHIN, ATTEMPTS = 0.04, 6
 OPENINGS = 6
 Keep = Mapping[str, tuple[int, ...]]
@@ -106,7 +107,7 @@ def aim(name: str, data: Data) -> Iterator[Aim]:
     latency, drawing = LatencyCost.of(model, pruned.graph), model.profile.drawing
     format_ = plugins.build("templates", drawing.format)
     (dense_file,) = files([pruned.network], PLACE)
-    with timer(dense_file, format_.suffix, model.target, openings=OPENINGS) as timed:
+    with timer(dense_file, format_.suffix, model.target, openings=OPENINGS, device=device_at(THIS_MACHINE)) as timed:
         yield Aim(name, pruned, latency, _of_widths(timed, format_.read(dense_file), latency))
 
 

@@ -29,8 +29,9 @@ from deploy_prune.budget.latency.store import open_store
 from deploy_prune.budget.widths import Limits
 from deploy_prune.scoring.study import Study
 from deploy_prune.stats import median
+from deploy_prune.timing.devices import THIS_MACHINE
 
-NAME, PLACE = "MobileNetV2", Place("litert")
+NAME, PLACE = "MobileNetV2", Place("litert", THIS_MACHINE)
 LIMITS_MS = {"from the store": 1000.0, "one plan of 1,000": 0.2, "one allocation": 50.0}
 
 

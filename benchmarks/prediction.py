@@ -28,14 +28,15 @@ from deploy_prune.budget.latency.profiling import profile_network
 from deploy_prune.budget.latency.store import open_store
 from deploy_prune.budget.latency.timer import timer
 from deploy_prune.errors import Inconclusive
+from deploy_prune.timing.devices import THIS_MACHINE, device_at
 
 TABLE = "prediction"
 PLANS, EXPORTED, SEED = 40, 12, 20261125
 RANGE = (0.3, 1.0)
 MULTIPLES = (1, 8, 16, 1)
 LIMITS = {"mean": 0.04, "p95": 0.09, "spearman": 0.98}
-TARGETS = [(name, Place(runtime)) for runtime in RUNTIMES for name in SUBJECTS]
-TARGETS += [("MobileNetV2", Place(runtime, threads=2)) for runtime in RUNTIMES]
+TARGETS = [(name, Place(runtime, THIS_MACHINE)) for runtime in RUNTIMES for name in SUBJECTS]
+TARGETS += [("MobileNetV2", Place(runtime, THIS_MACHINE, threads=2)) for runtime in RUNTIMES]
 
 
 def main() -> int:
@@ -137,7 +138,7 @@ def _measured(traced: Traced, plans: np.ndarray, place: Place, model: LatencyMod
     ]
     sessions = []
     for _ in range(2):
-        with timer(real[0], format_.suffix, model.target) as timed:
+        with timer(real[0], format_.suffix, model.target, device=device_at(THIS_MACHINE)) as timed:
             sessions.append([timed(content).ratio for content in contents])
     return sessions[0], sessions[1]
 

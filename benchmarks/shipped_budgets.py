@@ -22,6 +22,7 @@ from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.run import prune
 from deploy_prune.records import to_json
 from deploy_prune.timing.bracketing import Pace
+from deploy_prune.timing.devices import THIS_MACHINE, device_at
 
 TABLE = "shipped_budgets"
 SHARES = (0.8, 0.7, 0.6, 0.5, 0.4)
@@ -64,7 +65,9 @@ def _cell(settings: dict[str, Any], share: float) -> dict[str, Any]:
         assert closing
         assert shipped
         dense, pruned = ((run / "export-1" / f"{name}.tflite").read_bytes() for name in ("dense", "pruned"))
-        with timer(dense, ".tflite", closing.target, pace=PACE, openings=OPENINGS) as timed:
+        with timer(
+            dense, ".tflite", closing.target, pace=PACE, openings=OPENINGS, device=device_at(THIS_MACHINE)
+        ) as timed:
             again = timed(pruned)
     limit = closing.limit
     return {

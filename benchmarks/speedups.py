@@ -25,10 +25,11 @@ from deploy_prune.budget.latency.timer import timer
 from deploy_prune.graph.recount import recount
 from deploy_prune.graph.surgery import cut
 from deploy_prune.scoring.methods.dkp import Dkp
+from deploy_prune.timing.devices import THIS_MACHINE, device_at
 from deploy_prune.values import Network, Selection
 
 SHARES = (0.5, 0.4)
-PLACE = Place("litert")
+PLACE = Place("litert", THIS_MACHINE)
 OPENINGS = 8
 LEAST, WIDEST = 0.6, 0.03
 KERNELS = "half of the kernels, masked (DKP, reconstructed)"
@@ -42,7 +43,7 @@ def main() -> int:
     whole = recount(subject.network).macs
     rows: dict[str, dict[str, Any]] = {}
     suffix = plugins.load("templates", "tflite").suffix
-    with timer(dense, suffix, Place("litert").target, openings=OPENINGS) as timed:
+    with timer(dense, suffix, PLACE.target, openings=OPENINGS, device=device_at(THIS_MACHINE)) as timed:
         for (name, network), content in zip(networks.items(), others, strict=True):
             comparison = timed(content)
             rows[name] = {"macs_kept": recount(network).macs / whole, "ratio": comparison.ratio,

@@ -31,6 +31,7 @@ from deploy_prune.budget.latency.timer import timer
 from deploy_prune.budget.widths import Limits
 from deploy_prune.errors import BudgetError
 from deploy_prune.scoring.study import Study
+from deploy_prune.timing.devices import THIS_MACHINE, device_at
 from deploy_prune.values import ChannelGraph, Scores
 
 TABLE = "stairs"
@@ -51,7 +52,7 @@ def main() -> int:
             traced = Traced.of(SUBJECTS[name])
             scores = plugins.build("methods", "magnitude").score(Study(traced.network, traced.graph, None, 0))
             with open_store(STORE) as store:
-                model = profile_network(traced.network, traced.graph, Place(runtime), store)
+                model = profile_network(traced.network, traced.graph, Place(runtime, THIS_MACHINE), store)
             for share in SHARES:
                 what = (traced, scores, model)
                 result = cell(TABLE, _key(name, runtime, share), lambda w=what, x=share: _cell(w, x))  # type: ignore[misc]
@@ -90,13 +91,13 @@ def _timed(plans: dict[str, np.ndarray], what: tuple[Traced, Scores, LatencyMode
     """Every plan's file twice in one session, then the stair-aware plan at its milliseconds."""
     traced, scores, model = what
     cost = LatencyCost.of(model, traced.graph)
-    place = Place(model.target.runtime, threads=model.target.threads)
+    place = Place(model.target.runtime, THIS_MACHINE, threads=model.target.threads)
     dense, *real = files([traced.network, *(traced.cut(plan) for plan in plans.values())], place)
     template = plugins.build("templates", model.profile.drawing.format).read(dense)
     lines = np.array(model.profile.drawing.lines)
     suffix = plugins.load("templates", model.profile.drawing.format).suffix
     rows: dict[str, Any] = {}
-    with timer(dense, suffix, model.target) as timed:
+    with timer(dense, suffix, model.target, device=device_at(THIS_MACHINE)) as timed:
         twice = [[timed(content).ratio for content in real] for _ in range(2)]
         for arm, ratios in zip(plans, zip(*twice, strict=True), strict=True):
             ratio = float(np.sqrt(np.prod(ratios)))

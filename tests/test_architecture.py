@@ -114,6 +114,28 @@ def test_functions_are_short_and_take_few_parameters(path: Path) -> None:
         assert len([name for name in names if name not in {"self", "cls"}]) <= 6, function.name
 
 
+SAY_THIS_MACHINE = {
+    "timing/devices/__init__.py": "defines it",
+    "analysis/bench.py": "what users call without a device",
+    "analysis/describe.py": "says whether a file opens here",
+    "analysis/explain.py": "what users call without a device",
+    "budget/costs/latency.py": "an option of a cost",
+    "pipeline/config.py": "a field of the configuration",
+    "pipeline/priced.py": "a run whose device is a table's name times its files here",
+}
+"""Modules that may take the machine that deploy-prune runs on where nothing is said, and why; beside them all verbs."""
+
+
+def test_only_what_users_call_takes_this_machine_for_granted() -> None:
+    named = {
+        path.relative_to(PACKAGE).as_posix()
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and node.id == "THIS_MACHINE"
+    }
+    assert {name for name in named if not name.startswith("cli/")} == set(SAY_THIS_MACHINE)
+
+
 BEGIN_NO_SENTENCE = {
     "As", "At", "Between", "By", "For", "From", "Into", "Of", "On", "Per", "So", "That", "To", "Who", "Whose",
     "With", "Without",

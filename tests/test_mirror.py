@@ -23,7 +23,6 @@ ELSEWHERE = {
     "budget/latency/model.py": "budget/latency/test_table_file.py",
     "budget/latency/place.py": "budget/latency/test_table_file.py",
     "budget/latency/resizable.py": "contracts/test_templates.py",
-    "budget/latency/staircase.py": "cli/test_latency.py",
     "budget/latency/store_schema.py": "budget/latency/test_store.py",
     "budget/latency/table.py": "budget/latency/test_table_file.py",
     "budget/latency/timer.py": "budget/latency/test_profiling.py",

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from deploy_prune.analysis.artifacts import Files, choose_artifacts, warn_of_skipped
 from deploy_prune.timing.bench import BLOCKS, time_in_turns
-from deploy_prune.timing.devices import Device
+from deploy_prune.timing.devices import THIS_MACHINE, Device, device_at
 from deploy_prune.values import Measurement, Progress, Target, quiet
 
 
@@ -49,7 +49,8 @@ def bench(
     """
     chosen = choose_artifacts(files)
     warn_of_skipped(chosen)
-    return time_in_turns(chosen.artifacts, threads=threads, blocks=blocks, device=device, seed=seed, progress=progress)
+    place = device or device_at(THIS_MACHINE)
+    return time_in_turns(chosen.artifacts, place, threads=threads, blocks=blocks, seed=seed, progress=progress)
 
 
 def group_by_target(measurements: Iterable[Measurement]) -> list[list[Measurement]]:

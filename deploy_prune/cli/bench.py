@@ -37,7 +37,7 @@ def bench(files: Files, threads: Threads = "1", device: DeviceAddress = THIS_MAC
     chosen = choose_artifacts(files)
     warn_of_skipped(chosen)
     with progress(as_json=as_json) as told:
-        measurements = time_in_turns(chosen.artifacts, device=place, threads=counts, progress=told)
+        measurements = time_in_turns(chosen.artifacts, place, threads=counts, progress=told)
     if as_json:
         show_json(measurements=measurements, skipped=chosen.skipped)
     else:

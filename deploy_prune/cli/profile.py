@@ -9,7 +9,7 @@ import typer
 
 from deploy_prune.cli.options import (
     Classes,
-    Device,
+    DeviceAddress,
     InputShape,
     Json,
     Model,
@@ -37,7 +37,7 @@ Samples = Annotated[
 def profile(
     model: Model,
     runtime: Runtime = "litert",
-    device: Device = THIS_MACHINE,
+    device: DeviceAddress = THIS_MACHINE,
     threads: Threads = "1",
     classes: Classes = None,
     input_shape: InputShape = None,

@@ -75,7 +75,7 @@ class Wish:
 def outlook(
     network: Network, place: Place, store: Store, wish: Wish = Wish(), *, progress: Progress = quiet
 ) -> Outlook:
-    """Plan a network for a target; on this machine it is profiled first, if it was not.
+    """Plan a network for a target; where files can be timed it is profiled first, if it was not.
 
     Args:
         network: as it is, trained or not; it is not changed.

@@ -12,11 +12,10 @@ from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext
 from deploy_prune.pipeline.decide import Parts
 from deploy_prune.pipeline.deciders import build_deciders, build_workers, find_widths_file
-from deploy_prune.pipeline.priced import is_timed
+from deploy_prune.pipeline.priced import is_timed, timing_device
 from deploy_prune.pipeline.real_file import RealFiles
 from deploy_prune.scoring.study import Study
 from deploy_prune.scoring.top_units import best_units
-from deploy_prune.timing.devices import device_at
 from deploy_prune.values import Keep, Network, Progress, Scores
 
 
@@ -43,7 +42,7 @@ def gather_parts(context: RunContext, network: Network, progress: Progress) -> P
 def _open_real_files(config: RunConfig) -> Iterator[RealFiles]:
     """Where a run's plans are timed, and the store, which is open until the block ends."""
     with open_store(config.store) as store:
-        yield RealFiles(device_at(config.device), store)
+        yield RealFiles(timing_device(config), store)
 
 
 def build_study(context: RunContext, network: Network, progress: Progress) -> Study:

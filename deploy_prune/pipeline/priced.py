@@ -12,6 +12,7 @@ from deploy_prune.budget.narrowed import narrow
 from deploy_prune.budget.parse import in_units
 from deploy_prune.budget.widths import dense_widths, kept_widths
 from deploy_prune.pipeline.config import RunConfig
+from deploy_prune.timing.devices import THIS_MACHINE, Device, device_at, is_address
 from deploy_prune.values import Budget, ChannelGraph, Keep
 
 
@@ -75,6 +76,11 @@ def build_cost(config: RunConfig) -> Cost:
 def is_timed(config: RunConfig) -> bool:
     """Whether the budget is in milliseconds on a device that files can be timed on; of others there are tables."""
     return config.parsed_budget.cost == "latency" and place_of(config).measurable
+
+
+def timing_device(config: RunConfig) -> Device:
+    """Where a run's files are timed: on its device, or on this machine where that is the name of a table alone."""
+    return device_at(config.device if is_address(config.device) else THIS_MACHINE)
 
 
 def place_of(config: RunConfig) -> Place:

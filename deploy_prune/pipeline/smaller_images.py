@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy_prune import plugins
 from deploy_prune.budget.latency.model import LatencyModel
-from deploy_prune.budget.latency.place import Place, format_of
+from deploy_prune.budget.latency.place import format_of
 from deploy_prune.budget.latency.table import Sample
 from deploy_prune.budget.latency.timer import timer
 from deploy_prune.errors import DataError, DeployPruneError, ExportFailed, TraceError
@@ -18,10 +18,12 @@ from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph import trace
 from deploy_prune.graph.recount import recount
 from deploy_prune.pipeline.config import RunConfig
+from deploy_prune.pipeline.priced import timing_device
 from deploy_prune.pipeline.real_file import RealFiles
 from deploy_prune.run_folder import RunFolder
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import read_data
+from deploy_prune.timing.devices import target_on
 from deploy_prune.train.accelerator import choose_accelerator, move_network
 from deploy_prune.train.evaluation import evaluate
 from deploy_prune.train.loop import fit
@@ -156,6 +158,7 @@ def train_smaller(config: RunConfig, shape: tuple[int, int, int], folder: RunFol
 def _time(whole: Network, small: Network, config: RunConfig) -> tuple[float, Interval]:
     format_ = plugins.load(TEMPLATES, format_of(config.runtime))
     dense, smaller = (export_bytes(network, format_.exporter) for network in (whole, small))
-    with timer(dense, format_.suffix, Place(config.runtime, threads=config.threads[0]).target) as timed:
+    device = timing_device(config)
+    with timer(dense, format_.suffix, target_on(device, config.runtime, config.threads[0]), device=device) as timed:
         comparison = timed(smaller)
     return comparison.ratio, comparison.interval

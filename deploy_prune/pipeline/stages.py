@@ -28,7 +28,7 @@ from deploy_prune.pipeline.context import RunContext, read_plan, start_network
 from deploy_prune.pipeline.decide import decide
 from deploy_prune.pipeline.parts import gather_parts
 from deploy_prune.pipeline.preflight import check_budgets
-from deploy_prune.pipeline.priced import Price, place_of
+from deploy_prune.pipeline.priced import Price, place_of, timing_device
 from deploy_prune.records import read_record
 from deploy_prune.results import (
     BenchResult,
@@ -288,4 +288,5 @@ def time_files(context: RunContext, number: int, shipped: ShipResult) -> BenchRe
     if not artifacts or not context.config.threads:
         return BenchResult(())
     progress = _within(f"timed-{number}", context.progress)
-    return BenchResult(time_in_turns(artifacts, threads=context.config.threads, progress=progress))
+    device, threads = timing_device(context.config), context.config.threads
+    return BenchResult(time_in_turns(artifacts, device, threads=threads, progress=progress))

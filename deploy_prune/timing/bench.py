@@ -12,7 +12,7 @@ from pathlib import Path
 from deploy_prune import stats
 from deploy_prune.errors import ConfigError
 from deploy_prune.timing.bracketing import PACE, Round, take_rounds
-from deploy_prune.timing.devices import THIS_MACHINE, Device, Job, Worker, device_at
+from deploy_prune.timing.devices import Device, Job, Worker
 from deploy_prune.values import Artifact, Conditions, Interval, Measurement, Progress, Target, quiet, same_unit
 
 logger = logging.getLogger(__name__)
@@ -26,8 +26,8 @@ SITTINGS = 3
 
 def time_in_turns(
     artifacts: Sequence[Artifact],
+    device: Device,
     *,
-    device: Device | None = None,
     threads: Sequence[int] = (1,),
     blocks: int = BLOCKS,
     seed: int = 0,
@@ -43,7 +43,6 @@ def time_in_turns(
         Unavailable: a runtime is not installed, or a worker died.
         Inconclusive: the reference never held still.
     """
-    device = device or device_at(THIS_MACHINE)
     _check(threads, blocks, device)
     session = uuid.uuid4().hex
     measurements: list[Measurement] = []

@@ -10,6 +10,7 @@ from latencies import Phone, renamed
 from deploy_prune import __main__
 from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.store import open_store
+from deploy_prune.timing.devices import THIS_MACHINE
 
 Captured = pytest.CaptureFixture[str]
 
@@ -17,7 +18,7 @@ Captured = pytest.CaptureFixture[str]
 @pytest.fixture
 def here(phone: Phone) -> Phone:
     """The table as if it had been measured on this machine."""
-    target = Place("litert").target
+    target = Place("litert", THIS_MACHINE).target
     table = renamed(phone.table, device=target.device, runtime_version=target.runtime_version)
     with open_store(phone.store) as store:
         store.begin(table)

@@ -12,7 +12,6 @@ from latencies import mixed
 from nets import NETS
 
 from deploy_prune import plugins
-from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.resizable import ResizableNetwork, learn_sizes, randomise_weights
 from deploy_prune.budget.latency.size_lines import probing_widths
 from deploy_prune.budget.latency.timer import timer
@@ -23,6 +22,7 @@ from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import cut
 from deploy_prune.sources.open import open_network
 from deploy_prune.timing.bracketing import Pace
+from deploy_prune.timing.devices import THIS_MACHINE, device_at, target_on
 from deploy_prune.values import ChannelGraph, Network
 
 # Whole conversions, which the tests share.
@@ -207,7 +207,9 @@ def test_skeletons_of_known_families_take_as_long_as_the_real_files(name, addres
 def timed_against(name: str, reference: bytes, candidate: bytes) -> float:
     format_ = plugins.build("templates", name)
     pace = Pace(blocks=6, block_ms=50.0, repeats=60)
-    with timer(reference, format_.suffix, Place(format_.runtime).target, pace=pace, openings=5) as timed:
+    here = device_at(THIS_MACHINE)
+    target = target_on(here, format_.runtime)
+    with timer(reference, format_.suffix, target, device=here, pace=pace, openings=5) as timed:
         try:
             return timed(candidate).ratio
         except Inconclusive:

@@ -28,7 +28,7 @@ from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.decide import TABLE, UNSCORED, WIDTHS, Parts, decide, select_units
 from deploy_prune.pipeline.deciders import build_deciders
 from deploy_prune.pipeline.front import front
-from deploy_prune.pipeline.priced import Price
+from deploy_prune.pipeline.priced import Price, timing_device
 from deploy_prune.pipeline.real_file import RealFiles
 from deploy_prune.pipeline.run import prune
 from deploy_prune.records import read_record
@@ -37,6 +37,7 @@ from deploy_prune.run_folder import RunFolder, asked_for
 from deploy_prune.scoring.methods.dcp import STATE
 from deploy_prune.scoring.study import Study
 from deploy_prune.sources import checkpoint
+from deploy_prune.timing.devices import device_at
 from deploy_prune.timing.fake_device import FakeDevice
 from deploy_prune.values import Budget, Network, Scores, Selection
 
@@ -338,3 +339,9 @@ def test_removed_kernels_are_theoretical_macs_and_nothing_else(kernels: tuple[Pa
 def test_a_run_without_kernels_says_nothing_of_them(selected: tuple[Path, RunSummary]) -> None:
     assert selected[1].cut.kernel_macs is None
     assert "theoretical" not in report.report(selected[0])
+
+
+def test_files_are_timed_on_the_runs_device_and_here_where_that_is_a_tables_name(sources: Path) -> None:
+    assert timing_device(config(sources)) == timing_device(config(sources, device="phone")) == device_at("local")
+    with pytest.raises(UnknownName, match="'address'"):
+        timing_device(config(sources, device="local://elsewhere"))

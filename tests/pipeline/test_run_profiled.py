@@ -23,6 +23,7 @@ from deploy_prune.records import read_record
 from deploy_prune.results import ProfileResult
 from deploy_prune.run_folder import RunFolder
 from deploy_prune.sources.open import open_network
+from deploy_prune.timing.devices import THIS_MACHINE
 from deploy_prune.train.recipe import Hooks
 
 
@@ -40,7 +41,7 @@ HOOKS = Hooks(fit=stop)
 @pytest.fixture
 def table(sources: Path, tmp_path: Path) -> Path:
     """A store with a whole table of the network on this machine: profiling finds it there and times nothing."""
-    target, path = Place("litert").target, tmp_path / "latency.sqlite"
+    target, path = Place("litert", THIS_MACHINE).target, tmp_path / "latency.sqlite"
     graph = settle(open_network(f"{sources}/net.py:build", input_shape=(3, 8, 8)))
     made = renamed(made_up(graph, noise=0.0), device=target.device, runtime_version=target.runtime_version)
     with open_store(path) as store:
@@ -58,7 +59,7 @@ def test_profiling_is_a_stage_that_is_done_once(sources: Path, table: Path, tmp_
     with pytest.raises(Trained):
         prune(asked, run, hooks=HOOKS)
     record = read_record(run / "profiled.json", ProfileResult)
-    assert (record.target, record.reference, record.unit) == (Place("litert").target, REFERENCE_MS, "ms")
+    assert (record.target, record.reference, record.unit) == (Place("litert", THIS_MACHINE).target, REFERENCE_MS, "ms")
     assert record.network == "tests:made_up"
     assert record.samples == 64
     assert 0 <= record.mean_error < 0.06

@@ -9,7 +9,7 @@ from deploy_prune import plugins
 from deploy_prune.budget.latency.store import open_store, usual_path
 from deploy_prune.errors import ConfigError
 from deploy_prune.formats.templates import TEMPLATES
-from deploy_prune.timing.devices import THIS_MACHINE, device_at, is_address, no_address, target_on
+from deploy_prune.timing.devices import device_at, is_address, no_address, target_on
 from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import FP32, Precision, Target
 
@@ -18,8 +18,8 @@ from deploy_prune.values import FP32, Precision, Target
 class Place:
     """Where milliseconds are of, as users name it."""
 
-    runtime: str = "litert"
-    device: str = THIS_MACHINE
+    runtime: str
+    device: str
     """The address of a device, or the name of one whose latency table was imported."""
     threads: int = 1
     precision: Precision = FP32

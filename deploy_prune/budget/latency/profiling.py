@@ -94,16 +94,17 @@ def _told(target: Target) -> str:
 
 def profile(
     network: Network,
+    place: Place,
     *,
-    runtime: str = "litert",
-    threads: int = 1,
     store: Path | None = None,
     effort: Effort = EFFORT,
     progress: Progress = quiet,
 ) -> LatencyModel:
-    """The latency model of a network on this machine; see `profile_network`. `store` None: the user's own."""
+    """The latency model of a network at a place whose device files can be timed on, such as `Place("litert", "local")`.
+
+    `profile_network` says what the arguments are; `store` None: the user's own.
+    """
     with open_store(store) as table:
-        place = Place(runtime, threads=threads)
         return profile_network(network, settle(network), place, table, effort=effort, progress=progress)
 
 
@@ -116,12 +117,12 @@ def profile_network(
     effort: Effort = EFFORT,
     progress: Progress = quiet,
 ) -> LatencyModel:
-    """The latency model of a network on this machine: from the store, or measured, which a second call goes on with.
+    """The latency model of a network at a place: from the store, or measured, which a second call goes on with.
 
     Args:
         network: it is not changed.
         graph: its channel graph.
-        place: this machine, with a runtime.
+        place: a device that files can be timed on, with a runtime.
         store: keeps every sample as it is taken.
         effort: how much is timed.
         progress: told after every sample.

@@ -21,6 +21,7 @@ from deploy_prune.budget.widths import dense_widths
 from deploy_prune.errors import UnknownName
 from deploy_prune.formats.templates import TEMPLATES, WEIGHTED
 from deploy_prune.graph.soundness import settle
+from deploy_prune.timing.devices import Device, device_at
 from deploy_prune.values import Network, Progress, quiet
 
 MOST_WIDTHS = 64
@@ -75,7 +76,7 @@ def list_layers(network: Network, place: Place, store: Store) -> tuple[StairLaye
 def measure_staircase(
     network: Network, layer: str, place: Place, store: Store, *, progress: Progress = quiet
 ) -> Staircase:
-    """A layer's staircase; on this machine it is measured, as far as that was not done before.
+    """A layer's staircase; where files can be timed it is measured, as far as that was not done before.
 
     Raises:
         NotProfiled: the network was not profiled for that target.
@@ -87,7 +88,7 @@ def measure_staircase(
     if place.measurable and not all_probed(profile, operator):
         with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
             blueprint = learn_sizes(network, graph, Path(folder), profile.drawing.format, progress=progress)
-        profile = probed(profile, blueprint, operator, store, progress=progress)
+        profile = probed(profile, blueprint, operator, store, device=device_at(place.device), progress=progress)
     return staircase(fit_model(profile), layer)
 
 
@@ -130,18 +131,25 @@ def all_probed(profile: Profile, operator: int) -> bool:
 
 
 def probed(
-    profile: Profile, blueprint: ResizableNetwork, operator: int, store: Store, *, progress: Progress = quiet
+    profile: Profile,
+    blueprint: ResizableNetwork,
+    operator: int,
+    store: Store,
+    *,
+    device: Device,
+    progress: Progress = quiet,
 ) -> Profile:
-    """The profile with an operator's own time at its widths, those that are stored not taken again."""
+    """The profile with an operator's own time at its widths, timed on a device; what is stored is not timed again."""
     column = _column(profile.drawing, operator)
     dense = [group.width for group in profile.drawing.groups]
     known = {sample.widths for sample in profile.samples if sample.operator == operator}
     suffix = plugins.load(TEMPLATES, blueprint.format).suffix
     taken: list[Sample] = []
-    with timer(blueprint.layer(operator, np.array(dense)), suffix, profile.target, pace=QUICK, openings=1) as timed:
+    whole = blueprint.layer(operator, np.array(dense))
+    with timer(whole, suffix, profile.target, device=device, pace=QUICK, openings=1) as timed:
         asked = widths_to_probe(dense[column])
         for number, width in enumerate(asked, start=1):
-            widths = tuple(width if place == column else whole for place, whole in enumerate(dense))
+            widths = tuple(width if place == column else own for place, own in enumerate(dense))
             if widths not in known:
                 comparison = timed(blueprint.layer(operator, np.array(widths)))
                 taken.append(Sample(widths, comparison.ratio, comparison.interval, operator, comparison=comparison))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy_prune.timing.bracketing import Pace, summarise_brackets, take_brackets
-from deploy_prune.timing.devices import THIS_MACHINE, Device, Job, device_at
+from deploy_prune.timing.devices import Device, Job
 from deploy_prune.values import Comparison, Target
 
 QUICK = Pace(blocks=4, block_ms=15.0, fewest_inferences=3, repeats=40, warm_up=3)
@@ -25,9 +25,9 @@ def timer(
     suffix: str,
     target: Target,
     *,
+    device: Device,
     pace: Pace = QUICK,
     openings: int = OPENINGS,
-    device: Device | None = None,
 ) -> Iterator[Timer]:
     """What times files against a reference, in two processes of their own on the same cores, until the block ends.
 
@@ -35,14 +35,13 @@ def timer(
         reference: the content of the file that all others are held against.
         suffix: of all files.
         target: the runtime and its threads.
+        device: where they run.
         pace: how long is timed, and how often.
         openings: how often both files are opened.
-        device: where they run; None: on this machine.
 
     Raises:
         Unavailable: a worker died; InputError: a file does not run.
     """
-    device = device or device_at(THIS_MACHINE)
     cores = device.cores(target.threads)
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
         base, other = Path(folder) / f"reference{suffix}", Path(folder) / f"candidate{suffix}"

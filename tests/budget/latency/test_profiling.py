@@ -29,11 +29,11 @@ from deploy_prune.budget.latency.store import Store, open_store
 from deploy_prune.budget.latency.table import list_network_samples, read_features
 from deploy_prune.errors import ConfigError, Inconclusive, NotProfiled
 from deploy_prune.formats.templates import WEIGHTED
-from deploy_prune.timing.devices import target_on
+from deploy_prune.timing.devices import THIS_MACHINE, target_on
 from deploy_prune.timing.fake_device import FakeDevice
 from deploy_prune.values import ChannelGraph, Progress, quiet
 
-HERE = Place("onnxruntime")
+HERE = Place("onnxruntime", THIS_MACHINE)
 QUICK = Effort(goal=0.05, first=32, batch=8, most=64)
 
 
@@ -223,7 +223,7 @@ def test_a_runtime_whose_files_cannot_be_redrawn_is_refused():
 
 def test_a_network_that_was_not_measured_says_how(store, graph):
     with pytest.raises(NotProfiled, match=f"{store.path} has no milliseconds of this network") as refused:
-        find_model(graph, Place("onnxruntime", threads=2).target, store)
+        find_model(graph, Place("onnxruntime", THIS_MACHINE, threads=2).target, store)
     assert refused.value.hint == "measure it: deploy-prune profile MODEL --runtime onnxruntime --threads 2"
 
 
