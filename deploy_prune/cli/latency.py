@@ -69,7 +69,8 @@ def show(
 ) -> None:
     """Draw how long a layer takes at every width.
 
-    On this machine the layer is measured as a file of its own (and kept); of other devices what their table says.
+    On a device that has an address (local is this machine) the layer is measured as a file of its own, and kept; of
+    others it shows what their table says.
     """
     shape = flags.image_shape(input_shape)
     options, counts = flags.model_options(option), flags.integers("--threads", threads)
