@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Protocol, cast
 
 import typer
@@ -30,7 +30,10 @@ from deploy_prune.cli.flags import Flag, with_flags
 from deploy_prune.errors import INTERRUPTED, OUR_FAULT, DeployPruneError, MissingDependency, StorageError
 from deploy_prune.version import __version__
 
-VERBS: dict[str, Callable[..., int | None]] = {
+Verbs = Mapping[str, Callable[..., int | None]]
+"""Verb -> the function that does it; its parameters are the verb's flags."""
+
+VERBS: Verbs = {
     "demo": demo.demo,
     "doctor": doctor.doctor,
     "inspect": inspect.inspect,
@@ -48,7 +51,7 @@ VERBS: dict[str, Callable[..., int | None]] = {
 FLAGS: dict[str, tuple[Flag, ...]] = {"prune": prune.FLAGS}
 """Verbs that take fields of a configuration, which is loaded only where one of them is asked for."""
 
-GROUPS: dict[str, dict[str, Callable[..., int | None]]] = {"latency": latency.VERBS}
+GROUPS: Mapping[str, Verbs] = {"latency": latency.VERBS}
 """Verbs of verbs."""
 HELP = {"latency": "Look into the store of latency tables, and share them as files."}
 
@@ -77,12 +80,12 @@ def main() -> None:
     sys.exit(exit_code)
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], *, verbs: Verbs = VERBS) -> int:
     """Run one command line and return its exit code (the table in `errors.py`)."""
     as_json = "--json" in arguments
     try:
         asked = next((each for each in arguments if not each.startswith("-")), "")
-        result = application(asked)(args=list(arguments), prog_name="deploy-prune", standalone_mode=False)
+        result = application(asked, verbs=verbs)(args=list(arguments), prog_name="deploy-prune", standalone_mode=False)
     except DeployPruneError as error:
         return _failed(error, as_json=as_json)
     except typer.TyperException as error:
@@ -106,17 +109,17 @@ def run(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def application(asked: str | None = None) -> typer.Typer:
+def application(asked: str | None = None, *, verbs: Verbs = VERBS) -> typer.Typer:
     """The typer application of all verbs, in the order of the table; flags of fields for one alone, if one is named."""
     # Help without rich's markup: loading it would double the time of --help.
     app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_root)
-    for name, verb in VERBS.items():
+    for name, verb in verbs.items():
         flags = FLAGS.get(name)
         app.command(name)(verb if flags is None else with_flags(verb, flags if asked in {None, name} else ()))
-    for name, verbs in GROUPS.items():
+    for name, members in GROUPS.items():
         group = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=HELP[name])
-        for verb_name, verb in verbs.items():
+        for verb_name, verb in members.items():
             group.command(verb_name)(verb)
         app.add_typer(group, name=name)
     return app

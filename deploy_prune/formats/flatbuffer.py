@@ -19,9 +19,9 @@ MOST_READS = 20_000_000
 class Buffer:
     """The bytes of a file. Not a value: it counts what is read, so that reading ends."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, *, most_reads: int = MOST_READS) -> None:
         self.content = content
-        self._reads = 0
+        self._reads_left = most_reads
 
     def unpack(self, layout: str, position: int) -> Any:
         """The one number that stands there.
@@ -29,8 +29,8 @@ class Buffer:
         Raises:
             Malformed: the file ends before, or too much has been read.
         """
-        self._reads += 1
-        if self._reads > MOST_READS:
+        self._reads_left -= 1
+        if self._reads_left < 0:
             raise Malformed("its tables lead around in circles")
         if position < 0 or position + struct.calcsize(layout) > len(self.content):
             raise Malformed(f"an offset leads to byte {position} of {len(self.content)}")
@@ -113,15 +113,15 @@ class Table:
         return start + 4, count
 
 
-def read_root(content: bytes, identifiers: Sequence[bytes]) -> Table:
-    """The table that a flatbuffer begins with.
+def read_root(content: bytes, identifiers: Sequence[bytes], *, most_reads: int = MOST_READS) -> Table:
+    """The table that a flatbuffer begins with; after `most_reads` numbers of it, reading is refused.
 
     Raises:
         Malformed: it bears none of these identifiers.
     """
     if content[4:8] not in identifiers:
         raise Malformed(f"it does not begin as {b' or '.join(identifiers).decode()} does")
-    buffer = Buffer(content)
+    buffer = Buffer(content, most_reads=most_reads)
     return Table(buffer, buffer.unpack("<I", 0))
 
 

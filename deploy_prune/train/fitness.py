@@ -35,7 +35,7 @@ BATCH_SIZE = 50
 FLOAT_BYTES = 4
 LAYOUT = torch.channels_last
 """How images and weights lie in memory: else every convolution reorders its input (fixed, as sums depend on it)."""
-POOL, POOL_BYTES = 5_000, 2**30
+POOL = 5_000
 """Training images that steps go round in, at the most: they stay in memory, of every worker."""
 
 
@@ -52,6 +52,8 @@ class Exam:
     lr: float = 0.01
     batch_size: int = 64
     """How many images a step takes."""
+    pool_bytes: int = 2**30
+    """The memory that the training images may take, which every worker keeps as floats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +132,7 @@ def _judged_on(data: Data, images: int, seed: int) -> Iterator[Batch]:
 
 
 def _tuned_on(data: Data, exam: Exam, seed: int) -> Iterator[Batch]:
-    room = POOL_BYTES // (FLOAT_BYTES * math.prod(data.image_shape))
+    room = exam.pool_bytes // (FLOAT_BYTES * math.prod(data.image_shape))
     wanted = min(exam.steps * exam.batch_size, POOL, room, len(data.train))
     if wanted < 2:
         return

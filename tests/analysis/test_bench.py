@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import math
+import itertools
 import shutil
 import subprocess
 import sys
@@ -8,40 +8,50 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tinyconv import conv_network
 from tinyrun import exported
 
 from deploy_prune import plugins, stats
 from deploy_prune.analysis.artifacts import describe_artifact
 from deploy_prune.analysis.bench import bench, group_by_network, group_by_target
 from deploy_prune.errors import ConfigError, InputError, Unavailable
-from deploy_prune.timing import bench as measure
 from deploy_prune.timing import client, conditions
-from deploy_prune.timing.bracketing import Pace
 from deploy_prune.timing.client import start_worker
 from deploy_prune.timing.devices import Job
+from deploy_prune.timing.fake_device import FakeDevice
 from deploy_prune.values import NetworkIdentity
 
-
-@pytest.fixture(autouse=True)
-def noisy(monkeypatch):
-    """Nothing is repeated: the tests are right on a machine that never holds still."""
-    monkeypatch.setattr(measure, "PACE", Pace(drift=math.inf))
+DEVICE = FakeDevice(lambda path: 1e-3 * path.stat().st_size)
+"""A device on which an inference takes as many microseconds as its file has bytes."""
 
 
-def test_a_file_against_itself_is_even_and_a_larger_network_slower(small_and_large):
-    small, large = small_and_large
-    first, again, larger = bench([small, small, large], blocks=6)
+@pytest.fixture
+def sized(tmp_path):
+    """Files of which nothing but the size counts: 2000, 3000 and 5000 bytes."""
+    paths = [tmp_path / f"{size}.onnx" for size in (2000, 3000, 5000)]
+    for path in paths:
+        path.write_bytes(bytes(int(path.stem)))
+    return paths
+
+
+def test_a_file_against_itself_is_even_and_a_larger_network_slower(sized):
+    small, _, large = sized
+    first, again, larger = bench([small, small, large], blocks=6, device=DEVICE)
     assert first.ratio is None and first.ratio_interval is None
-    assert 0.67 < again.ratio < 1.5
-    assert again.ratio_interval[0] <= again.ratio <= again.ratio_interval[1]
-    assert larger.ratio > 1.5 and larger.ratio_interval[0] > 1.5
-    assert larger.median > 1.5 * first.median
+    assert (again.ratio, again.ratio_interval) == (1.0, (1.0, 1.0))
+    assert (larger.ratio, larger.ratio_interval) == (2.5, (2.5, 2.5))
+    assert (first.median, larger.median) == (2.0, 5.0)
 
 
-@pytest.mark.heavy
-def test_the_first_file_stands_around_every_block_of_the_others(small_and_large):
-    small, large = small_and_large
-    first, *others = bench([small, large, small], blocks=4)
+def slower_with_every_block():
+    """A device that takes 1 % longer for each block than for the one before, whichever file it is of."""
+    blocks = itertools.count()
+    return FakeDevice(lambda path: 1e-3 * path.stat().st_size * 1.01 ** next(blocks))
+
+
+def test_the_first_file_stands_around_every_block_of_the_others(sized):
+    small, larger, _ = sized
+    first, *others = bench([small, larger, small], blocks=4, device=slower_with_every_block())
     assert first.brackets == () and first.repeated == 0
     for other in others:
         assert other.blocks == tuple(bracket.candidate for bracket in other.brackets)
@@ -49,12 +59,12 @@ def test_the_first_file_stands_around_every_block_of_the_others(small_and_large)
         assert len(other.brackets) == 4 and other.repeated == 0
     around = [bracket.after for pair in zip(*(other.brackets for other in others), strict=True) for bracket in pair]
     assert first.blocks == tuple(around)
+    assert len(set(first.blocks)) == 8
 
 
-@pytest.mark.heavy
 def test_readings_of_two_candidates_are_compared_through_the_reference(tiny_tflite, tiny_onnx):
     """The first .onnx file is not the reference of the session: each counts as the ratio of its own bracket."""
-    _, base, other = bench([tiny_tflite, tiny_onnx, tiny_onnx], blocks=3)
+    _, base, other = bench([tiny_tflite, tiny_onnx, tiny_onnx], blocks=3, device=slower_with_every_block())
     assert base.ratio is None and len(base.brackets) == 3
     pairs = zip(other.brackets, base.brackets, strict=True)
     assert other.ratio == stats.median([mine.ratio / theirs.ratio for mine, theirs in pairs])
@@ -89,32 +99,27 @@ def test_memory_is_the_workers_own(tiny_tflite):
     assert found.peak_memory_bytes >= found.runtime_memory_bytes > 10_000_000
 
 
-@pytest.mark.heavy
 def test_no_ratio_across_runtimes(tiny_tflite, tiny_onnx):
     """Each runtime has a first file of its own; all share the session."""
-    found = bench([tiny_tflite, tiny_onnx, tiny_tflite, tiny_onnx], blocks=3)
+    found = bench([tiny_tflite, tiny_onnx, tiny_tflite, tiny_onnx], blocks=3, device=DEVICE)
     assert [each.ratio is None for each in found] == [True, True, False, False]
     assert len({each.session for each in found}) == 1
 
 
-@pytest.mark.skipif(len(conditions.allowed_cores()) < 2, reason="one core")
 def test_no_ratio_across_thread_counts(tiny_onnx):
     told = []
-    found = bench([tiny_onnx], threads=(1, 2), blocks=3, progress=lambda *step: told.append(step[1:3]))
+    found = bench([tiny_onnx], threads=(1, 2), blocks=3, device=DEVICE, progress=lambda *step: told.append(step[1:3]))
     assert [(each.target.threads, each.ratio) for each in found] == [(1, None), (2, None)]
     assert told == [(done, 6) for done in range(1, 7)]
 
 
-@pytest.mark.heavy
-def test_a_format_is_compared_with_the_first_format_of_the_same_network(
-    tiny_onnx, tiny_tflite, small_and_large, tmp_path
-):
+def test_a_format_is_compared_with_the_first_format_of_the_same_network(tiny_onnx, tiny_tflite, tmp_path):
     """However the files are called, as they name their network; not with another network, and not with itself."""
     renamed, lookalike = tmp_path / "b/renamed.tflite", tmp_path / "tiny.onnx"
     renamed.parent.mkdir()
     shutil.copy(tiny_tflite, renamed)
-    shutil.copy(small_and_large[0], lookalike)
-    found = bench([tiny_onnx, renamed, tiny_onnx, lookalike], blocks=3)
+    plugins.build("exporters", "onnx").write(conv_network(7), lookalike)
+    found = bench([tiny_onnx, renamed, tiny_onnx, lookalike], blocks=3, device=slower_with_every_block())
     assert [each.format_base for each in found] == [None, str(tiny_onnx), None, None]
     assert [each.ratio is None for each in found] == [True, True, False, False]
     first, other = found[:2]
@@ -130,30 +135,27 @@ def test_files_that_name_no_network_are_no_formats_of_one_whatever_they_are_call
     """An artifact says which network it is of; its file's name says nothing."""
     one, other = (describe_artifact(path) for path in (tiny_onnx, tiny_tflite))
     nameless = [replace(each, network=NetworkIdentity(each.path)) for each in (one, other)]
-    assert [each.format_base for each in bench(nameless, blocks=3)] == [None, None]
+    assert [each.format_base for each in bench(nameless, blocks=3, device=DEVICE)] == [None, None]
 
 
 def test_the_precision_of_a_measurement_is_that_of_the_artifact(tiny_onnx):
     halved = replace(describe_artifact(tiny_onnx), precision="fp16")
-    full, half = bench([tiny_onnx, halved], blocks=3)
+    full, half = bench([tiny_onnx, halved], blocks=3, device=DEVICE)
     assert (full.target.precision, half.target.precision) == ("fp32", "fp16")
     assert full.ratio is None and half.ratio is None
 
 
-@pytest.mark.heavy
-@pytest.mark.skipif(len(conditions.allowed_cores()) < 2, reason="one core")
 def test_formats_are_not_compared_across_thread_counts(tiny_onnx, tiny_tflite):
-    found = bench([tiny_onnx, tiny_tflite], threads=(2, 1), blocks=3)
+    found = bench([tiny_onnx, tiny_tflite], threads=(2, 1), blocks=3, device=DEVICE)
     assert [each.format_ratio is None for each in found] == [True, False, True, False]
     for base, other in (found[:2], found[2:]):
         assert base.brackets == ()
         assert other.format_ratio == stats.median([bracket.ratio for bracket in other.brackets])
 
 
-@pytest.mark.heavy
 def test_a_run_folder_is_timed_and_what_is_not_is_said(tiny_onnx, tiny_mlpackage, tmp_path, caplog):
     run = exported(tmp_path / "run", [tiny_onnx, tiny_mlpackage])
-    found = bench([run], blocks=3)
+    found = bench([run], blocks=3, device=DEVICE)
     assert [Path(each.artifact).name for each in found] == ["dense.onnx", "pruned.onnx"]
     assert [each.ratio is None for each in found] == [True, False]
     lines = [record.message for record in caplog.records]
@@ -161,11 +163,9 @@ def test_a_run_folder_is_timed_and_what_is_not_is_said(tiny_onnx, tiny_mlpackage
 
 
 def test_more_threads_than_cores_are_timed_and_said_to_be(tiny_onnx, caplog):
-    cores = conditions.allowed_cores()
-    (found,) = bench([tiny_onnx], threads=(len(cores) + 1,), blocks=3)
-    assert found.target.threads == len(cores) + 1
-    assert found.before.affinity == cores
-    assert f"{len(cores) + 1} threads share {len(cores)} cores" in caplog.text
+    (found,) = bench([tiny_onnx], threads=(3,), blocks=3, device=DEVICE)
+    assert (found.target.threads, found.before.affinity) == (3, (0, 1))
+    assert "3 threads share 2 cores" in caplog.text
 
 
 def test_no_threads_are_refused(tiny_onnx):

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from as_user import interpreter
 from tinyrun import exported
 
 from deploy_prune import __main__
-from deploy_prune.timing import client
 
 Captured = pytest.CaptureFixture[str]
 
@@ -101,10 +101,10 @@ def test_a_bad_file_among_good_ones_is_exit_code_2_and_named(
 
 
 def test_a_file_that_crashes_its_runtime_is_exit_code_3_and_named(
-    tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     """Stands for native code that trips over a file: the worker aborts."""
-    monkeypatch.setattr(client, "_command", lambda _: [sys.executable, "-c", "import os; os.abort()"])
+    monkeypatch.setattr(sys, "executable", interpreter(tmp_path, "import os; os.abort()"))
     assert __main__.run(["bench", str(tiny_onnx)]) == 3
     assert f"the process that ran {tiny_onnx} died (exit -6)" in capsys.readouterr().err
 

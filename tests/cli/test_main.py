@@ -21,93 +21,83 @@ from deploy_prune.errors import BudgetError, ParityFailed
 from deploy_prune.records import REFUSED
 
 Captured = pytest.CaptureFixture[str]
-Raises = Callable[[BaseException], None]
 
 
-@pytest.fixture
-def verb_raises(monkeypatch: pytest.MonkeyPatch) -> Raises:
-    """A command line whose verb `fail` raises what it is given."""
-    raised: list[BaseException] = []
+def failing(error: BaseException) -> dict[str, Callable[..., None]]:
+    """The verbs of a command line whose verb `fail` raises an error."""
 
     def fail(as_json: Json = False) -> None:
-        raise raised[0]
+        raise error
 
-    monkeypatch.setattr(__main__, "VERBS", {"fail": fail, "other": fail})
-    return raised.append
+    return {"fail": fail, "other": fail}
 
 
-def test_an_error_is_a_message_a_hint_and_its_exit_code(verb_raises: Raises, capsys: Captured) -> None:
-    verb_raises(BudgetError("no plan fits", hint="raise the limit"))
-    assert __main__.run(["fail"]) == 2
+def test_an_error_is_a_message_a_hint_and_its_exit_code(capsys: Captured) -> None:
+    assert __main__.run(["fail"], verbs=failing(BudgetError("no plan fits", hint="raise the limit"))) == 2
     captured = capsys.readouterr()
     assert captured.err == "error: no plan fits\nhint: raise the limit\n"
     assert captured.out == ""
 
 
-def test_with_json_an_error_is_an_object(verb_raises: Raises, capsys: Captured) -> None:
-    verb_raises(ParityFailed("differs", hint="look at it"))
-    assert __main__.run(["fail", "--json"]) == 4
+def test_with_json_an_error_is_an_object(capsys: Captured) -> None:
+    assert __main__.run(["fail", "--json"], verbs=failing(ParityFailed("differs", hint="look at it"))) == 4
     assert json.loads(capsys.readouterr().out) == {
         "error": {"kind": "ParityFailed", "message": "differs", "hint": "look at it", "exit_code": 4}
     }
 
 
 @pytest.mark.parametrize("code", REFUSED)
-def test_a_refusing_file_system_is_exit_code_7(code: int, verb_raises: Raises, capsys: Captured) -> None:
-    verb_raises(OSError(code, "refused", "some/file"))
-    assert __main__.run(["fail", "--json"]) == 7
+def test_a_refusing_file_system_is_exit_code_7(code: int, capsys: Captured) -> None:
+    assert __main__.run(["fail", "--json"], verbs=failing(OSError(code, "refused", "some/file"))) == 7
     assert "some/file" in json.loads(capsys.readouterr().out)["error"]["message"]
 
 
-def test_a_package_that_is_not_installed_is_exit_code_3(verb_raises: Raises, capsys: Captured) -> None:
-    verb_raises(ModuleNotFoundError("No module named 'torch'", name="torch.nn"))
-    assert __main__.run(["fail"]) == 3
+def test_a_package_that_is_not_installed_is_exit_code_3(capsys: Captured) -> None:
+    assert __main__.run(["fail"], verbs=failing(ModuleNotFoundError("No module named 'torch'", name="torch.nn"))) == 3
     assert capsys.readouterr().err.endswith("hint: pip install 'deploy-prune[prune]'\n")
 
 
-def test_a_fault_of_our_own_is_not_dressed_up(verb_raises: Raises) -> None:
-    verb_raises(OSError(errno.EBADF, "bad"))
+def test_a_fault_of_our_own_is_not_dressed_up() -> None:
     with pytest.raises(OSError, match="bad"):
-        __main__.run(["fail"])
+        __main__.run(["fail"], verbs=failing(OSError(errno.EBADF, "bad")))
 
 
-def test_a_module_of_our_own_that_is_absent_is_no_missing_package(verb_raises: Raises) -> None:
-    verb_raises(ModuleNotFoundError("No module named 'deploy_prune.x'", name="deploy_prune.x"))
+def test_a_module_of_our_own_that_is_absent_is_no_missing_package() -> None:
+    error = ModuleNotFoundError("No module named 'deploy_prune.x'", name="deploy_prune.x")
     with pytest.raises(ModuleNotFoundError):
-        __main__.run(["fail"])
+        __main__.run(["fail"], verbs=failing(error))
 
 
-def test_an_interruption_is_exit_code_130(verb_raises: Raises, capsys: Captured) -> None:
-    verb_raises(KeyboardInterrupt())
-    assert __main__.run(["fail", "--json"]) == 130
+def test_an_interruption_is_exit_code_130(capsys: Captured) -> None:
+    assert __main__.run(["fail", "--json"], verbs=failing(KeyboardInterrupt())) == 130
     assert json.loads(capsys.readouterr().out)["error"]["exit_code"] == 130
 
 
-def test_a_misspelt_verb_is_exit_code_2_with_the_closest(verb_raises: Raises, capsys: Captured) -> None:
-    assert __main__.run(["fial"]) == 2
-    assert "Did you mean 'fail'?" in capsys.readouterr().err
+def test_a_misspelt_verb_is_exit_code_2_with_the_closest(capsys: Captured) -> None:
+    assert __main__.run(["docter"]) == 2
+    assert "Did you mean 'doctor'?" in capsys.readouterr().err
 
 
-def test_a_misspelt_option_is_exit_code_2_with_the_closest(verb_raises: Raises, capsys: Captured) -> None:
-    assert __main__.run(["fail", "--jsn"]) == 2
+def test_a_misspelt_option_is_exit_code_2_with_the_closest(capsys: Captured) -> None:
+    assert __main__.run(["doctor", "--jsn"]) == 2
     assert "--json" in capsys.readouterr().err
 
 
-def test_with_json_a_misspelt_option_is_an_object_too(verb_raises: Raises, capsys: Captured) -> None:
-    assert __main__.run(["fail", "--json", "--nope"]) == 2
+def test_with_json_a_misspelt_option_is_an_object_too(capsys: Captured) -> None:
+    assert __main__.run(["doctor", "--json", "--nope"]) == 2
     error = json.loads(capsys.readouterr().out)["error"]
     assert (error["kind"], error["exit_code"]) == ("UsageError", 2)
 
 
-def test_the_exit_code_that_a_verb_returns_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_exit_code_that_a_verb_returns_is_kept() -> None:
     def four() -> int:
         return 4
 
     def nothing() -> None:
         return None
 
-    monkeypatch.setattr(__main__, "VERBS", {"four": four, "nothing": nothing})
-    assert (__main__.run(["four"]), __main__.run(["nothing"])) == (4, 0)
+    verbs = {"four": four, "nothing": nothing}
+    assert [__main__.run([name], verbs=verbs) for name in verbs] == [4, 0]
 
 
 def test_version(capsys: Captured) -> None:

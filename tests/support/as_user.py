@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -21,3 +22,11 @@ def run_as_user(folder: Path, *arguments: str) -> subprocess.CompletedProcess[st
         timeout=900,
         check=False,
     )
+
+
+def interpreter(folder: Path, code: str) -> str:
+    """A program that runs this code whatever it is called with: as `sys.executable` it is every worker's."""
+    path = folder / "python"
+    path.write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(code)}\n")
+    path.chmod(0o755)
+    return str(path)

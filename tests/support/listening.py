@@ -38,3 +38,16 @@ def interrupt_at(stage: str) -> Progress:
         raise KeyboardInterrupt
 
     return at_begin_of(stage, interrupt)
+
+
+def interrupt_after(task: str, steps: int) -> Progress:
+    """A listener that interrupts the work when a task, or several of one name, have told that many steps."""
+    heard = 0
+
+    def told(name: str, done: int, total: int, note: str = "") -> None:
+        nonlocal heard
+        heard += name == task
+        if name == task and heard == steps:
+            raise KeyboardInterrupt
+
+    return told

@@ -67,10 +67,11 @@ def test_steps_train_the_candidate_and_nothing_else(network: Network) -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_training_images_in_memory_are_bounded_by_their_size(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_images_in_memory_are_bounded_by_their_size(network: Network) -> None:
     """A worker keeps them as floats; images of 224 x 224 would take gigabytes."""
-    monkeypatch.setattr("deploy_prune.train.fitness.POOL_BYTES", 40 * 4 * math.prod(DATA.image_shape) + 1)
-    prepared = examiner(network, trace(network), DATA, Exam(images=20, norm_images=0, steps=50, batch_size=16))
+    room = 40 * 4 * math.prod(DATA.image_shape) + 1
+    exam = Exam(images=20, norm_images=0, steps=50, batch_size=16, pool_bytes=room)
+    prepared = examiner(network, trace(network), DATA, exam)
     assert sum(len(batch.target) for batch in prepared.tuned_on) in range(24, 41)  # a last batch may be dropped
 
 

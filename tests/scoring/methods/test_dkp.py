@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from building import conv, head, net
+from listening import interrupt_after
 from studies import stack, stripes, study, trained
 
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.surgery import cut
-from deploy_prune.scoring.discrimination import layerwise
 from deploy_prune.scoring.methods import dkp
 from deploy_prune.scoring.methods.dkp import Dkp
 from deploy_prune.scoring.study import Study
@@ -147,26 +147,14 @@ def test_it_stops_by_itself_where_nothing_is_won(knows_stripes: Network, stop: s
 
 
 @pytest.mark.heavy
-def test_a_killed_selection_goes_on_to_the_same_result(
-    knows_stripes: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Killed while the last layer's kernels are selected, after all channels and one layer's kernels."""
+def test_a_killed_selection_goes_on_to_the_same_result(knows_stripes: Network, tmp_path: Path) -> None:
+    """Killed before the last layer's kernels are selected, after all channels and one layer's kernels."""
     of = study(knows_stripes, stripes())
     widths = {name: width // 2 for name, width in full(of).items()}
     undisturbed = select(of, widths)
-    real, begun = layerwise.grow, []
-
-    def killed(name: str, *arguments: Any) -> Any:
-        begun.append(name)
-        if len(begun) == 5:
-            raise KeyboardInterrupt
-        return real(name, *arguments)
-
     folder = dataclasses.replace(of, folder=tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(layerwise, "grow", killed)
-        with pytest.raises(KeyboardInterrupt):
-            select(folder, widths)
+    with pytest.raises(KeyboardInterrupt):
+        select(dataclasses.replace(folder, progress=interrupt_after("selecting", 4)), widths)
     found = select(folder, widths)
     assert found.keep == undisturbed.keep
     assert found.weights

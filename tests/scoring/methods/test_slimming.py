@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from listening import interrupt_after
 from studies import block, noise, stack, stripes, study, trained
 from torch import nn
 
@@ -175,22 +176,12 @@ def test_it_warns_where_no_channels_have_parted(caplog: pytest.LogCaptureFixture
     assert "no channels have parted" in caplog.text
 
 
-def test_a_killed_training_goes_on_to_the_same_gammas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_training_goes_on_to_the_same_gammas(tmp_path: Path) -> None:
     undisturbed = score(study(stack(), stripes(), folder=tmp_path / "undisturbed"))
-    from deploy_prune.train import loop
-
-    real, calls = loop.save_state, []
-
-    def killed(*arguments: Any) -> None:
-        real(*arguments)
-        calls.append(1)
-        if len(calls) == 2:  # before the first epoch, and after it
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_state", killed)
-        with pytest.raises(KeyboardInterrupt):
-            score(study(stack(), stripes(), folder=tmp_path / "killed"))
+    steps = -(-len(stripes().train) // 32)
+    told = interrupt_after("training", steps + 1)  # in the second epoch
+    with pytest.raises(KeyboardInterrupt):
+        score(study(stack(), stripes(), folder=tmp_path / "killed", progress=told))
     again = score(study(stack(), stripes(), folder=tmp_path / "killed"))
     assert all(np.array_equal(again.by_group[name], values) for name, values in undisturbed.by_group.items())
     assert sparsity(tmp_path / "killed") == sparsity(tmp_path / "undisturbed")
