@@ -12,6 +12,8 @@ import pytest
 import torch
 from coverage import Coverage
 from tinyconv import conv_network
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from deploy_prune import plugins
 from deploy_prune.results import RunSummary
@@ -31,6 +33,23 @@ begin_quick()
 UNWATCHED = ("contracts/test_exporters.py", "contracts/test_readers.py", "contracts/test_runtimes.py",
              "exporting/exporters", "exporting/parity")  # fmt: skip
 """Tests that mostly convert; what they say of our own lines, `exporting/test_export.py` and the pipeline say too."""
+
+
+CONVERTING = (*UNWATCHED, "analysis", "budget/latency/test_profiling.py", "cli/test_bench.py", "cli/test_doctor.py",
+              "cli/test_explain.py", "exporting", "timing")  # fmt: skip
+"""Tests that use the session's converted files, or convert; with `--dist loadgroup` one process runs all of them."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Converters take seconds to load and the session's files to be made: in one process this is done once."""
+    return _OneConverts(config, log) if config.getoption("dist") == "loadgroup" else None
+
+
+class _OneConverts(LoadFileScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return "converting" if file.removeprefix("tests/").startswith(CONVERTING) else file
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
