@@ -194,7 +194,9 @@ def _smaller(base: RunConfig, out: Path, hooks: Hooks, reference_ms: float, prog
         name = "x".join(map(str, shape))
         with open_run(out / f"smaller-{name}", {**describe_asked(base), "smaller": name}, progress=progress) as folder:
             outcome = folder.stage("smaller", SmallerRun, lambda s=shape, f=folder: train_smaller(base, s, f, hooks))  # type: ignore[misc]
-        if not outcome.reason:
+        if outcome.reason:
+            logger.warning("images of %s are left out of the front: %s", name, outcome.reason)
+        else:
             points.append(_smaller_point(outcome, name, reference_ms))
     return points
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from deploy_prune import plugins
 from deploy_prune.budget.latency.model import LatencyModel
@@ -23,13 +29,15 @@ from deploy_prune.pipeline.real_file import RealFiles
 from deploy_prune.run_folder import RunFolder
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import read_data
+from deploy_prune.sources.weights import with_weights
 from deploy_prune.timing.devices import target_on
 from deploy_prune.train.accelerator import choose_accelerator, move_network
 from deploy_prune.train.evaluation import evaluate
 from deploy_prune.train.loop import fit
+from deploy_prune.train.outputs import list_tensors
 from deploy_prune.train.recipe import Hooks
 from deploy_prune.train.tasks import choose_task
-from deploy_prune.values import Comparison, Count, Interval, Network, Progress, Quality, quiet
+from deploy_prune.values import Comparison, Count, Data, Interval, Network, Progress, Quality, quiet
 
 SMALLER = (192 / 224, 160 / 224, 128 / 224)
 """Sides of the input that are tried, as shares of its own: 224 -> 192, 160, 128."""
@@ -126,6 +134,8 @@ def _row(shape: tuple[int, ...], sample: Sample | None, reference_ms: float, rea
 def train_smaller(config: RunConfig, shape: tuple[int, int, int], folder: RunFolder, hooks: Hooks) -> SmallerRun:
     """Fine-tune the network at a size by the run's recipe, judge it, export it and time it against its own size.
 
+    Without labels it is held against the dense network on the whole images, which it is given made smaller.
+
     Args:
         config: of a run whose model is a folder with the dense network.
         shape: channels, height, width.
@@ -136,23 +146,83 @@ def train_smaller(config: RunConfig, shape: tuple[int, int, int], folder: RunFol
     small = dataclasses.replace(whole, input_shapes=(shape,))
     try:
         trace(small)  # a flattened image leaves a linear layer no choice
-        data = read_data(config.data, size=shape[1:], options=config.data_options)
+        lesson = prepare_lesson(small, whole, config, hooks)
     except (TraceError, DataError) as error:
         return SmallerRun(shape, error.message.splitlines()[0])
-    task = choose_task(config.task, data)
-    if not task.needs_labels:
-        return SmallerRun(shape, "without labels there is nothing to judge a network by at another size than its own")
-    hooks = dataclasses.replace(hooks, task=task)
-    small = move_network(small, choose_accelerator(config.accelerator))
-    if config.finetune is not None:
-        small = fit(small, data, config.finetune, hooks=hooks, checkpoint=folder.path / STATE,
-                    progress=folder.progress)  # fmt: skip
-    val, test = (evaluate(small, split, data, hooks=hooks) for split in (data.val, data.test))
+    pupil, val, test = train_and_judge(lesson, config, folder)
+    small = pupil if lesson.pupil is small else with_weights(small, pupil.module.state_dict())
     try:
         ratio, interval = _time(whole, small, config)
     except ExportFailed as error:
         return SmallerRun(shape, error.message.splitlines()[0])
     return SmallerRun(shape, "", recount(small), val, test, ratio, interval)
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a network on smaller images is trained on and judged by."""
+
+    pupil: Network
+    """The network, or without labels a copy that is given whole images and makes them smaller by itself."""
+    data: Data
+    """The images in the size that the pupil is given."""
+    hooks: Hooks
+    """The caller's, with the task, and without labels with the dense network on whole images as the teacher."""
+
+
+def prepare_lesson(small: Network, whole: Network, config: RunConfig, hooks: Hooks) -> Lesson:
+    """The labels of smaller images, or without any the dense network's outputs for whole ones.
+
+    Raises:
+        DataError: the images cannot be read at that size, or the outputs have other shapes there.
+    """
+    (_, height, width), (_, *own) = small.input_shape, whole.input_shape
+    data = read_data(config.data, size=(height, width), options=config.data_options)
+    task = choose_task(config.task, data)
+    hooks = dataclasses.replace(hooks, task=task)
+    if task.needs_labels:
+        return Lesson(small, data, hooks)
+    data = read_data(config.data, size=(own[0], own[1]), options=config.data_options)
+    return Lesson(take_whole_images(small, whole), data, dataclasses.replace(hooks, teacher=whole))
+
+
+def train_and_judge(lesson: Lesson, config: RunConfig, folder: RunFolder) -> tuple[Network, Quality, Quality]:
+    """The pupil fine-tuned by the run's recipe, and its quality on the validation and on the test images."""
+    pupil, data, hooks = move_network(lesson.pupil, choose_accelerator(config.accelerator)), lesson.data, lesson.hooks
+    if config.finetune is not None:
+        pupil = fit(pupil, data, config.finetune, hooks=hooks, checkpoint=folder.path / STATE,
+                    progress=folder.progress)  # fmt: skip
+    val, test = (evaluate(pupil, split, data, hooks=hooks) for split in (data.val, data.test))
+    return pupil, val, test
+
+
+def take_whole_images(small: Network, whole: Network) -> Network:
+    """A copy of a network that makes whole images smaller before it looks at them, and so answers as `whole` is asked.
+
+    Its weights have the same names.
+
+    Raises:
+        DataError: the shapes of its outputs follow the size of its images, so that none can be held against another.
+    """
+    shapes = [_output_shapes(network) for network in (small, whole)]
+    if shapes[0] != shapes[1]:
+        message = f"outputs of shapes {shapes[0]} cannot be held against those of whole images, {shapes[1]}"
+        raise DataError(message, hint="take images with labels, or front without controls (--no-controls)")
+    module = copy.deepcopy(small.module)
+    module.register_forward_pre_hook(partial(_resize, sides=small.input_shape[1:]))
+    return dataclasses.replace(small, module=module, input_shapes=whole.input_shapes)
+
+
+def _resize(module: nn.Module, images: tuple[Tensor], sides: tuple[int, ...]) -> Tensor:
+    """The images (images, channels, height, width) at these sides."""
+    del module
+    return functional.interpolate(images[0], size=sides, mode="bilinear", antialias=True)
+
+
+def _output_shapes(network: Network) -> list[tuple[int, ...]]:
+    """The shapes of what a network returns for one image."""
+    with torch.inference_mode():
+        return [tuple(tensor.shape) for tensor in list_tensors(network.module(torch.zeros(1, *network.input_shape)))]
 
 
 def _time(whole: Network, small: Network, config: RunConfig) -> tuple[float, Interval]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from building import conv, net
 from latencies import REFERENCE_MS, made_up, mixed, sample
 from torch import nn
@@ -20,12 +21,22 @@ from deploy_prune.graph import trace
 from deploy_prune.graph.recount import recount
 from deploy_prune.pipeline.config import RunConfig, load_config
 from deploy_prune.pipeline.real_file import RealFiles
-from deploy_prune.pipeline.smaller_images import SmallerRun, measure_smaller, smaller_shapes, train_smaller
+from deploy_prune.pipeline.smaller_images import (
+    SmallerRun,
+    measure_smaller,
+    prepare_lesson,
+    smaller_shapes,
+    take_whole_images,
+    train_and_judge,
+    train_smaller,
+)
 from deploy_prune.run_folder import open_run
 from deploy_prune.sources import checkpoint
+from deploy_prune.sources.data import read_data
 from deploy_prune.sources.networks import build_network
 from deploy_prune.timing.fake_device import FakeDevice
-from deploy_prune.train.recipe import Hooks
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recipe import Hooks, Recipe
 from deploy_prune.values import Network
 
 MODEL = '''
@@ -47,6 +58,9 @@ class Wide(nn.Module):
     def forward(self, x):
         x = self.body(self.stem(x).relu())
         return self.head(x.flatten(1) if self.flattens else x.mean((2, 3)))
+
+def maps(num_classes=3):
+    return nn.Conv2d(3, 3, 1)
 
 def pooled(num_classes=10):
     return Wide(num_classes, False)
@@ -138,6 +152,45 @@ def test_a_size_that_the_network_does_not_take_is_named_with_its_reason(store: S
     assert all(row.measured_ms is None and row.interval_ms is None for row in rows)
     assert all(row.reason.startswith("the network cannot be run: RuntimeError") for row in rows)
     assert not pixels.written
+
+
+def test_a_map_has_nothing_to_be_held_against_at_another_size(tmp_path: Path) -> None:
+    asked = config(tmp_path, task="none")
+    maps = build_network(f"{tmp_path / 'net.py'}:maps", input_shape=(3, 32, 32))
+    checkpoint.save(maps, tmp_path / "dense")
+    with open_run(tmp_path / "run", {}) as folder:
+        outcome = train_smaller(asked, (3, 24, 24), folder, Hooks())
+    said = "outputs of shapes [(1, 3, 24, 24)] cannot be held against those of whole images, [(1, 3, 32, 32)]"
+    assert outcome == SmallerRun((3, 24, 24), said)
+
+
+def test_a_pupil_sees_the_whole_images_smaller_and_keeps_its_weights(tmp_path: Path) -> None:
+    """Even images lose nothing by it; the network itself stays as it was."""
+    whole = checkpoint.load(Path(config(tmp_path).model))
+    small = dataclasses.replace(whole, input_shapes=((3, 16, 16),))
+    pupil = take_whole_images(small, whole)
+    assert pupil.input_shapes == whole.input_shapes
+    assert pupil.module.state_dict().keys() == whole.module.state_dict().keys()
+    even = torch.linspace(-1, 1, 4)[:, None, None, None].expand(4, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(pupil.module(even), small.module(even[:, :, :16, :16]))
+        assert not torch.allclose(pupil.module(even), whole.module(even))
+
+
+@pytest.mark.heavy
+def test_without_labels_a_pupil_comes_nearer_to_what_is_said_of_whole_images(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=2, batch_size=32, lr=0.05, precision="fp32", images=320)
+    asked = config(tmp_path, task="none", finetune=recipe)
+    whole = fit(checkpoint.load(Path(asked.model)), read_data("digits"), recipe)
+    small = dataclasses.replace(whole, input_shapes=((3, 16, 16),))
+    lesson = prepare_lesson(small, whole, asked, Hooks())
+    judged = []
+    for name, each in (("as it is", asked.model_copy(update={"finetune": None})), ("trained", asked)):
+        with open_run(tmp_path / name, {}) as folder:
+            _, val, test = train_and_judge(lesson, each, folder)
+        assert (val.name, test.name, val.items) == (*["agreement with the dense network"] * 2, 270)
+        judged.append(val.value)
+    assert judged[1] > judged[0] + 0.1
 
 
 @pytest.mark.slow
