@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from absent import uninstall
 from tinyrun import exported
 
 from deploy_prune import plugins
 from deploy_prune.analysis.artifacts import choose_artifacts, describe_artifact
-from deploy_prune.errors import InputError, MissingDependency, RecordError
+from deploy_prune.errors import InputError, RecordError
 from deploy_prune.exporting.identity import identify
 from deploy_prune.records import read_record, write_record
 from deploy_prune.results import ShipResult
-from deploy_prune.timing.runtimes.onnxruntime import OnnxRuntime
 from deploy_prune.values import FP32, Artifact, Network
 
 SHIPPED = "shipped-1.json"
@@ -81,10 +81,7 @@ def test_a_file_that_failed_verification_is_skipped(tiny_onnx: Path, tmp_path: P
 def test_a_format_whose_runtime_is_not_installed_is_skipped_with_the_command_that_installs_it(
     tiny_onnx: Path, tiny_tflite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(self: OnnxRuntime) -> str:
-        raise MissingDependency("onnxruntime", "onnxruntime")
-
-    monkeypatch.setattr(OnnxRuntime, "version", missing)
+    uninstall(monkeypatch, "onnxruntime")
     found = choose_artifacts([exported(tmp_path / "run", [tiny_tflite, tiny_onnx])])
     assert names(found.artifacts) == ["export-1/dense.tflite", "export-1/pruned.tflite"]
     assert all("pip install 'deploy-prune[onnxruntime]'" in each.reason for each in found.skipped)

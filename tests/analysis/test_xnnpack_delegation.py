@@ -47,6 +47,6 @@ def test_a_process_that_dies_is_told_and_ours_lives_on(tmp_path: Path, monkeypat
         f"#!{sys.executable}\nimport os, sys\nsys.stderr.write('trusted it')\nsys.stderr.flush()\nos.abort()\n"
     )
     python.chmod(0o755)
-    monkeypatch.setattr(xnnpack_delegation.sys, "executable", str(python))
+    monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(Unavailable, match=r"LiteRT died when it opened .*net.tflite \(exit -6\): trusted it"):
         xnnpack_delegation.ask_delegated(tmp_path / "net.tflite", 1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import pytest
+from absent import uninstall
 from as_user import interpreter
 
 from deploy_prune import __main__
@@ -120,14 +120,7 @@ def test_an_exception_in_the_runtimes_process_is_told_by_its_last_line(
 def test_a_runtime_that_is_not_installed_is_no_failure(
     tiny_onnx: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = metadata.version
-
-    def version(package: str) -> str:
-        if package == "onnxruntime":
-            raise metadata.PackageNotFoundError(package)
-        return real(package)
-
-    monkeypatch.setattr(metadata, "version", version)
+    uninstall(monkeypatch, "onnxruntime")
     assert __main__.run(["doctor", str(tiny_onnx)]) == 0
     assert "not known: onnxruntime not installed: pip install 'deploy-prune[" in lines(capsys)
 

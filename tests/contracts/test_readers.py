@@ -10,9 +10,8 @@ import sys
 import pytest
 
 from deploy_prune import plugins
-from deploy_prune.analysis import describe as reading
 from deploy_prune.analysis import xnnpack_delegation
-from deploy_prune.analysis.describe import Opening, describe
+from deploy_prune.analysis.describe import describe, read_report
 from deploy_prune.errors import InputError
 
 READERS = plugins.names("readers")
@@ -30,9 +29,8 @@ def file(name, request):
 
 
 @pytest.fixture
-def unopened(monkeypatch):
-    """Only our own reading, without the runtimes in processes of their own."""
-    monkeypatch.setattr(reading, "try_to_open", lambda path, runtime: Opening(None, "not asked"))
+def unasked(monkeypatch):
+    """Reading asks no runtime in a process of its own, which would take most of the time."""
     monkeypatch.setattr(xnnpack_delegation, "ask_delegated", lambda path, operators: frozenset(range(operators)))
 
 
@@ -83,33 +81,33 @@ def test_a_missing_file_is_refused(name, tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.7, 0.95])
-def test_a_truncated_file_is_refused_and_named(name, file, tmp_path, share, unopened):
+def test_a_truncated_file_is_refused_and_named(name, file, tmp_path, share, unasked):
     for part in parts(file):
         content = part.read_bytes()
         path = changed(file, tmp_path, part, content[: int(len(content) * share)])
         with pytest.raises(InputError, match=str(path)):
-            describe(path)
+            read_report(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8, b'{"a": [1, 2]}', bytes(4096)])
-def test_a_foreign_file_is_refused_and_named(name, file, tmp_path, content, unopened):
+def test_a_foreign_file_is_refused_and_named(name, file, tmp_path, content, unasked):
     for part in parts(file):
         path = changed(file, tmp_path, part, content)
         with pytest.raises(InputError, match=str(path)):
-            describe(path)
+            read_report(path)
 
 
-def test_a_file_where_a_folder_belongs_and_the_other_way_around_is_refused(name, file, tmp_path, unopened):
+def test_a_file_where_a_folder_belongs_and_the_other_way_around_is_refused(name, file, tmp_path, unasked):
     path = tmp_path / file.name
     if file.is_dir():
         path.write_bytes(b"a file")
     else:
         path.mkdir()
     with pytest.raises(InputError, match=str(path)):
-        describe(path)
+        read_report(path)
 
 
-def test_bytes_changed_at_random_give_a_report_or_a_refusal_that_names_the_file(name, file, tmp_path, unopened):
+def test_bytes_changed_at_random_give_a_report_or_a_refusal_that_names_the_file(name, file, tmp_path, unasked):
     """A changed weight cannot be seen; a changed offset must not end in anything but InputError."""
     draw, refused = random.Random(0), []
     for index in range(CHANGES):
@@ -119,7 +117,7 @@ def test_bytes_changed_at_random_give_a_report_or_a_refusal_that_names_the_file(
             content[draw.randrange(len(content))] = draw.randrange(256)
         path = changed(file, tmp_path, part, bytes(content))
         try:
-            describe(path)
+            read_report(path)
         except InputError as error:
             refused.append(error.message)
     assert refused, "no change was noticed"

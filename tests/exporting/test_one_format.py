@@ -11,18 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from absent import uninstall
 from building import delivered
 from torch import nn
 
 from deploy_prune import plugins
-from deploy_prune.errors import MissingDependency, StorageError
-from deploy_prune.exporting import one_format as step
+from deploy_prune.errors import StorageError
 from deploy_prune.exporting.export import _plan_jobs
-from deploy_prune.exporting.exporters.tflite import TFLite
 from deploy_prune.exporting.one_format import FormatJob, Written, check, write
 from deploy_prune.exporting.parity.reference import answered, make_questions
-from deploy_prune.timing.runtimes.litert import LiteRT
-from deploy_prune.values import AppForm, Network, Normalisation, Parity
+from deploy_prune.values import AppForm, Network, Normalisation
 
 FORM = AppForm(normalisation=Normalisation((0.4, 0.5, 0.6), (0.2, 0.25, 0.3)), bake=True, softmax=True, input="uint8")
 FORMATS = plugins.names("exporters")
@@ -98,7 +96,7 @@ def test_a_free_batch_is_run_alone_and_in_batches(tiny_network: Network, tmp_pat
 def test_a_missing_converter_is_a_failed_row_with_the_pip_hint(
     tiny_network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(TFLite, "version", _absent("litert-torch", "tflite"))
+    uninstall(monkeypatch, "litert-torch")
     row = delivered(tiny_network, "tflite", tmp_path)
     assert row.status == "failed"
     assert "pip install 'deploy-prune[tflite]'" in row.reason
@@ -108,28 +106,28 @@ def test_a_missing_converter_is_a_failed_row_with_the_pip_hint(
 def test_a_missing_runtime_leaves_an_exported_file_that_nobody_has_verified(
     tiny_network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LiteRT, "version", _absent("ai-edge-litert", "litert"))
+    uninstall(monkeypatch, "ai-edge-litert")
     row = delivered(tiny_network, "tflite", tmp_path)
     assert (row.status, row.parity) == ("exported", None)
     assert row.artifact is not None
     assert "pip install 'deploy-prune[litert]'" in row.reason
 
 
-def _absent(package: str, extra: str) -> object:
-    def version(self: object) -> str:
-        raise MissingDependency(package, extra)
-
-    return version
-
-
-def test_a_file_that_computes_something_else_is_failed_with_its_figures(
-    tiny_network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(step, "verify", lambda *_, **__: Parity(False, 0.031, 1e-4, 0.5, 0, 10, "10 images"))
-    row = delivered(tiny_network, "onnx", tmp_path)
-    assert row.status == "failed"
-    assert row.artifact is not None
-    assert "3.1e-02 (limit 1e-04), same top-1 on 50.0%" in row.reason
+def test_a_file_that_computes_something_else_is_failed_with_its_figures(tiny_network: Network, tmp_path: Path) -> None:
+    """The network's answers are turned around after the file was written."""
+    job = FormatJob("onnx", plugins.build("exporters", "onnx"), tmp_path / "model.onnx")
+    images = np.random.default_rng(0).standard_normal((10, *tiny_network.input_shape)).astype(np.float32)
+    written = Written(job, write(make_questions(tiny_network, images), job))
+    other = replace(tiny_network, module=copy.deepcopy(tiny_network.module))
+    with torch.no_grad():
+        for parameter in other.module[-1].parameters():
+            parameter.neg_()
+    row = check(answered(make_questions(other, images)), written)
+    assert (row.status, row.artifact) == ("failed", written.row.artifact)
+    assert row.parity is not None
+    assert row.parity.max_error == pytest.approx(2.0, rel=1e-3)
+    assert row.parity.agreement == 0.0
+    assert "2.0e+00 (limit 1e-04), same top-1 on 0.0%" in row.reason
 
 
 def test_a_folder_that_is_a_file_is_a_storage_error(tiny_network: Network, tmp_path: Path) -> None:

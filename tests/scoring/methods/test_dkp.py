@@ -183,6 +183,7 @@ def test_masks_hold_while_the_network_is_trained(knows_stripes: Network) -> None
     found = select(of, full(of))
     small = cut(masked(knows_stripes, found), of.graph, found.keep)
     tuned = fit(small, stripes(), Recipe(epochs=2, batch_size=32, lr=0.05, precision="fp32"))
+    assert sorted(tuned.masks) == ["1.0.weight", "2.0.weight"]
     for name, mask in tuned.masks.items():
         weight = tuned.module.get_parameter(name)
         assert weight[~mask].abs().max() == 0
