@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from tinyconv import TINY_SHAPE, conv_network
+from tinyconv import TINY_SHAPE, conv_network, two_outputs
 from tinyrun import exported
 
 from deploy_prune import plugins
@@ -193,6 +193,18 @@ def test_onnx_layers_are_the_profilers_and_add_up_to_the_whole(tmp_path):
     assert {(each.channels, each.tile, each.edge) for each in found.off_stair} == {(17, 16, 16)}
     assert len(found.off_stair) == 2 and found.not_delegated_after.layers == ()
     assert all(pair.before for pair in found.layers if pair.after and pair.after.macs)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("suffix", ["onnx", "tflite"])
+def test_files_of_two_outputs_are_explained_as_any_other(suffix, tmp_path):
+    """The layers of both ends are timed: a linear one, and one of 1x1 over 16 x 24 places."""
+    dense, cut = (written(two_outputs(width), tmp_path / f"w{width}.{suffix}") for width in (32, 17))
+    (found,) = explain(dense, cut)
+    check_sums(found)
+    assert found.macs_ratio == pytest.approx((macs(17) + 16 * 24 * 17) / (macs(32) + 16 * 24 * 32))
+    ends = {(pair.after.channels_in, pair.after.channels_out) for pair in found.layers if pair.after and pair.before}
+    assert {(17, 1), (17, 5)} <= ends
 
 
 def test_a_file_against_itself_has_nothing_to_explain(tiny_onnx):

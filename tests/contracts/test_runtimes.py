@@ -9,9 +9,11 @@ import time
 
 import numpy as np
 import pytest
+from tinyconv import two_outputs
 
 from deploy_prune import plugins
 from deploy_prune.errors import InputError
+from deploy_prune.timing.devices import THIS_MACHINE, Job, device_at
 
 RUNTIMES = plugins.names("runtimes")
 BUILT_ON_TORCH = {"executorch"}
@@ -32,6 +34,29 @@ def file(name, request):
 @pytest.fixture
 def runtime(name):
     return plugins.build("runtimes", name)
+
+
+@pytest.mark.heavy
+def test_a_file_of_two_outputs_gives_both_and_is_timed_as_any_other(name, runtime, tmp_path):
+    """The scores of five classes, and a map of 16 x 24; where layers are shown, both are among them."""
+    (exporter,) = (each for each in plugins.names("exporters") if plugins.load("exporters", each).runtime == name)
+    path = tmp_path / f"two{plugins.load('exporters', exporter).suffix}"
+    plugins.build("exporters", exporter).write(two_outputs(12), path)
+    session = runtime.open(path, threads=1)
+    image = _image(session)
+    outputs, layers = session.run(image), session.layers(image)
+    assert [output.size for output in outputs] == [5, 16 * 24]
+    for output in outputs if layers else ():
+        assert any(
+            np.allclose(output.ravel(), layer.ravel(), rtol=1e-4, atol=1e-5)
+            for layer in layers.values()
+            if layer.size == output.size
+        )
+    if runtime.untimed:
+        return
+    device = device_at(THIS_MACHINE)
+    with device.start(Job(path, name, 1, device.cores(1), seed=0)) as worker:
+        assert len(worker.block(3, timeout_s=60).samples) == 3
 
 
 @pytest.mark.heavy

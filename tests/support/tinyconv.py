@@ -27,3 +27,27 @@ def conv_network(width: int, *, seed: int = 0, shape: tuple[int, int, int] = TIN
     with torch.no_grad():
         module.train()(torch.randn(8, *shape))
     return Network("tests:conv_network", module, (shape,), TINY_CLASSES)
+
+
+def two_outputs(width: int) -> Network:
+    """The same with a second output, a map of one channel (1, 16, 24), beside the scores."""
+    import dataclasses
+
+    import torch
+    from torch import Tensor, nn
+
+    network = conv_network(width)
+
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            layers = list(network.module.children())
+            self.body, self.scores = nn.Sequential(*layers[:5]), nn.Sequential(*layers[5:])
+            self.map = nn.Conv2d(width, 1, 1)
+
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            features = self.body(images)
+            return self.scores(features), self.map(features)
+
+    torch.manual_seed(1)
+    return dataclasses.replace(network, address="tests:two_outputs", module=Two())
