@@ -4,66 +4,44 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from finished import page, slower
 
 from deploy_prune import __main__
-from deploy_prune.analysis import report
 from deploy_prune.cli import prune
 from deploy_prune.cli.flags import Flag
 from deploy_prune.errors import NoSpeedUp
-from deploy_prune.pipeline import run as pipeline
 from deploy_prune.pipeline.config import RunConfig, load_config
-from deploy_prune.results import DenseResult
 from deploy_prune.train.recipe import Recipe
-from deploy_prune.values import Count, Quality
-
-GIVEN = DenseResult(Count(9, 9, 9, ()), Quality("top-1", 0.9, (0.8, 1.0), 50, 0.3), "w.pth", 1.0)
-"""A dense network whose weights were given."""
 
 
-@dataclass(frozen=True)
-class Summary:
-    """The part of a run's summary that is shown."""
-
-    outcome: str
-    dense: DenseResult = GIVEN
-
-
-@pytest.fixture
-def judged_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A finished run whose network is not faster."""
-
-    def judge(summary: Summary) -> None:
-        raise NoSpeedUp("pruned, but not faster", hint="try --multiple 16")
-
-    monkeypatch.setattr(pipeline, "judge", judge)
-    monkeypatch.setattr(report, "report", lambda run: f"# report of {run}")
-
-
-def test_a_bad_verdict_comes_after_the_report(judged_slow: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_verdict_comes_after_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = page(slower(), tmp_path)
     with pytest.raises(NoSpeedUp):
-        prune.show_run(Path("run"), Summary("no speed-up"), as_json=False)
-    assert capsys.readouterr().out == "# report of run\n"
+        prune.show_run(tmp_path, slower(), as_json=False)
+    assert capsys.readouterr().out == f"{report}\n"
 
 
-def test_with_json_a_bad_verdict_is_in_the_same_object(judged_slow: None, capsys: pytest.CaptureFixture[str]) -> None:
-    assert prune.show_run(Path("run"), Summary("no speed-up"), as_json=True) == 6
+def test_with_json_a_bad_verdict_is_in_the_same_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert prune.show_run(tmp_path, slower(), as_json=True) == 6
     printed = json.loads(capsys.readouterr().out)
-    assert printed["summary"]["outcome"] == "no speed-up"
+    assert printed["outcome"] == "no speed-up"
+    assert printed["summary"]["bench"]["measurements"][0]["ratio"] == 1.1
     assert (printed["error"]["kind"], printed["error"]["exit_code"]) == ("NoSpeedUp", 6)
 
 
 def test_weights_that_nobody_trained_are_the_last_thing_said(
-    judged_slow: None, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """After the report, in which the sentence stands as well, and before the verdict."""
-    as_built = dataclasses.replace(GIVEN, weights_as_built=True)
+    summary = slower()
+    summary = dataclasses.replace(summary, dense=dataclasses.replace(summary.dense, weights_as_built=True))
+    page(summary, tmp_path)
     with pytest.raises(NoSpeedUp):
-        prune.show_run(Path("run"), Summary("no speed-up", as_built), as_json=False)
+        prune.show_run(tmp_path, summary, as_json=False)
     assert capsys.readouterr().out.splitlines()[-1].startswith("Neither weights nor [pretrain] were given")
 
 

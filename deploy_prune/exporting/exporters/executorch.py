@@ -19,7 +19,9 @@ from deploy_prune.exporting.metadata import collect_facts, join_labels
 from deploy_prune.exporting.steps import Asked, Draft, Step, fold_norms, write_in_steps
 from deploy_prune.values import FP32, AppForm, Layout, Network, Precision
 
-PATTERNS: Mapping[str, tuple[str, Any, tuple[str, ...]]] = {
+Patterns = Mapping[str, tuple[str, Any, tuple[str, ...]]]
+
+PATTERNS: Patterns = {
     "bilinear_2d": ("_get_bilinear_2d_graphs", {}, ("upsample", "interpolate", "index")),
     "sdpa": ("get_graphs", [], ("softmax", "scaled_dot_product")),
 }
@@ -67,12 +69,15 @@ def trace(draft: Draft[ExecuTorch]) -> Draft[ExecuTorch]:
     return replace(draft, model=torch.export.export(draft.module, draft.inputs))
 
 
-def lower_to_xnnpack(draft: Draft[ExecuTorch]) -> Draft[ExecuTorch]:
-    """Give XNNPACK every operator that it takes, and add what is known of the file as methods without inputs."""
+def lower_to_xnnpack(draft: Draft[ExecuTorch], *, spared: Patterns = PATTERNS) -> Draft[ExecuTorch]:
+    """Give XNNPACK every operator that it takes, and add what is known of the file as methods without inputs.
+
+    The `spared` patterns are not looked for in a network that cannot have them.
+    """
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    with _leave_out_unused_patterns(draft.model.graph):
+    with _leave_out_unused_patterns(draft.model.graph, spared):
         edge = to_edge_transform_and_lower(
             draft.model, partitioner=[XnnpackPartitioner()], constant_methods=_describe(draft.asked)
         )
@@ -95,11 +100,11 @@ def _describe(asked: Asked[ExecuTorch]) -> dict[str, Any]:
 
 
 @contextmanager
-def _leave_out_unused_patterns(graph: Graph) -> Iterator[None]:
+def _leave_out_unused_patterns(graph: Graph, spared: Patterns) -> Iterator[None]:
     """XNNPACK's passes export examples of what they look for, a third of the time; spared where it cannot be there."""
     operators = " ".join(str(node.target) for node in graph.nodes)
     with ExitStack() as stack:
-        for name, (function, nothing, signs) in PATTERNS.items():
+        for name, (function, nothing, signs) in spared.items():
             module = importlib.import_module(f"executorch.backends.xnnpack.partition.graphs.{name}")
             if function in vars(module) and not any(sign in operators for sign in signs):
                 stack.enter_context(patch.object(module, function, lambda nothing=nothing: nothing))
