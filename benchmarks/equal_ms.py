@@ -36,7 +36,7 @@ from deploy_prune.errors import BudgetError, DeployPruneError
 from deploy_prune.graph.surgery import cut
 from deploy_prune.scoring.methods.slimming import Slimming
 from deploy_prune.scoring.scores_file import read_scores, save_scores
-from deploy_prune.sources.weights import with_weights
+from deploy_prune.sources.weights import replace_weights
 from deploy_prune.train.evaluation import evaluate
 from deploy_prune.train.loop import fit
 from deploy_prune.train.recalibration import recalibrate_norms
@@ -197,7 +197,7 @@ def trained(at: Aim, arm: str, planned: dict[str, Any], by: Recipe) -> dict[str,
         small = Network(network.address, module, network.input_shapes, network.classes)
     else:
         keep = {name: tuple(units) for name, units in planned["keep"].items()}
-        small = cut(with_weights(network, _weights(at, arm, by.seed)), at.pruned.graph, keep)
+        small = cut(replace_weights(network, _weights(at, arm, by.seed)), at.pruned.graph, keep)
     again = recalibrate_norms(small, data, seed=by.seed)
     notes = {"recalibrated_val": evaluate(again, data.val, data).value, "ratio": planned["ratio"]}
     return judged(fit(again, data, by), data, notes)

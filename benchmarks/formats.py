@@ -35,7 +35,7 @@ from deploy_prune.graph.surgery import cut
 from deploy_prune.records import write_atomic
 from deploy_prune.scoring.study import Study
 from deploy_prune.scoring.top_units import best_units
-from deploy_prune.sources.data import form_of, normalise, read_data, spread
+from deploy_prune.sources.data import describe_form, normalise, read_data, read_spread
 from deploy_prune.sources.networks import build_network
 from deploy_prune.values import AppForm, Network, Shipment
 from tests.support.laws import lively
@@ -95,13 +95,13 @@ def _cell(subject: Subject, variant: str) -> dict[str, Any]:
     data = read_data("digits", size=build_network(subject.address).input_shape[1:])
     for seed in range(SEEDS):
         network, kept = _drawn(subject, variant, seed)
-        rounding = _own_rounding(network, normalise(spread(data.val, 16), data.mean, data.std))
+        rounding = _own_rounding(network, normalise(read_spread(data.val, 16), data.mean, data.std))
         if rounding <= STEADY:
             break
-    form = AppForm(normalisation=form_of(data).normalisation)
+    form = AppForm(normalisation=describe_form(data).normalisation)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        rows = export(network, FORMATS, Path(folder), images=spread(data.val, subject.images), form=form)
+        rows = export(network, FORMATS, Path(folder), images=read_spread(data.val, subject.images), form=form)
     wall_s = time.monotonic() - began
     print(subject.address, variant, f"{wall_s:.0f} s", {row.format: row.status for row in rows}, flush=True)
     return {

@@ -41,10 +41,10 @@ from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Genome
-from deploy_prune.sources.data import strata_of
+from deploy_prune.sources.data import list_strata
 from deploy_prune.train.few_steps import tune
-from deploy_prune.train.fitness import Exam, Examiner, examiner, fitness, judged
-from deploy_prune.train.recalibration import with_norms_of
+from deploy_prune.train.fitness import Exam, Examiner, judge, judge_candidate, prepare_examiner
+from deploy_prune.train.recalibration import measure_norms
 from deploy_prune.train.recipe import Batch
 from deploy_prune.values import Data, ImageSet, Network, Scores
 
@@ -90,7 +90,7 @@ class Pictures(Dataset):  # type: ignore[type-arg]
 
     def __init__(self, split: ImageSet, chosen: np.ndarray, transform: Any) -> None:
         self.split, self.chosen, self.transform = split, chosen, transform
-        self.labels = strata_of(split)
+        self.labels = list_strata(split)
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -159,7 +159,7 @@ def _rows(name: str, data: Data, steps: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "module.pt"
         torch.save(subject.network.module, file)
-        prepared = examiner(subject.network, subject.graph, data, exam)
+        prepared = prepare_examiner(subject.network, subject.graph, data, exam)
         bench = Bench(subject, prepared, _plain(prepared), _candidates(subject, steps), file)
         rows: dict[str, Callable[[], float]] = {
             row: partial(_one_after_the_other, bench, ways) for row, ways in ROWS.items()
@@ -227,7 +227,9 @@ def _parallel(bench: Bench) -> float:
     limit = BUDGET * bench.subject.whole(cost)
     rounds = 3
     keeps = (bench.subject.keep(scores, cost, limit) for scores in (*bench.candidates,) * rounds)
-    results = plugins.build("workers", "local", {"processes": THREADS}).map(fitness, bench.prepared, keeps, ahead=8)
+    results = plugins.build("workers", "local", {"processes": THREADS}).map(
+        judge_candidate, bench.prepared, keeps, ahead=8
+    )
     for _ in range(THREADS):
         next(results)
     began = time.monotonic()
@@ -249,7 +251,7 @@ def _judge(bench: Bench, scores: Scores, ways: Ways) -> float:
         _one_by_one(graph, scores, cost, limit) if ways.removes_one_by_one else bench.subject.keep(scores, cost, limit)
     )
     if not ways.plain_arithmetic:
-        return fitness(replace(bench.prepared, network=network, graph=graph), keep).loss
+        return judge_candidate(replace(bench.prepared, network=network, graph=graph), keep).loss
     small = cut(network, graph, keep)
     if ways.makes_pruner:
         _counted(small)
@@ -291,8 +293,8 @@ def _judged_from_memory(prepared: Examiner, small: Network) -> float:
     if prepared.steps:
         batches = itertools.islice(itertools.cycle(prepared.tuned_on), prepared.steps)
         tune(small, batches, steps=prepared.steps, lr=prepared.lr)
-    module = with_norms_of(small.module, prepared.norms_on)
-    return judged(module, prepared.judged_on, prepared.loss, prepared.metric)[0]
+    module = measure_norms(small.module, prepared.norms_on)
+    return judge(module, prepared.judged_on, prepared.loss, prepared.metric)[0]
 
 
 def _one_by_one(graph: Any, scores: Scores, cost: Any, limit: float) -> dict[str, tuple[int, ...]]:
@@ -322,9 +324,9 @@ def _judged_from_disk(bench: Bench, small: Network) -> float:
         chosen = np.random.default_rng(0).permutation(total)[: prepared.steps * 128]
         tune(small, _batches(data.train, chosen, augmented), steps=prepared.steps, lr=prepared.lr)
     chosen = np.random.default_rng(0).permutation(total)[: EXAM.norm_images]
-    module = with_norms_of(small.module, (batch.images for batch in _batches(data.train, chosen, augmented)))
+    module = measure_norms(small.module, (batch.images for batch in _batches(data.train, chosen, augmented)))
     val = np.linspace(0, len(data.val) - 1, EXAM.images).astype(int)
-    return judged(module, list(_batches(data.val, val, plain)), prepared.loss, prepared.metric)[0]
+    return judge(module, list(_batches(data.val, val, plain)), prepared.loss, prepared.metric)[0]
 
 
 def _batches(split: ImageSet, chosen: np.ndarray, transform: Any, *, size: int = 128) -> Any:

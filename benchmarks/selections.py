@@ -19,7 +19,7 @@ from deploy_prune.scoring.discrimination.progress_file import SelectionProgress
 from deploy_prune.scoring.discrimination.selection import ChannelRule
 from deploy_prune.scoring.methods.dcp import Dcp
 from deploy_prune.scoring.study import Study
-from deploy_prune.sources.weights import with_weights
+from deploy_prune.sources.weights import replace_weights
 from deploy_prune.values import Network, Selection
 
 
@@ -31,7 +31,7 @@ def halves(subject: Pruned) -> dict[str, int]:
 
 def small(subject: Pruned, selection: Selection) -> Network:
     """The network that is left, with the weights and masks that the selection gave."""
-    changed = with_weights(subject.network, selection.weights or {})
+    changed = replace_weights(subject.network, selection.weights or {})
     return cut(dataclasses.replace(changed, masks=selection.masks), subject.graph, selection.keep)
 
 

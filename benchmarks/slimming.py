@@ -23,7 +23,7 @@ from benchmarks.trained import DATA, SEEDS, Pruned, asked, images, judged, recip
 from deploy_prune.graph.surgery import cut
 from deploy_prune.records import read_record
 from deploy_prune.scoring.methods.slimming import LOG, Slimming, Sparsity
-from deploy_prune.sources.weights import with_weights
+from deploy_prune.sources.weights import replace_weights
 from deploy_prune.train.evaluation import evaluate
 from deploy_prune.train.loop import fit
 from deploy_prune.train.recalibration import recalibrate_norms
@@ -61,7 +61,7 @@ def _cell(data: Data, travel: float, seed: int) -> dict[str, Any]:
     study = dataclasses.replace(subject.study(cost, 0.0, seed=seed), folder=folder)
     scores = Slimming(travel=travel, epochs=EPOCHS, precision="bf16").score(study)
     sparsity = read_record(folder / LOG, Sparsity)
-    trained = with_weights(subject.network, scores.weights or {})
+    trained = replace_weights(subject.network, scores.weights or {})
     row: dict[str, Any] = {
         "travel": travel,
         "seed": seed,

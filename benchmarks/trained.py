@@ -23,7 +23,7 @@ from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources.data import read_data
 from deploy_prune.sources.networks import build_network
 from deploy_prune.sources.weights import load_weights
-from deploy_prune.train.evaluation import evaluate, paired_difference
+from deploy_prune.train.evaluation import compare_in_pairs, evaluate
 from deploy_prune.train.recipe import Recipe
 from deploy_prune.values import TOP_1, ChannelGraph, Data, Network, Quality, Scores
 
@@ -148,7 +148,7 @@ def quality(cell: dict[str, Any]) -> Quality:
 
 def paired(base: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
     """In points, on the same images."""
-    difference, (low, high) = paired_difference(quality(base), quality(cell))
+    difference, (low, high) = compare_in_pairs(quality(base), quality(cell))
     return {"points": 100 * difference, "interval": [100 * low, 100 * high]}
 
 

@@ -26,7 +26,7 @@ from deploy_prune.cli import (
     report,
     sensitivity,
 )
-from deploy_prune.cli.flags import Flag, with_flags
+from deploy_prune.cli.flags import Flag, add_flags
 from deploy_prune.errors import INTERRUPTED, OUR_FAULT, DeployPruneError, MissingDependency, StorageError
 from deploy_prune.version import __version__
 
@@ -85,16 +85,18 @@ def run(arguments: Sequence[str], *, verbs: Verbs = VERBS) -> int:
     as_json = "--json" in arguments
     try:
         asked = next((each for each in arguments if not each.startswith("-")), "")
-        result = application(asked, verbs=verbs)(args=list(arguments), prog_name="deploy-prune", standalone_mode=False)
+        result = build_application(asked, verbs=verbs)(
+            args=list(arguments), prog_name="deploy-prune", standalone_mode=False
+        )
     except DeployPruneError as error:
-        return _failed(error, as_json=as_json)
+        return _tell_error(error, as_json=as_json)
     except typer.TyperException as error:
-        return _misused(error, as_json=as_json)
+        return _tell_misuse(error, as_json=as_json)
     except ModuleNotFoundError as error:
         # A verb that works on networks imports torch before any plugin can say that it is missing.
         if not error.name or error.name.startswith("deploy_prune"):
             raise
-        return _failed(MissingDependency(error.name.partition(".")[0], "prune"), as_json=as_json)
+        return _tell_error(MissingDependency(error.name.partition(".")[0], "prune"), as_json=as_json)
     except KeyboardInterrupt:
         result = INTERRUPTED
     except OSError as error:
@@ -103,20 +105,20 @@ def run(arguments: Sequence[str], *, verbs: Verbs = VERBS) -> int:
         if error.errno not in REFUSED:
             raise
         hint = "free space or choose another output folder"
-        return _failed(StorageError(f"the file system refused: {error}", hint=hint), as_json=as_json)
+        return _tell_error(StorageError(f"the file system refused: {error}", hint=hint), as_json=as_json)
     if result == INTERRUPTED:
-        return _interrupted(as_json=as_json)
+        return _tell_interruption(as_json=as_json)
     return result if isinstance(result, int) else 0
 
 
-def application(asked: str | None = None, *, verbs: Verbs = VERBS) -> typer.Typer:
+def build_application(asked: str | None = None, *, verbs: Verbs = VERBS) -> typer.Typer:
     """The typer application of all verbs, in the order of the table; flags of fields for one alone, if one is named."""
     # Help without rich's markup: loading it would double the time of --help.
     app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_root)
     for name, verb in verbs.items():
         flags = FLAGS.get(name)
-        app.command(name)(verb if flags is None else with_flags(verb, flags if asked in {None, name} else ()))
+        app.command(name)(verb if flags is None else add_flags(verb, flags if asked in {None, name} else ()))
     for name, members in GROUPS.items():
         group = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=HELP[name])
         for verb_name, verb in members.items():
@@ -139,25 +141,25 @@ def _root(
     """Prune a CNN, export it, verify the files and time them where they will run."""
 
 
-def _failed(error: DeployPruneError, *, as_json: bool) -> int:
+def _tell_error(error: DeployPruneError, *, as_json: bool) -> int:
     output.show_error(error, as_json=as_json)
     return error.exit_code
 
 
-def _misused(error: typer.TyperException, *, as_json: bool) -> int:
+def _tell_misuse(error: typer.TyperException, *, as_json: bool) -> int:
     usage = cast("_UsageError", error)
     usage.show()
     if as_json:
-        record = output.failure_record("UsageError", usage.format_message(), "", error.exit_code)
+        record = output.make_failure_record("UsageError", usage.format_message(), "", error.exit_code)
         output.show_json(error=record)
     return error.exit_code
 
 
-def _interrupted(*, as_json: bool) -> int:
+def _tell_interruption(*, as_json: bool) -> int:
     message, hint = "interrupted", "the same command continues where it stopped"
     typer.echo(f"{message}; {hint}", err=True)
     if as_json:
-        output.show_json(error=output.failure_record("Interrupted", message, hint, INTERRUPTED))
+        output.show_json(error=output.make_failure_record("Interrupted", message, hint, INTERRUPTED))
     return INTERRUPTED
 
 

@@ -47,7 +47,7 @@ class Kind(str, Generic[Contract]):
     __slots__ = ()
 
 
-def names(kind: str) -> tuple[str, ...]:
+def list_names(kind: str) -> tuple[str, ...]:
     """The plugins of a kind, sorted; imports none of them."""
     package = importlib.import_module(PACKAGES[kind])
     files = (module.name for module in pkgutil.iter_modules(package.__path__))
@@ -61,8 +61,8 @@ def load(kind: Kind[Contract], name: str) -> type[Contract]:
         UnknownName: no file of that name.
         MissingDependency: the file needs torch, and it is not installed.
     """
-    if name not in names(kind):
-        raise UnknownName(kind.rstrip("s"), name, names(kind))
+    if name not in list_names(kind):
+        raise UnknownName(kind.rstrip("s"), name, list_names(kind))
     try:
         return cast("type[Contract]", importlib.import_module(f"{PACKAGES[kind]}.{name}").plugin)
     except ModuleNotFoundError as error:
@@ -71,7 +71,7 @@ def load(kind: Kind[Contract], name: str) -> type[Contract]:
         raise MissingDependency(error.name or name, "prune") from error
 
 
-def option_names(kind: Kind[Any], name: str) -> frozenset[str]:
+def list_options(kind: Kind[Any], name: str) -> frozenset[str]:
     """The options of a plugin, which are the fields of its class.
 
     Raises:
@@ -87,7 +87,7 @@ def build(kind: Kind[Contract], name: str, options: Mapping[str, Any] | None = N
         UnknownName: no such plugin, or no such option.
         ConfigError: an option has a value that the plugin refuses.
     """
-    cls, known = load(kind, name), option_names(kind, name)
+    cls, known = load(kind, name), list_options(kind, name)
     for key in options or {}:
         if key not in known:
             raise UnknownName(f"option of {name}", key, known)
@@ -97,7 +97,7 @@ def build(kind: Kind[Contract], name: str, options: Mapping[str, Any] | None = N
         raise ConfigError(f"{kind.rstrip('s')} '{name}': {error}") from error
 
 
-def user_object(address: str) -> Any:
+def fetch_user_object(address: str) -> Any:
     """Fetch the object that `path/to/file.py:name` names; the user's file is executed once per process.
 
     Objects of one file share its module, so that what a hook remembers the next one sees; an edited file is another
@@ -112,14 +112,14 @@ def user_object(address: str) -> Any:
         raise ConfigError(f"'{address}' is no address of a function", hint="write path/to/file.py:name")
     if not path.is_file():
         raise ConfigError(f"{path} does not exist", hint=f"'{address}' should name a Python file")
-    module = _user_module(path)
+    module = _load_user_module(path)
     if attribute not in vars(module):
         public = (name for name in vars(module) if not name.startswith("_"))
         raise UnknownName(f"name in {path}", attribute, public)
     return vars(module)[attribute]
 
 
-def _user_module(path: Path) -> ModuleType:
+def _load_user_module(path: Path) -> ModuleType:
     content = b"\0".join((str(path.resolve()).encode(), path.read_bytes()))
     name = f"{USER_MODULE}{hashlib.sha256(content).hexdigest()[:16]}"
     if name in sys.modules:

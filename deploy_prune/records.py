@@ -35,7 +35,7 @@ UNFINISHED = ".writing-"
 
 
 @contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
+def explain_storage_errors(path: Path) -> Iterator[None]:
     """Turn a refusal of the file system into `StorageError`, naming the path."""
     try:
         yield
@@ -56,13 +56,13 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         StorageError: the disk is full, read-only or not ours.
     """
-    with storage_errors(path):
+    with explain_storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         workplace = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{UNFINISHED}{path.stem}-"))
         try:
             temporary = workplace / path.name
             write(temporary)
-            for file in _files(temporary):
+            for file in _list_files(temporary):
                 file.chmod(0o644)
                 with file.open("rb") as content:
                     os.fsync(content.fileno())
@@ -80,7 +80,7 @@ def remove_unfinished(folder: Path) -> None:
         StorageError: it is not ours to remove.
     """
     for left in list(folder.rglob(f"{UNFINISHED}*")):
-        with storage_errors(left):
+        with explain_storage_errors(left):
             if left.is_dir():
                 shutil.rmtree(left)
             else:
@@ -94,7 +94,7 @@ def to_json(value: Any, kind: Any = None) -> Any:
 
 def write_record(path: Path, value: Any, kind: Any = None) -> None:
     """Write one value as `{"schema": ..., "kind": ..., "value": ...}`."""
-    document = {"schema": SCHEMA, "kind": _name_of(kind or type(value)), "value": to_json(value, kind)}
+    document = {"schema": SCHEMA, "kind": _name_kind(kind or type(value)), "value": to_json(value, kind)}
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     write_atomic(path, lambda temporary: temporary.write_text(text))
 
@@ -111,15 +111,15 @@ def read_record(path: Path, kind: type[Value]) -> Value:
         raise RecordError(f"{path} does not exist", hint="is this a run folder?") from error
     except (ValueError, OSError) as error:
         raise RecordError(f"{path} is damaged: {error}", hint="remove it, and its stage is done again") from error
-    _check_header(document, path, _name_of(kind))
+    _check_header(document, path, _name_kind(kind))
     try:
         value = document["value"]
         return TypeAdapter(kind).validate_python(schema_1.upgrade(value) if document["schema"] == 1 else value)
     except (KeyError, ValidationError) as error:
-        raise RecordError(f"{path} does not hold a {_name_of(kind)}: {error}") from error
+        raise RecordError(f"{path} does not hold a {_name_kind(kind)}: {error}") from error
 
 
-def _name_of(kind: Any) -> str:
+def _name_kind(kind: Any) -> str:
     return str(getattr(kind, "__name__", kind))
 
 
@@ -138,7 +138,7 @@ def _check_header(document: Any, path: Path, name: str) -> None:
 def sha256(path: Path) -> str:
     """Digest a file; a folder's digest is over its files' names and contents, in the order of their names."""
     digest = hashlib.sha256()
-    for file in _files(path):
+    for file in _list_files(path):
         if file != path:
             digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as content:
@@ -147,10 +147,10 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def size_bytes(path: Path) -> int:
+def count_bytes(path: Path) -> int:
     """The bytes of a file, or of all files in a folder."""
-    return sum(file.stat().st_size for file in _files(path))
+    return sum(file.stat().st_size for file in _list_files(path))
 
 
-def _files(path: Path) -> list[Path]:
+def _list_files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]

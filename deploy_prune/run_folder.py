@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from deploy_prune.errors import ConfigError, RecordError, StorageError
-from deploy_prune.records import read_record, remove_unfinished, storage_errors, write_record
+from deploy_prune.records import explain_storage_errors, read_record, remove_unfinished, write_record
 from deploy_prune.values import BY_DATA, AppForm, Progress, quiet
 
 Result = TypeVar("Result")
@@ -56,10 +56,10 @@ def open_run(path: Path, asked: dict[str, Any], *, progress: Progress = quiet) -
         ConfigError: it was made for another configuration; names the keys.
         StorageError: it cannot be written, or another process works in it.
     """
-    if not (path / RUN).exists() and path.is_dir() and _visible(path):
+    if not (path / RUN).exists() and path.is_dir() and _list_visible(path):
         raise ConfigError(f"{path} is not empty and no run folder", hint="choose another --out")
-    with _alone(path):
-        if _visible(path) <= {RUN, SPLITS, FORM}:
+    with _hold_lock(path):
+        if _list_visible(path) <= {RUN, SPLITS, FORM}:
             write_record(path / RUN, asked, dict)
         else:
             _refuse_changes(path, asked)
@@ -73,14 +73,14 @@ def task_asked_for(path: Path) -> str:
     Raises:
         RecordError: not a run folder.
     """
-    task: str = {**LATER_KEYS, **asked_for(path)}["task"]
+    task: str = {**LATER_KEYS, **read_asked(path)}["task"]
     if task != BY_DATA:
         return task
     unlabelled = (path / FORM).is_file() and not read_record(path / FORM, AppForm).labels
     return "none" if unlabelled else "classification"
 
 
-def asked_for(path: Path) -> dict[str, Any]:
+def read_asked(path: Path) -> dict[str, Any]:
     """Read the configuration that a run folder was made for.
 
     Raises:
@@ -92,13 +92,13 @@ def asked_for(path: Path) -> dict[str, Any]:
     return asked
 
 
-def _visible(path: Path) -> set[str]:
+def _list_visible(path: Path) -> set[str]:
     """The names in a folder but for the lock and what an interrupted write left behind."""
     return {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
 
 
 def _refuse_changes(path: Path, asked: dict[str, Any]) -> None:
-    made_for, asked = {**LATER_KEYS, **asked_for(path)}, {**LATER_KEYS, **asked}
+    made_for, asked = {**LATER_KEYS, **read_asked(path)}, {**LATER_KEYS, **asked}
     changed = [key for key in {**made_for, **asked} if made_for.get(key) != asked.get(key)]
     if changed:
         parts = (f"{key} was {made_for.get(key)!r}, now {asked.get(key)!r}" for key in changed)
@@ -107,20 +107,20 @@ def _refuse_changes(path: Path, asked: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _hold_lock(path: Path) -> Iterator[None]:
     """Hold the folder's lock; the system lets go of it when the process ends, however it ends."""
-    with storage_errors(path):
+    with explain_storage_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         handle = os.open(path / LOCK, os.O_RDONLY | os.O_CREAT, 0o644)
     try:
         if sys.platform != "win32":  # which has no such lock
-            _flock(handle, path)
+            _take_lock(handle, path)
         yield
     finally:
         os.close(handle)
 
 
-def _flock(handle: int, path: Path) -> None:
+def _take_lock(handle: int, path: Path) -> None:
     import fcntl
 
     try:

@@ -32,7 +32,7 @@ def rename(names: Mapping[str, str], **added: Any) -> Callable[[dict[str, Any]],
     return renewed
 
 
-def _without_unit(*names: str, also: tuple[str, ...] = ()) -> Rule:
+def _move_unit(*names: str, also: tuple[str, ...] = ()) -> Rule:
     """A value whose names ended in their unit, which is a field of its own now."""
     old = [f"{name}_ms" for name in names]
     return Rule(frozenset((*old, *also)), rename(dict(zip(old, names, strict=True)), unit="ms"))
@@ -52,7 +52,7 @@ def name_network_of_file(artifact: dict[str, Any]) -> dict[str, Any]:
     return {**artifact, "network": network, "runtime": runtime}
 
 
-def _quality_of(accuracy: dict[str, Any]) -> dict[str, Any]:
+def _make_quality(accuracy: dict[str, Any]) -> dict[str, Any]:
     """A quality, which schema 1 knew as an accuracy: top-1 on some images, with a hit or a miss for each."""
     return {
         "name": "top-1",
@@ -65,14 +65,14 @@ def _quality_of(accuracy: dict[str, Any]) -> dict[str, Any]:
 
 
 RULES: tuple[Rule, ...] = (
-    _without_unit("before", "candidate", "after"),  # Bracket
-    _without_unit("reference", also=("ratio", "interval", "brackets", "repeated")),  # Comparison
-    _without_unit("blocks", "median", "interval", "p90"),  # Measurement
-    _without_unit("aim", "predicted", "measured", "interval"),  # Attempt
-    _without_unit("limit", "reference", also=("target", "attempts", "chosen")),  # Closing
-    _without_unit("reference", also=("network", "address", "target", "drawing")),  # Profile
+    _move_unit("before", "candidate", "after"),  # Bracket
+    _move_unit("reference", also=("ratio", "interval", "brackets", "repeated")),  # Comparison
+    _move_unit("blocks", "median", "interval", "p90"),  # Measurement
+    _move_unit("aim", "predicted", "measured", "interval"),  # Attempt
+    _move_unit("limit", "reference", also=("target", "attempts", "chosen")),  # Closing
+    _move_unit("reference", also=("network", "address", "target", "drawing")),  # Profile
     Rule(frozenset({"path", "format", "sha256", "input_shape", "exporter"}), name_network_of_file),  # Artifact
-    Rule(frozenset({"top1", "interval", "images", "loss", "hits"}), _quality_of),
+    Rule(frozenset({"top1", "interval", "images", "loss", "hits"}), _make_quality),
     Rule(
         frozenset({"kind", "top1", "top1_interval", "val_top1"}),
         rename({"top1": "test", "top1_interval": "test_interval", "val_top1": "val"}),

@@ -59,17 +59,17 @@ def median_interval(blocks: Blocks, *, seed: int = 0) -> Interval:
     return bootstrap([median(block) for block in blocks], median, seed=seed)
 
 
-def in_percent(value: float, digits: int = 2) -> str:
+def write_percent(value: float, digits: int = 2) -> str:
     """Write a share from 0 to 1 as a percentage with so many digits after the point; any other number as it is."""
     return f"{value:.{digits}%}" if 0 <= value <= 1 else f"{value:.4g}"
 
 
-def with_interval(value: float, interval: Interval) -> str:
+def write_with_interval(value: float, interval: Interval) -> str:
     """Write a figure and its interval into one cell of a table: `0.812 [0.805, 0.820]`."""
     return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
-def compared(interval: Interval) -> str:
+def word_ratio(interval: Interval) -> str:
     """Say what the interval of a ratio of times allows to: "faster", "slower", or "level" where it reaches 1."""
     low, high = interval
     if high < 1:

@@ -31,7 +31,7 @@ class Toy:
 def test_names_are_the_files_of_the_package_in_order(kind: str) -> None:
     folder = Path(importlib.import_module(plugins.PACKAGES[kind]).__file__ or "").parent
     files = [path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")]
-    assert list(plugins.names(kind)) == sorted(files)
+    assert list(plugins.list_names(kind)) == sorted(files)
 
 
 def test_a_misspelt_plugin_is_answered_with_the_closest() -> None:
@@ -43,7 +43,7 @@ def test_a_misspelt_plugin_is_answered_with_the_closest() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_plugin_is_a_frozen_dataclass_that_builds_with_its_defaults(kind: str) -> None:
-    for name in plugins.names(kind):
+    for name in plugins.list_names(kind):
         cls = plugins.load(kind, name)
         assert dataclasses.is_dataclass(cls)
         assert cls.__dataclass_params__.frozen
@@ -90,30 +90,30 @@ def factory(tmp_path: Path) -> Path:
 
 
 def test_a_file_address_gives_the_object_it_names(factory: Path) -> None:
-    assert plugins.user_object(f"{factory}:build")() == 7
+    assert plugins.fetch_user_object(f"{factory}:build")() == 7
 
 
 @pytest.mark.parametrize("address", ["", "file.py", "file.py:", ":build", "file.py:no identifier"])
 def test_an_address_without_a_file_or_a_name_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="is no address of a function"):
-        plugins.user_object(address)
+        plugins.fetch_user_object(address)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"mine\.py does not exist"):
-        plugins.user_object(f"{tmp_path}/mine.py:build")
+        plugins.fetch_user_object(f"{tmp_path}/mine.py:build")
 
 
 def test_a_misspelt_name_in_a_file_is_answered_with_the_closest(factory: Path) -> None:
     with pytest.raises(UnknownName) as caught:
-        plugins.user_object(f"{factory}:biuld")
+        plugins.fetch_user_object(f"{factory}:biuld")
     assert "did you mean 'build'?" in caught.value.hint
 
 
 def test_a_file_that_fails_says_how(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("1 / 0\n")
     with pytest.raises(ConfigError, match=r"broken\.py could not be imported: ZeroDivisionError"):
-        plugins.user_object(f"{tmp_path}/broken.py:build")
+        plugins.fetch_user_object(f"{tmp_path}/broken.py:build")
 
 
 COUNTING = """
@@ -132,21 +132,21 @@ def count():
 def test_a_users_file_is_executed_once_and_its_hooks_share_it(tmp_path: Path) -> None:
     path = tmp_path / "hooks.py"
     path.write_text(COUNTING)
-    plugins.user_object(f"{path}:remember")()
+    plugins.fetch_user_object(f"{path}:remember")()
     (tmp_path / "link.py").symlink_to(path)
-    assert plugins.user_object(f"{tmp_path}/link.py:count")() == 1
+    assert plugins.fetch_user_object(f"{tmp_path}/link.py:count")() == 1
     assert (tmp_path / "hooks.py.log").read_text() == "executed "
 
 
 def test_a_users_file_that_was_edited_is_read_again(factory: Path) -> None:
-    assert plugins.user_object(f"{factory}:build")() == 7
+    assert plugins.fetch_user_object(f"{factory}:build")() == 7
     factory.write_text("def build():\n    return 8\n")
-    assert plugins.user_object(f"{factory}:build")() == 8
+    assert plugins.fetch_user_object(f"{factory}:build")() == 8
 
 
 def test_a_users_file_claims_no_bare_name(tmp_path: Path) -> None:
     (tmp_path / "no_such_package.py").write_text("def build():\n    return 7\n")
-    built = plugins.user_object(f"{tmp_path}/no_such_package.py:build")
+    built = plugins.fetch_user_object(f"{tmp_path}/no_such_package.py:build")
     assert built.__module__.startswith("deploy_prune_user_")
     assert built.__module__ in sys.modules
     assert "no_such_package" not in sys.modules
@@ -157,9 +157,9 @@ def test_a_file_that_fails_is_tried_again(tmp_path: Path) -> None:
         "from pathlib import Path\nif not Path(__file__ + '.ok').exists(): 1 / 0\nx = 1\n"
     )
     with pytest.raises(ConfigError, match="ZeroDivisionError"):
-        plugins.user_object(f"{tmp_path}/moody.py:x")
+        plugins.fetch_user_object(f"{tmp_path}/moody.py:x")
     (tmp_path / "moody.py.ok").touch()
-    assert plugins.user_object(f"{tmp_path}/moody.py:x") == 1
+    assert plugins.fetch_user_object(f"{tmp_path}/moody.py:x") == 1
 
 
 def test_an_object_of_a_users_file_reaches_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,7 @@ def test_an_object_of_a_users_file_reaches_another_process(tmp_path: Path, monke
 
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "mine.py").write_text("FACTOR = 6\n\ndef build():\n    return 7 * FACTOR\n")
-    (tmp_path / "parcel").write_bytes(pack(plugins.user_object(f"{tmp_path}/mine.py:build")))
+    (tmp_path / "parcel").write_bytes(pack(plugins.fetch_user_object(f"{tmp_path}/mine.py:build")))
     code = f"import pickle; print(pickle.load(open({str(tmp_path / 'parcel')!r}, 'rb'))())"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert answer.stdout.strip() == "42"

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from deploy_prune.errors import RecordError, StorageError
 from deploy_prune.records import (
+    count_bytes,
+    explain_storage_errors,
     read_record,
     remove_unfinished,
     sha256,
-    size_bytes,
-    storage_errors,
     write_atomic,
     write_record,
 )
@@ -89,12 +89,12 @@ def test_a_write_that_fails_halfway_leaves_the_old_file_and_no_litter(tmp_path: 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
 def test_a_refusal_of_the_file_system_is_a_storage_error_naming_the_path(code: int) -> None:
-    with pytest.raises(StorageError, match=r"cannot write runs/a\.json"), storage_errors(Path("runs/a.json")):
+    with pytest.raises(StorageError, match=r"cannot write runs/a\.json"), explain_storage_errors(Path("runs/a.json")):
         raise OSError(code, "refused")
 
 
 def test_other_faults_of_the_system_are_not_renamed() -> None:
-    with pytest.raises(OSError, match="interrupted"), storage_errors(Path("a")):
+    with pytest.raises(OSError, match="interrupted"), explain_storage_errors(Path("a")):
         raise OSError(errno.EINTR, "interrupted")
 
 
@@ -111,7 +111,7 @@ def test_a_device_without_space_is_a_storage_error() -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this system has no /dev/full")
-    with pytest.raises(StorageError, match="the disk is full"), storage_errors(full):
+    with pytest.raises(StorageError, match="the disk is full"), explain_storage_errors(full):
         full.write_text("x")
 
 
@@ -211,7 +211,7 @@ def test_size_and_digest_of_a_folder_are_over_names_and_contents(tmp_path: Path)
     (folder / "a").write_bytes(b"abc")
     (folder / "inner" / "b").write_bytes(b"de")
     before = sha256(folder)
-    assert size_bytes(folder) == 5
+    assert count_bytes(folder) == 5
     (folder / "inner" / "b").rename(folder / "inner" / "c")
     renamed = sha256(folder)
     (folder / "inner" / "c").write_bytes(b"df")

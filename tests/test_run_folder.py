@@ -12,7 +12,7 @@ import pytest
 
 from deploy_prune.errors import ConfigError, RecordError, StorageError
 from deploy_prune.records import write_record
-from deploy_prune.run_folder import FORM, LOCK, RUN, asked_for, open_run, task_asked_for
+from deploy_prune.run_folder import FORM, LOCK, RUN, open_run, read_asked, task_asked_for
 from deploy_prune.values import AppForm
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no such lock there")
@@ -82,13 +82,13 @@ def test_other_settings_are_refused_once_something_is_there(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="other settings") as caught, open_run(run, {"seed": 2}):
         pass
     assert "seed was 1, now 2; budget was '0.5x', now None" in caught.value.message
-    assert asked_for(run) == {"seed": 1, "budget": "0.5x"}
+    assert read_asked(run) == {"seed": 1, "budget": "0.5x"}
 
 
 def test_what_an_interrupted_first_write_left_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / ".writing-run-x1y2.json").write_text("{")
     with open_run(tmp_path, {"seed": 0}):
-        assert asked_for(tmp_path) == {"seed": 0}
+        assert read_asked(tmp_path) == {"seed": 0}
 
 
 def test_what_a_killed_process_was_writing_is_swept_away(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_configuration_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="is no run folder"):
-        asked_for(tmp_path)
+        read_asked(tmp_path)
 
 
 @posix

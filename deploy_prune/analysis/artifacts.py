@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy_prune import plugins
 from deploy_prune.analysis.readers import READERS, FileOrigin
 from deploy_prune.errors import DeployPruneError, InputError, MissingDependency, RecordError
-from deploy_prune.records import read_record, sha256, size_bytes
+from deploy_prune.records import count_bytes, read_record, sha256
 from deploy_prune.results import ShipResult
 from deploy_prune.run_folder import RUN
 from deploy_prune.timing.runtimes import RUNTIMES
@@ -117,7 +117,7 @@ def describe_artifact(path: Path) -> Artifact:
     if path.suffix not in runtimes:
         hint = f"known: {', '.join(sorted(runtimes))}"
         raise InputError(f"no runtime for '{path.suffix}' files ({path})", hint=hint)
-    readers = {plugins.load(READERS, name).suffix: name for name in plugins.names(READERS)}
+    readers = {plugins.load(READERS, name).suffix: name for name in plugins.list_names(READERS)}
     format_ = readers.get(path.suffix, path.suffix[1:])
     origin = _read_origin(path, format_) if path.suffix in readers else FileOrigin()
     return Artifact(
@@ -129,7 +129,7 @@ def describe_artifact(path: Path) -> Artifact:
         layout=None,
         input_shape=(),
         dynamic_batch=False,
-        size_bytes=size_bytes(path),
+        size_bytes=count_bytes(path),
         sha256=sha256(path),
         exporter="",
         seconds=0.0,
@@ -166,7 +166,7 @@ def _explain_skipped(artifact: Artifact, row: Shipment) -> str:
 
 def _list_runtimes() -> dict[str, str]:
     """Suffix -> the runtime plugin that runs such files."""
-    return {suffix: name for name in plugins.names(RUNTIMES) for suffix in plugins.load(RUNTIMES, name).suffixes}
+    return {suffix: name for name in plugins.list_names(RUNTIMES) for suffix in plugins.load(RUNTIMES, name).suffixes}
 
 
 def _read_origin(path: Path, reader: str) -> FileOrigin:

@@ -67,15 +67,15 @@ def group_by_network(measurements: Iterable[Measurement]) -> list[list[Measureme
     others: dict[tuple[str, str, Target], list[Measurement]] = defaultdict(list)
     for item in items:
         if item.format_base is not None:
-            others[item.format_base, item.session, _without_runtime(item.target)].append(item)
+            others[item.format_base, item.session, _drop_runtime(item.target)].append(item)
     groups = []
     for item in items:
-        key = item.artifact, item.session, _without_runtime(item.target)
+        key = item.artifact, item.session, _drop_runtime(item.target)
         if item.format_base is None and key in others:
             groups.append([item, *others.pop(key)])
     return groups
 
 
-def _without_runtime(target: Target) -> Target:
+def _drop_runtime(target: Target) -> Target:
     """All that formats of a network share where they are compared."""
     return replace(target, runtime="", runtime_version="")

@@ -87,7 +87,9 @@ def try_to_open(path: Path, runtime: str) -> Opening:
 def _find_reader(path: Path) -> Any:
     if not path.exists():
         raise InputError(f"{path} does not exist", hint="check the path, or export first")
-    readers = {reader.suffix: reader for reader in (plugins.build(READERS, name) for name in plugins.names(READERS))}
+    readers = {
+        reader.suffix: reader for reader in (plugins.build(READERS, name) for name in plugins.list_names(READERS))
+    }
     if path.suffix not in readers:
         raise InputError(f"{path} is of no known format", hint=f"known: {', '.join(sorted(readers))}")
     return readers[path.suffix]

@@ -70,7 +70,7 @@ class Diagnosis:
 def diagnose() -> Diagnosis:
     """Look at this machine; runs nothing and imports no vendor package."""
     extras = _read_extras()
-    abilities = (_check_ability(kind, name, extras) for kind in _KINDS for name in plugins.names(kind))
+    abilities = (_check_ability(kind, name, extras) for kind in _KINDS for name in plugins.list_names(kind))
     return Diagnosis(version=metadata.version(_DISTRIBUTION), machine=describe_machine(), abilities=tuple(abilities))
 
 
@@ -81,15 +81,15 @@ def check_ability(kind: str, name: str) -> Ability:
 
 def describe_machine() -> Machine:
     """Python, processor, memory, and how steady times can be here."""
-    allowed = conditions.allowed_cores()
+    allowed = conditions.list_allowed_cores()
     cores = len(allowed)
     now = conditions.read(allowed)
     return Machine(
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        processor=conditions.processor(),
+        processor=conditions.name_processor(),
         cores=cores,
-        memory_bytes=conditions.memory_bytes(),
+        memory_bytes=conditions.read_memory_bytes(),
         conditions=now,
         advice=advise_on_timing(now, cores),
     )

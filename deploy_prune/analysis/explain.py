@@ -103,7 +103,7 @@ def explain(
     if threads < 1:
         raise ConfigError(f"a file cannot be timed with {threads} threads", hint="1 or more")
     device = device or device_at(THIS_MACHINE)
-    return tuple(_explained(pair, threads, device, tiles, progress) for pair in _find_pairs(before, after))
+    return tuple(_explain_pair(pair, threads, device, tiles, progress) for pair in _find_pairs(before, after))
 
 
 def judge(explanations: Sequence[Explanation]) -> None:
@@ -157,7 +157,7 @@ def _find_pairs_of_run(run: Path) -> list[Pair]:
 
 def _list_formats() -> dict[str, str]:
     """Format -> the template plugin that takes its files apart."""
-    return {plugins.load(TEMPLATES, name).exporter: name for name in plugins.names(TEMPLATES)}
+    return {plugins.load(TEMPLATES, name).exporter: name for name in plugins.list_names(TEMPLATES)}
 
 
 def _find_format(artifact: Artifact) -> TemplateFormat:
@@ -176,7 +176,7 @@ def _take_apart(artifact: Artifact) -> Template:
     # the runtime has opened it, so that it is whole, but flatbuffers and protobuf have no common error
     except Exception as error:
         raise InputError(f"{artifact.path} cannot be taken apart: {error}", hint="export it again") from error
-    if not any(layer.macs for layer in layer_times.of_structure(template.structure)):
+    if not any(layer.macs for layer in layer_times.list_untimed_layers(template.structure)):
         message = f"{artifact.path} has no layers with {artifact.precision} weights"
         raise InputError(message, hint="name a file with convolutions or dense layers")
     return template
@@ -192,7 +192,7 @@ class _Timed:
     not_timed: tuple[str, ...] = ()
 
 
-def _explained(pair: Pair, threads: int, device: Device, tiles: Tiles | None, progress: Progress) -> Explanation:
+def _explain_pair(pair: Pair, threads: int, device: Device, tiles: Tiles | None, progress: Progress) -> Explanation:
     cores = device.cores(threads)
     jobs = [Job(Path(each.path), each.runtime, threads, cores, SEED) for each in pair]
     with ExitStack() as stack:
@@ -203,26 +203,27 @@ def _explained(pair: Pair, threads: int, device: Device, tiles: Tiles | None, pr
         progress("explain", 1, STEPS, f"{pair[0].format}, layers")
         times_ms = comparison.reference, comparison.ratio * comparison.reference
         nodes = [
-            worker.profile(_runs(ms), timeout_s=BLOCK_TIMEOUT_S) for worker, ms in zip(workers, times_ms, strict=True)
+            worker.profile(_count_runs(ms), timeout_s=BLOCK_TIMEOUT_S)
+            for worker, ms in zip(workers, times_ms, strict=True)
         ]
-    timed = _profiled(templates, nodes, jobs[0]) if all(nodes) else _alone(templates, jobs, device, progress)
+    timed = _profile(templates, nodes, jobs[0]) if all(nodes) else _time_alone(templates, jobs, device, progress)
     progress("explain", STEPS, STEPS)
     target = Target(device.fingerprint, jobs[0].runtime, workers[0].version, threads, pair[0].precision)
-    return _concluded(pair, target, comparison, timed, tiles)
+    return _conclude(pair, target, comparison, timed, tiles)
 
 
-def _runs(ms: float) -> int:
+def _count_runs(ms: float) -> int:
     return min(max(round(PROFILE_MS / ms), FEWEST_RUNS), MOST_RUNS)
 
 
-def _profiled(templates: Sequence[Template], nodes: Sequence[Sequence[NodeTime]], job: Job) -> _Timed:
+def _profile(templates: Sequence[Template], nodes: Sequence[Sequence[NodeTime]], job: Job) -> _Timed:
     before, after = (
         layer_times.read_profile(template.structure, own) for template, own in zip(templates, nodes, strict=True)
     )
     return _Timed(before, after, f"{job.runtime}'s profiler, scaled to the whole files")
 
 
-def _alone(templates: Sequence[Template], jobs: Sequence[Job], device: Device, progress: Progress) -> _Timed:
+def _time_alone(templates: Sequence[Template], jobs: Sequence[Job], device: Device, progress: Progress) -> _Timed:
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
         readings = layer_times.time_alone(templates, jobs[0], device, Path(folder), progress)
     timed, missing = [], []
@@ -234,7 +235,7 @@ def _alone(templates: Sequence[Template], jobs: Sequence[Job], device: Device, p
     return _Timed(timed[0], timed[1], "one-operator files, scaled to the whole files", tuple(dict.fromkeys(missing)))
 
 
-def _concluded(
+def _conclude(
     pair: Pair,
     target: Target,
     comparison: Comparison,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from deploy_prune import stats
 from deploy_prune.errors import InputError
 from deploy_prune.formats.templates import Operator, OperatorKind, Structure, Template
-from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, Pace, block_size
+from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, Pace, choose_block_size
 from deploy_prune.timing.devices import Device, Job, Worker
 from deploy_prune.values import NodeTime, Progress, quiet
 
@@ -58,12 +58,12 @@ class LayerTime:
     """Among the file's operators; None: the runtime put it in."""
 
 
-def of_structure(structure: Structure) -> tuple[LayerTime, ...]:
+def list_untimed_layers(structure: Structure) -> tuple[LayerTime, ...]:
     """A file's operators; their times are still to be found."""
-    return tuple(_layer(each, structure.numbers, place) for place, each in enumerate(structure.operators))
+    return tuple(_make_layer(each, structure.numbers, place) for place, each in enumerate(structure.operators))
 
 
-def _layer(operator: Operator, numbers: np.ndarray, place: int) -> LayerTime:
+def _make_layer(operator: Operator, numbers: np.ndarray, place: int) -> LayerTime:
     def elements(*tensors: Sequence[int]) -> int:
         return sum(int(numbers[list(tensor)].prod()) for tensor in tensors)
 
@@ -90,7 +90,7 @@ def _layer(operator: Operator, numbers: np.ndarray, place: int) -> LayerTime:
 
 def read_profile(structure: Structure, nodes: Sequence[NodeTime]) -> tuple[LayerTime, ...]:
     """What the runtime ran, in its order; what it fused into a layer is in that layer's time."""
-    layers = of_structure(structure)
+    layers = list_untimed_layers(structure)
     return tuple(
         LayerTime(node.name, node.operator, node.operator, "move", node.ms, 0, node.bytes_moved)
         if node.place is None
@@ -102,14 +102,14 @@ def read_profile(structure: Structure, nodes: Sequence[NodeTime]) -> tuple[Layer
 def assign_times(structure: Structure, alone_ms: Alone, taken: frozenset[int]) -> tuple[LayerTime, ...]:
     """A file's operators with their times alone; those that a delegate computes with another have none of their own."""
     delegated = [place in taken for place in range(len(structure.operators))]
-    fused = _fused(structure.operators) & taken
+    fused = _find_fused(structure.operators) & taken
     return tuple(
         replace(layer, ms=0.0 if place in fused else alone_ms[place] or 0.0, delegated=delegated[place])
-        for place, layer in enumerate(of_structure(structure))
+        for place, layer in enumerate(list_untimed_layers(structure))
     )
 
 
-def _fused(operators: Sequence[Operator]) -> frozenset[int]:
+def _find_fused(operators: Sequence[Operator]) -> frozenset[int]:
     fused = set()
     for place, operator in enumerate(operators):
         readers = [each.name for each in operators if operator.outputs[0] in each.inputs]
@@ -149,11 +149,14 @@ def time_alone(
     Raises:
         Unavailable: the process died.
     """
-    singles = sorted(_written(templates, folder, job.path.suffix), key=lambda single: single.place)
-    weights = [layer.macs for layer in of_structure(templates[0].structure)]
+    singles = sorted(_write_singles(templates, folder, job.path.suffix), key=lambda single: single.place)
+    weights = [layer.macs for layer in list_untimed_layers(templates[0].structure)]
     reference = next(each for each in singles if (each.file, each.place) == (0, weights.index(max(weights))))
     with device.start(replace(job, path=reference.path)) as worker:
-        turns = [list(_turn(worker, singles, reference.path, _within(progress, number))) for number in range(PASSES)]
+        turns = [
+            list(_take_turn(worker, singles, reference.path, _scale_progress(progress, number)))
+            for number in range(PASSES)
+        ]
     readings: dict[tuple[int, int], float] = {}
     for single, ms in (reading for turn in turns for reading in turn):
         key = single.file, single.place
@@ -164,7 +167,7 @@ def time_alone(
     )
 
 
-def _within(progress: Progress, number: int) -> Progress:
+def _scale_progress(progress: Progress, number: int) -> Progress:
     """One pass as its part of all."""
 
     def told(task: str, done: int, total: int, note: str = "") -> None:
@@ -173,7 +176,7 @@ def _within(progress: Progress, number: int) -> Progress:
     return told
 
 
-def _written(templates: Sequence[Template], folder: Path, suffix: str) -> Iterator[_Single]:
+def _write_singles(templates: Sequence[Template], folder: Path, suffix: str) -> Iterator[_Single]:
     for number, template in enumerate(templates):
         for place in range(len(template.structure.operators)):
             path = folder / f"{number}-{place}{suffix}"
@@ -181,14 +184,14 @@ def _written(templates: Sequence[Template], folder: Path, suffix: str) -> Iterat
             yield _Single(number, place, path)
 
 
-def _turn(
+def _take_turn(
     worker: Worker, singles: Sequence[_Single], reference: Path, progress: Progress
 ) -> Iterator[tuple[_Single, float]]:
     """Each single once, as its share of the reference before and after, times the reference's first reading."""
     first = before = _read(worker, reference)
     for start in range(0, len(singles), EVERY):
         group = singles[start : start + EVERY]
-        readings = [_attempted(worker, single.path) for single in group]
+        readings = [_attempt(worker, single.path) for single in group]
         after = _read(worker, reference)
         for single, ms in zip(group, readings, strict=True):
             if ms is not None:
@@ -197,7 +200,7 @@ def _turn(
         progress("operators", start + len(group), len(singles), reference.suffix)
 
 
-def _attempted(worker: Worker, path: Path) -> float | None:
+def _attempt(worker: Worker, path: Path) -> float | None:
     """None: the operator does not run alone."""
     try:
         return _read(worker, path)
@@ -208,5 +211,5 @@ def _attempted(worker: Worker, path: Path) -> float | None:
 def _read(worker: Worker, path: Path) -> float:
     opened = worker.open(path)
     once = opened.block(1, timeout_s=BLOCK_TIMEOUT_S).samples
-    block = opened.block(block_size(stats.median(once), ALONE), timeout_s=BLOCK_TIMEOUT_S)
+    block = opened.block(choose_block_size(stats.median(once), ALONE), timeout_s=BLOCK_TIMEOUT_S)
     return min(block.samples)

@@ -123,7 +123,7 @@ def draw_in_terminal(plot: Plot) -> str:
     line = plot.lines[0]
     top = max(line.y, default=0.0) or 1.0
     levels = [round(value / top * ROWS * (len(BLOCKS) - 1)) for value in line.y]
-    rows = ["".join(_block(level - row * (len(BLOCKS) - 1)) for level in levels) for row in reversed(range(ROWS))]
+    rows = ["".join(_draw_level(level - row * (len(BLOCKS) - 1)) for level in levels) for row in reversed(range(ROWS))]
     left = [f"{top:.3g} {plot.y_label}", *[""] * (ROWS - 2), "0"]
     margin = max(map(len, left))
     body = [f"{label:>{margin}} |{row}" for label, row in zip(left, rows, strict=True)]
@@ -131,7 +131,7 @@ def draw_in_terminal(plot: Plot) -> str:
     return "\n".join([plot.title, *body, f"{'':>{margin}}  {ends} {plot.x_label}"])
 
 
-def _block(level: int) -> str:
+def _draw_level(level: int) -> str:
     return BLOCKS[min(max(level, 0), len(BLOCKS) - 1)]
 
 

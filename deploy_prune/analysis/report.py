@@ -9,7 +9,7 @@ from deploy_prune import stats
 from deploy_prune.analysis.bench import group_by_network
 from deploy_prune.records import read_record
 from deploy_prune.results import RunSummary
-from deploy_prune.run_folder import asked_for
+from deploy_prune.run_folder import read_asked
 from deploy_prune.search_results import SEARCH, SearchRecord
 from deploy_prune.values import Count, Interval, Measurement, Quality, Shipment
 
@@ -31,29 +31,29 @@ def report(run: Path | str) -> str:
         RecordError: not a run folder, or its records are damaged or not there yet.
     """
     run = Path(run)
-    asked = asked_for(run)
+    asked = read_asked(run)
     summary = read_record(run / SUMMARY, RunSummary)
     parts = [
         f"# {asked['model']} on {asked['data']}, {summary.plan.plan.budget}",
-        _outcome(summary),
+        _write_outcome(summary),
         f"**{summary.dense.caution}**" if summary.dense.caution else "",
-        _budget(summary),
-        _milliseconds(summary),
-        _search(run),
+        _write_budget(summary),
+        _write_milliseconds(summary),
+        _write_search(run),
         "## Network",
-        _network(summary),
+        _write_network(summary),
         "## Files",
-        _files(summary),
+        _write_files(summary),
         "## Time",
-        _times(summary.bench.measurements),
-        _formats(summary.bench.measurements),
+        _write_times(summary.bench.measurements),
+        _write_formats(summary.bench.measurements),
         "## Widths",
-        _widths(summary),
+        _write_widths(summary),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _outcome(summary: RunSummary) -> str:
+def _write_outcome(summary: RunSummary) -> str:
     formats = {
         status: ", ".join(row.format for row in summary.ship.pruned if row.status == status)
         for status in ("verified", "exported", "failed")
@@ -68,36 +68,40 @@ def _outcome(summary: RunSummary) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _budget(summary: RunSummary) -> str:
+def _write_budget(summary: RunSummary) -> str:
     plan = summary.plan.plan
     if plan.reached is None or plan.dense is None:
         return f"Budget: {plan.budget}."
-    asked = "" if plan.asked is None else f"asked {_amount(plan.asked)}, "
+    asked = "" if plan.asked is None else f"asked {_format_amount(plan.asked)}, "
     return (
-        f"Budget {plan.budget} ({plan.cost}, by {summary.plan.method}): {asked}reached {_amount(plan.reached)} "
-        f"({plan.reached / plan.dense:.3f}x of {_amount(plan.dense)}). {_prediction(summary)}"
+        f"Budget {plan.budget} ({plan.cost}, by {summary.plan.method}): {asked}reached {_format_amount(plan.reached)} "
+        f"({plan.reached / plan.dense:.3f}x of {_format_amount(plan.dense)}). {_write_prediction(summary)}"
     )
 
 
-def _amount(value: float) -> str:
+def _format_amount(value: float) -> str:
     """Whole numbers as they are, small ones (milliseconds) with their digits."""
     return f"{value:,.3f}" if value < 1000 and value != int(value) else f"{value:,.0f}"
 
 
-def _milliseconds(summary: RunSummary) -> str:
+def _write_milliseconds(summary: RunSummary) -> str:
     """How a budget in milliseconds was met; empty: the budget is of something else."""
     closing = summary.plan.closing
     if closing is None:
         return ""
     rows = [
         (f"plan {number}{', taken' * (number - 1 == closing.chosen)}", f"{each.aim:.3f}", f"{each.predicted:.3f}",
-         stats.with_interval(each.measured, each.interval))
+         stats.write_with_interval(each.measured, each.interval))
         for number, each in enumerate(closing.attempts, start=1)
     ]  # fmt: skip
     predicted = closing.attempts[closing.chosen].predicted
     shipped = summary.shipped_time
-    rows.append(("**shipped**", "", f"{predicted:.3f}", stats.with_interval(*shipped) if shipped else "not timed"))
-    table = _table(("file", f"aimed at, {closing.unit}", f"predicted {closing.unit}", f"measured {closing.unit}"), rows)
+    rows.append(
+        ("**shipped**", "", f"{predicted:.3f}", stats.write_with_interval(*shipped) if shipped else "not timed")
+    )
+    table = _write_table(
+        ("file", f"aimed at, {closing.unit}", f"predicted {closing.unit}", f"measured {closing.unit}"), rows
+    )
     said = (
         f"**Missed by {summary.missed_by:.1%}**"
         if summary.missed_by
@@ -113,7 +117,7 @@ def _milliseconds(summary: RunSummary) -> str:
     )
 
 
-def _search(run: Path) -> str:
+def _write_search(run: Path) -> str:
     """What a search came to; empty: the method does not search."""
     if not (run / SEARCH).exists():
         return ""
@@ -132,7 +136,7 @@ def _search(run: Path) -> str:
     )
 
 
-def _prediction(summary: RunSummary) -> str:
+def _write_prediction(summary: RunSummary) -> str:
     predicted, recounted = summary.cut.predicted_macs, summary.cut.count.macs
     if predicted == recounted:
         return f"MACs of the cut network: {recounted:,} predicted, the same by fvcore's recount."
@@ -142,26 +146,26 @@ def _prediction(summary: RunSummary) -> str:
     )
 
 
-def _network(summary: RunSummary) -> str:
+def _write_network(summary: RunSummary) -> str:
     dense, cut, test = summary.dense, summary.cut, summary.test
-    again, change = cut.val_recalibrated, _points(test.difference, test.interval)
+    again, change = cut.val_recalibrated, _format_points(test.difference, test.interval)
     rows = [
-        ("MACs (fvcore counts a multiply-add as 1)", *_pair(dense.count, cut.count, "macs")),
-        *_kernels(summary),
-        ("fvcore total with norms", *_pair(dense.count, cut.count, "fvcore_total")),
-        ("parameters", *_pair(dense.count, cut.count, "params")),
-        (f"{dense.val.name} on validation, after the cut", _quality(dense.val), _quality(cut.val), ""),
-        ("the same, norms estimated anew", "", _quality(again) if again else "not done", ""),
-        (_training(summary.trained.epochs), "", _quality(summary.trained.val), ""),
-        (f"**{test.dense.name} on test, once**", _quality(test.dense), _quality(test.pruned), change),
+        ("MACs (fvcore counts a multiply-add as 1)", *_make_row(dense.count, cut.count, "macs")),
+        *_list_kernels(summary),
+        ("fvcore total with norms", *_make_row(dense.count, cut.count, "fvcore_total")),
+        ("parameters", *_make_row(dense.count, cut.count, "params")),
+        (f"{dense.val.name} on validation, after the cut", _format_quality(dense.val), _format_quality(cut.val), ""),
+        ("the same, norms estimated anew", "", _format_quality(again) if again else "not done", ""),
+        (_write_training(summary.trained.epochs), "", _format_quality(summary.trained.val), ""),
+        (f"**{test.dense.name} on test, once**", _format_quality(test.dense), _format_quality(test.pruned), change),
     ]
-    table = _table(("", "dense", "pruned", "change"), rows)
+    table = _write_table(("", "dense", "pruned", "change"), rows)
     where = " and ".join(dict.fromkeys((dense.accelerator, summary.trained.accelerator)))
     intervals = "Intervals are 95 %; the change on test is paired by image."
     return f"{table}\n\nDense weights: {dense.weights}. Trained and judged on {where}. {intervals}"
 
 
-def _kernels(summary: RunSummary) -> list[tuple[str, str, str, str]]:
+def _list_kernels(summary: RunSummary) -> list[tuple[str, str, str, str]]:
     """A row where single kernels were removed."""
     left, dense = summary.cut.kernel_macs, summary.dense.count.macs
     if left is None:
@@ -170,38 +174,38 @@ def _kernels(summary: RunSummary) -> list[tuple[str, str, str, str]]:
     return [(label, f"{dense:,}", f"{left:,}", f"{left / dense:.3f}x")]
 
 
-def _training(epochs: int) -> str:
+def _write_training(epochs: int) -> str:
     return f"the same, after {epochs} epoch{'s' * (epochs != 1)} of fine-tuning" if epochs else "the same, as shipped"
 
 
-def _pair(before: Count, after: Count, field: str) -> tuple[str, str, str]:
+def _make_row(before: Count, after: Count, field: str) -> tuple[str, str, str]:
     old, new = vars(before)[field], vars(after)[field]
     return f"{old:,}", f"{new:,}", f"{new / old:.3f}x"
 
 
-def _quality(quality: Quality) -> str:
+def _format_quality(quality: Quality) -> str:
     low, high = quality.interval
-    return f"{stats.in_percent(quality.value)} [{stats.in_percent(low, 1)}, {stats.in_percent(high, 1)}]"
+    return f"{stats.write_percent(quality.value)} [{stats.write_percent(low, 1)}, {stats.write_percent(high, 1)}]"
 
 
-def _points(difference: float, interval: Interval) -> str:
+def _format_points(difference: float, interval: Interval) -> str:
     return f"{100 * difference:+.2f} points [{100 * interval[0]:+.2f}, {100 * interval[1]:+.2f}]"
 
 
-def _files(summary: RunSummary) -> str:
+def _write_files(summary: RunSummary) -> str:
     labelled = [("dense", row) for row in summary.ship.dense] + [("pruned", row) for row in summary.ship.pruned]
-    rows = [(row.format, which, row.status, *_file(row)) for which, row in labelled]
-    return _table(("format", "network", "status", "size", "max error", "same top-1", "why"), sorted(rows))
+    rows = [(row.format, which, row.status, *_make_file_row(row)) for which, row in labelled]
+    return _write_table(("format", "network", "status", "size", "max error", "same top-1", "why"), sorted(rows))
 
 
-def _file(row: Shipment) -> tuple[str, str, str, str]:
+def _make_file_row(row: Shipment) -> tuple[str, str, str, str]:
     size = f"{row.artifact.size_bytes / 1e6:.3f} MB" if row.artifact else ""
     if row.parity is None:
         return size, "", "", row.reason
     return size, f"{row.parity.max_error:.1e}", row.parity.answers, row.reason
 
 
-def _times(measurements: Sequence[Measurement]) -> str:
+def _write_times(measurements: Sequence[Measurement]) -> str:
     if not measurements:
         return "Not timed."
     rows = [
@@ -209,44 +213,45 @@ def _times(measurements: Sequence[Measurement]) -> str:
             Path(item.artifact).name,
             f"{item.target.runtime} {item.target.runtime_version}",
             str(item.target.threads),
-            stats.with_interval(item.median, item.interval),
-            _ratio(item),
+            stats.write_with_interval(item.median, item.interval),
+            _format_ratio(item),
         )
         for item in measurements
     ]
-    table = _table(("file", "runtime", "threads", "median ms", "time / dense"), rows)
+    table = _write_table(("file", "runtime", "threads", "median ms", "time / dense"), rows)
     return f"{table}\n\nMedian with its bootstrap interval; files of one session took turns on the same cores."
 
 
-def _ratio(item: Measurement) -> str:
+def _format_ratio(item: Measurement) -> str:
     if item.ratio is None or item.ratio_interval is None:
         return "reference"
-    return f"{stats.with_interval(item.ratio, item.ratio_interval)} = {_speed(item.ratio, item.ratio_interval)}"
+    ratio = stats.write_with_interval(item.ratio, item.ratio_interval)
+    return f"{ratio} = {_word_speed(item.ratio, item.ratio_interval)}"
 
 
-def _speed(ratio: float, interval: Interval) -> str:
+def _word_speed(ratio: float, interval: Interval) -> str:
     """In words; where the interval reaches 1, nobody has won."""
     words = {"faster": f"{1 / ratio:.2f}x faster", "slower": f"{ratio:.2f}x slower", "level": "level"}
-    return words[stats.compared(interval)]
+    return words[stats.word_ratio(interval)]
 
 
-def _formats(measurements: Sequence[Measurement]) -> str:
+def _write_formats(measurements: Sequence[Measurement]) -> str:
     """A column per format; empty, where no network was timed in two."""
     groups = group_by_network(measurements)
     if not groups:
         return ""
-    formats = dict.fromkeys(_format(item) for group in groups for item in group)
+    formats = dict.fromkeys(_name_format(item) for group in groups for item in group)
     rows = []
     for group in groups:
-        cells = {_format(item): _format_time(item) for item in group}
+        cells = {_name_format(item): _format_time(item) for item in group}
         row = (Path(group[0].artifact).stem, str(group[0].target.threads), *(cells.get(name, "") for name in formats))
         rows.append(row)
-    table = _table(("network", "threads", *(f"{name} ms" for name in formats)), rows)
+    table = _write_table(("network", "threads", *(f"{name} ms" for name in formats)), rows)
     note = 'Formats of one network, with time / time of the first; "level": the interval reaches 1.'
     return f"{table}\n\n{note}"
 
 
-def _format(item: Measurement) -> str:
+def _name_format(item: Measurement) -> str:
     return Path(item.artifact).suffix[1:]
 
 
@@ -254,19 +259,18 @@ def _format_time(item: Measurement) -> str:
     if item.format_ratio is None or item.format_ratio_interval is None:
         return f"{item.median:.3f}"
     interval = item.format_ratio_interval
-    return (
-        f"{item.median:.3f}, {stats.with_interval(item.format_ratio, interval)} = {_speed(item.format_ratio, interval)}"
-    )
+    ratio = stats.write_with_interval(item.format_ratio, interval)
+    return f"{item.median:.3f}, {ratio} = {_word_speed(item.format_ratio, interval)}"
 
 
-def _widths(summary: RunSummary) -> str:
+def _write_widths(summary: RunSummary) -> str:
     rows = [
         (row.name, str(row.width * row.channels_per_unit), str(row.kept * row.channels_per_unit), row.locked or "")
         for row in summary.plan.groups
     ]
-    return _table(("group", "channels", "kept", "locked because"), rows)
+    return _write_table(("group", "channels", "kept", "locked because"), rows)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _write_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

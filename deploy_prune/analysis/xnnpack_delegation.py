@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy_prune.errors import Unavailable
-from deploy_prune.timing.client import environment
+from deploy_prune.timing.client import make_environment
 
 TIMEOUT_S = 120.0
 SAID = 300
@@ -64,7 +64,13 @@ def _ask_litert(path: Path) -> tuple[Node, ...]:
     command = [sys.executable, "-m", "deploy_prune.analysis.xnnpack_delegation", str(path)]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False, env=environment()
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT_S,
+            check=False,
+            env=make_environment(),
         )
     except subprocess.TimeoutExpired as error:
         raise Unavailable(f"LiteRT did not open {path} within {TIMEOUT_S:.0f} s") from error

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy_prune.cli.options import DeviceAddress, Json, Threads, integers
-from deploy_prune.cli.output import progress, show_json, show_table
+from deploy_prune.cli.options import DeviceAddress, Json, Threads, parse_integers
+from deploy_prune.cli.output import show_json, show_progress, show_table
 from deploy_prune.timing.devices import THIS_MACHINE, device_at
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ def bench(files: Files, threads: Threads = "1", device: DeviceAddress = THIS_MAC
     format are compared with the first file of that format, formats of one network (files that
     deploy-prune wrote name theirs) with its first file. A run folder stands for the files that it exported last.
     """
-    counts = integers("--threads", threads) or (1,)
+    counts = parse_integers("--threads", threads) or (1,)
     from deploy_prune.analysis.artifacts import choose_artifacts, warn_of_skipped
     from deploy_prune.timing.bench import time_in_turns
 
     place = device_at(device)
     chosen = choose_artifacts(files)
     warn_of_skipped(chosen)
-    with progress(as_json=as_json) as told:
+    with show_progress(as_json=as_json) as told:
         measurements = time_in_turns(chosen.artifacts, place, threads=counts, progress=told)
     if as_json:
         show_json(measurements=measurements, skipped=chosen.skipped)
@@ -47,39 +47,44 @@ def bench(files: Files, threads: Threads = "1", device: DeviceAddress = THIS_MAC
 def show_measurements(measurements: tuple[Measurement, ...]) -> None:
     """One row per file and thread count, then a table for each question that these files answer."""
     columns = ("file", "runtime", "threads", "median ms [95 %]", "p90 ms", "load ms", "peak MB")
-    show_table("Time of one inference", columns, [_row(measurement) for measurement in measurements])
-    if networks := _networks(measurements):
+    show_table("Time of one inference", columns, [_make_row(measurement) for measurement in measurements])
+    if networks := _list_networks(measurements):
         show_table("Networks of one format", ("file", "runtime", "threads", *COMPARED), networks)
-    if formats := _formats(measurements):
+    if formats := _list_formats(measurements):
         show_table("Formats of one network", ("file", "format", "threads", "median ms", *COMPARED), formats)
 
 
-def _row(measurement: Measurement) -> tuple[str, ...]:
-    from deploy_prune.stats import with_interval
+def _make_row(measurement: Measurement) -> tuple[str, ...]:
+    from deploy_prune.stats import write_with_interval
 
     target = measurement.target
     return (
         measurement.artifact,
         f"{target.runtime} {target.runtime_version}",
         str(target.threads),
-        with_interval(measurement.median, measurement.interval),
+        write_with_interval(measurement.median, measurement.interval),
         f"{measurement.p90:.3f}",
         f"{measurement.load_ms:.1f}",
         f"{measurement.peak_memory_bytes / 1e6:.0f}",
     )
 
 
-def _networks(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:
+def _list_networks(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:
     from deploy_prune.analysis.bench import group_by_target
 
     return [
-        (item.artifact, item.target.runtime, str(item.target.threads), *_compared(item.ratio, item.ratio_interval))
+        (
+            item.artifact,
+            item.target.runtime,
+            str(item.target.threads),
+            *_make_compared_cells(item.ratio, item.ratio_interval),
+        )
         for group in group_by_target(measurements)
         for item in group
     ]
 
 
-def _formats(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:
+def _list_formats(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:
     from deploy_prune.analysis.bench import group_by_network
 
     return [
@@ -88,16 +93,16 @@ def _formats(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:
             Path(item.artifact).suffix[1:],
             str(item.target.threads),
             f"{item.median:.3f}",
-            *_compared(item.format_ratio, item.format_ratio_interval),
+            *_make_compared_cells(item.format_ratio, item.format_ratio_interval),
         )
         for group in group_by_network(measurements)
         for item in group
     ]
 
 
-def _compared(ratio: float | None, interval: Interval | None) -> tuple[str, str]:
-    from deploy_prune.stats import compared, with_interval
+def _make_compared_cells(ratio: float | None, interval: Interval | None) -> tuple[str, str]:
+    from deploy_prune.stats import word_ratio, write_with_interval
 
     if ratio is None or interval is None:
         return "", "first"
-    return with_interval(ratio, interval), compared(interval)
+    return write_with_interval(ratio, interval), word_ratio(interval)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deploy_prune.cli.options import Json
-from deploy_prune.cli.output import progress
+from deploy_prune.cli.output import show_progress
 from deploy_prune.cli.prune import show_run
 
 Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder; the same command continues it.")]
@@ -21,6 +21,6 @@ def demo(out: Out = Path("demo-run"), as_json: Json = False) -> int:
     """
     from deploy_prune.pipeline.run import demo as run_demo
 
-    with progress(as_json=as_json) as told:
+    with show_progress(as_json=as_json) as told:
         summary = run_demo(out, progress=told)
     return show_run(out, summary, as_json=as_json)

@@ -82,13 +82,13 @@ def show_description(description: FileDescription) -> None:
     facts = {
         "format": f"{report.format}, {report.version}",
         **{f"oldest {name}": version for name, version in report.needs.items()},
-        "weights": weight_shares(report.weights_bytes),
+        "weights": write_weight_shares(report.weights_bytes),
         "XNNPACK": report.xnnpack,
-        "opens here": _opens(description.opening),
+        "opens here": _word_opening(description.opening),
     }
     _show_facts(description.path, facts)
     tensors = [(way, spec) for way, specs in (("in", report.inputs), ("out", report.outputs)) for spec in specs]
-    rows = [(way, spec.name, "x".join(map(_size, spec.shape)), spec.dtype) for way, spec in tensors]
+    rows = [(way, spec.name, "x".join(map(_write_size, spec.shape)), spec.dtype) for way, spec in tensors]
     _show("In and out", ("", "name", "shape", "type"), rows)
     operators = [(row.name, str(row.count), row.kernels or "not known") for row in report.operators]
     _show("Operators", ("operator", "count", "computed by"), operators)
@@ -96,14 +96,14 @@ def show_description(description: FileDescription) -> None:
         _show("Metadata", ("key", "value"), list(report.metadata.items()))
 
 
-def weight_shares(weights_bytes: Mapping[str, int]) -> str:
+def write_weight_shares(weights_bytes: Mapping[str, int]) -> str:
     """`float16 98.1 %, float32 1.9 % of 2,345 bytes`."""
     total = sum(weights_bytes.values())
-    shares = ", ".join(f"{dtype} {share(size / total)}" for dtype, size in weights_bytes.items())
+    shares = ", ".join(f"{dtype} {write_share(size / total)}" for dtype, size in weights_bytes.items())
     return f"{shares} of {total:,} bytes" if shares else "none"
 
 
-def share(part: float) -> str:
+def write_share(part: float) -> str:
     """A share in percent: what is there is never told as 0, nor what is not all as 100."""
     if part == 1:
         return "100 %"
@@ -111,12 +111,12 @@ def share(part: float) -> str:
     return "under 0.1 %" if percent < 0.1 else f"{min(percent, 99.9):.1f} %"
 
 
-def _opens(opening: Opening) -> str:
+def _word_opening(opening: Opening) -> str:
     words = {True: "yes: ", False: "no: ", None: "not known: "}
     return words[opening.opens] + opening.detail
 
 
-def _size(size: int) -> str:
+def _write_size(size: int) -> str:
     return "any" if size < 0 else str(size)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy_prune.cli.options import DeviceAddress, Json
-from deploy_prune.cli.output import error_record, progress, show_json, show_table
+from deploy_prune.cli.output import make_error_record, show_json, show_progress, show_table
 from deploy_prune.errors import NoSpeedUp
 from deploy_prune.timing.devices import THIS_MACHINE, device_at
 
@@ -45,7 +45,7 @@ def explain(
     from deploy_prune.analysis.explain import explain as compare_layers
     from deploy_prune.analysis.explain import judge
 
-    with progress(as_json=as_json) as told:
+    with show_progress(as_json=as_json) as told:
         explanations = compare_layers(before, after, threads=threads, device=device_at(device), progress=told)
     if not as_json:
         for explanation in explanations:
@@ -56,7 +56,7 @@ def explain(
         judge(explanations)
     except NoSpeedUp as verdict:
         # Both are one object: stdout holds one JSON document, whatever the outcome.
-        show_json(explanations=explanations, error=error_record(verdict))
+        show_json(explanations=explanations, error=make_error_record(verdict))
         return verdict.exit_code
     show_json(explanations=explanations)
     return 0
@@ -66,14 +66,14 @@ def show_explanation(explanation: Explanation, *, every: bool) -> None:
     """The layers that lost the most, what there is to say of the whole, and the sentence."""
     pairs = sorted(explanation.layers, key=lambda pair: -pair.lost_ms)
     shown = pairs if every else pairs[:SHOWN]
-    show_table(f"{explanation.before} -> {explanation.after}", COLUMNS, [_row(pair) for pair in shown])
+    show_table(f"{explanation.before} -> {explanation.after}", COLUMNS, [_make_row(pair) for pair in shown])
     if left := len(pairs) - len(shown):
         typer.echo(f"{left} more layers with --all.")
-    show_table("Of the whole file", ("", "is"), _facts(explanation))
+    show_table("Of the whole file", ("", "is"), _list_facts(explanation))
     typer.echo(f"{explanation.sentence}.\n")
 
 
-def _row(pair: LayerPair) -> tuple[str, ...]:
+def _make_row(pair: LayerPair) -> tuple[str, ...]:
     named = pair.after or pair.before
     assert named is not None
     run_as = dict.fromkeys(layer.run_as for layer in (pair.before, pair.after) if layer)
@@ -84,7 +84,7 @@ def _row(pair: LayerPair) -> tuple[str, ...]:
     )
     worst = max(pair.losses, key=lambda loss: loss.ms)
     return (
-        _plain(named.name),
+        _escape(named.name),
         f"{' -> '.join(run_as)} ({named.kind})",
         ", now ".join(ways),
         f"{pair.before.ms:.3f}" if pair.before else "-",
@@ -94,7 +94,7 @@ def _row(pair: LayerPair) -> tuple[str, ...]:
     )
 
 
-def _facts(explanation: Explanation) -> list[tuple[str, str]]:
+def _list_facts(explanation: Explanation) -> list[tuple[str, str]]:
     target, (low, high) = explanation.target, explanation.interval
     appeared = [f"{each.operator} {each.before} -> {each.after}" for each in explanation.appeared]
     off = [f"{each.channels} -> {each.edge}" for each in explanation.off_stair]
@@ -104,24 +104,24 @@ def _facts(explanation: Explanation) -> list[tuple[str, str]]:
         ("ms before, after", f"{explanation.before_ms:.3f}, {explanation.after_ms:.3f}"),
         ("time after / before", f"{explanation.ratio:.3f} [{low:.3f}, {high:.3f}]"),
         ("multiply-adds after / before", f"{explanation.macs_ratio:.3f}"),
-        ("operators that appeared", ", ".join(map(_plain, appeared)) or "none"),
-        ("off-stair", f"{len(off)} layers with {share:.1%} of the time: {_some(off)}" if off else "none"),
-        ("memory-bound", _shares(explanation.memory_bound_before, explanation.memory_bound_after)),
-        ("not delegated", _shares(explanation.not_delegated_before, explanation.not_delegated_after)),
+        ("operators that appeared", ", ".join(map(_escape, appeared)) or "none"),
+        ("off-stair", f"{len(off)} layers with {share:.1%} of the time: {_name_some(off)}" if off else "none"),
+        ("memory-bound", _write_shares(explanation.memory_bound_before, explanation.memory_bound_after)),
+        ("not delegated", _write_shares(explanation.not_delegated_before, explanation.not_delegated_after)),
         ("times of layers", explanation.source),
-        ("without a time", ", ".join(map(_plain, explanation.not_timed)) or "none"),
+        ("without a time", ", ".join(map(_escape, explanation.not_timed)) or "none"),
     ]
 
 
-def _shares(before: TimeShare, after: TimeShare) -> str:
+def _write_shares(before: TimeShare, after: TimeShare) -> str:
     return f"{before.share:.1%} of the time before, {after.share:.1%} after ({len(after.layers)} layers)"
 
 
-def _some(texts: Sequence[str]) -> str:
+def _name_some(texts: Sequence[str]) -> str:
     distinct = list(dict.fromkeys(texts))
     return ", ".join(distinct[:8]) + (", ..." if len(distinct) > 8 else "")
 
 
-def _plain(text: str) -> str:
+def _escape(text: str) -> str:
     """Words that a file chose: none of them may steer the terminal."""
     return "".join(each if each.isprintable() else "?" for each in text)

@@ -17,12 +17,12 @@ from deploy_prune.cli.options import (
     ModelOptions,
     Targets,
     Weights,
-    image_shape,
-    model_options,
-    name_list,
-    numbers,
+    parse_image_shape,
+    parse_model_options,
+    parse_names,
+    parse_numbers,
 )
-from deploy_prune.cli.output import progress, show_json, show_table
+from deploy_prune.cli.output import show_json, show_progress, show_table
 from deploy_prune.errors import ConfigError, ExportFailed
 from deploy_prune.values import PRECISIONS, AppForm, InputKind, Normalisation
 
@@ -81,27 +81,29 @@ def export(
     others; the exit code says so.
     """
     wished = {"dynamic_batch": dynamic_batch or None, "opset": opset, "precision": precision}
-    form = AppForm(name=name, input=_kind(taken), bake=bake, softmax=softmax, normalisation=_normalisation(mean, std))
+    form = AppForm(
+        name=name, input=_parse_kind(taken), bake=bake, softmax=softmax, normalisation=_parse_normalisation(mean, std)
+    )
     from deploy_prune.pipeline.ship import Order
 
     order = Order(
-        model, name_list(target) or (), weights=weights, data=data, classes=classes,
-        input_shape=image_shape(input_shape), options=model_options(option),
-        form=_with_names(form, labels, input_name, output_name),
+        model, parse_names(target) or (), weights=weights, data=data, classes=classes,
+        input_shape=parse_image_shape(input_shape), options=parse_model_options(option),
+        form=_add_names(form, labels, input_name, output_name),
         exporters={key: value for key, value in wished.items() if value is not None},
     )  # fmt: skip
     return ship_and_show(order, out, verify=verify, as_json=as_json)
 
 
-def _with_names(form: AppForm, labels: Path | None, input_names: str | None, output_names: str | None) -> AppForm:
+def _add_names(form: AppForm, labels: Path | None, input_names: str | None, output_names: str | None) -> AppForm:
     """The form with the names of classes, inputs and outputs that were given."""
     from deploy_prune.pipeline.ship import read_labels
 
     return replace(
         form,
         labels=() if labels is None else read_labels(labels),
-        input_names=name_list(input_names) or (),
-        output_names=name_list(output_names) or (),
+        input_names=parse_names(input_names) or (),
+        output_names=parse_names(output_names) or (),
     )
 
 
@@ -109,7 +111,7 @@ def ship_and_show(order: Order, out: Path, *, verify: bool, as_json: bool) -> in
     """Write and verify the files, show a row per format, and give the exit code."""
     from deploy_prune.pipeline.ship import ship
 
-    with progress(as_json=as_json) as told:
+    with show_progress(as_json=as_json) as told:
         shipments = ship(order, out, progress=told)
     if as_json:
         show_json(shipments=shipments)
@@ -119,7 +121,7 @@ def ship_and_show(order: Order, out: Path, *, verify: bool, as_json: bool) -> in
     return 0 if all(shipment.status in good for shipment in shipments) else ExportFailed.exit_code
 
 
-def _kind(text: str) -> InputKind:
+def _parse_kind(text: str) -> InputKind:
     kinds: dict[str, InputKind] = {"float": "float", "uint8": "uint8"}
     if text not in kinds:
         raise ConfigError(
@@ -128,8 +130,8 @@ def _kind(text: str) -> InputKind:
     return kinds[text]
 
 
-def _normalisation(mean: str | None, std: str | None) -> Normalisation | None:
-    means, stds = numbers("--mean", mean), numbers("--std", std)
+def _parse_normalisation(mean: str | None, std: str | None) -> Normalisation | None:
+    means, stds = parse_numbers("--mean", mean), parse_numbers("--std", std)
     if (means is None) != (stds is None):
         raise ConfigError("--mean and --std belong together", hint="give both, or neither")
     return None if means is None or stds is None else Normalisation(means, stds)
@@ -138,10 +140,10 @@ def _normalisation(mean: str | None, std: str | None) -> Normalisation | None:
 def show_shipments(shipments: tuple[Shipment, ...]) -> None:
     """One row per format."""
     columns = ("format", "status", "precision", "size MB", "seconds", "max error", "agreement", "file or reason")
-    show_table("Exported", columns, [_row(shipment) for shipment in shipments])
+    show_table("Exported", columns, [_make_row(shipment) for shipment in shipments])
 
 
-def _row(shipment: Shipment) -> tuple[str, ...]:
+def _make_row(shipment: Shipment) -> tuple[str, ...]:
     artifact, parity = shipment.artifact, shipment.parity
     return (
         shipment.format,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy_prune.cli.options import Accelerator, Epochs, Json, Run
-from deploy_prune.cli.output import progress
+from deploy_prune.cli.output import show_progress
 from deploy_prune.cli.prune import show_run
 
 
@@ -15,6 +15,6 @@ def finetune(run: Run, epochs: Epochs = None, accelerator: Accelerator = None, a
     from deploy_prune.pipeline.run import finetune as train_further
     from deploy_prune.train.accelerator import AUTO
 
-    with progress(as_json=as_json) as told:
+    with show_progress(as_json=as_json) as told:
         summary = train_further(run, epochs=epochs, accelerator=accelerator or AUTO, progress=told)
     return show_run(run, summary, as_json=as_json)

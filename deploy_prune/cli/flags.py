@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from deploy_prune.cli.options import image_shape, integers, key_values, name_list
+from deploy_prune.cli.options import parse_image_shape, parse_integers, parse_key_values, parse_names
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -53,15 +53,15 @@ FORMS: Mapping[Any, Form] = {
     bool: Form(bool, lambda _, given: given or None),
     int: Form(int | None),
     Path: Form(Path | None),
-    tuple[str, ...]: Form(str | None, lambda _, text: name_list(text)),
-    tuple[int, ...]: Form(str | None, integers),
-    tuple[int, int, int]: Form(str | None, lambda _, text: image_shape(text)),
-    dict[str, Any]: Form(list[str] | None, lambda flag, texts: key_values(flag, texts) or None),
+    tuple[str, ...]: Form(str | None, lambda _, text: parse_names(text)),
+    tuple[int, ...]: Form(str | None, parse_integers),
+    tuple[int, int, int]: Form(str | None, lambda _, text: parse_image_shape(text)),
+    dict[str, Any]: Form(list[str] | None, lambda flag, texts: parse_key_values(flag, texts) or None),
 }
 """Type of a field, its None left out -> its form; all others are taken as they are written."""
 
 
-def with_flags(verb: Verb, flags: Sequence[Flag]) -> Verb:
+def add_flags(verb: Verb, flags: Sequence[Flag]) -> Verb:
     """The verb with these flags in place of its `**settings`; without any, the configuration is not loaded."""
 
     @functools.wraps(verb)
@@ -70,7 +70,7 @@ def with_flags(verb: Verb, flags: Sequence[Flag]) -> Verb:
 
     signature = inspect.signature(verb, eval_str=True)
     own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    vars(command)["__signature__"] = signature.replace(parameters=[*_parameters(flags), *own])
+    vars(command)["__signature__"] = signature.replace(parameters=[*_make_parameters(flags), *own])
     return command
 
 
@@ -84,19 +84,19 @@ def read_flags(flags: Sequence[Flag], given: Mapping[str, Any]) -> dict[str, Any
     Raises:
         ConfigError: a text that is no list of names, of integers or of `KEY=VALUE`; names the flag.
     """
-    fields = _fields()
-    values = {flag.field: _form(fields[flag.field]).read(flag.name, given[flag.field]) for flag in flags}
+    fields = _list_fields()
+    values = {flag.field: _find_form(fields[flag.field]).read(flag.name, given[flag.field]) for flag in flags}
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _parameters(flags: Sequence[Flag]) -> list[inspect.Parameter]:
-    fields = _fields() if flags else {}
-    return [_parameter(flag, fields[flag.field]) for flag in flags]
+def _make_parameters(flags: Sequence[Flag]) -> list[inspect.Parameter]:
+    fields = _list_fields() if flags else {}
+    return [_make_parameter(flag, fields[flag.field]) for flag in flags]
 
 
-def _parameter(flag: Flag, field: FieldInfo) -> inspect.Parameter:
-    form, text = _form(field), f"{field.description} {flag.more}".strip()
-    option = typer.Option(flag.name, metavar=flag.metavar, help=text, min=_least(field), show_default=False)
+def _make_parameter(flag: Flag, field: FieldInfo) -> inspect.Parameter:
+    form, text = _find_form(field), f"{field.description} {flag.more}".strip()
+    option = typer.Option(flag.name, metavar=flag.metavar, help=text, min=_find_least(field), show_default=False)
     return inspect.Parameter(
         flag.field,
         inspect.Parameter.KEYWORD_ONLY,
@@ -105,19 +105,19 @@ def _parameter(flag: Flag, field: FieldInfo) -> inspect.Parameter:
     )
 
 
-def _form(field: FieldInfo) -> Form:
+def _find_form(field: FieldInfo) -> Form:
     parts = [part for part in get_args(field.annotation) if part is not NoneType]
     is_optional = NoneType in get_args(field.annotation)
     return FORMS.get(parts[0] if is_optional else field.annotation, TEXT)
 
 
-def _least(field: FieldInfo) -> int | None:
+def _find_least(field: FieldInfo) -> int | None:
     from annotated_types import Ge
 
     return next((int(str(bound.ge)) for bound in field.metadata if isinstance(bound, Ge)), None)
 
 
-def _fields() -> Mapping[str, FieldInfo]:
+def _list_fields() -> Mapping[str, FieldInfo]:
     from deploy_prune.pipeline.config import RunConfig
 
     return RunConfig.model_fields

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy_prune.cli.options import Classes, InputShape, Json, Model, ModelOptions, image_shape, model_options
+from deploy_prune.cli.options import (
+    Classes,
+    InputShape,
+    Json,
+    Model,
+    ModelOptions,
+    parse_image_shape,
+    parse_model_options,
+)
 from deploy_prune.cli.output import show_json, show_table
 
 if TYPE_CHECKING:
@@ -22,7 +30,7 @@ def inspect(
 
     Traces it and shows its size, how far each cost can fall, its groups of channels, and why any are locked.
     """
-    shape, options = image_shape(input_shape), model_options(option)
+    shape, options = parse_image_shape(input_shape), parse_model_options(option)
     from deploy_prune.pipeline.inspection import inspect as look
     from deploy_prune.sources.open import open_network
 
@@ -45,7 +53,7 @@ def show_inspection(inspection: Inspection) -> None:
     ]
     show_table(inspection.address, ("", "is"), facts)
     columns = ("cost", "unit", "dense", "least", "least / dense")
-    show_table("Within reach, every group at its floor", columns, [_reach(row) for row in inspection.reach])
+    show_table("Within reach, every group at its floor", columns, [_make_row(row) for row in inspection.reach])
     groups = [
         (row.name, str(row.width * row.channels_per_unit), str(row.width), row.locked or "-")
         for row in inspection.groups
@@ -53,6 +61,6 @@ def show_inspection(inspection: Inspection) -> None:
     show_table("Groups of channels", ("group", "channels", "units", "locked because"), groups)
 
 
-def _reach(row: Reach) -> tuple[str, ...]:
+def _make_row(row: Reach) -> tuple[str, ...]:
     ratio = f"{row.least / row.dense:.3f}x" if row.dense else "-"
     return row.cost, row.unit, f"{row.dense:,.0f}", f"{row.least:,.0f}", ratio

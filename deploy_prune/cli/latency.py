@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy_prune.cli import options as flags
-from deploy_prune.cli.output import progress, show_json, show_table
-from deploy_prune.cli.profile import Threads, one_of
+from deploy_prune.cli.output import show_json, show_progress, show_table
+from deploy_prune.cli.profile import Threads, take_one_count
 from deploy_prune.errors import ConfigError
 from deploy_prune.timing.devices import THIS_MACHINE
 
@@ -34,13 +34,13 @@ def list_tables(store: flags.StoreFile = None, as_json: flags.Json = False) -> N
     with open_store(store) as table:
         tables = [(profile, len(table.whole(profile).samples)) for profile in table.profiles()]
     if as_json:
-        show_json(tables=[_line(profile, samples) for profile, samples in tables])
+        show_json(tables=[_make_record(profile, samples) for profile, samples in tables])
         return
     columns = ("network", "device", "runtime", "threads", "dense ms", "samples", "whole")
-    show_table("Latency tables", columns, [tuple(map(str, _line(*each).values())) for each in tables])
+    show_table("Latency tables", columns, [tuple(map(str, _make_record(*each).values())) for each in tables])
 
 
-def _line(profile: Profile, samples: int) -> dict[str, object]:
+def _make_record(profile: Profile, samples: int) -> dict[str, object]:
     target = profile.target
     return {
         "network": f"{profile.address} ({profile.network[:8]})",
@@ -72,10 +72,10 @@ def show(
     On a device that has an address (local is this machine) the layer is measured as a file of its own, and kept; of
     others it shows what their table says.
     """
-    shape = flags.image_shape(input_shape)
-    options, counts = flags.model_options(option), flags.integers("--threads", threads)
+    shape = flags.parse_image_shape(input_shape)
+    options, counts = flags.parse_model_options(option), flags.parse_integers("--threads", threads)
     assert counts
-    pictures = _pictures(png, html)
+    pictures = _list_pictures(png, html)
     from deploy_prune.analysis.plots import draw_in_terminal, save
     from deploy_prune.budget.latency.place import Place, check_device
     from deploy_prune.budget.latency.staircase import measure_staircase
@@ -84,13 +84,13 @@ def show(
 
     check_device(device, store)
     network = open_network(model, classes=classes, input_shape=shape, options=options)
-    place = Place(runtime, device, one_of(counts))
-    with progress(as_json=as_json) as told, open_store(store, make=False) as table:
+    place = Place(runtime, device, take_one_count(counts))
+    with show_progress(as_json=as_json) as told, open_store(store, make=False) as table:
         if layer is None:
             _show_layers(network, place, table, as_json=as_json)
             return
         staircase = measure_staircase(network, layer, place, table, progress=told)
-    plot = _plot(staircase)
+    plot = _make_plot(staircase)
     for path in pictures:
         save(plot, path)
     if as_json:
@@ -99,7 +99,7 @@ def show(
         typer.echo(draw_in_terminal(plot))
 
 
-def _pictures(png: Path | None, html: Path | None) -> list[Path]:
+def _list_pictures(png: Path | None, html: Path | None) -> list[Path]:
     """The files to draw; a wrong ending is refused before minutes are spent on measuring."""
     asked = [(path, suffix) for path, suffix in ((png, ".png"), (html, ".html")) if path is not None]
     for path, suffix in asked:
@@ -119,7 +119,7 @@ def _show_layers(network: Network, place: object, table: object, *, as_json: boo
         show_table("Layers whose channels can be cut", ("layer", "kind", "channels"), rows)
 
 
-def _plot(staircase: Staircase) -> Plot:
+def _make_plot(staircase: Staircase) -> Plot:
     from deploy_prune.analysis.plots import Plot, make_line
 
     measured = make_line("measured alone, scaled", [(step.channels, step.measured_ms) for step in staircase.steps])
@@ -142,9 +142,9 @@ def export_table(
 ) -> None:
     """Write a network's latency table as one JSON file, to plan with elsewhere."""
     shape, options, counts = (
-        flags.image_shape(input_shape),
-        flags.model_options(option),
-        flags.integers("--threads", threads),
+        flags.parse_image_shape(input_shape),
+        flags.parse_model_options(option),
+        flags.parse_integers("--threads", threads),
     )
     assert counts
     from deploy_prune.budget.latency.place import Place, check_device
@@ -157,7 +157,7 @@ def export_table(
     check_device(device, store)
     network = open_network(model, classes=classes, input_shape=shape, options=options)
     with open_store(store, make=False) as table:
-        profile = find_profile(settle(network), Place(runtime, device, one_of(counts)).target, table)
+        profile = find_profile(settle(network), Place(runtime, device, take_one_count(counts)).target, table)
         write_table(profile, file)
     if as_json:
         show_json(file=str(file), samples=len(profile.samples))

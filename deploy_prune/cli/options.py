@@ -43,7 +43,7 @@ Accelerator = Annotated[
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that `prune` wrote.")]
 
 
-def name_list(text: str | None) -> tuple[str, ...] | None:
+def parse_names(text: str | None) -> tuple[str, ...] | None:
     """`"tflite,onnx"` -> `("tflite", "onnx")`; None stays None."""
     if text is None:
         return None
@@ -53,7 +53,7 @@ def name_list(text: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def integers(flag: str, text: str | None) -> tuple[int, ...] | None:
+def parse_integers(flag: str, text: str | None) -> tuple[int, ...] | None:
     """`"1,4"` -> `(1, 4)`, all of them at least 1; None stays None.
 
     Raises:
@@ -67,7 +67,7 @@ def integers(flag: str, text: str | None) -> tuple[int, ...] | None:
     return tuple(int(part) for part in parts)
 
 
-def numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
+def parse_numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
     """`"0.485,0.456,0.406"` -> three floats; None stays None.
 
     Raises:
@@ -84,13 +84,13 @@ def numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
     return parsed
 
 
-def image_shape(text: str | None) -> tuple[int, int, int] | None:
+def parse_image_shape(text: str | None) -> tuple[int, int, int] | None:
     """`"3,224,224"` -> `(3, 224, 224)`; None stays None.
 
     Raises:
         ConfigError: not three positive integers.
     """
-    sizes = integers("--input-shape", text)
+    sizes = parse_integers("--input-shape", text)
     if sizes is None:
         return None
     if len(sizes) != 3:
@@ -100,16 +100,16 @@ def image_shape(text: str | None) -> tuple[int, int, int] | None:
     return channels, height, width
 
 
-def model_options(texts: list[str] | None) -> dict[str, Any]:
+def parse_model_options(texts: list[str] | None) -> dict[str, Any]:
     """`["width=0.5", "stem=cifar"]` -> `{"width": 0.5, "stem": "cifar"}`.
 
     Raises:
         ConfigError: no `=`, nothing on one of its sides, or a key twice.
     """
-    return key_values("--option", texts)
+    return parse_key_values("--option", texts)
 
 
-def key_values(flag: str, texts: list[str] | None) -> dict[str, Any]:
+def parse_key_values(flag: str, texts: list[str] | None) -> dict[str, Any]:
     """`["width=0.5", "stem=cifar"]` -> `{"width": 0.5, "stem": "cifar"}`: TOML's scalars, bare words are texts.
 
     Raises:
@@ -122,11 +122,11 @@ def key_values(flag: str, texts: list[str] | None) -> dict[str, Any]:
             raise ConfigError(f"{flag} '{text}' has no {'value' if key else 'key'}", hint=f"write {flag} stem=cifar")
         if key in pairs:
             raise ConfigError(f"{flag} '{key}' is given twice", hint="give it once")
-        pairs[key] = _scalar(value)
+        pairs[key] = _parse_scalar(value)
     return pairs
 
 
-def _scalar(text: str) -> Any:
+def _parse_scalar(text: str) -> Any:
     from deploy_prune.pipeline.config import read_toml
 
     try:

@@ -50,33 +50,33 @@ def show_error(error: DeployPruneError, *, as_json: bool) -> None:
     if as_json:
         # Where stdout is what refused, stderr has said it all.
         with suppress(OSError):
-            show_json(error=error_record(error))
+            show_json(error=make_error_record(error))
 
 
-def error_record(error: DeployPruneError) -> dict[str, str | int]:
+def make_error_record(error: DeployPruneError) -> dict[str, str | int]:
     """What scripts read of an error."""
-    return failure_record(type(error).__name__, error.message, error.hint, error.exit_code)
+    return make_failure_record(type(error).__name__, error.message, error.hint, error.exit_code)
 
 
-def failure_record(kind: str, message: str, hint: str, exit_code: int) -> dict[str, str | int]:
+def make_failure_record(kind: str, message: str, hint: str, exit_code: int) -> dict[str, str | int]:
     """The same for what ends a command without an error of ours: wrong usage, an interruption."""
     return {"kind": kind, "message": message, "hint": hint, "exit_code": exit_code}
 
 
 @contextmanager
-def progress(*, as_json: bool) -> Iterator[Progress]:
+def show_progress(*, as_json: bool) -> Iterator[Progress]:
     """A progress bar on stderr with an ETA; plain lines now and then where stderr is no terminal; none with JSON."""
     if as_json:
         yield quiet
     elif sys.stderr.isatty():
-        with _bars() as draw:
+        with _show_bars() as draw:
             yield draw
     else:
-        yield _lines(time.monotonic)
+        yield _show_lines(time.monotonic)
 
 
 @contextmanager
-def _bars() -> Iterator[Progress]:
+def _show_bars() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
@@ -100,7 +100,7 @@ def _bars() -> Iterator[Progress]:
         yield draw
 
 
-def _lines(clock: Callable[[], float]) -> Progress:
+def _show_lines(clock: Callable[[], float]) -> Progress:
     """A line when a task starts to report, when it ends, and every ten seconds between."""
     last: dict[str, float] = {}
 

@@ -16,13 +16,13 @@ from deploy_prune.cli.options import (
     Runtime,
     StoreFile,
     Weights,
-    image_shape,
-    integers,
-    model_options,
-    name_list,
+    parse_image_shape,
+    parse_integers,
+    parse_model_options,
+    parse_names,
 )
-from deploy_prune.cli.output import progress, show_json, show_table
-from deploy_prune.cli.profile import Threads, one_of
+from deploy_prune.cli.output import show_json, show_progress, show_table
+from deploy_prune.cli.profile import Threads, take_one_count
 from deploy_prune.errors import UnknownName
 from deploy_prune.timing.devices import THIS_MACHINE
 
@@ -59,8 +59,12 @@ def plan(
 
     The first time a network is planned for a target it is profiled, which takes minutes; after that, seconds.
     """
-    shape, options, counts = image_shape(input_shape), model_options(option), integers("--threads", threads)
-    texts = name_list(budget) or ()
+    shape, options, counts = (
+        parse_image_shape(input_shape),
+        parse_model_options(option),
+        parse_integers("--threads", threads),
+    )
+    texts = parse_names(budget) or ()
     if scope not in SCOPES:
         raise UnknownName("scope", scope, SCOPES)
     assert counts
@@ -73,9 +77,9 @@ def plan(
 
     check_device(device, store)
     network = open_network(model, weights=weights, classes=classes, input_shape=shape, options=options)
-    place = Place(runtime, device, one_of(counts))
+    place = Place(runtime, device, take_one_count(counts))
     wish = Wish(tuple(map(parse, texts)), method, Limits(multiple=multiple, scope=scope))
-    with progress(as_json=as_json) as told, open_store(store) as table:
+    with show_progress(as_json=as_json) as told, open_store(store) as table:
         result = outlook(network, place, table, wish, progress=told)
     if as_json:
         show_json(outlook=result)
@@ -94,11 +98,11 @@ def show_outlook(outlook: Outlook, *, widths: bool = False) -> None:
     ]
     show_table(f"{outlook.address} on {where}", ("", "is"), rows)
     columns = ("budget", "predicted ms [95 %]", "time / dense", "MACs", "parameters")
-    show_table("Budgets", columns, [_option(row) for row in outlook.options])
+    show_table("Budgets", columns, [_make_row(row) for row in outlook.options])
     if outlook.inputs:
         show_table(
             "Or smaller images: the dense network, measured", ("input", "ms [95 %]", "time / dense"),
-            [_input(row, outlook.dense_ms) for row in outlook.inputs],
+            [_make_input_row(row, outlook.dense_ms) for row in outlook.inputs],
         )  # fmt: skip
     if widths:
         groups = next((list(row.widths) for row in outlook.options), [])
@@ -106,13 +110,13 @@ def show_outlook(outlook: Outlook, *, widths: bool = False) -> None:
         show_table("Channels", ("group", *(row.budget for row in outlook.options)), cells)
 
 
-def _option(row: Option) -> tuple[str, ...]:
+def _make_row(row: Option) -> tuple[str, ...]:
     low, high = row.interval_ms
     predicted = f"{row.predicted_ms:.3f} [{low:.3f}, {high:.3f}]"
     return row.budget, predicted, f"{row.ratio:.3f}x", f"{row.macs_ratio:.3f}x", f"{row.params_ratio:.3f}x"
 
 
-def _input(row: SmallerInput, dense_ms: float) -> tuple[str, str, str]:
+def _make_input_row(row: SmallerInput, dense_ms: float) -> tuple[str, str, str]:
     shape = "x".join(map(str, row.input_shape))
     if row.measured_ms is None or row.interval_ms is None:
         return shape, f"not measured: {row.reason}", "-"

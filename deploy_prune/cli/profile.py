@@ -16,11 +16,11 @@ from deploy_prune.cli.options import (
     ModelOptions,
     Runtime,
     StoreFile,
-    image_shape,
-    integers,
-    model_options,
+    parse_image_shape,
+    parse_integers,
+    parse_model_options,
 )
-from deploy_prune.cli.output import progress, show_json, show_table
+from deploy_prune.cli.output import show_json, show_progress, show_table
 from deploy_prune.errors import ConfigError
 from deploy_prune.timing.devices import THIS_MACHINE, device_at
 
@@ -51,7 +51,11 @@ def profile(
     Converts it once, times it at widths of all kinds, and keeps every sample in the store: `plan` and budgets in
     milliseconds are worked out from them. Killed, the same command goes on where it was.
     """
-    shape, options, counts = image_shape(input_shape), model_options(option), integers("--threads", threads)
+    shape, options, counts = (
+        parse_image_shape(input_shape),
+        parse_model_options(option),
+        parse_integers("--threads", threads),
+    )
     assert counts
     from deploy_prune.budget.latency.place import Place
     from deploy_prune.budget.latency.profiling import profile_network
@@ -61,17 +65,19 @@ def profile(
 
     device_at(device)
     network = open_network(model, classes=classes, input_shape=shape, options=options)
-    count, where = one_of(counts), store or usual_path()
+    count, where = take_one_count(counts), store or usual_path()
     place = Place(runtime, device, count)
-    with progress(as_json=as_json) as told, open_store(where) as table:
-        latency_model = profile_network(network, settle(network), place, table, effort=_effort(samples), progress=told)
+    with show_progress(as_json=as_json) as told, open_store(where) as table:
+        latency_model = profile_network(
+            network, settle(network), place, table, effort=_choose_effort(samples), progress=told
+        )
     if as_json:
-        show_json(store=str(where), **summary(latency_model))
+        show_json(store=str(where), **summarise_model(latency_model))
     else:
         show_model(latency_model, where)
 
 
-def one_of(counts: tuple[int, ...]) -> int:
+def take_one_count(counts: tuple[int, ...]) -> int:
     """The one thread count that a latency table is of.
 
     Raises:
@@ -82,7 +88,7 @@ def one_of(counts: tuple[int, ...]) -> int:
     return counts[0]
 
 
-def _effort(samples: int | None) -> Effort:
+def _choose_effort(samples: int | None) -> Effort:
     from dataclasses import replace
 
     from deploy_prune.budget.latency.profiling import EFFORT
@@ -90,7 +96,7 @@ def _effort(samples: int | None) -> Effort:
     return EFFORT if samples is None else replace(EFFORT, first=min(EFFORT.first, samples), most=samples)
 
 
-def summary(model: LatencyModel) -> dict[str, object]:
+def summarise_model(model: LatencyModel) -> dict[str, object]:
     """What scripts read of a latency model."""
     profile = model.profile
     return {

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploy_prune.cli.flags import Flag, read_flags
-from deploy_prune.cli.options import Epochs, Json, name_list
-from deploy_prune.cli.output import error_record, progress, show_json, show_table
+from deploy_prune.cli.options import Epochs, Json, parse_names
+from deploy_prune.cli.output import make_error_record, show_json, show_progress, show_table
 from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, TargetMissed
-from deploy_prune.stats import in_percent
+from deploy_prune.stats import write_percent
 
 if TYPE_CHECKING:
     from deploy_prune.pipeline.config import RunConfig
@@ -86,12 +86,13 @@ def prune(
     Trains, scores, cuts, fine-tunes, exports, verifies, times and reports, and keeps every step in the run folder.
     """
     overrides = read_flags(FLAGS, settings)
-    budgets = name_list(overrides.get("budget")) or ()
+    budgets = parse_names(overrides.get("budget")) or ()
     own = {"model": model, "budget": budgets[0] if budgets else None}
     overrides |= {key: value for key, value in own.items() if value is not None}
-    overrides |= _method_options(overrides, heads=heads, epsilon=epsilon) | _finetuning(epochs, no_finetune)
+    overrides |= _merge_method_options(overrides, heads=heads, epsilon=epsilon)
+    overrides |= _choose_finetuning(epochs, no_finetune)
     several = len(budgets) > 1
-    _hold_together(plan=plan, several=several, max_drop=max_drop)
+    _check_together(plan=plan, several=several, max_drop=max_drop)
     if several:
         return run_front(config, overrides, budgets, out, controls=not no_controls, as_json=as_json)
     if max_drop is not None:
@@ -99,7 +100,7 @@ def prune(
     return run(config, overrides, out, plan=plan, as_json=as_json)
 
 
-def _hold_together(*, plan: Path | None, several: bool, max_drop: float | None) -> None:
+def _check_together(*, plan: Path | None, several: bool, max_drop: float | None) -> None:
     if plan is not None and (several or max_drop is not None):
         raise ConfigError("a plan is one network: it goes with neither several budgets nor --max-drop")
     if several and max_drop is not None:
@@ -107,7 +108,7 @@ def _hold_together(*, plan: Path | None, several: bool, max_drop: float | None) 
         raise ConfigError(message, hint="with --max-drop give the tightest")
 
 
-def _method_options(overrides: Mapping[str, Any], **own_flags: float | None) -> dict[str, Any]:
+def _merge_method_options(overrides: Mapping[str, Any], **own_flags: float | None) -> dict[str, Any]:
     """The method's options with those that have a flag of their own; nothing where none are given."""
     given = {key: value for key, value in own_flags.items() if value is not None}
     return {"method_options": {**overrides.get("method_options", {}), **given}} if given else {}
@@ -119,7 +120,7 @@ def run(config: Path | None, overrides: dict[str, Any], out: Path, *, plan: Path
     from deploy_prune.pipeline.run import prune as prune_network
 
     settings = load_config(config, overrides)
-    with progress(as_json=as_json) as told:
+    with show_progress(as_json=as_json) as told:
         summary = prune_network(settings, out, plan=plan, progress=told)
     return show_run(out, summary, as_json=as_json)
 
@@ -140,7 +141,7 @@ def run_front(
     from deploy_prune.results import DenseResult
 
     settings = load_config(config, overrides)
-    with progress(as_json=as_json) as told:
+    with show_progress(as_json=as_json) as told:
         result = front(settings, budgets, out, controls=controls, progress=told)
     if as_json:
         show_json(run=str(out), front=result)
@@ -154,16 +155,16 @@ def show_front(front: Front) -> None:
     """A row per network, fastest last."""
     columns = ("network", "budget", "ms [95 %]", "time / dense", f"{front.quality} test [95 %]", "MACs", "run")
     rows = sorted(front.points, key=lambda point: -(point.ratio or 0))
-    show_table(f"{front.model} on {front.data}, {front.method}", columns, [_point(row) for row in rows])
+    show_table(f"{front.model} on {front.data}, {front.method}", columns, [_make_row(row) for row in rows])
 
 
-def _point(row: FrontPoint) -> tuple[str, ...]:
+def _make_row(row: FrontPoint) -> tuple[str, ...]:
     time = "not timed"
     if row.latency_ms is not None and row.latency_interval_ms is not None:
         time = f"{row.latency_ms:.3f} [{row.latency_interval_ms[0]:.3f}, {row.latency_interval_ms[1]:.3f}]"
     ratio = "-" if row.ratio is None else f"{row.ratio:.3f}x"
     low, high = row.test_interval
-    quality = f"{in_percent(row.test)} [{in_percent(low, 1)}, {in_percent(high, 1)}]"
+    quality = f"{write_percent(row.test)} [{write_percent(low, 1)}, {write_percent(high, 1)}]"
     return row.kind, row.budget or "-", time, ratio, quality, f"{row.macs:,}", row.run
 
 
@@ -179,7 +180,7 @@ def run_drop(config: Path | None, overrides: dict[str, Any], points: float, out:
     from deploy_prune.pipeline.max_drop import within_drop
 
     settings: RunConfig = load_config(config, overrides)
-    with progress(as_json=as_json) as told:
+    with show_progress(as_json=as_json) as told:
         search, summary = within_drop(settings, points, out, progress=told)
     if not as_json:
         show_drop(search)
@@ -189,7 +190,7 @@ def run_drop(config: Path | None, overrides: dict[str, Any], points: float, out:
 def show_drop(search: DropSearch) -> None:
     """Every budget that was tried."""
     rows = [(row.budget, f"{row.lost_points:.2f}", f"{row.seconds:.0f}", row.run) for row in search.tries]
-    dense = f"{search.quality} {in_percent(search.dense_val)}"
+    dense = f"{search.quality} {write_percent(search.dense_val)}"
     title = f"At most {search.allowed_points:g} points below {dense} on validation: {search.found}"
     show_table(title, ("budget", "points lost", "training s", "run"), rows)
 
@@ -213,13 +214,13 @@ def show_run(folder: Path, summary: RunSummary, *, as_json: bool) -> int:
         judge(summary)
     except (NoSpeedUp, ParityFailed, TargetMissed) as verdict:
         # Summary and verdict are one object: stdout holds one JSON document, whatever the outcome.
-        show_json(**results, error=error_record(verdict))
+        show_json(**results, error=make_error_record(verdict))
         return verdict.exit_code
     show_json(**results)
     return 0
 
 
-def _finetuning(epochs: int | None, no_finetune: bool) -> dict[str, Any]:
+def _choose_finetuning(epochs: int | None, no_finetune: bool) -> dict[str, Any]:
     if no_finetune and epochs is not None:
         raise ConfigError("--no-finetune and --epochs contradict each other", hint="choose one")
     if no_finetune:

@@ -16,13 +16,13 @@ from deploy_prune.cli.options import (
     ModelOptions,
     Weights,
     Workers,
-    image_shape,
-    model_options,
-    numbers,
+    parse_image_shape,
+    parse_model_options,
+    parse_numbers,
 )
-from deploy_prune.cli.output import progress, show_json, show_table
+from deploy_prune.cli.output import show_json, show_progress, show_table
 from deploy_prune.processes.workers import USUAL
-from deploy_prune.stats import in_percent
+from deploy_prune.stats import write_percent
 
 if TYPE_CHECKING:
     from deploy_prune.scoring.sensitivity import Sensitivity
@@ -50,7 +50,11 @@ def sensitivity(
     as_json: Json = False,
 ) -> None:
     """Draw accuracy against the width of every group, each cut alone and not trained afterwards."""
-    shape, options, asked = image_shape(input_shape), model_options(option), numbers("--shares", shares)
+    shape, options, asked = (
+        parse_image_shape(input_shape),
+        parse_model_options(option),
+        parse_numbers("--shares", shares),
+    )
     assert asked
     from deploy_prune.analysis.plots import check_suffix
     from deploy_prune.pipeline.config import RunConfig
@@ -68,7 +72,7 @@ def sensitivity(
     network = open_network(model, classes=classes, input_shape=shape, options=options, weights=weights, data=known)
     check_fit(network, known)
     who, exam = build_workers(RunConfig(model=model, workers=workers or USUAL), where), Exam(images=images)
-    with progress(as_json=as_json) as told:
+    with show_progress(as_json=as_json) as told:
         result = measure(move_network(network, where), known, who, shares=asked, exam=exam, progress=told)
     if plot is not None:
         draw_sensitivity(result, plot)
@@ -83,7 +87,7 @@ def draw_sensitivity(result: Sensitivity, file: Path) -> None:
     from deploy_prune.analysis.plots import Line, Plot, save
 
     lines = tuple(
-        Line(curve.name, *_line(curve.width, result.value, [(each.kept, each.value) for each in curve.points]))
+        Line(curve.name, *_make_line(curve.width, result.value, [(each.kept, each.value) for each in curve.points]))
         for curve in result.curves
     )
     title = f"{result.address}: one group cut, not trained afterwards"
@@ -91,7 +95,9 @@ def draw_sensitivity(result: Sensitivity, file: Path) -> None:
     save(Plot(title, "share of the group's units kept", y_label, lines), file)
 
 
-def _line(width: int, dense: float, points: list[tuple[int, float]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _make_line(
+    width: int, dense: float, points: list[tuple[int, float]]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     whole = [(width, dense), *points]
     return tuple(kept / width for kept, _ in whole), tuple(100 * value for _, value in whole)
 
@@ -100,10 +106,10 @@ def show_sensitivity(result: Sensitivity) -> None:
     """A row per group, the most sensitive first."""
     most = max((len(curve.points) for curve in result.curves), default=0)
     rows = [
-        (curve.name, str(curve.width), *(f"{in_percent(each.value, 1)} at {each.kept}" for each in curve.points),
+        (curve.name, str(curve.width), *(f"{write_percent(each.value, 1)} at {each.kept}" for each in curve.points),
          *[""] * (most - len(curve.points)))
         for curve in sorted(result.curves, key=lambda curve: min((each.value for each in curve.points), default=1.0))
     ]  # fmt: skip
-    whole = f"{result.quality} {in_percent(result.value, 1)} on {result.images} images whole"
+    whole = f"{result.quality} {write_percent(result.value, 1)} on {result.images} images whole"
     title = f"{result.address}: {whole}, and with one group cut"
     show_table(title, ("group", "width", *[""] * most), rows)

@@ -46,7 +46,7 @@ def make_example(network: Network, *, batch: int = 1, seed: int = 0) -> tuple[Te
     return tuple(torch.randn(batch, *shape, generator=generator) for shape in network.input_shapes)
 
 
-def installed_version(package: str, *, extra: str) -> str:
+def find_version(package: str, *, extra: str) -> str:
     """The version of a converter's package.
 
     Raises:
@@ -59,7 +59,7 @@ def installed_version(package: str, *, extra: str) -> str:
 
 
 @contextmanager
-def vendor_errors(name: str, network: Network) -> Iterator[None]:
+def explain_vendor_errors(name: str, network: Network) -> Iterator[None]:
     """Run a vendor's converter: silent, and whatever it raises becomes `ExportFailed` with its own reason."""
     try:
         with silence(), torch.no_grad():

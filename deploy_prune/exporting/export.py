@@ -14,8 +14,8 @@ from deploy_prune import plugins
 from deploy_prune.errors import ExportFailed
 from deploy_prune.exporting.exporters import EXPORTERS, PLAIN, check_precision
 from deploy_prune.exporting.one_format import FormatJob, Written, check, write
-from deploy_prune.exporting.parity.reference import Images, Questions, Reference, answered, make_questions
-from deploy_prune.processes.workshop import Outcome, Unsendable, Workshop, run_each, workshop
+from deploy_prune.exporting.parity.reference import Images, Questions, Reference, answer, make_questions
+from deploy_prune.processes.workshop import Outcome, Unsendable, Workshop, open_workshop, run_each
 from deploy_prune.records import remove_unfinished
 from deploy_prune.timing import conditions
 from deploy_prune.timing.runtimes import RUNTIMES
@@ -81,7 +81,7 @@ def export_in_turn(
     jobs = _plan_jobs(targets, folder)
     if not jobs:
         return [()] * len(networks)
-    with ThreadPoolExecutor(1) as aside, workshop(NEEDED) as shop:
+    with ThreadPoolExecutor(1) as aside, open_workshop(NEEDED) as shop:
         return [_export(ask, jobs, shop, aside, progress) for ask, progress in networks]
 
 
@@ -111,14 +111,14 @@ def _answer_beside(questions: Questions) -> Reference:
     threads = torch.get_num_threads()
     torch.set_num_threads(max(threads - 1, 1))
     try:
-        return answered(questions)
+        return answer(questions)
     finally:
         torch.set_num_threads(threads)
 
 
 def _write_all(shop: Workshop, questions: Questions, jobs: Sequence[FormatJob], progress: Progress) -> list[Written]:
     told = _report_to(progress, "writing", [job.format for job in jobs], done=0, total=2 * len(jobs))
-    outcomes = run_each(shop, write, questions, jobs, at_once=len(conditions.allowed_cores()), told=told)
+    outcomes = run_each(shop, write, questions, jobs, at_once=len(conditions.list_allowed_cores()), told=told)
     for job, outcome in zip(jobs, outcomes, strict=True):
         if outcome.died:
             remove_unfinished(job.path.parent)
@@ -137,7 +137,7 @@ def _check_all(
     there = sorted((each for each in written if each.row.artifact), key=_is_evaluated, reverse=True)
     total = 2 * len(written)
     told = _report_to(progress, "running", [each.job.format for each in there], done=total - len(there), total=total)
-    outcomes = run_each(shop, check, reference, there, at_once=len(conditions.allowed_cores()), told=told)
+    outcomes = run_each(shop, check, reference, there, at_once=len(conditions.list_allowed_cores()), told=told)
     progress("export", total, total)
     checked = {
         each.job.format: outcome.result or replace(each.row, status="failed", reason=_tell_crash(outcome))

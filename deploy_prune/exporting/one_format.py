@@ -16,7 +16,7 @@ from deploy_prune.exporting.exporters import Exporter
 from deploy_prune.exporting.identity import identify
 from deploy_prune.exporting.parity.reference import Questions, Reference
 from deploy_prune.exporting.parity.verification import verify
-from deploy_prune.records import sha256, size_bytes, write_atomic
+from deploy_prune.records import count_bytes, sha256, write_atomic
 from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import FP32, Artifact, Parity, Precision, Shipment
 
@@ -91,7 +91,7 @@ def _write_file(questions: Questions, job: FormatJob) -> Artifact:
         layout=exporter.camera_layout if form.bake else exporter.layout,
         input_shape=network.input_shape,
         dynamic_batch=exporter.dynamic_batch,
-        size_bytes=size_bytes(job.path),
+        size_bytes=count_bytes(job.path),
         sha256=sha256(job.path),
         exporter=version,
         seconds=time.perf_counter() - started,

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from torch import Tensor, nn
 
 from deploy_prune.exporting.app_interface import put_in_form
-from deploy_prune.exporting.converter import vendor_errors
+from deploy_prune.exporting.converter import explain_vendor_errors
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter, check_precision
 from deploy_prune.graph.fold_norms import fold_exported_norms
 from deploy_prune.values import FP32, AppForm, Layout, Network, Precision
@@ -72,7 +72,7 @@ def write_in_steps(steps: Sequence[Step[E]], asked: Asked[E], path: Path) -> Non
     check_precision(asked.exporter, asked.precision)
     converter = asked.exporter.version()
     draft = begin(asked)
-    with vendor_errors(converter, asked.network):
+    with explain_vendor_errors(converter, asked.network):
         for step in steps:
             draft = step(draft)
     _save(draft.content, path)

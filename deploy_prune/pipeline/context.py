@@ -19,7 +19,7 @@ from deploy_prune.records import read_record, write_record
 from deploy_prune.run_folder import FORM, SPLITS, RunFolder
 from deploy_prune.scoring.scores_file import SCORES
 from deploy_prune.sources import checkpoint
-from deploy_prune.sources.data import form_of, read_data, splits_of
+from deploy_prune.sources.data import describe_form, identify_splits, read_data
 from deploy_prune.sources.open import open_network
 from deploy_prune.sources.unit_numbers import in_own_numbers
 from deploy_prune.train.accelerator import choose_accelerator, move_network
@@ -130,7 +130,7 @@ class RunContext:
 
 def _refuse_changes(record: Path, data: Data) -> None:
     """Refuse images or splits that have changed since the run began."""
-    splits, began_with = splits_of(data), read_record(record, dict[str, SplitRecord])
+    splits, began_with = identify_splits(data), read_record(record, dict[str, SplitRecord])
     for name, split in began_with.items():
         if splits[name] != split:
             message = f"{data.name} has changed since the run began: {name} had {split.images} images, now other ones"
@@ -139,8 +139,8 @@ def _refuse_changes(record: Path, data: Data) -> None:
 
 def record_data(context: RunContext) -> None:
     """Write down which images each split begins with, and what the app that uses the network has to know of them."""
-    write_record(context.folder.path / SPLITS, splits_of(context.data), dict[str, SplitRecord])
-    write_record(context.folder.path / FORM, form_of(context.data))
+    write_record(context.folder.path / SPLITS, identify_splits(context.data), dict[str, SplitRecord])
+    write_record(context.folder.path / FORM, describe_form(context.data))
 
 
 def start_network(context: RunContext) -> Network:

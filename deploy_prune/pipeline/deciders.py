@@ -12,10 +12,10 @@ from deploy_prune import plugins
 from deploy_prune.errors import ConfigError
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.processes.workers import USUAL, WORKERS, Workers
-from deploy_prune.run_folder import asked_for
+from deploy_prune.run_folder import read_asked
 from deploy_prune.scoring.methods import METHODS, Scorer, Selector
 from deploy_prune.scoring.scores_file import SCORES
-from deploy_prune.sources.data import labels_of
+from deploy_prune.sources.data import require_labels
 from deploy_prune.train.accelerator import CPU
 from deploy_prune.values import Data
 
@@ -51,7 +51,7 @@ def check_labels(config: RunConfig, data: Data) -> None:
     scores_itself = isinstance(plugins.build(METHODS, config.method, config.method_options), Scorer)
     for name, decider in ((config.method, selector), (config.method if scores_itself else config.widths, scorer)):
         if not isinstance(decider, Path | None) and decider.needs_labels:
-            labels_of(data, data.train, f"method '{name}'")
+            require_labels(data, data.train, f"method '{name}'")
 
 
 def build_scorer(name: str, options: Mapping[str, Any] | None = None) -> Scorer:
@@ -74,15 +74,15 @@ def find_widths_file(config: RunConfig) -> Path | None:
     Raises:
         ConfigError: `legr:RUN`, and that run's widths are not by `legr`.
     """
-    if config.widths in plugins.names(METHODS):
+    if config.widths in plugins.list_names(METHODS):
         return None
     method, _, named = config.widths.partition(":")
-    known = method in plugins.names(METHODS)
+    known = method in plugins.list_names(METHODS)
     path = Path(named if known else config.widths)
     if not path.exists():
         return None
     if known and path.is_dir():
-        made = asked_for(path)
+        made = read_asked(path)
         if method not in (made.get("method"), made.get("widths")):
             message = f"the widths of {path} are by '{made.get('method')}', not by '{method}'"
             raise ConfigError(message, hint=f"--widths {path} takes them as they are")

@@ -48,7 +48,7 @@ def inspect(network: Network, *, limits: Limits | None = None) -> Inspection:
     rows = tuple(
         GroupRow(group.name, group.width, group.width, group.channels_per_unit, group.locked) for group in graph.groups
     )
-    reach = tuple(row for name in plugins.names(COSTS) if (row := _reach(name, graph, limits or Limits())))
+    reach = tuple(row for name in plugins.list_names(COSTS) if (row := _reach(name, graph, limits or Limits())))
     return Inspection(network.address, recount(network), rows, reach, locked_share(graph))
 
 

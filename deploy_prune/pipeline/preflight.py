@@ -15,7 +15,7 @@ from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext, read_plan, start_network
 from deploy_prune.pipeline.deciders import build_deciders, build_workers, check_labels
 from deploy_prune.pipeline.priced import build_cost, is_timed
-from deploy_prune.run_folder import LATER_KEYS, RUN, asked_for
+from deploy_prune.run_folder import LATER_KEYS, RUN, read_asked
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.addresses import split_address
 from deploy_prune.sources.data import check_fit
@@ -99,7 +99,7 @@ def adopt_run_folder(config: RunConfig) -> RunConfig:
     refuse_given(run, {key: dict(config)[key] for key in ("classes", "input_shape", "weights", "model_options")})
     own = {"input_shape": checkpoint.description(run).input_shape}
     if "data" not in config.model_fields_set and (run / RUN).is_file():
-        asked = {**LATER_KEYS, **asked_for(run)}
+        asked = {**LATER_KEYS, **read_asked(run)}
         taken = ("data", "data_options") if "task" in config.model_fields_set else ("data", "data_options", "task")
         own |= {key: asked[key] for key in taken}
     return RunConfig.model_validate({**dict(config), **own})

@@ -29,7 +29,7 @@ from deploy_prune.results import (
     TestResult,
     TrainResult,
 )
-from deploy_prune.run_folder import RunFolder, asked_for, open_run
+from deploy_prune.run_folder import RunFolder, open_run, read_asked
 from deploy_prune.scoring.scores_file import SCORES
 from deploy_prune.sources import checkpoint
 from deploy_prune.train.accelerator import AUTO, choose_accelerator
@@ -169,7 +169,7 @@ def finetune(
         Unavailable: the accelerator is not there.
     """
     run = Path(run)
-    asked = asked_for(run)
+    asked = read_asked(run)
     choose_accelerator(accelerator)  # before anything is written
     known = {key: asked[key] for key in RunConfig.model_fields if key in asked}
     config = RunConfig.model_validate({**known, "accelerator": accelerator})
@@ -250,4 +250,4 @@ def find_hooks(config: RunConfig, hooks: Hooks | None) -> Hooks:
     if hooks is not None:
         return hooks
     named = {key: address for key, address in config.hooks.model_dump().items() if address is not None}
-    return Hooks(**{key: plugins.user_object(address) for key, address in named.items()})
+    return Hooks(**{key: plugins.fetch_user_object(address) for key, address in named.items()})

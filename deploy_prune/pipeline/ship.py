@@ -88,7 +88,7 @@ def exporter_options(targets: Sequence[str], wished: Mapping[str, Any]) -> dict[
 
 def _accept(target: str, wished: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the wishes that a format can fulfil."""
-    options, precisions = plugins.option_names(EXPORTERS, target), plugins.load(EXPORTERS, target).precisions
+    options, precisions = plugins.list_options(EXPORTERS, target), plugins.load(EXPORTERS, target).precisions
     return {
         key: value for key, value in wished.items() if key in options or (key == "precision" and value in precisions)
     }
@@ -102,7 +102,7 @@ def _known(order: Order, network: Network) -> tuple[AppForm, np.ndarray | None, 
     from deploy_prune.exporting.app_interface import keep_fitting_labels
     from deploy_prune.exporting.parity.reference import CLASSIFICATION
     from deploy_prune.records import read_record
-    from deploy_prune.sources.data import check_classes, check_fit, form_of, read_data, spread
+    from deploy_prune.sources.data import check_classes, check_fit, describe_form, read_data, read_spread
     from deploy_prune.train.tasks import TASKS, choose_task
 
     run = Path(order.address)
@@ -116,7 +116,7 @@ def _known(order: Order, network: Network) -> tuple[AppForm, np.ndarray | None, 
     task = task or choose_task(BY_DATA, data)
     if task.needs_labels:
         check_classes(network, data)
-    return keep_fitting_labels(network, form_of(data)), spread(data.val), task
+    return keep_fitting_labels(network, describe_form(data)), read_spread(data.val), task
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from deploy_prune.pipeline.real_file import RealFiles
 from deploy_prune.run_folder import RunFolder
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import read_data
-from deploy_prune.sources.weights import with_weights
+from deploy_prune.sources.weights import replace_weights
 from deploy_prune.timing.devices import target_on
 from deploy_prune.train.accelerator import choose_accelerator, move_network
 from deploy_prune.train.evaluation import evaluate
@@ -150,7 +150,7 @@ def train_smaller(config: RunConfig, shape: tuple[int, int, int], folder: RunFol
     except (TraceError, DataError) as error:
         return SmallerRun(shape, error.message.splitlines()[0])
     pupil, val, test = train_and_judge(lesson, config, folder)
-    small = pupil if lesson.pupil is small else with_weights(small, pupil.module.state_dict())
+    small = pupil if lesson.pupil is small else replace_weights(small, pupil.module.state_dict())
     try:
         ratio, interval = _time(whole, small, config)
     except ExportFailed as error:

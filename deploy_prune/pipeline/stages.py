@@ -42,13 +42,13 @@ from deploy_prune.results import (
     TrainResult,
 )
 from deploy_prune.sources import checkpoint
-from deploy_prune.sources.data import form_of, spread
+from deploy_prune.sources.data import describe_form, read_spread
 from deploy_prune.sources.unit_numbers import in_dense_numbers, in_own_numbers
-from deploy_prune.sources.weights import with_weights
+from deploy_prune.sources.weights import replace_weights
 from deploy_prune.timing.bench import time_in_turns
 from deploy_prune.train.accelerator import describe_accelerator, move_network
 from deploy_prune.train.compensation import compensate
-from deploy_prune.train.evaluation import evaluate, paired_difference
+from deploy_prune.train.evaluation import compare_in_pairs, evaluate
 from deploy_prune.train.loop import fit
 from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.train.recipe import Recipe
@@ -144,7 +144,7 @@ def plan(context: RunContext) -> PlanResult:
         graph, keep, closing = decision.graph, decision.keep, decision.closing
         method = decision.method
         if decision.weights:
-            decided = with_weights(network, decision.weights)
+            decided = replace_weights(network, decision.weights)
             masks = {**network.masks, **decision.masks}
             checkpoint.save(dataclasses.replace(decided, masks=masks), context.folder.path / SCORED)
         made = _priced(decision.price, keep)
@@ -262,13 +262,13 @@ def test(context: RunContext, number: int) -> TestResult:
 
     before = (context.base or context.folder).stage("dense-test", Quality, lambda: of("dense"))
     after = of(f"round-{number}")
-    difference, interval = paired_difference(before, after)
+    difference, interval = compare_in_pairs(before, after)
     return TestResult(before, after, difference, interval)
 
 
 def ship(context: RunContext, number: int) -> ShipResult:
     """Export and verify both networks."""
-    images, known = spread(context.data.val), form_of(context.data)
+    images, known = read_spread(context.data.val), describe_form(context.data)
     folder = context.folder.path / f"export-{number}"
     asked = []
     for name, stem in (("dense", "dense"), (f"round-{number}", "pruned")):

@@ -11,7 +11,7 @@ from deploy_prune.graph.filter_norms import filter_norms
 from deploy_prune.graph.soundness import settle
 from deploy_prune.processes.workers import Workers
 from deploy_prune.scoring.top_units import best_units
-from deploy_prune.train.fitness import Exam, Fitness, examiner, fitness
+from deploy_prune.train.fitness import Exam, Fitness, judge_candidate, prepare_examiner
 from deploy_prune.values import Data, Network, Progress, Scores, quiet
 
 SHARES = (0.75, 0.5, 0.25, 0.125)
@@ -84,8 +84,8 @@ def sensitivity(
     scores = Scores(filter_norms(network.module, graph, power=2))
     plans = _plans(asked, scores)
     results: list[Fitness] = []
-    prepared = examiner(network, graph, data, exam)
-    for result in workers.map(fitness, prepared, plans, ahead=AHEAD):
+    prepared = prepare_examiner(network, graph, data, exam)
+    for result in workers.map(judge_candidate, prepared, plans, ahead=AHEAD):
         results.append(result)
         progress("sensitivity", len(results), len(asked) + 1)
     dense, *rest = results

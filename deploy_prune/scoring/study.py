@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.processes.workers import Workers
-from deploy_prune.sources.data import labels_of
+from deploy_prune.sources.data import require_labels
 from deploy_prune.train.recipe import OURS, Hooks
 from deploy_prune.values import ChannelGraph, Data, Network, Progress, Scores, quiet
 
@@ -51,5 +51,5 @@ class Study:
         if self.data is None:
             raise ConfigError(f"method '{method}' needs images, and there are none here", hint="give the data it uses")
         if labelled:
-            labels_of(self.data, self.data.train, f"method '{method}'")
+            require_labels(self.data, self.data.train, f"method '{method}'")
         return self.data

@@ -36,11 +36,11 @@ class BrokenImages:
 
     def knows(self, blob: Blob) -> bool:
         """Whether an image was found broken, and is the same file still."""
-        return blob.name in self._stamps and self._stamps[blob.name] == _stamp(blob)
+        return blob.name in self._stamps and self._stamps[blob.name] == _make_stamp(blob)
 
     def remember(self, blobs: Iterable[Blob]) -> None:
         """Keep that images cannot be decoded, for this process and for later ones; a cache that refuses is no error."""
-        self._stamps |= {blob.name: _stamp(blob) for blob in blobs}
+        self._stamps |= {blob.name: _make_stamp(blob) for blob in blobs}
         merged = self._read() | self._stamps  # another process may have found others
         try:
             write_atomic(self.file, lambda temporary: temporary.write_text(json.dumps(merged)))
@@ -62,7 +62,7 @@ class BrokenImages:
         return stamps if isinstance(stamps, dict) else {}
 
 
-def _stamp(blob: Blob) -> Stamp:
+def _make_stamp(blob: Blob) -> Stamp:
     try:
         status = blob.path.stat()
     except OSError:

@@ -19,7 +19,7 @@ from torch import Tensor
 from deploy_prune.errors import PlanError, RecordError
 from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut
-from deploy_prune.records import read_record, sha256, storage_errors, write_record
+from deploy_prune.records import explain_storage_errors, read_record, sha256, write_record
 from deploy_prune.sources.networks import rebuild_network
 from deploy_prune.sources.unit_numbers import units_left_of_dense
 from deploy_prune.sources.weights import load_weights, read_tensors, save_tensors, save_weights
@@ -51,13 +51,13 @@ def save(network: Network, folder: Path) -> None:
         plan = Plan(network=network.address, keep=units_left_of_dense(network))
         write_record(folder / PLAN, plan)
     else:  # one of a cut network that was saved here before
-        with storage_errors(folder / PLAN):
+        with explain_storage_errors(folder / PLAN):
             (folder / PLAN).unlink(missing_ok=True)
     save_weights(network.module, folder / WEIGHTS)
     if network.masks:
         save_tensors(network.masks, folder / MASKS)
     else:
-        with storage_errors(folder / MASKS):
+        with explain_storage_errors(folder / MASKS):
             (folder / MASKS).unlink(missing_ok=True)
     channels, height, width = network.input_shape
     described = Description(

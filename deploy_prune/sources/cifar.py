@@ -46,8 +46,8 @@ def read_cifar(layout: Layout, directory: Path, *, size: tuple[int, int] | None,
     """
     if not directory.exists():
         raise DataError(f"{directory} does not exist", hint=f"give the folder with {layout.name}")
-    train, test = _binary(layout, directory) or _images(layout, directory)
-    val_indices = _val_indices(directory, train, seed=seed)
+    train, test = _read_binary(layout, directory) or _read_images(layout, directory)
+    val_indices = _choose_val(directory, train, seed=seed)
     is_val = np.zeros(len(train.labels), bool)
     is_val[val_indices] = True
     kept = train.whole
@@ -57,9 +57,9 @@ def read_cifar(layout: Layout, directory: Path, *, size: tuple[int, int] | None,
         mean=MEAN,
         std=STD,
         image_shape=(3, *(size or (SIDE, SIDE))),
-        train=train.part(kept & ~is_val, size),
-        val=train.part(kept & is_val, size),
-        test=test.part(test.whole, size),
+        train=train.take(kept & ~is_val, size),
+        val=train.take(kept & is_val, size),
+        test=test.take(test.whole, size),
         flip=True,
         crop_padding=CROP_PADDING,
     )
@@ -74,11 +74,11 @@ class _Half:
     classes: tuple[str, ...]
     sorted_by_name: bool
 
-    def part(self, mask: np.ndarray, size: tuple[int, int] | None) -> ArrayImages:
+    def take(self, mask: np.ndarray, size: tuple[int, int] | None) -> ArrayImages:
         return ArrayImages(self.pixels[mask], self.labels[mask], size)
 
 
-def _val_indices(directory: Path, train: _Half, *, seed: int) -> np.ndarray:
+def _choose_val(directory: Path, train: _Half, *, seed: int) -> np.ndarray:
     path = directory / VAL_FILE
     if not (train.sorted_by_name and path.is_file()):
         return split_indices(train.labels, (VAL_SHARE,), seed=seed)[0]
@@ -95,13 +95,13 @@ def _val_indices(directory: Path, train: _Half, *, seed: int) -> np.ndarray:
 # --- binary layout ---------------------------------------------------------------------------------------------
 
 
-def _binary(layout: Layout, directory: Path) -> tuple[_Half, _Half] | None:
+def _read_binary(layout: Layout, directory: Path) -> tuple[_Half, _Half] | None:
     if not directory.is_dir():
         return None
     for folder in (directory, *sorted(path for path in directory.iterdir() if path.is_dir())):
         train, test = sorted(folder.glob(layout.train_files)), sorted(folder.glob(layout.test_files))
         if train and test:
-            return _binary_half(layout, train), _binary_half(layout, test)
+            return _read_binary_half(layout, train), _read_binary_half(layout, test)
         if train or test:
             raise DataError(f"{folder} holds half of {layout.name}: {layout.train_files} and {layout.test_files}")
         if all((folder / name).is_file() for name in layout.pickles):
@@ -110,7 +110,7 @@ def _binary(layout: Layout, directory: Path) -> tuple[_Half, _Half] | None:
     return None
 
 
-def _binary_half(layout: Layout, paths: list[Path]) -> _Half:
+def _read_binary_half(layout: Layout, paths: list[Path]) -> _Half:
     record = layout.label_bytes + 3 * SIDE * SIDE
     parts = []
     for path in paths:
@@ -124,11 +124,11 @@ def _binary_half(layout: Layout, paths: list[Path]) -> _Half:
         raise DataError(f"{paths[0].parent} has label {labels.max()}: not {layout.name}")
     planes = records[:, layout.label_bytes :].reshape(-1, 3, SIDE, SIDE)
     pixels = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
-    classes = layout.classes or _names(layout, paths[0].parent)
+    classes = layout.classes or _read_names(layout, paths[0].parent)
     return _Half(pixels, labels, np.ones(len(labels), bool), classes, sorted_by_name=False)
 
 
-def _names(layout: Layout, folder: Path) -> tuple[str, ...]:
+def _read_names(layout: Layout, folder: Path) -> tuple[str, ...]:
     path = folder / layout.names_file
     names = tuple(path.read_text().split()) if path.is_file() else ()
     return names if len(names) == layout.count else tuple(str(number) for number in range(layout.count))
@@ -137,19 +137,19 @@ def _names(layout: Layout, folder: Path) -> tuple[str, ...]:
 # --- folders and tars of images --------------------------------------------------------------------------------
 
 
-def _images(layout: Layout, directory: Path) -> tuple[_Half, _Half]:
-    blobs = [blob for root in _roots(layout, directory) for blob in list_images(root)]
-    halves = {half: _by_class(blobs, half) for half in ("train", "test")}
+def _read_images(layout: Layout, directory: Path) -> tuple[_Half, _Half]:
+    blobs = [blob for root in _list_roots(layout, directory) for blob in list_images(root)]
+    halves = {half: _sort_by_class(blobs, half) for half in ("train", "test")}
     for half, by_class in halves.items():
         if len(by_class) != layout.count:
             message = f"{directory}: {half}/ has {len(by_class)} class folders, {layout.name} has {layout.count}"
             raise DataError(message, hint="expected train/CLASS/*.jpg and test/CLASS/*.jpg")
     if set(halves["train"]) != set(halves["test"]):
         raise DataError(f"{directory}: train/ and test/ have different classes")
-    return _image_half(halves["train"]), _image_half(halves["test"])
+    return _make_image_half(halves["train"]), _make_image_half(halves["test"])
 
 
-def _roots(layout: Layout, directory: Path) -> list[Path]:
+def _list_roots(layout: Layout, directory: Path) -> list[Path]:
     if directory.is_file() or (directory / "train").is_dir():
         return [directory]
     roots = []
@@ -167,7 +167,7 @@ def _roots(layout: Layout, directory: Path) -> list[Path]:
     raise DataError(f"{directory} holds no {layout.name}", hint=hint)
 
 
-def _by_class(blobs: list[Blob], half: str) -> dict[str, list[Blob]]:
+def _sort_by_class(blobs: list[Blob], half: str) -> dict[str, list[Blob]]:
     """Images of `.../half/CLASS/FILE`, classes and files sorted by name."""
     by_class: dict[str, list[Blob]] = {}
     for blob in blobs:
@@ -177,7 +177,7 @@ def _by_class(blobs: list[Blob], half: str) -> dict[str, list[Blob]]:
     return {name: sorted(by_class[name], key=lambda blob: blob.name) for name in sorted(by_class)}
 
 
-def _image_half(by_class: dict[str, list[Blob]]) -> _Half:
+def _make_image_half(by_class: dict[str, list[Blob]]) -> _Half:
     blobs = [blob for members in by_class.values() for blob in members]
     labels = np.repeat(np.arange(len(by_class)), [len(members) for members in by_class.values()])
     pixels, whole = decode_all(blobs, Framing((SIDE, SIDE)))

@@ -39,7 +39,7 @@ def has_labels(data: Data) -> bool:
     return data.train.labels is not None
 
 
-def labels_of(data: Data, images: ImageSet, who: str) -> np.ndarray:
+def require_labels(data: Data, images: ImageSet, who: str) -> np.ndarray:
     """The labels of one of the splits, int64 (images,), for whoever cannot work without them.
 
     Args:
@@ -56,7 +56,7 @@ def labels_of(data: Data, images: ImageSet, who: str) -> np.ndarray:
     return images.labels
 
 
-def strata_of(images: ImageSet) -> np.ndarray:
+def list_strata(images: ImageSet) -> np.ndarray:
     """What every part of a split gets its share of: the labels, or one class of all images; int64 (images,)."""
     import numpy as np
 
@@ -99,7 +99,7 @@ VERIFICATION_IMAGES = 200
 """Images a file is verified on: enough to see a top-1 that differs on one image in a hundred."""
 
 
-def spread(images: ImageSet, count: int = VERIFICATION_IMAGES) -> np.ndarray:
+def read_spread(images: ImageSet, count: int = VERIFICATION_IMAGES) -> np.ndarray:
     """Read so many images from all over a split (or all there are): uint8, (images, height, width, channels)."""
     import numpy as np
 
@@ -107,12 +107,12 @@ def spread(images: ImageSet, count: int = VERIFICATION_IMAGES) -> np.ndarray:
     return images.read(np.linspace(0, total - 1, min(count, total)).astype(np.int64))
 
 
-def form_of(data: Data) -> AppForm:
+def describe_form(data: Data) -> AppForm:
     """What the data say of how an app meets a network that was trained on them."""
     return AppForm(normalisation=Normalisation(data.mean, data.std), labels=data.classes)
 
 
-def splits_of(data: Data) -> dict[str, SplitRecord]:
+def identify_splits(data: Data) -> dict[str, SplitRecord]:
     """What identifies the three splits, so that a run can tell whether it goes on with the same ones.
 
     Labels of all three, where there are some, and pixels of some images; not of test images, which nobody looks at

@@ -88,7 +88,7 @@ def list_images(root: Path) -> list[Blob]:
     Raises:
         DataError: there is no such folder or tar, it cannot be read, or holds no image.
     """
-    blobs = _in_folder(root) if root.is_dir() else _in_tar(root)
+    blobs = _list_folder(root) if root.is_dir() else _list_tar(root)
     images = sorted((blob for blob in blobs if _is_image(blob.name)), key=lambda blob: blob.name)
     if not images:
         raise DataError(f"{root} holds no images", hint=f"images end in {', '.join(sorted(SUFFIXES))}")
@@ -167,7 +167,7 @@ def resize(pixels: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
     return out
 
 
-def _in_folder(root: Path) -> Iterator[Blob]:
+def _list_folder(root: Path) -> Iterator[Blob]:
     """Every file below a folder by its name alone: with a million of them, asking each what it is takes minutes."""
     for folder, _, names in os.walk(root):
         below = Path(folder).relative_to(root).as_posix()
@@ -177,7 +177,7 @@ def _in_folder(root: Path) -> Iterator[Blob]:
                 yield Blob(prefix + name, Path(folder, name))
 
 
-def _in_tar(path: Path) -> list[Blob]:
+def _list_tar(path: Path) -> list[Blob]:
     if not path.is_file():
         raise DataError(f"{path} does not exist", hint="give a folder or a .tar of images")
     try:

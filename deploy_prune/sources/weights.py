@@ -33,12 +33,12 @@ def load_weights(network: Network, path: Path) -> Network:
     Raises:
         WeightsError: missing, corrupt, with code in its pickle, or of another network (names the first keys).
     """
-    weights = _unwrapped(read_tensors(path), path)
+    weights = _unwrap(read_tensors(path), path)
     _check(network, weights, path)
-    return with_weights(network, weights)
+    return replace_weights(network, weights)
 
 
-def with_weights(network: Network, weights: Mapping[str, Tensor]) -> Network:
+def replace_weights(network: Network, weights: Mapping[str, Tensor]) -> Network:
     """A copy of a network with some of its weights replaced; a tensor of several names goes by the first."""
     module = copy.deepcopy(network.module)
     merged, first = {**module.state_dict(), **weights}, dict[int, str]()
@@ -94,7 +94,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     return content
 
 
-def _unwrapped(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+def _unwrap(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     for key in NESTED_UNDER:
         if isinstance(content.get(key), dict):
             content = content[key]
@@ -112,18 +112,19 @@ def _check(network: Network, weights: Mapping[str, Tensor], path: Path) -> None:
     missing = [name for name in expected if name not in weights and not name.endswith(OPTIONAL_SUFFIX)]
     surplus = [name for name in weights if name not in expected]
     if missing or surplus:
-        parts = [f"lacks {_some(missing)}"] * bool(missing) + [f"has unknown {_some(surplus)}"] * bool(surplus)
+        parts = [f"lacks {_name_some(missing)}"] * bool(missing)
+        parts += [f"has unknown {_name_some(surplus)}"] * bool(surplus)
         hint = f"are these weights of {network.address}, built with the same options?"
         raise WeightsError(f"{path} does not fit {network.address}: it {' and '.join(parts)}", hint=hint)
     for name, tensor in weights.items():
         wanted, actual = tuple(expected[name].shape), tuple(tensor.shape)
         if wanted != actual:
-            raise _shape_error(network, path, name, actual)
+            raise _explain_shape(network, path, name, actual)
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{path}: {name} holds NaN or infinity", hint="that training diverged: use another file")
 
 
-def _shape_error(network: Network, path: Path, name: str, actual: tuple[int, ...]) -> WeightsError:
+def _explain_shape(network: Network, path: Path, name: str, actual: tuple[int, ...]) -> WeightsError:
     wanted = tuple(network.module.state_dict()[name].shape)
     message = f"{path}: {name} has shape {actual}, {network.address} needs {wanted}"
     only_first_differs = bool(wanted) and bool(actual) and wanted[1:] == actual[1:]
@@ -133,6 +134,6 @@ def _shape_error(network: Network, path: Path, name: str, actual: tuple[int, ...
     return WeightsError(message, hint="are these weights of the same network, width and options?")
 
 
-def _some(names: list[str]) -> str:
+def _name_some(names: list[str]) -> str:
     shown = ", ".join(names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

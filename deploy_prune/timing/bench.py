@@ -48,10 +48,10 @@ def time_in_turns(
     measurements: list[Measurement] = []
     for step, count in enumerate(threads):
         done = step * blocks
-        for race in _races(artifacts, Setting(device, count, seed), blocks):
+        for race in _run_race(artifacts, Setting(device, count, seed), blocks):
             progress("bench", done + len(race.rounds), blocks * len(threads), f"{count} threads")
-        taken = [_measurement(race, index, session, device.fingerprint) for index in range(len(artifacts))]
-        measurements += _with_ratios(taken, artifacts, seed)
+        taken = [_summarise(race, index, session, device.fingerprint) for index in range(len(artifacts))]
+        measurements += _add_ratios(taken, artifacts, seed)
     return tuple(measurements)
 
 
@@ -89,7 +89,7 @@ def _check(threads: Sequence[int], blocks: int, device: Device) -> None:
         logger.warning("%d threads share %d cores: that is slower than it will be where it ships", max(threads), cores)
 
 
-def _races(artifacts: Sequence[Artifact], setting: Setting, blocks: int) -> Iterator[_Race]:
+def _run_race(artifacts: Sequence[Artifact], setting: Setting, blocks: int) -> Iterator[_Race]:
     """The race after every round; its workers live until the last one."""
     if not artifacts:
         return
@@ -99,14 +99,14 @@ def _races(artifacts: Sequence[Artifact], setting: Setting, blocks: int) -> Iter
         workers = tuple(stack.enter_context(device.start(job)) for job in jobs)
         before = device.conditions(cores)
         race = _Race(tuple(artifacts), workers, before, before)
-        for each in _sittings(workers, blocks):
+        for each in _take_sittings(workers, blocks):
             race = replace(race, rounds=(*race.rounds, each))
             if len(race.rounds) == blocks:
                 race = replace(race, after=device.conditions(cores))
             yield race
 
 
-def _sittings(workers: Sequence[Worker], blocks: int) -> Iterator[Round]:
+def _take_sittings(workers: Sequence[Worker], blocks: int) -> Iterator[Round]:
     """All rounds; between two sittings every file is opened anew."""
     for sitting in range(SITTINGS):
         rounds = (blocks + sitting) // SITTINGS
@@ -114,7 +114,7 @@ def _sittings(workers: Sequence[Worker], blocks: int) -> Iterator[Round]:
         yield from take_rounds(opened[0], opened[1:], replace(PACE, blocks=rounds))
 
 
-def _measurement(race: _Race, index: int, session: str, device: str) -> Measurement:
+def _summarise(race: _Race, index: int, session: str, device: str) -> Measurement:
     worker, artifact = race.workers[index], race.artifacts[index]
     readings = [each.readings[index - 1] for each in race.rounds] if index else []
     blocks = [each.candidate for each in readings] or [block for each in race.rounds for block in each.reference]
@@ -138,9 +138,7 @@ def _measurement(race: _Race, index: int, session: str, device: str) -> Measurem
     )
 
 
-def _with_ratios(
-    measurements: Sequence[Measurement], artifacts: Sequence[Artifact], seed: int
-) -> Iterator[Measurement]:
+def _add_ratios(measurements: Sequence[Measurement], artifacts: Sequence[Artifact], seed: int) -> Iterator[Measurement]:
     """Each against the first of its target and of its network; those have none: 1 by definition says nothing."""
     firsts: dict[Target, Measurement] = {}
     of_network: dict[tuple[str, Target], tuple[Measurement, Artifact]] = {}
@@ -148,15 +146,15 @@ def _with_ratios(
         first = firsts.setdefault(item.target, item)
         place = replace(item.target, runtime="", runtime_version="")
         base, base_artifact = of_network.setdefault((artifact.network.key, place), (item, artifact))
-        ratio, interval = (None, None) if item is first else _ratio(item, first, seed)
+        ratio, interval = (None, None) if item is first else _divide(item, first, seed)
         compared = replace(item, ratio=ratio, ratio_interval=interval)
         if artifact.format != base_artifact.format:
-            ratio, interval = _ratio(item, base, seed)
+            ratio, interval = _divide(item, base, seed)
             compared = replace(compared, format_base=base.artifact, format_ratio=ratio, format_ratio_interval=interval)
         yield compared
 
 
-def _ratio(measurement: Measurement, first: Measurement, seed: int) -> tuple[float, Interval]:
+def _divide(measurement: Measurement, first: Measurement, seed: int) -> tuple[float, Interval]:
     """Round by round through the session's reference, which may be `first` itself."""
     same_unit(measurement.unit, first.unit)
     bases = [bracket.ratio for bracket in first.brackets] or [1.0] * len(measurement.brackets)

@@ -121,7 +121,7 @@ def take_rounds(reference: Timed, candidates: Sequence[Timed], pace: Pace = PACE
     return _take_in_turns(calls[0], calls[1:], pace) if candidates else _take_alone(calls[0], pace)
 
 
-def block_size(inference_ms: float, pace: Pace = PACE) -> int:
+def choose_block_size(inference_ms: float, pace: Pace = PACE) -> int:
     """Inferences in a block of about `pace.block_ms`."""
     wanted = round(pace.block_ms / max(inference_ms, pace.block_ms / MOST_INFERENCES))
     return min(max(wanted, pace.fewest_inferences), MOST_INFERENCES)
@@ -133,7 +133,7 @@ def _warm_up(worker: Timed, pace: Pace) -> Callable[[], Block]:
     for _ in range(pace.warm_up):
         median_ms = stats.median(worker.block(inferences, timeout_s=BLOCK_TIMEOUT_S).samples)
         steady = inferences >= pace.fewest_inferences and abs(median_ms - last_ms) <= STEADY * last_ms
-        inferences = block_size(median_ms, pace)
+        inferences = choose_block_size(median_ms, pace)
         if steady:
             break
         last_ms = median_ms
@@ -176,15 +176,15 @@ def _take_bracket(
             return reading
         thrown = (*thrown, reading.bracket.drift)
         before = reading.after
-    raise _restless([*_drifts(earlier), *thrown], spent + len(thrown), pace)
+    raise _tell_restless([*_list_drifts(earlier), *thrown], spent + len(thrown), pace)
 
 
-def _drifts(readings: Sequence[Reading]) -> list[float]:
+def _list_drifts(readings: Sequence[Reading]) -> list[float]:
     """All that were seen, those of the brackets that were thrown away among them."""
     return [drift for reading in readings for drift in (*reading.thrown, reading.bracket.drift)]
 
 
-def _restless(drifts: Sequence[float], thrown: int, pace: Pace) -> Inconclusive:
+def _tell_restless(drifts: Sequence[float], thrown: int, pace: Pace) -> Inconclusive:
     message = (
         f"this machine is too noisy to time on: between blocks a moment apart the reference moved by up to "
         f"{max(drifts):.1%} (median {stats.median(drifts):.1%}); {thrown} of {len(drifts)} blocks stood between "

@@ -82,13 +82,13 @@ def start_worker(job: Job) -> Iterator[LocalWorker]:
     """
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            _command(job),
+            _make_command(job),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
             encoding="utf-8",
-            env=environment(),
+            env=make_environment(),
         )
         try:
             yield _wait_until_ready(job, process, _listen_to(process), log)
@@ -104,13 +104,13 @@ def _wait_until_ready(
     return LocalWorker(job, said["version"], said["load_ms"], said["runtime_memory_bytes"], process, answers, log)
 
 
-def _command(job: Job) -> list[str]:
+def _make_command(job: Job) -> list[str]:
     cores = ",".join(map(str, job.cores))
     options = [str(job.path), job.runtime, str(job.threads), cores, str(job.seed)]
     return [sys.executable, "-m", "deploy_prune.timing.worker", *options]
 
 
-def environment() -> dict[str, str]:
+def make_environment() -> dict[str, str]:
     """Ours, this very package found first, also where it runs from a source folder, and nothing from where we stand."""
     here = str(Path(__file__).resolve().parents[2])
     inherited = os.environ.get("PYTHONPATH")
@@ -154,13 +154,13 @@ def _receive(
         raise Unavailable(f"{job.path} did not answer within {timeout_s:.0f} s", hint=hint) from error
     if not line:
         code = process.wait(timeout=STOP_TIMEOUT_S)
-        said = _tail(log)
+        said = _read_tail(log)
         if code == 1:  # an exception: the last line of its traceback says what happened
             said = said.splitlines()[-1]
         raise Unavailable(f"the process that ran {job.path} died (exit {code}): {said}")
     answer: dict[str, Any] = json.loads(line)
     if answer["event"] == "error":
-        raise _from_worker(answer)
+        raise _make_error(answer)
     return answer
 
 
@@ -172,11 +172,11 @@ ERRORS: dict[str, type[DeployPruneError]] = {
 """What a worker may answer; all else is a device, tool or dependency that is not there."""
 
 
-def _from_worker(answer: dict[str, Any]) -> DeployPruneError:
+def _make_error(answer: dict[str, Any]) -> DeployPruneError:
     return ERRORS.get(answer["kind"], Unavailable)(answer["message"], hint=answer["hint"])
 
 
-def _tail(log: IO[bytes]) -> str:
+def _read_tail(log: IO[bytes]) -> str:
     size = log.seek(0, os.SEEK_END)
     log.seek(max(size - STDERR_TAIL, 0))
     return log.read().decode(errors="replace").strip() or "it said nothing"

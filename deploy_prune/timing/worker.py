@@ -34,7 +34,7 @@ LEAD_IN = 2
 
 def main(arguments: list[str]) -> int:
     """Serve until stdin closes."""
-    answers = _private_stdout()
+    answers = _take_stdout()
     path, runtime, threads, cores, seed = arguments
     _pin({int(core) for core in cores.split(",")})
     requests = chain([{"open": path}], map(json.loads, sys.stdin))
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _private_stdout() -> IO[str]:
+def _take_stdout() -> IO[str]:
     """The answers' own stream: whatever a vendor prints to stdout goes to stderr instead of between them."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -71,12 +71,12 @@ class Loaded:
 def _load(path: Path, name: str, threads: int, seed: int) -> Loaded:
     runtime = plugins.build(RUNTIMES, name)
     runtime.import_package()
-    baseline_bytes = peak_memory_bytes()
+    baseline_bytes = read_peak_memory_bytes()
     started = time.perf_counter()
     session: Session = runtime.open(path, threads=threads)
     load_ms = (time.perf_counter() - started) * 1e3
     try:
-        arrays = _inputs(session.inputs, seed)
+        arrays = _draw_inputs(session.inputs, seed)
     except TypeError as error:  # numpy has no such type
         raise InputError(f"{path} takes inputs that cannot be drawn: {error}", hint="leave it out") from error
     ready = {"load_ms": load_ms, "version": runtime.version(), "runtime_memory_bytes": baseline_bytes}
@@ -99,7 +99,7 @@ def _run(path: Path, run: Callable[[], Result]) -> Result:
         raise InputError(f"{path} opens but does not run: {reason}", hint="export it again") from error
 
 
-def _inputs(specs: Iterable[TensorSpec], seed: int) -> tuple[Any, ...]:
+def _draw_inputs(specs: Iterable[TensorSpec], seed: int) -> tuple[Any, ...]:
     """Random arrays of the inputs' shapes, batch 1; whole numbers stay small, as they may be indices."""
     import numpy as np
 
@@ -116,20 +116,20 @@ def _inputs(specs: Iterable[TensorSpec], seed: int) -> tuple[Any, ...]:
 def _serve(requests: Iterable[dict[str, Any]], answers: IO[str], load: Callable[[Path], Loaded]) -> None:
     loaded: Loaded | None = None
     for request in requests:
-        with _errors_answered(answers):
+        with _answer_errors(answers):
             if "open" in request:
                 loaded = None  # first, so that never two files are in memory
                 loaded = load(Path(request["open"]))
                 _answer(answers, event="ready", **loaded.ready)
             elif "profile" in request:
-                nodes = _opened(loaded, request["path"]).profile(request["profile"])
+                nodes = _check_open(loaded, request["path"]).profile(request["profile"])
                 _answer(answers, event="profile", nodes=[asdict(node) for node in nodes])
             else:
-                _answer(answers, event="block", **_block(loaded, **request))
+                _answer(answers, event="block", **_take_block(loaded, **request))
 
 
 @contextmanager
-def _errors_answered(answers: IO[str]) -> Iterator[None]:
+def _answer_errors(answers: IO[str]) -> Iterator[None]:
     """An error that the user can meet is said, and ends nothing."""
     try:
         yield
@@ -137,27 +137,27 @@ def _errors_answered(answers: IO[str]) -> Iterator[None]:
         _answer(answers, event="error", kind=type(error).__name__, message=error.message, hint=error.hint)
 
 
-def _opened(loaded: Loaded | None, path: str) -> Loaded:
+def _check_open(loaded: Loaded | None, path: str) -> Loaded:
     if loaded is None or loaded.path != Path(path):
         raise InputError(f"{path} is no longer open", hint="open it again")
     return loaded
 
 
-def _block(current: Loaded | None, inferences: int, path: str) -> dict[str, object]:
-    loaded = _opened(current, path)
+def _take_block(current: Loaded | None, inferences: int, path: str) -> dict[str, object]:
+    loaded = _check_open(current, path)
     for _ in range(LEAD_IN):
         loaded.run()
-    samples = [_timed_ms(loaded.run) for _ in range(inferences)]
-    return {"samples": samples, "unit": "ms", "peak_memory_bytes": peak_memory_bytes()}
+    samples = [_time_ms(loaded.run) for _ in range(inferences)]
+    return {"samples": samples, "unit": "ms", "peak_memory_bytes": read_peak_memory_bytes()}
 
 
-def _timed_ms(run: Callable[[], object]) -> float:
+def _time_ms(run: Callable[[], object]) -> float:
     started = time.perf_counter_ns()
     run()
     return (time.perf_counter_ns() - started) / 1e6
 
 
-def peak_memory_bytes() -> int:
+def read_peak_memory_bytes() -> int:
     """The largest resident set of this process so far.
 
     Linux hands ru_maxrss on from the process that started this one (a parent with torch in it), so that

@@ -28,19 +28,19 @@ Probe = Callable[[], str]
 """Returns why a device cannot be used; an empty text says that it can."""
 
 
-def _trouble_with_cuda() -> str:
+def _find_trouble_with_cuda() -> str:
     if not torch.cuda.is_available():
         return "torch sees no CUDA device"
-    return _trouble_when_used(torch.device("cuda"))
+    return _find_trouble_when_used(torch.device("cuda"))
 
 
-def _trouble_with_mps() -> str:
+def _find_trouble_with_mps() -> str:
     if not torch.backends.mps.is_available():
         return "torch sees no Apple GPU"
-    return _trouble_when_used(torch.device("mps"))
+    return _find_trouble_when_used(torch.device("mps"))
 
 
-def _trouble_when_used(device: torch.device) -> str:
+def _find_trouble_when_used(device: torch.device) -> str:
     """Add two numbers there: a device can be listed and still be too old, full, or held by somebody else."""
     try:
         torch.ones(1, device=device).add(1).item()
@@ -49,7 +49,7 @@ def _trouble_when_used(device: torch.device) -> str:
     return ""
 
 
-PROBES: Mapping[str, Probe] = {"cuda": _trouble_with_cuda, "mps": _trouble_with_mps, "cpu": str}
+PROBES: Mapping[str, Probe] = {"cuda": _find_trouble_with_cuda, "mps": _find_trouble_with_mps, "cpu": str}
 """Accelerator -> its probe, in the order in which `auto` tries them."""
 
 
@@ -79,14 +79,14 @@ def describe_accelerator(device: torch.device) -> str:
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
-def device_of(module: nn.Module) -> torch.device:
+def find_device(module: nn.Module) -> torch.device:
     """Where a module's parameters lie; the CPU for a module without any."""
     return next((parameter.device for parameter in module.parameters()), CPU)
 
 
 def move_network(network: Network, device: torch.device) -> Network:
     """The network itself where it lies there already, else a copy on that device; masks go with the weights."""
-    if device_of(network.module) == device and all(mask.device == device for mask in network.masks.values()):
+    if find_device(network.module) == device and all(mask.device == device for mask in network.masks.values()):
         return network
     module = copy.deepcopy(network.module).to(device)
     return dataclasses.replace(network, module=module, masks=move_tensors(network.masks, device))

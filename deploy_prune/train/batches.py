@@ -7,18 +7,18 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from deploy_prune.sources.data import normalise, strata_of
+from deploy_prune.sources.data import list_strata, normalise
 from deploy_prune.sources.images import split_indices
 from deploy_prune.train.recipe import Batch, Recipe
 from deploy_prune.values import Data, ImageSet
 
 
-def training_part(data: Data, recipe: Recipe) -> np.ndarray:
+def choose_training_part(data: Data, recipe: Recipe) -> np.ndarray:
     """Indices into the training images that this recipe trains on: all, or a stratified part, int64 (images,)."""
-    return stratified_part(data.train, len(data.train) if recipe.images is None else recipe.images, seed=recipe.seed)
+    return draw_stratified(data.train, len(data.train) if recipe.images is None else recipe.images, seed=recipe.seed)
 
 
-def stratified_part(split: ImageSet, images: int, *, seed: int) -> np.ndarray:
+def draw_stratified(split: ImageSet, images: int, *, seed: int) -> np.ndarray:
     """Indices of so many images of a split, with as large a share of each class as the split has: int64 (images,).
 
     All images in order, where there are no more.
@@ -26,16 +26,16 @@ def stratified_part(split: ImageSet, images: int, *, seed: int) -> np.ndarray:
     total = len(split)
     if images >= total:
         return np.arange(total)
-    return split_indices(strata_of(split), (images / total,), seed=seed)[0]
+    return split_indices(list_strata(split), (images / total,), seed=seed)[0]
 
 
-def batches_in(images: int, batch_size: int) -> int:
+def count_batches(images: int, batch_size: int) -> int:
     """How many steps an epoch has. A single image left over is no batch: a batch norm over 1x1 maps needs two."""
     full, left = divmod(images, batch_size)
     return full + (left > 1)
 
 
-def epoch_batches(data: Data, part: np.ndarray, *, batch_size: int, seed: int) -> Iterator[Batch]:
+def draw_epoch(data: Data, part: np.ndarray, *, batch_size: int, seed: int) -> Iterator[Batch]:
     """Give one epoch in random order, augmented; the seed (one per epoch) decides everything.
 
     A batch's target are its labels; None where there are none.
@@ -43,7 +43,7 @@ def epoch_batches(data: Data, part: np.ndarray, *, batch_size: int, seed: int) -
     generator = torch.Generator().manual_seed(seed)
     order = part[torch.randperm(len(part), generator=generator).numpy()]
     labels = data.train.labels
-    for step in range(batches_in(len(order), batch_size)):
+    for step in range(count_batches(len(order), batch_size)):
         indices = order[step * batch_size : (step + 1) * batch_size]
         pixels = augment(data.train.read(indices), data, generator)
         yield Batch(

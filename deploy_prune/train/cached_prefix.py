@@ -42,12 +42,12 @@ class CachedPrefix:
             tensors: the weights of the network, as they are from here on.
         """
         place = max(self._flat.places[node] for node in frontier)
-        too_large = sum(map(size_bytes, frontier)) * len(self._values) > self._limit_bytes
+        too_large = sum(map(count_bytes, frontier)) * len(self._values) > self._limit_bytes
         if place <= self._place or too_large:
             return
         part = self._flat.part(tuple(frontier), self._frontier)
         with torch.no_grad():
-            self._values = [part(_read_by(part.given, self._frontier, values), tensors) for values in self._values]
+            self._values = [part(_pick_read(part.given, self._frontier, values), tensors) for values in self._values]
         self._frontier, self._place = tuple(frontier), place
 
     def reader(self, wanted: Sequence[Node], tensors: Tensors) -> Callable[[int], dict[Node, Tensor]]:
@@ -57,19 +57,19 @@ class CachedPrefix:
 
         def read(number: int) -> dict[Node, Tensor]:
             with torch.no_grad():
-                values = part(_read_by(part.given, frontier, batches[number]), tensors)
+                values = part(_pick_read(part.given, frontier, batches[number]), tensors)
             return dict(zip(part.wanted, values, strict=True))
 
         return read
 
 
-def size_bytes(node: Node) -> int:
+def count_bytes(node: Node) -> int:
     """How large an activation is for one batch, in bytes; 0 for what is no tensor."""
     value = node.meta.get("val")
     return value.numel() * value.element_size() if isinstance(value, Tensor) else 0
 
 
-def _read_by(given: Sequence[Node], frontier: Sequence[Node], values: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def _pick_read(given: Sequence[Node], frontier: Sequence[Node], values: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Those of the frontier's values that a part reads, in the order in which it takes them."""
     by_node = dict(zip(frontier, values, strict=True))
     return tuple(by_node[node] for node in given)

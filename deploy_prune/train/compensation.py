@@ -19,8 +19,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from deploy_prune.graph.norm_scales import trace_flow
 from deploy_prune.graph.surgery import kept_indices
-from deploy_prune.train.accelerator import device_of
-from deploy_prune.train.recalibration import norm_batches
+from deploy_prune.train.accelerator import find_device
+from deploy_prune.train.recalibration import draw_norm_batches
 from deploy_prune.values import ChannelGraph, Data, Keep, Network
 
 IMAGES = 512
@@ -50,7 +50,7 @@ def compensate(
         seed: the seed that draws the images.
     """
     kept = kept_indices(graph, keep)
-    readers = {name: part for name, part in _unpadded_readers(dense.module) if 1 in kept.get(f"{name}.weight", {})}
+    readers = {name: part for name, part in _find_unpadded_readers(dense.module) if 1 in kept.get(f"{name}.weight", {})}
     means = _measure_means(dense, readers, data, seed)
     after = trace_flow(dense.module, dense.input_shapes).norm_after
     module = copy.deepcopy(small.module)
@@ -63,7 +63,7 @@ def compensate(
     return dataclasses.replace(small, module=module)
 
 
-def _unpadded_readers(module: nn.Module) -> Iterator[tuple[str, Any]]:
+def _find_unpadded_readers(module: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, part in module.named_modules():
         plain = isinstance(part, nn.Conv2d) and part.groups == 1 and not any(part.padding)
         if plain or isinstance(part, nn.Linear):
@@ -72,7 +72,7 @@ def _unpadded_readers(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 def _measure_means(dense: Network, readers: Mapping[str, nn.Module], data: Data, seed: int) -> dict[str, Tensor]:
     """Module -> the mean of every channel that it reads, over some training images: shape (channels,)."""
-    device = device_of(dense.module)
+    device = find_device(dense.module)
     sums = {name: torch.zeros((), device=device) for name in readers}
     counts = dict.fromkeys(readers, 0)
 
@@ -87,7 +87,7 @@ def _measure_means(dense: Network, readers: Mapping[str, nn.Module], data: Data,
     handles = [part.register_forward_pre_hook(watch(name)) for name, part in readers.items()]
     try:
         with torch.no_grad():
-            for batch in norm_batches(data, images=IMAGES, seed=seed):
+            for batch in draw_norm_batches(data, images=IMAGES, seed=seed):
                 dense.module(batch.images.to(device))
     finally:
         for handle in handles:

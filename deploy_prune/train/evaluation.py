@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.sources.data import check_fit, labels_of, normalise
-from deploy_prune.train.accelerator import device_of
-from deploy_prune.train.outputs import Outputs, in_fp32, join_batches, list_tensors, map_tensors
+from deploy_prune.sources.data import check_fit, normalise, require_labels
+from deploy_prune.train.accelerator import find_device
+from deploy_prune.train.outputs import Outputs, convert_to_fp32, join_batches, list_tensors, map_tensors
 from deploy_prune.train.recipe import OURS, Hooks, Metric
-from deploy_prune.train.targets import dense_network, task_of
+from deploy_prune.train.targets import find_dense_network, find_task
 from deploy_prune.train.tasks import Task
 from deploy_prune.values import Data, ImageSet, Interval, Network, Quality
 
@@ -37,27 +37,27 @@ def evaluate(network: Network, split: ImageSet, data: Data, *, hooks: Hooks = OU
             dense network, is given to hold the network against.
     """
     check_fit(network, data)
-    task = task_of(network, hooks, data)
+    task = find_task(network, hooks, data)
     metric, loss_of = hooks.metric or task.numbers, hooks.loss or task.loss
     numbers, losses = [], []
-    for part in _judged_parts(network, dense_network(task, hooks), split, data, batch_size):
+    for part in _answer_parts(network, find_dense_network(task, hooks), split, data, batch_size):
         values = metric(part.outputs, part.target).detach().cpu()
         if values.shape != (part.images,):
             message = f"your metric gives shape {tuple(values.shape)} for {part.images} images"
             raise ConfigError(message, hint="return one number per image")
         numbers.append(values.to(torch.float64).numpy())
         losses.append(float(loss_of(part.outputs, part.target)) * (part.images / len(split)))
-    return quality_of(quality_name(task, hooks.metric), np.concatenate(numbers), math.fsum(losses))
+    return make_quality(name_quality(task, hooks.metric), np.concatenate(numbers), math.fsum(losses))
 
 
-def quality_of(name: str, numbers: np.ndarray, loss: float) -> Quality:
+def make_quality(name: str, numbers: np.ndarray, loss: float) -> Quality:
     """The mean of a number per image, float64 (images,), with its 95 % interval."""
     are_hits = bool(np.isin(numbers, (0.0, 1.0)).all())
     interval = wilson_interval(int(numbers.sum()), len(numbers)) if are_hits else _mean_interval(numbers)
     return Quality(name, float(numbers.mean()), interval, len(numbers), loss, tuple(numbers.tolist()))
 
 
-def quality_name(task: Task, metric: Metric | None) -> str:
+def name_quality(task: Task, metric: Metric | None) -> str:
     """What the mean of a metric's numbers is called; without one, what the task calls that of its own numbers."""
     if metric is None:
         return task.quality
@@ -74,18 +74,18 @@ class _Part:
     images: int
 
 
-def _judged_parts(
+def _answer_parts(
     network: Network, dense: Network | None, split: ImageSet, data: Data, batch_size: int
 ) -> Iterator[_Part]:
     """All images of a split in order, in parts that are judged at once: one, where the outputs are small.
 
     Without `dense` the target are the labels, int64 (images,). Everything is in fp32 on the CPU.
     """
-    labels = None if dense else torch.from_numpy(labels_of(data, split, "the task"))
+    labels = None if dense else torch.from_numpy(require_labels(data, split, "the task"))
     held: list[tuple[Outputs, Any]] = []
     size_bytes, images = 0, 0
-    ours = _eval_mode(network.module)
-    theirs = _eval_mode(dense.module) if dense else ours
+    ours = _put_in_eval_mode(network.module)
+    theirs = _put_in_eval_mode(dense.module) if dense else ours
     for start in range(0, len(split), batch_size):
         indices = np.arange(start, min(start + batch_size, len(split)))
         pixels = normalise(split.read(indices), data.mean, data.std)
@@ -99,7 +99,7 @@ def _judged_parts(
             held, size_bytes, images = [], 0, 0
 
 
-def _eval_mode(module: nn.Module) -> nn.Module:
+def _put_in_eval_mode(module: nn.Module) -> nn.Module:
     """The module itself where all of it is in eval mode, else a copy that is."""
     return copy.deepcopy(module).eval() if any(child.training for child in module.modules()) else module
 
@@ -107,11 +107,11 @@ def _eval_mode(module: nn.Module) -> nn.Module:
 def _answer(module: nn.Module, pixels: Tensor) -> Outputs:
     """What a module returns for normalised images (images, channels, height, width), on the CPU."""
     with torch.inference_mode():
-        outputs = module(pixels.to(device_of(module)))
-    return map_tensors(Tensor.cpu, in_fp32(outputs))
+        outputs = module(pixels.to(find_device(module)))
+    return map_tensors(Tensor.cpu, convert_to_fp32(outputs))
 
 
-def paired_difference(a: Quality, b: Quality) -> tuple[float, Interval]:
+def compare_in_pairs(a: Quality, b: Quality) -> tuple[float, Interval]:
     """The value of `b` minus that of `a` on the same images, with a 95 % interval.
 
     The interval of hits is Agresti and Min's (2005, Statistics in Medicine 24:729): Wald's for matched pairs after

@@ -20,13 +20,13 @@ from torch.nn import functional
 from deploy_prune.graph.fold_norms import find_foldable, fold_modules
 from deploy_prune.graph.surgery import cut
 from deploy_prune.sources.data import check_fit, normalise
-from deploy_prune.train.accelerator import device_of, fork_generators
-from deploy_prune.train.batches import epoch_batches, stratified_part
-from deploy_prune.train.evaluation import quality_name
+from deploy_prune.train.accelerator import find_device, fork_generators
+from deploy_prune.train.batches import draw_epoch, draw_stratified
+from deploy_prune.train.evaluation import name_quality
 from deploy_prune.train.few_steps import tune
-from deploy_prune.train.recalibration import norm_batches, with_norms_of
+from deploy_prune.train.recalibration import draw_norm_batches, measure_norms
 from deploy_prune.train.recipe import OURS, Batch, Hooks, Loss, Metric, Step, plain_step
-from deploy_prune.train.targets import move_batch, task_of, with_target
+from deploy_prune.train.targets import add_target, find_task, move_batch
 from deploy_prune.train.tasks.classification import Classification
 from deploy_prune.values import TOP_1, ChannelGraph, Data, Keep, Network
 
@@ -87,7 +87,7 @@ class Fitness:
     seconds: float
 
 
-def examiner(
+def prepare_examiner(
     network: Network, graph: ChannelGraph, data: Data, exam: Exam, *, seed: int = 0, hooks: Hooks = OURS
 ) -> Examiner:
     """Read and normalise once what every candidate needs, and put it where the network lies.
@@ -98,67 +98,67 @@ def examiner(
         DataError: network and data do not belong together.
     """
     check_fit(network, data)
-    task = task_of(network, hooks, data)
-    norms = norm_batches(data, images=exam.norm_images, seed=seed, about=BATCH_SIZE) if exam.norm_images else ()
-    place = partial(_place, device=device_of(network.module), dense=None if task.needs_labels else network)
+    task = find_task(network, hooks, data)
+    norms = draw_norm_batches(data, images=exam.norm_images, seed=seed, about=BATCH_SIZE) if exam.norm_images else ()
+    place = partial(_place, device=find_device(network.module), dense=None if task.needs_labels else network)
     return Examiner(
         network,
         graph,
         exam.lr,
         exam.steps,
-        judged_on=tuple(map(place, _judged_on(data, exam.images, seed))),
+        judged_on=tuple(map(place, _list_judged(data, exam.images, seed))),
         norms_on=tuple(place(batch).images for batch in norms),
-        tuned_on=tuple(map(place, _tuned_on(data, exam, seed))),
+        tuned_on=tuple(map(place, _list_tuned(data, exam, seed))),
         foldable=find_foldable(network),
         loss=hooks.loss or task.loss,
         step=hooks.step or plain_step,
         metric=hooks.metric or task.numbers,
-        quality=quality_name(task, hooks.metric),
+        quality=name_quality(task, hooks.metric),
     )
 
 
 def _place(batch: Batch, device: torch.device, dense: Network | None) -> Batch:
     """The batch with its target, on a device."""
     there = move_batch(batch, device)
-    return with_target(Batch(there.images.contiguous(memory_format=LAYOUT), there.target), dense)
+    return add_target(Batch(there.images.contiguous(memory_format=LAYOUT), there.target), dense)
 
 
-def _judged_on(data: Data, images: int, seed: int) -> Iterator[Batch]:
-    labels, chosen = data.val.labels, stratified_part(data.val, images, seed=seed)
+def _list_judged(data: Data, images: int, seed: int) -> Iterator[Batch]:
+    labels, chosen = data.val.labels, draw_stratified(data.val, images, seed=seed)
     for start in range(0, len(chosen), BATCH_SIZE):
         part = chosen[start : start + BATCH_SIZE]
         target = None if labels is None else torch.from_numpy(labels[part])
         yield Batch(normalise(data.val.read(part), data.mean, data.std), target)
 
 
-def _tuned_on(data: Data, exam: Exam, seed: int) -> Iterator[Batch]:
+def _list_tuned(data: Data, exam: Exam, seed: int) -> Iterator[Batch]:
     room = exam.pool_bytes // (FLOAT_BYTES * math.prod(data.image_shape))
     wanted = min(exam.steps * exam.batch_size, POOL, room, len(data.train))
     if wanted < 2:
         return
     chosen = np.random.default_rng(seed).permutation(len(data.train))[:wanted]
-    yield from epoch_batches(data, chosen, batch_size=min(exam.batch_size, wanted), seed=seed)
+    yield from draw_epoch(data, chosen, batch_size=min(exam.batch_size, wanted), seed=seed)
 
 
-def fitness(prepared: Examiner, keep: Keep) -> Fitness:
+def judge_candidate(prepared: Examiner, keep: Keep) -> Fitness:
     """Judge the network that keeps these units; the network itself is not touched, and nothing is drawn."""
     began = time.monotonic()
     small = cut(prepared.network, prepared.graph, keep)
     small.module.to(memory_format=LAYOUT)
     if prepared.steps:
         batches = itertools.islice(itertools.cycle(prepared.tuned_on), prepared.steps)
-        with fork_generators(device_of(small.module)):
+        with fork_generators(find_device(small.module)):
             torch.manual_seed(0)
             tune(small, batches, steps=prepared.steps, lr=prepared.lr, loss=prepared.loss, step=prepared.step)
     module = small.module
     if prepared.norms_on:
-        module = with_norms_of(module, prepared.norms_on)
+        module = measure_norms(module, prepared.norms_on)
     folded = fold_modules(module, prepared.foldable)
-    loss, value = judged(folded, prepared.judged_on, prepared.loss, prepared.metric)
+    loss, value = judge(folded, prepared.judged_on, prepared.loss, prepared.metric)
     return Fitness(loss if math.isfinite(loss) else math.inf, value, time.monotonic() - began)
 
 
-def judged(module: nn.Module, batches: Sequence[Batch], loss: Loss, metric: Metric) -> tuple[float, float]:
+def judge(module: nn.Module, batches: Sequence[Batch], loss: Loss, metric: Metric) -> tuple[float, float]:
     """The means of the loss and of the metric over all images of the batches, in eval mode."""
     module.eval()
     losses, numbers, images = 0.0, 0.0, 0

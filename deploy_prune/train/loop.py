@@ -15,16 +15,16 @@ from torch import Tensor, nn
 
 from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.sources.data import check_fit
-from deploy_prune.train.accelerator import device_of, fork_generators, move_network
-from deploy_prune.train.batches import batches_in, epoch_batches, training_part
+from deploy_prune.train.accelerator import find_device, fork_generators, move_network
+from deploy_prune.train.batches import choose_training_part, count_batches, draw_epoch
 from deploy_prune.train.distillation import distance
 from deploy_prune.train.masks import apply_masks
-from deploy_prune.train.outputs import Outputs, in_fp32
-from deploy_prune.train.precision import Arithmetic, fastest
+from deploy_prune.train.outputs import Outputs, convert_to_fp32
+from deploy_prune.train.precision import Arithmetic, choose_fastest
 from deploy_prune.train.recipe import OURS, Batch, Hooks, Loss, Recipe, plain_step
 from deploy_prune.train.schedule import half_cosine
 from deploy_prune.train.state import Standing, fingerprint, load_state, save_state
-from deploy_prune.train.targets import dense_network, move_batch, task_of, with_target
+from deploy_prune.train.targets import add_target, find_dense_network, find_task, move_batch
 from deploy_prune.train.tasks import Task
 from deploy_prune.values import Data, Network, Progress, quiet
 
@@ -52,18 +52,18 @@ def fit(
         RecordError: the checkpoint is damaged or of another training.
     """
     check_fit(network, data)
-    device = device_of(network.module)
+    device = find_device(network.module)
     if hooks.teacher is not None:
         hooks = dataclasses.replace(hooks, teacher=move_network(hooks.teacher, device))
-    task = task_of(network, hooks, data)
+    task = find_task(network, hooks, data)
     if hooks.fit is None:
-        recipe = _by_answers_alone(recipe, dense_network(task, hooks))
+        recipe = _distil_without_labels(recipe, find_dense_network(task, hooks))
     if recipe.distill and hooks.teacher is None:
         raise ConfigError("the recipe distills and there is no teacher", hint="give Hooks(teacher=...) or distill=0")
     copied = dataclasses.replace(network, module=copy.deepcopy(network.module))
     if hooks.fit is None:
         hooks = dataclasses.replace(hooks, task=task)
-        _train(_Run(copied, data, recipe, hooks, training_part(data, recipe), progress), checkpoint)
+        _train(_Run(copied, data, recipe, hooks, choose_training_part(data, recipe), progress), checkpoint)
         trained = copied.module.to(memory_format=torch.contiguous_format)
     else:
         trained = hooks.fit(copied, data, recipe)
@@ -72,7 +72,7 @@ def fit(
     return apply_masks(dataclasses.replace(network, module=trained.eval()))
 
 
-def _by_answers_alone(recipe: Recipe, dense: Network | None) -> Recipe:
+def _distil_without_labels(recipe: Recipe, dense: Network | None) -> Recipe:
     """The recipe, distilling from the dense network and nothing else where there is no label to learn from."""
     if dense is None or recipe.distill == 1:
         return recipe
@@ -99,7 +99,7 @@ class _Run:
 
     @property
     def device(self) -> torch.device:
-        return device_of(self.module)
+        return find_device(self.module)
 
     @property
     def task(self) -> Task:
@@ -108,7 +108,7 @@ class _Run:
 
     @property
     def steps(self) -> int:
-        return batches_in(len(self.part), self.recipe.batch_size)
+        return count_batches(len(self.part), self.recipe.batch_size)
 
     def epoch_seed(self, epoch: int) -> int:
         return self.recipe.seed * 100_003 + epoch
@@ -123,7 +123,7 @@ class _Run:
 
 def _train(run: _Run, checkpoint: Path | None) -> None:
     identity = run.identity()
-    optimizer = _optimizer(run.module, run.recipe)
+    optimizer = _make_optimizer(run.module, run.recipe)
     # Whatever the network itself draws (dropout) comes from the epoch's seed; the caller's generator is left alone.
     with fork_generators(run.device):
         if checkpoint is not None and checkpoint.exists():
@@ -133,7 +133,7 @@ def _train(run: _Run, checkpoint: Path | None) -> None:
             if checkpoint is not None:  # before the first epoch: what was measured is not measured again
                 save_state(checkpoint, standing, run.module, optimizer)
         for epoch in range(standing.epochs_done, run.recipe.epochs):
-            _epoch(run, optimizer, standing.arithmetic, epoch)
+            _train_epoch(run, optimizer, standing.arithmetic, epoch)
             if run.hooks.epoch is not None:
                 run.hooks.epoch(epoch + 1, run.module)
             if checkpoint is not None:
@@ -142,27 +142,27 @@ def _train(run: _Run, checkpoint: Path | None) -> None:
 
 
 def _begin(run: _Run, identity: str) -> Standing:
-    batch = next(epoch_batches(run.data, run.part, batch_size=run.recipe.batch_size, seed=run.epoch_seed(0)))
-    arithmetic = fastest(run.module, batch.images.to(run.device), run.recipe.precision)
+    batch = next(draw_epoch(run.data, run.part, batch_size=run.recipe.batch_size, seed=run.epoch_seed(0)))
+    arithmetic = choose_fastest(run.module, batch.images.to(run.device), run.recipe.precision)
     arithmetic.place(run.module)
     logger.info("training %s with %s", run.network.address, arithmetic)
     return Standing(identity, 0, arithmetic)
 
 
-def _epoch(run: _Run, optimizer: torch.optim.Optimizer, arithmetic: Arithmetic, epoch: int) -> None:
+def _train_epoch(run: _Run, optimizer: torch.optim.Optimizer, arithmetic: Arithmetic, epoch: int) -> None:
     recipe, total = run.recipe, run.recipe.epochs * run.steps
     step = run.hooks.step or plain_step
     torch.manual_seed(run.epoch_seed(epoch))
     run.module.train()
-    batches = epoch_batches(run.data, run.part, batch_size=recipe.batch_size, seed=run.epoch_seed(epoch))
+    batches = draw_epoch(run.data, run.part, batch_size=recipe.batch_size, seed=run.epoch_seed(epoch))
     for done, batch in enumerate(batches, start=epoch * run.steps):
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * half_cosine(done, total)
         moved = move_batch(batch, run.device)
         moved = Batch(arithmetic.images(moved.images), moved.target)
         with arithmetic.autocast(run.device):
-            aimed = with_target(moved, dense_network(run.task, run.hooks))
-            loss = step(run.module, aimed, _objective(run, aimed))
+            aimed = add_target(moved, find_dense_network(run.task, run.hooks))
+            loss = step(run.module, aimed, _make_objective(run, aimed))
         value = float(loss.detach())
         if not math.isfinite(value):
             message = (
@@ -176,7 +176,7 @@ def _epoch(run: _Run, optimizer: torch.optim.Optimizer, arithmetic: Arithmetic, 
         run.progress("training", done + 1, total, f"epoch {epoch + 1}/{recipe.epochs}, loss {value:.3f}")
 
 
-def _objective(run: _Run, batch: Batch) -> Loss:
+def _make_objective(run: _Run, batch: Batch) -> Loss:
     """The loss of this batch; with a teacher, the distance from its answers is part of it.
 
     Where there are no labels, the teacher's answers are the batch's target already.
@@ -185,18 +185,18 @@ def _objective(run: _Run, batch: Batch) -> Loss:
     ours = partial(run.task.loss, smoothing=recipe.label_smoothing, temperature=recipe.temperature)
     plain = run.hooks.loss or ours
     if not run.task.needs_labels or not recipe.distill or teacher is None:
-        return lambda outputs, target: plain(in_fp32(outputs), target)
+        return lambda outputs, target: plain(convert_to_fp32(outputs), target)
     with torch.no_grad():
         answers = teacher.module(batch.images)
 
     def loss(outputs: Outputs, target: Tensor) -> Tensor:
         distilled = distance(outputs, answers, recipe.temperature)
-        return (1 - recipe.distill) * plain(in_fp32(outputs), target) + recipe.distill * distilled
+        return (1 - recipe.distill) * plain(convert_to_fp32(outputs), target) + recipe.distill * distilled
 
     return loss
 
 
-def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def _make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)

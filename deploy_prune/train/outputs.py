@@ -34,7 +34,7 @@ def map_tensors(change: Callable[[Tensor], Tensor], outputs: Outputs) -> Outputs
     return tree_map(lambda leaf: change(leaf) if isinstance(leaf, Tensor) else leaf, outputs)
 
 
-def in_fp32(outputs: Outputs) -> Outputs:
+def convert_to_fp32(outputs: Outputs) -> Outputs:
     """The outputs with every tensor of floating point in fp32."""
     return map_tensors(lambda tensor: tensor.float() if tensor.is_floating_point() else tensor, outputs)
 

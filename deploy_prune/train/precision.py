@@ -90,7 +90,7 @@ TIMED_STEPS = 3
 GIVE_UP_FACTOR = 2.5  # a choice that is this much slower in its warm-up is not timed further
 
 
-def fastest(
+def choose_fastest(
     module: nn.Module, images: Tensor, precision: str, *, clock: Callable[[], float] = time.perf_counter
 ) -> Arithmetic:
     """The choice with the shortest step (forward and backward) on copies of the module, which is not touched.
@@ -105,7 +105,7 @@ def fastest(
         return choices[0]
     best, best_s = choices[0], math.inf
     for choice in choices:
-        step = _stepper(choice.place(copy.deepcopy(module)), choice.images(images), choice)
+        step = _make_stepper(choice.place(copy.deepcopy(module)), choice.images(images), choice)
         warm_up_s = _time_step(step, clock, device)
         if warm_up_s > GIVE_UP_FACTOR * best_s:
             continue
@@ -115,7 +115,7 @@ def fastest(
     return best
 
 
-def _stepper(module: nn.Module, images: Tensor, choice: Arithmetic) -> Callable[[], None]:
+def _make_stepper(module: nn.Module, images: Tensor, choice: Arithmetic) -> Callable[[], None]:
     module.train()
 
     def step() -> None:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from deploy_prune.sources.data import check_fit
-from deploy_prune.train.accelerator import device_of
-from deploy_prune.train.batches import epoch_batches
+from deploy_prune.train.accelerator import find_device
+from deploy_prune.train.batches import draw_epoch
 from deploy_prune.train.recipe import Batch
 from deploy_prune.values import Data, Network
 
@@ -33,18 +33,18 @@ def recalibrate_norms(network: Network, data: Data, *, images: int = 2048, seed:
         DataError: network and data do not belong together.
     """
     check_fit(network, data)
-    batches = (batch.images for batch in norm_batches(data, images=images, seed=seed))
-    return dataclasses.replace(network, module=with_norms_of(network.module, batches))
+    batches = (batch.images for batch in draw_norm_batches(data, images=images, seed=seed))
+    return dataclasses.replace(network, module=measure_norms(network.module, batches))
 
 
-def norm_batches(data: Data, *, images: int, seed: int, about: int = BATCH_SIZE) -> Iterator[Batch]:
+def draw_norm_batches(data: Data, *, images: int, seed: int, about: int = BATCH_SIZE) -> Iterator[Batch]:
     """Draw augmented training images to measure norms on, in batches of about that size: each counts the same."""
     chosen = np.random.default_rng(seed).permutation(len(data.train))[:images]
     batch_size = math.ceil(len(chosen) / max(1, round(len(chosen) / about)))
-    return epoch_batches(data, chosen, batch_size=batch_size, seed=seed)
+    return draw_epoch(data, chosen, batch_size=batch_size, seed=seed)
 
 
-def with_norms_of(original: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
+def measure_norms(original: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     """Copy a module, in eval mode, with batch norms that hold the mean statistics of these batches of images."""
     module = copy.deepcopy(original).eval()
     norms = [child for child in module.modules() if isinstance(child, _BatchNorm) and child.track_running_stats]
@@ -54,7 +54,7 @@ def with_norms_of(original: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
         norm.momentum = None  # cumulative
         norm.train()
     if norms:
-        device = device_of(module)
+        device = find_device(module)
         with torch.no_grad():
             for images in batches:
                 module(images.to(device))

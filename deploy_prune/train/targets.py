@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.sources.data import check_classes, labels_of
-from deploy_prune.train.accelerator import device_of
-from deploy_prune.train.outputs import in_fp32, map_tensors
+from deploy_prune.sources.data import check_classes, require_labels
+from deploy_prune.train.accelerator import find_device
+from deploy_prune.train.outputs import convert_to_fp32, map_tensors
 from deploy_prune.train.recipe import Batch, Hooks
 from deploy_prune.train.tasks import Task, choose_task
 from deploy_prune.values import BY_DATA, Data, Network
@@ -16,7 +16,7 @@ TRIED_IMAGES = 2
 """How many images a network is tried on: enough to see which axis of its outputs they are along."""
 
 
-def task_of(network: Network, hooks: Hooks, data: Data) -> Task:
+def find_task(network: Network, hooks: Hooks, data: Data) -> Task:
     """The task that the caller names, or that of the data.
 
     Raises:
@@ -24,7 +24,7 @@ def task_of(network: Network, hooks: Hooks, data: Data) -> Task:
     """
     task = hooks.task or choose_task(BY_DATA, data)
     if task.needs_labels:
-        labels_of(data, data.train, type(task).__name__)
+        require_labels(data, data.train, type(task).__name__)
         check_classes(network, data)
     return task
 
@@ -41,10 +41,10 @@ def check_outputs(network: Network, hooks: Hooks, data: Data) -> None:
         DataError: the task needs labels, and the images have none, or labels of other classes than the network's.
         ConfigError: the outputs are not what the task needs, or the network takes one image at a time alone.
     """
-    task = task_of(network, hooks, data)
+    task = find_task(network, hooks, data)
     if hooks.loss is not None and hooks.metric is not None:
         return
-    images = torch.zeros(TRIED_IMAGES, *network.input_shape, device=device_of(network.module))
+    images = torch.zeros(TRIED_IMAGES, *network.input_shape, device=find_device(network.module))
     try:
         with torch.inference_mode():
             outputs = network.module(images)
@@ -54,7 +54,7 @@ def check_outputs(network: Network, hooks: Hooks, data: Data) -> None:
     task.check(outputs, TRIED_IMAGES, data)
 
 
-def dense_network(task: Task, hooks: Hooks) -> Network | None:
+def find_dense_network(task: Task, hooks: Hooks) -> Network | None:
     """The network whose outputs are the target; None where labels are.
 
     Raises:
@@ -73,9 +73,9 @@ def move_batch(batch: Batch, device: torch.device) -> Batch:
     return Batch(batch.images.to(device), map_tensors(lambda tensor: tensor.to(device), batch.target))
 
 
-def with_target(batch: Batch, dense: Network | None) -> Batch:
+def add_target(batch: Batch, dense: Network | None) -> Batch:
     """The batch; where there is a dense network, its target is what that returns for the images, on their device."""
     if dense is None:
         return batch
     with torch.no_grad():
-        return Batch(batch.images, in_fp32(dense.module(batch.images)))
+        return Batch(batch.images, convert_to_fp32(dense.module(batch.images)))

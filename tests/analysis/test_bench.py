@@ -88,7 +88,7 @@ def test_everything_around_a_measurement_is_recorded(tiny_tflite):
     assert found.interval[0] <= found.median <= found.interval[1]
     assert found.p90 >= found.median * 0.9
     assert found.load_ms > 0
-    assert found.before.affinity == found.after.affinity == conditions.allowed_cores()[:1]
+    assert found.before.affinity == found.after.affinity == conditions.list_allowed_cores()[:1]
 
 
 def test_memory_is_the_workers_own(tiny_tflite):
@@ -224,7 +224,7 @@ def test_a_file_that_opens_and_does_not_run_is_named_with_the_vendors_reason(tmp
 
 
 def _job(path):
-    return Job(path, "onnxruntime", 1, conditions.allowed_cores()[:1], 0)
+    return Job(path, "onnxruntime", 1, conditions.list_allowed_cores()[:1], 0)
 
 
 def test_a_worker_that_dies_is_named(tiny_onnx):
@@ -255,7 +255,7 @@ def test_every_worker_is_ended_when_the_work_is_interrupted(tiny_onnx):
 
 def test_a_worker_ends_by_itself_when_we_are_gone(tiny_onnx):
     """Its stdin closes, as it would if this process were killed."""
-    argv = client._command(_job(tiny_onnx))
+    argv = client._make_command(_job(tiny_onnx))
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0 and '"event": "ready"' in done.stdout
 

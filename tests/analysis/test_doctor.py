@@ -49,12 +49,12 @@ def test_what_is_missing_comes_with_one_command_for_all_of_it(bare: None) -> Non
 def test_every_plugin_has_a_row() -> None:
     rows = [(ability.kind, ability.name) for ability in doctor.diagnose().abilities]
     kinds = ("exporters", "runtimes", "models", "datasets", "methods")
-    assert rows == [(kind, name) for kind in kinds for name in plugins.names(kind)]
+    assert rows == [(kind, name) for kind in kinds for name in plugins.list_names(kind)]
 
 
 def test_every_exporter_and_runtime_names_its_extra() -> None:
     extras = doctor._read_extras()
-    unnamed = [name for kind in ("exporters", "runtimes") for name in plugins.names(kind) if name not in extras]
+    unnamed = [name for kind in ("exporters", "runtimes") for name in plugins.list_names(kind) if name not in extras]
     assert not unnamed, "an exporter or runtime needs an extra of its name in pyproject.toml"
 
 

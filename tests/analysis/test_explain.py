@@ -14,7 +14,7 @@ from deploy_prune import plugins
 from deploy_prune.analysis import explain as explaining
 from deploy_prune.analysis import slowdown
 from deploy_prune.analysis.explain import explain, judge
-from deploy_prune.analysis.layer_times import LayerTime, assign_times, of_structure
+from deploy_prune.analysis.layer_times import LayerTime, assign_times, list_untimed_layers
 from deploy_prune.analysis.slowdown import (
     Appeared,
     align,
@@ -269,7 +269,7 @@ def test_a_pad_that_is_computed_with_its_convolution_takes_no_time_of_its_own(pa
 @pytest.mark.parametrize("suffix", ["tflite", "onnx"])
 def test_multiply_adds_are_those_of_the_network(suffix, request):
     path: Path = request.getfixturevalue(f"tiny_{suffix}")
-    layers = of_structure(plugins.build("templates", suffix).read(path.read_bytes()).structure)
+    layers = list_untimed_layers(plugins.build("templates", suffix).read(path.read_bytes()).structure)
     assert sum(each.macs for each in layers) == macs(13)
     weighted = [each for each in layers if each.macs]
     assert [each.kind for each in weighted] == ["convolution", "depthwise", "dense"]

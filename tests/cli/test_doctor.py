@@ -11,7 +11,7 @@ from absent import uninstall
 from as_user import interpreter
 
 from deploy_prune import __main__
-from deploy_prune.cli.doctor import share, weight_shares
+from deploy_prune.cli.doctor import write_share, write_weight_shares
 
 Captured = pytest.CaptureFixture[str]
 
@@ -126,8 +126,8 @@ def test_a_runtime_that_is_not_installed_is_no_failure(
 
 
 def test_shares_are_never_rounded_to_nothing_or_to_all() -> None:
-    assert [share(part) for part in (1.0, 0.99999, 0.5, 0.001, 0.0001)] == [
+    assert [write_share(part) for part in (1.0, 0.99999, 0.5, 0.001, 0.0001)] == [
         "100 %", "99.9 %", "50.0 %", "0.1 %", "under 0.1 %",
     ]  # fmt: skip
-    assert weight_shares({"float16": 1500, "float32": 500}) == "float16 75.0 %, float32 25.0 % of 2,000 bytes"
-    assert weight_shares({}) == "none"
+    assert write_weight_shares({"float16": 1500, "float32": 500}) == "float16 75.0 %, float32 25.0 % of 2,000 bytes"
+    assert write_weight_shares({}) == "none"

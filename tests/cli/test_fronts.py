@@ -18,7 +18,7 @@ from deploy_prune import __main__
 from deploy_prune.pipeline.run import prune
 from deploy_prune.records import read_record
 from deploy_prune.results import WidthsResult
-from deploy_prune.run_folder import asked_for
+from deploy_prune.run_folder import read_asked
 
 LEGR = ["--method", "legr", *(
     part
@@ -152,7 +152,7 @@ def test_heads_epsilon_and_the_options_of_who_decides_widths_are_flags(
     arguments += [part for option in ("images=64", "batch_size=32") for part in ("--method-option", option)]
     arguments += ["--budget", "0.6x", "--widths", "magnitude"]
     assert run(*arguments, "--widths-option", "norm=l1", "--out", str(tmp_path / "run")) == 0
-    asked = asked_for(tmp_path / "run")
+    asked = read_asked(tmp_path / "run")
     assert asked["method_options"] == {"images": 64, "batch_size": 32, "heads": 0, "epsilon": 0.5}
     assert asked["widths_options"] == {"norm": "l1"}
     assert run(*arguments, "--widths-option", "norm=l3", "--out", str(tmp_path / "wrong")) == 2

@@ -116,7 +116,7 @@ OPTIONS = json.loads((Path(__file__).parent / "options.json").read_text())
 
 def test_verbs_and_options_are_frozen() -> None:
     """Scripts rely on them. A change on purpose goes into options.json and the changelog."""
-    group = typer.main.get_command(__main__.application())
+    group = typer.main.get_command(__main__.build_application())
     context = group.make_context("deploy-prune", ["doctor"])
     commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
     for name in __main__.GROUPS:

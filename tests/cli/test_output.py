@@ -134,13 +134,13 @@ def test_json_is_one_line_for_pipes(capsys: Captured) -> None:
 
 
 def test_with_json_progress_is_silent(capsys: Captured) -> None:
-    with output.progress(as_json=True) as told:
+    with output.show_progress(as_json=True) as told:
         told("train", 1, 3)
     assert capsys.readouterr() == ("", "")
 
 
 def test_without_a_terminal_progress_is_lines_on_stderr(capsys: Captured) -> None:
-    with output.progress(as_json=False) as told:
+    with output.show_progress(as_json=False) as told:
         told("train", 1, 3, "loss 0.5")
         told("train", 2, 3)
         told("train", 3, 3)
@@ -149,14 +149,14 @@ def test_without_a_terminal_progress_is_lines_on_stderr(capsys: Captured) -> Non
 
 def test_a_long_task_reports_every_ten_seconds(capsys: Captured) -> None:
     clock = iter([0.0, 4.0, 9.9, 10.0, 15.0])
-    told = output._lines(lambda: next(clock))
+    told = output._show_lines(lambda: next(clock))
     for done in range(5):
         told("train", done, 100)
     assert capsys.readouterr().err == "train: 0/100\ntrain: 3/100\n"
 
 
 def test_on_a_terminal_progress_is_a_bar_with_a_note(capsys: Captured) -> None:
-    with output._bars() as told:
+    with output._show_bars() as told:
         told("train", 1, 2, "[loss]")
         told("train", 2, 2, "[loss]")
     captured = capsys.readouterr()

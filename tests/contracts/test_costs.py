@@ -15,7 +15,7 @@ from deploy_prune.budget.latency.store import open_store
 from deploy_prune.graph import trace
 from deploy_prune.values import ChannelGraph
 
-COSTS = plugins.names("costs")
+COSTS = plugins.list_names("costs")
 MEASURED = {"latency"}
 """One unit more may cost less: a kernel that fills its tiles is faster than one that does not."""
 TOO_TINY = {"transposed_grouped", "tied_convs", "two_inputs"}

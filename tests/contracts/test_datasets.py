@@ -12,7 +12,7 @@ from PIL import Image
 
 from deploy_prune import plugins
 from deploy_prune.errors import DataError, DeployPruneError
-from deploy_prune.sources.data import read_data, splits_of
+from deploy_prune.sources.data import identify_splits, read_data
 from deploy_prune.sources.datasets import DATASETS
 from deploy_prune.values import Data, ImageSet
 
@@ -74,7 +74,7 @@ ON_DISK: dict[str, Callable[[Path], str] | None] = {
 """Plugin -> what writes a small set for it and says where it is; None: it brings its images along."""
 
 
-@pytest.fixture(params=plugins.names(DATASETS))
+@pytest.fixture(params=plugins.list_names(DATASETS))
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     write = ON_DISK[request.param]
     if write is None:
@@ -114,7 +114,7 @@ def test_every_image_of_a_labelled_set_has_a_class(address: str) -> None:
 
 
 def test_the_splits_are_the_same_whenever_they_are_read(address: str) -> None:
-    assert splits_of(read_data(address)) == splits_of(read_data(address))
+    assert identify_splits(read_data(address)) == identify_splits(read_data(address))
 
 
 def test_images_come_in_the_order_in_which_they_are_asked_for(address: str) -> None:

@@ -22,7 +22,7 @@ def made_up(path: Path) -> float:
     return 1.0
 
 
-@pytest.fixture(params=[*plugins.names(DEVICES), "fake"])
+@pytest.fixture(params=[*plugins.list_names(DEVICES), "fake"])
 def device(request: pytest.FixtureRequest) -> Device:
     return FakeDevice(made_up) if request.param == "fake" else device_at(ADDRESSES[request.param])
 

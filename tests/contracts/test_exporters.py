@@ -19,7 +19,7 @@ from deploy_prune.exporting.app_interface import draw_pixels
 from deploy_prune.records import sha256
 from deploy_prune.values import AppForm, Network, Normalisation
 
-EXPORTERS = plugins.names("exporters")
+EXPORTERS = plugins.list_names("exporters")
 pytestmark = pytest.mark.parametrize("name", EXPORTERS, scope="module")
 
 

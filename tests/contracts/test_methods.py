@@ -18,8 +18,8 @@ from deploy_prune.scoring.methods import Scorer, Selector
 from deploy_prune.scoring.study import Study
 from deploy_prune.values import Selection
 
-SCORERS = [name for name in plugins.names("methods") if isinstance(plugins.build("methods", name), Scorer)]
-SELECTORS = [name for name in plugins.names("methods") if isinstance(plugins.build("methods", name), Selector)]
+SCORERS = [name for name in plugins.list_names("methods") if isinstance(plugins.build("methods", name), Scorer)]
+SELECTORS = [name for name in plugins.list_names("methods") if isinstance(plugins.build("methods", name), Selector)]
 NAMES = ["plain", "transposed", "depthwise_multiplier", "dense_block", "tied_convs", "layer_scale", "grouped_whole"]
 
 
@@ -36,7 +36,7 @@ def score(method: str, of: Study) -> dict[str, np.ndarray]:
     return dict(plugin.score(of).by_group)
 
 
-@pytest.mark.parametrize("method", plugins.names("methods"))
+@pytest.mark.parametrize("method", plugins.list_names("methods"))
 def test_a_method_scores_or_selects(method: str) -> None:
     plugin = plugins.build("methods", method)
     assert isinstance(plugin, Scorer | Selector)

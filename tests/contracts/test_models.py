@@ -23,7 +23,7 @@ def small(num_classes=7):
 SHAPE = (3, 64, 48)
 
 
-@pytest.fixture(params=plugins.names(MODELS))
+@pytest.fixture(params=plugins.list_names(MODELS))
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "file":
         (tmp_path / "own.py").write_text(OWN)

@@ -14,7 +14,7 @@ from deploy_prune.analysis import xnnpack_delegation
 from deploy_prune.analysis.describe import describe, read_report
 from deploy_prune.errors import InputError
 
-READERS = plugins.names("readers")
+READERS = plugins.list_names("readers")
 pytestmark = pytest.mark.parametrize("name", READERS)
 
 CHANGES = 60
@@ -51,7 +51,7 @@ def changed(file, folder, part, content):
 
 def test_it_reads_the_suffix_of_an_exporter_and_names_a_runtime_for_it(name):
     reader = plugins.load("readers", name)
-    suffixes = {plugins.load("exporters", each).suffix for each in plugins.names("exporters")}
+    suffixes = {plugins.load("exporters", each).suffix for each in plugins.list_names("exporters")}
     assert reader.suffix in suffixes
     assert reader.suffix in plugins.load("runtimes", reader.runtime).suffixes
 

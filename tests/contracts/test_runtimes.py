@@ -15,7 +15,7 @@ from deploy_prune import plugins
 from deploy_prune.errors import InputError
 from deploy_prune.timing.devices import THIS_MACHINE, Job, device_at
 
-RUNTIMES = plugins.names("runtimes")
+RUNTIMES = plugins.list_names("runtimes")
 BUILT_ON_TORCH = {"executorch"}
 """Their vendor's package takes torch's tensors; importing the plugin still imports no torch."""
 SHOWS_NO_LAYERS = {"executorch"}

@@ -14,7 +14,7 @@ from deploy_prune.errors import ConfigError
 from deploy_prune.sources.data import read_data
 from deploy_prune.train.tasks import TASKS, Task
 
-NAMES = plugins.names("tasks")
+NAMES = plugins.list_names("tasks")
 pytestmark = pytest.mark.parametrize("task", [plugins.build(TASKS, name) for name in NAMES], ids=NAMES)
 
 

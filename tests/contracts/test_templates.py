@@ -26,7 +26,7 @@ from deploy_prune.timing.devices import THIS_MACHINE, device_at, target_on
 from deploy_prune.values import ChannelGraph, Network
 
 # Whole conversions, which the tests share.
-pytestmark = [pytest.mark.heavy, pytest.mark.parametrize("name", plugins.names("templates"))]
+pytestmark = [pytest.mark.heavy, pytest.mark.parametrize("name", plugins.list_names("templates"))]
 
 CUTTABLE = (
     "plain", "residual", "depthwise", "concat", "concat_image", "dense_block", "squeeze_excite", "flatten_mlp",

@@ -130,7 +130,7 @@ def test_a_worker_that_is_killed_ends_the_search_with_a_reason() -> None:
 
 
 @pytest.mark.parametrize("options", [{"processes": -1}, {"threads": 0}])
-@pytest.mark.parametrize("name", plugins.names("workers"))
+@pytest.mark.parametrize("name", plugins.list_names("workers"))
 def test_numbers_that_make_no_sense_are_refused(name: str, options: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="processes must be 0 or more, threads 1 or more"):
         built(name, options)

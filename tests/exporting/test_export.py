@@ -16,8 +16,8 @@ from deploy_prune.errors import ConfigError, DataError, StorageError, UnknownNam
 from deploy_prune.exporting import export as exporting
 from deploy_prune.exporting.export import export
 from deploy_prune.exporting.one_format import FormatJob, Written, write
-from deploy_prune.exporting.parity.reference import answered, make_questions
-from deploy_prune.processes.workshop import workshop
+from deploy_prune.exporting.parity.reference import answer, make_questions
+from deploy_prune.processes.workshop import open_workshop
 from deploy_prune.sources.networks import build_network
 from deploy_prune.values import AppForm, Network, quiet
 
@@ -96,9 +96,9 @@ def test_a_runtime_that_crashes_is_a_failed_row_and_the_file_stays(tiny_network:
     questions = make_questions(tiny_network)
     path = tmp_path / "model.onnx"
     row = write(questions, FormatJob("onnx", plugins.build("exporters", "onnx"), path))
-    with workshop() as shop:
+    with open_workshop() as shop:
         written = [Written(FormatJob("onnx", EndsInItsRuntime(), path), row)]  # type: ignore[arg-type]
-        (checked,) = exporting._check_all(shop, answered(questions), written, quiet)
+        (checked,) = exporting._check_all(shop, answer(questions), written, quiet)
     assert (checked.status, checked.artifact) == ("failed", row.artifact)
     assert "the runtime died while it ran the file (SIGSEGV" in checked.reason
     assert path.exists()

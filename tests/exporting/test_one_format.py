@@ -19,11 +19,11 @@ from deploy_prune import plugins
 from deploy_prune.errors import StorageError
 from deploy_prune.exporting.export import _plan_jobs
 from deploy_prune.exporting.one_format import FormatJob, Written, check, write
-from deploy_prune.exporting.parity.reference import answered, make_questions
+from deploy_prune.exporting.parity.reference import answer, make_questions
 from deploy_prune.values import AppForm, Network, Normalisation
 
 FORM = AppForm(normalisation=Normalisation((0.4, 0.5, 0.6), (0.2, 0.25, 0.3)), bake=True, softmax=True, input="uint8")
-FORMATS = plugins.names("exporters")
+FORMATS = plugins.list_names("exporters")
 
 
 def test_a_written_file_is_described_and_not_yet_verified(tiny_network: Network, tmp_path: Path) -> None:
@@ -79,8 +79,8 @@ def test_other_means_inside_the_file_are_noticed(tiny_network: Network, tmp_path
     job = FormatJob("onnx", plugins.build("exporters", "onnx"), tmp_path / "model.onnx")
     right, other = make_questions(tiny_network, None, FORM), make_questions(tiny_network, None, shifted)
     written = Written(job, write(right, job))
-    assert check(answered(right), written).status == "verified"
-    row = check(answered(other), written)
+    assert check(answer(right), written).status == "verified"
+    row = check(answer(other), written)
     assert row.status == "failed"
     assert "the first layer that differs is" in row.reason
 
@@ -122,7 +122,7 @@ def test_a_file_that_computes_something_else_is_failed_with_its_figures(tiny_net
     with torch.no_grad():
         for parameter in other.module[-1].parameters():
             parameter.neg_()
-    row = check(answered(make_questions(other, images)), written)
+    row = check(answer(make_questions(other, images)), written)
     assert (row.status, row.artifact) == ("failed", written.row.artifact)
     assert row.parity is not None
     assert row.parity.max_error == pytest.approx(2.0, rel=1e-3)

@@ -33,7 +33,7 @@ from deploy_prune.pipeline.real_file import RealFiles
 from deploy_prune.pipeline.run import prune
 from deploy_prune.records import read_record
 from deploy_prune.results import RunSummary, WidthsResult
-from deploy_prune.run_folder import RunFolder, asked_for
+from deploy_prune.run_folder import RunFolder, read_asked
 from deploy_prune.scoring.methods.dcp import STATE
 from deploy_prune.scoring.study import Study
 from deploy_prune.sources import checkpoint
@@ -299,7 +299,7 @@ def test_a_front_scores_once_and_selects_at_every_budget(sources: Path, tmp_path
     assert [point.kind for point in found.points] == ["dense", "pruned", "uniform", "pruned", "uniform"]
     for run in ("0.8x", "0.5x"):
         assert (tmp_path / "front" / run / STATE).exists()
-        assert asked_for(tmp_path / "front" / run)["scores"] == str(tmp_path / "front")
+        assert read_asked(tmp_path / "front" / run)["scores"] == str(tmp_path / "front")
 
 
 @pytest.fixture(scope="module")

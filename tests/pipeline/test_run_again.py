@@ -100,4 +100,4 @@ def test_progress_names_every_stage(sources: Path, tmp_path: Path) -> None:
 
 def test_the_demonstration_halves_a_network_and_ships_every_format() -> None:
     assert (pipeline.DEMO.budget, pipeline.DEMO.multiple) == ("0.5x", 16)
-    assert sorted(pipeline.DEMO.targets) == list(plugins.names("exporters"))
+    assert sorted(pipeline.DEMO.targets) == list(plugins.list_names("exporters"))

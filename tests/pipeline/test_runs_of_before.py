@@ -17,7 +17,7 @@ from deploy_prune.analysis.report import report
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.run import describe_asked, judge
 from deploy_prune.records import read_record
-from deploy_prune.run_folder import asked_for, open_run
+from deploy_prune.run_folder import open_run, read_asked
 from deploy_prune.sources import checkpoint
 from deploy_prune.values import Plan
 
@@ -65,7 +65,7 @@ def test_its_network_is_loaded(run: Path) -> None:
 
 def test_the_same_settings_go_on_with_it(run: Path) -> None:
     """Settings that it does not know are taken as they are by default."""
-    asked = asked_for(run)
+    asked = read_asked(run)
     config = RunConfig.model_validate({key: asked[key] for key in RunConfig.model_fields if key in asked})
     assert config.budget == "0.5x"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy_prune.processes.workshop import Outcome, Unsendable, run_each, workshop
+from deploy_prune.processes.workshop import Outcome, Unsendable, open_workshop, run_each
 
 
 def quiet(running: list[int], done: int) -> None:
@@ -42,7 +42,7 @@ def noted(folder: Path, item: int) -> int:
 
 def test_results_are_in_the_order_of_the_items() -> None:
     told: list[tuple[list[int], int]] = []
-    with workshop() as shop:
+    with open_workshop() as shop:
         found = run_each(
             shop, multiplied, 3, [5, 6, 7], at_once=2, told=lambda running, done: told.append((running, done))
         )
@@ -53,7 +53,7 @@ def test_results_are_in_the_order_of_the_items() -> None:
 
 @pytest.mark.parametrize("how", ["SIGSEGV", "SIGKILL"])
 def test_a_crash_costs_one_item(how: str) -> None:
-    with workshop() as shop:
+    with open_workshop() as shop:
         one, two = run_each(shop, died, how, [1, 2], at_once=2, told=quiet)
     assert one == Outcome(10)
     assert two.result is None
@@ -62,13 +62,13 @@ def test_a_crash_costs_one_item(how: str) -> None:
 
 def test_what_the_work_raises_is_raised_here_after_the_others_have_ended() -> None:
     ended: list[int] = []
-    with workshop() as shop, pytest.raises(ValueError, match="one is refused"):
+    with open_workshop() as shop, pytest.raises(ValueError, match="one is refused"):
         run_each(shop, refused, None, [1, 2], at_once=1, told=lambda running, done: ended.append(done))
     assert ended[-1] == 2
 
 
 def test_work_that_cannot_be_sent_is_named() -> None:
-    with workshop() as shop, pytest.raises(Unsendable, match="generator"):
+    with open_workshop() as shop, pytest.raises(Unsendable, match="generator"):
         run_each(shop, multiplied, (number for number in (1, 2)), [1], at_once=1, told=quiet)  # type: ignore[arg-type]
 
 
@@ -79,7 +79,7 @@ def test_an_interruption_leaves_no_process_behind(tmp_path: Path) -> None:
             time.sleep(0.02)
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), workshop() as shop:
+    with pytest.raises(KeyboardInterrupt), open_workshop() as shop:
         run_each(shop, noted, tmp_path, [1], at_once=1, told=interrupt_when_begun)
     assert not _alive(tmp_path)
 
@@ -88,8 +88,8 @@ def test_workshop_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}\n"
         "import test_workshop as t; from pathlib import Path\n"
-        "from deploy_prune.processes.workshop import run_each, workshop\n"
-        f"with workshop() as shop: run_each(shop, t.noted, Path({str(tmp_path)!r}), [1], at_once=1, told=t.quiet)"
+        "from deploy_prune.processes.workshop import run_each, open_workshop\n"
+        f"with open_workshop() as shop: run_each(shop, t.noted, Path({str(tmp_path)!r}), [1], at_once=1, told=t.quiet)"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as parent:
         deadline = time.monotonic() + 30
@@ -110,7 +110,7 @@ def test_a_workshop_that_dies_is_told_for_every_item(tmp_path: Path) -> None:
             time.sleep(0.02)
         shop.process.kill()
 
-    with workshop() as shop:
+    with open_workshop() as shop:
         (outcome,) = run_each(shop, noted, tmp_path, [1], at_once=1, told=kill_when_begun)
     assert outcome.result is None
     assert outcome.died.startswith("SIGKILL")
@@ -119,7 +119,7 @@ def test_a_workshop_that_dies_is_told_for_every_item(tmp_path: Path) -> None:
 def test_a_workshop_that_never_opens_is_told_for_every_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text("import os; os.write(2, b'no room'); os._exit(9)")
     monkeypatch.syspath_prepend(tmp_path)
-    with workshop() as shop:
+    with open_workshop() as shop:
         outcomes = run_each(shop, multiplied, 2, [1, 2, 3], at_once=2, told=quiet)
     assert outcomes == [Outcome(None, "exit 9: no room")] * 3
 
@@ -129,17 +129,17 @@ def test_a_module_beside_the_user_does_not_take_a_librarys_place(
 ) -> None:
     (tmp_path / "queue.py").write_text("raise ImportError('not the library')")
     monkeypatch.chdir(tmp_path)
-    with workshop() as shop:
+    with open_workshop() as shop:
         assert run_each(shop, multiplied, 2, [1], at_once=1, told=quiet) == [Outcome(2)]
 
 
 def test_modules_are_imported_once_and_missing_ones_are_left_to_whoever_needs_them() -> None:
-    with workshop(["decimal", "no_such_module"]) as shop:
+    with open_workshop(["decimal", "no_such_module"]) as shop:
         assert run_each(shop, multiplied, 2, [1], at_once=1, told=quiet) == [Outcome(2)]
 
 
 def test_one_workshop_does_one_list_after_the_other() -> None:
-    with workshop() as shop:
+    with open_workshop() as shop:
         first = run_each(shop, multiplied, 2, [1, 2], at_once=2, told=quiet)
         assert run_each(shop, multiplied, first[1].result, [5], at_once=2, told=quiet) == [Outcome(20)]
 

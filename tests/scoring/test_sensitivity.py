@@ -10,7 +10,7 @@ from deploy_prune.errors import ConfigError
 from deploy_prune.graph import trace
 from deploy_prune.graph.filter_norms import filter_norms
 from deploy_prune.scoring.sensitivity import sensitivity
-from deploy_prune.train.fitness import Exam, examiner, fitness
+from deploy_prune.train.fitness import Exam, judge_candidate, prepare_examiner
 from deploy_prune.values import Network
 
 DATA = stripes()
@@ -31,12 +31,12 @@ def test_every_group_is_cut_alone_and_the_rest_is_whole(network: Network) -> Non
         [12, 8, 4, 2],
         [15, 10, 5, 2],
     ]
-    prepared = examiner(network, graph, DATA, EXAM)
-    assert fitness(prepared, {}).value == found.value
+    prepared = prepare_examiner(network, graph, DATA, EXAM)
+    assert judge_candidate(prepared, {}).value == found.value
     norms = filter_norms(network.module, graph, power=2)
     group, points = graph.free[1].name, found.curves[1].points
     largest = tuple(sorted(norms[group].argsort()[::-1][:4].tolist()))
-    assert fitness(prepared, {group: largest}).value == points[2].value
+    assert judge_candidate(prepared, {group: largest}).value == points[2].value
 
 
 @pytest.mark.parametrize("shares", [(), (0.5, 1.0), (0.0,)])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deploy_prune import plugins
 from deploy_prune.exporting.exporters import PLAIN
 from deploy_prune.exporting.one_format import FormatJob, Written, check, write
-from deploy_prune.exporting.parity.reference import answered, make_questions
+from deploy_prune.exporting.parity.reference import answer, make_questions
 from deploy_prune.values import AppForm, Network, Precision, Shipment
 
 CLASSES = 5
@@ -55,7 +55,7 @@ def delivered(
     job = FormatJob(target, exporter, folder / f"model{exporter.suffix}", precision)
     questions = make_questions(network, images, form)
     row = write(questions, job)
-    return check(answered(questions), Written(job, row)) if row.artifact else row
+    return check(answer(questions), Written(job, row)) if row.artifact else row
 
 
 def interrupted_delegation() -> Network:

@@ -20,10 +20,10 @@ from deploy_prune.graph.surgery import cut
 from deploy_prune.processes.workers import WORKERS
 from deploy_prune.scoring.methods import METHODS
 from deploy_prune.scoring.sensitivity import sensitivity
-from deploy_prune.train.accelerator import device_of, move_network
+from deploy_prune.train.accelerator import find_device, move_network
 from deploy_prune.train.compensation import compensate
 from deploy_prune.train.evaluation import evaluate
-from deploy_prune.train.fitness import Exam, examiner, fitness
+from deploy_prune.train.fitness import Exam, judge_candidate, prepare_examiner
 from deploy_prune.train.loop import fit
 from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.train.recipe import Hooks, Recipe
@@ -55,7 +55,7 @@ def compensate_cut(network: Network) -> Network:
 
 def cut_and_judge(network: Network) -> float:
     graph = trace(network)
-    return fitness(examiner(network, graph, DATA, EXAM), {graph.free[0].name: tuple(range(6))}).loss
+    return judge_candidate(prepare_examiner(network, graph, DATA, EXAM), {graph.free[0].name: tuple(range(6))}).loss
 
 
 def score(method: str, **options: Any) -> Callable[[Network], Mapping[str, Tensor] | None]:
@@ -82,8 +82,8 @@ def select(method: str, **options: Any) -> Callable[[Network], Mapping[str, Tens
 def select_on_operators(network: Network) -> tuple[int, ...]:
     """A selection follows its operators: were they left on the CPU, it would work there and nobody would notice."""
     flat = flatten(network, ["1.0.weight"], batch=16)
-    if flat.device != device_of(network.module):
-        raise WrongPlace(f"the operators of a network on {device_of(network.module)} compute on {flat.device}")
+    if flat.device != find_device(network.module):
+        raise WrongPlace(f"the operators of a network on {find_device(network.module)} compute on {flat.device}")
     part = flat.part(flat.outputs, (flat.image,))
     return tuple(part((flat.images(torch.zeros(16, 3, 8, 8)),), flat.tensors)[0].shape)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from deploy_prune.errors import Inconclusive, InputError, UnitError
 from deploy_prune.records import read_record, write_record
 from deploy_prune.timing import conditions
-from deploy_prune.timing.bracketing import Pace, block_size, compare, summarise_brackets, take_rounds
+from deploy_prune.timing.bracketing import Pace, choose_block_size, compare, summarise_brackets, take_rounds
 from deploy_prune.timing.client import start_worker
 from deploy_prune.timing.devices import Job
 from deploy_prune.timing.fake_device import FakeWorker
@@ -149,7 +149,7 @@ def test_blocks_of_both_last_as_long_as_asked():
 
 @pytest.mark.parametrize(("inference_ms", "inferences"), [(7.0, 10), (70.0, 5), (2000.0, 5), (0.7, 100), (1e-6, 1000)])
 def test_a_block_takes_some_70_ms_and_at_least_five_inferences(inference_ms: float, inferences: int):
-    assert block_size(inference_ms) == inferences
+    assert choose_block_size(inference_ms) == inferences
 
 
 def test_a_comparison_survives_the_disk(tmp_path):
@@ -159,7 +159,7 @@ def test_a_comparison_survives_the_disk(tmp_path):
 
 
 def _job(path):
-    return Job(path, "onnxruntime", 1, conditions.allowed_cores()[:1], 0)
+    return Job(path, "onnxruntime", 1, conditions.list_allowed_cores()[:1], 0)
 
 
 @pytest.mark.heavy

@@ -35,5 +35,5 @@ def test_what_a_machine_does_not_tell_is_none(tmp_path):
 
 def test_the_allowed_cores_are_those_of_this_process():
     if hasattr(os, "sched_getaffinity"):
-        assert set(conditions.allowed_cores()) == os.sched_getaffinity(0)
-    assert conditions.read().affinity == conditions.allowed_cores()
+        assert set(conditions.list_allowed_cores()) == os.sched_getaffinity(0)
+    assert conditions.read().affinity == conditions.list_allowed_cores()

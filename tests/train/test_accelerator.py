@@ -24,7 +24,7 @@ from deploy_prune.pipeline.context import RunContext
 from deploy_prune.pipeline.deciders import build_workers
 from deploy_prune.processes.workers.local import Local
 from deploy_prune.run_folder import RunFolder
-from deploy_prune.train.accelerator import CPU, choose_accelerator, device_of, move_network
+from deploy_prune.train.accelerator import CPU, choose_accelerator, find_device, move_network
 from deploy_prune.train.loop import fit
 from deploy_prune.train.recipe import Hooks
 from deploy_prune.values import Network
@@ -81,7 +81,7 @@ def test_nothing_on_the_road_is_made_in_the_wrong_place(name: str) -> None:
         there = walk(name, GPU)
     here = walk(name, CPU)
     if isinstance(there, Network):
-        assert device_of(there.module) == GPU
+        assert find_device(there.module) == GPU
         there, here = move_network(there, CPU).module.state_dict(), here.module.state_dict()
     _hold_equal(there, here, exact=ROAD[name].repeatable)
 
@@ -130,11 +130,11 @@ def test_the_stages_of_a_run_work_on_the_accelerator_and_leave_cpu_files(
         cut = stages.shrink(work, decided)
         trained = stages.train(work, 1, config.finetune)
         test = stages.test(work, 1)
-        assert device_of(work.network("round-1").module) == GPU
+        assert find_device(work.network("round-1").module) == GPU
     assert (dense.accelerator, trained.accelerator) == ("lazy", "lazy")
     assert cut.count.macs < dense.count.macs
     assert len(test.pruned.per_item) == len(test.dense.per_item)
-    assert device_of(deploy_prune.load(tmp_path / "round-1").module) == CPU
+    assert find_device(deploy_prune.load(tmp_path / "round-1").module) == CPU
 
 
 MUTANTS = (
@@ -142,8 +142,8 @@ MUTANTS = (
     ("train/targets.py", "tensor.to(device), batch", "tensor, batch", "fit"),
     ("train/loop.py", "teacher=move_network(hooks.teacher, device)", "teacher=hooks.teacher", "fit with a teacher"),
     ("train/masks.py", "mask.to(weight.device)", "mask.cpu()", "fit with masks"),
-    ("train/evaluation.py", "pixels.to(device_of(module))", "pixels", "evaluate"),
-    ("train/evaluation.py", "map_tensors(Tensor.cpu, in_fp32(outputs))", "in_fp32(outputs)", "evaluate"),
+    ("train/evaluation.py", "pixels.to(find_device(module))", "pixels", "evaluate"),
+    ("train/evaluation.py", "map_tensors(Tensor.cpu, convert_to_fp32(outputs))", "convert_to_fp32(outputs)", "evaluate"),
     ("train/recalibration.py", "images.to(device)", "images", "recalibrate norms"),
     ("train/compensation.py", "batch.images.to(device)", "batch.images", "compensate"),
     ("train/fitness.py", "move_batch(batch, device)", "batch", "cut, tune and judge a candidate"),

@@ -8,7 +8,7 @@ from nets import NETS
 
 from deploy_prune.graph import trace
 from deploy_prune.graph.flat_network import Flat, flatten
-from deploy_prune.train.cached_prefix import CachedPrefix, size_bytes
+from deploy_prune.train.cached_prefix import CachedPrefix, count_bytes
 
 
 def flat_and_images(name: str) -> tuple[Flat, list[torch.Tensor]]:
@@ -49,7 +49,7 @@ def test_a_frontier_that_is_too_large_to_keep_is_passed_over() -> None:
     """One byte too few for the two tensors of two batches."""
     flat, images = flat_and_images("residual")
     pair = next(frontier for frontier in flat.frontiers if len(frontier) == 2)
-    enough = 2 * sum(map(size_bytes, pair))
+    enough = 2 * sum(map(count_bytes, pair))
     small, large = (CachedPrefix(flat, images, limit_bytes=limit) for limit in (enough - 1, enough))
     for prefix in (small, large):
         prefix.advance(pair, flat.tensors)

@@ -11,8 +11,8 @@ from torch import nn
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.sources.images import ArrayImages
-from deploy_prune.train.batches import augment, batches_in, epoch_batches, training_part
-from deploy_prune.train.evaluation import evaluate, paired_difference, wilson_interval
+from deploy_prune.train.batches import augment, choose_training_part, count_batches, draw_epoch
+from deploy_prune.train.evaluation import compare_in_pairs, evaluate, wilson_interval
 from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.train.recipe import Hooks, Recipe
 from deploy_prune.values import Data, Network, Quality
@@ -62,33 +62,33 @@ def judged(hits):
 def test_a_paired_difference_counts_only_images_on_which_two_networks_differ():
     before = [True] * 90 + [False] * 10
     after = [False] * 4 + [True] * 86 + [True] * 1 + [False] * 9
-    difference, (low, high) = paired_difference(judged(before), judged(after))
+    difference, (low, high) = compare_in_pairs(judged(before), judged(after))
     assert difference == pytest.approx(-0.03)
     # One half in each cell: (1 - 4) / 102 +- 1.96 sqrt(6 - 9 / 102) / 102.
     assert (low, high) == pytest.approx((-0.02941 - 0.04672, -0.02941 + 0.04672), abs=1e-4)
 
 
 def test_two_networks_that_never_differ_still_have_an_interval():
-    difference, (low, high) = paired_difference(judged([True, False]), judged([True, False]))
+    difference, (low, high) = compare_in_pairs(judged([True, False]), judged([True, False]))
     assert difference == 0
     assert low < 0 < high
 
 
 def test_other_images_cannot_be_compared_in_pairs():
     with pytest.raises(ConfigError, match="2 and 3 images"):
-        paired_difference(judged([True] * 2), judged([True] * 3))
+        compare_in_pairs(judged([True] * 2), judged([True] * 3))
 
 
 def test_two_qualities_are_not_compared():
     other = dataclasses.replace(judged([True] * 2), name="top-5")
     with pytest.raises(ConfigError, match="top-1 and top-5 are two qualities"):
-        paired_difference(judged([True] * 2), other)
+        compare_in_pairs(judged([True] * 2), other)
 
 
 def test_numbers_that_are_no_hits_are_paired_by_their_mean_difference():
     before = Quality("depth", 0.5, (0.0, 1.0), 3, 0.0, (0.2, 0.5, 0.8))
     after = Quality("depth", 0.6, (0.0, 1.0), 3, 0.0, (0.3, 0.5, 1.0))
-    difference, interval = paired_difference(before, after)
+    difference, interval = compare_in_pairs(before, after)
     assert difference == pytest.approx(0.1)
     # Differences 0.1, 0 and 0.2: deviation 0.1, so 0.1 +- 1.96 * 0.1 / sqrt(3).
     assert interval == pytest.approx((0.1 - 0.11316, 0.1 + 0.11316), abs=1e-5)
@@ -135,16 +135,16 @@ def test_without_crop_and_flip_images_stay_as_they_are():
 
 
 def test_an_epoch_shows_every_image_once():
-    labels = torch.cat([batch.target for batch in epoch_batches(levels(), np.arange(10), batch_size=4, seed=3)])
+    labels = torch.cat([batch.target for batch in draw_epoch(levels(), np.arange(10), batch_size=4, seed=3)])
     assert sorted(labels.tolist()) == [0] * 5 + [1] * 5
-    assert [batches_in(images, 4) for images in (8, 9, 10)] == [2, 2, 3]
+    assert [count_batches(images, 4) for images in (8, 9, 10)] == [2, 2, 3]
 
 
 def test_a_part_of_the_images_is_stratified_and_fixed():
     data = levels(100)
     recipe = Recipe(epochs=1, images=50)
-    part = training_part(data, recipe)
+    part = choose_training_part(data, recipe)
     assert len(part) == pytest.approx(50, abs=1)
     share = data.train.labels.mean()
     assert data.train.labels[part].mean() == pytest.approx(share, abs=0.05)
-    assert np.array_equal(part, training_part(data, recipe))
+    assert np.array_equal(part, choose_training_part(data, recipe))

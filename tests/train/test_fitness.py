@@ -17,8 +17,8 @@ from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut
 from deploy_prune.train.evaluation import evaluate
 from deploy_prune.train.few_steps import tune
-from deploy_prune.train.fitness import BATCH_SIZE, Exam, examiner, fitness
-from deploy_prune.train.recalibration import norm_batches, with_norms_of
+from deploy_prune.train.fitness import BATCH_SIZE, Exam, judge_candidate, prepare_examiner
+from deploy_prune.train.recalibration import draw_norm_batches, measure_norms
 from deploy_prune.train.recipe import Batch
 from deploy_prune.values import Network
 
@@ -39,16 +39,16 @@ def test_it_is_what_the_slow_way_gives(network: Network) -> None:
     """Cut, norms measured anew on the same images, the whole validation split."""
     graph = trace(network)
     cut_down = cut(network, graph, keep(network))
-    norms = (batch.images for batch in norm_batches(DATA, images=150, seed=3, about=BATCH_SIZE))
-    small = dataclasses.replace(cut_down, module=with_norms_of(cut_down.module, norms))
+    norms = (batch.images for batch in draw_norm_batches(DATA, images=150, seed=3, about=BATCH_SIZE))
+    small = dataclasses.replace(cut_down, module=measure_norms(cut_down.module, norms))
     expected = evaluate(small, DATA.val, DATA)
-    found = fitness(examiner(network, graph, DATA, ALL, seed=3), keep(network))
+    found = judge_candidate(prepare_examiner(network, graph, DATA, ALL, seed=3), keep(network))
     assert found.value == expected.value
     assert found.loss == pytest.approx(expected.loss, rel=1e-5)
 
 
 def test_part_of_validation_has_its_share_of_every_class(network: Network) -> None:
-    prepared = examiner(network, trace(network), DATA, Exam(images=40), seed=0)
+    prepared = prepare_examiner(network, trace(network), DATA, Exam(images=40), seed=0)
     labels = torch.cat([batch.target for batch in prepared.judged_on])
     assert len(labels) == pytest.approx(40, abs=2)
     assert all(abs(int((labels == each).sum()) - 10) <= 1 for each in range(4))
@@ -59,7 +59,9 @@ def test_steps_train_the_candidate_and_nothing_else(network: Network) -> None:
     state = torch.get_rng_state()
     graph = trace(network)
     losses = [
-        fitness(examiner(network, graph, DATA, Exam(images=192, norm_images=64, steps=steps)), keep(network)).loss
+        judge_candidate(
+            prepare_examiner(network, graph, DATA, Exam(images=192, norm_images=64, steps=steps)), keep(network)
+        ).loss
         for steps in (0, 5, 40)
     ]
     assert losses[0] > losses[1] > losses[2]
@@ -71,24 +73,26 @@ def test_training_images_in_memory_are_bounded_by_their_size(network: Network) -
     """A worker keeps them as floats; images of 224 x 224 would take gigabytes."""
     room = 40 * 4 * math.prod(DATA.image_shape) + 1
     exam = Exam(images=20, norm_images=0, steps=50, batch_size=16, pool_bytes=room)
-    prepared = examiner(network, trace(network), DATA, exam)
+    prepared = prepare_examiner(network, trace(network), DATA, exam)
     assert sum(len(batch.target) for batch in prepared.tuned_on) in range(24, 41)  # a last batch may be dropped
 
 
 def test_the_same_candidate_has_the_same_fitness(network: Network) -> None:
-    prepared = examiner(network, trace(network), DATA, Exam(images=60, steps=3))
-    one, other = fitness(prepared, keep(network)), fitness(prepared, keep(network))
+    prepared = prepare_examiner(network, trace(network), DATA, Exam(images=60, steps=3))
+    one, other = judge_candidate(prepared, keep(network)), judge_candidate(prepared, keep(network))
     assert (one.loss, one.value) == (other.loss, other.value)
 
 
 def test_the_users_loss_and_step_take_the_place_of_ours(network: Network) -> None:
     """A step that goes against the loss trains backwards; a loss that is twice ours is twice as large."""
-    prepared = examiner(network, trace(network), DATA, Exam(images=60, steps=5))
-    ours, theirs = (fitness(each, keep(network)).loss for each in (prepared, dataclasses.replace(prepared, step=wrong)))
+    prepared = prepare_examiner(network, trace(network), DATA, Exam(images=60, steps=5))
+    ours, theirs = (
+        judge_candidate(each, keep(network)).loss for each in (prepared, dataclasses.replace(prepared, step=wrong))
+    )
     assert theirs > ours
     doubled = dataclasses.replace(prepared, steps=0, loss=twice)
-    assert fitness(doubled, keep(network)).loss == pytest.approx(
-        2 * fitness(dataclasses.replace(prepared, steps=0), keep(network)).loss
+    assert judge_candidate(doubled, keep(network)).loss == pytest.approx(
+        2 * judge_candidate(dataclasses.replace(prepared, steps=0), keep(network)).loss
     )
 
 
@@ -107,7 +111,7 @@ def test_removed_kernels_stay_removed_while_a_candidate_is_trained(network: Netw
     mask[:, 0] = 0
     masked = dataclasses.replace(network, masks={name: mask})
     small = cut(masked, trace(masked), keep(masked))
-    batches = examiner(masked, trace(masked), DATA, Exam(images=60, steps=3)).tuned_on
+    batches = prepare_examiner(masked, trace(masked), DATA, Exam(images=60, steps=3)).tuned_on
     found = tune(small, batches, steps=3, lr=0.05).module.get_parameter(name)
     assert torch.equal(found == 0, small.masks[name].expand_as(found) == 0)
 
@@ -116,9 +120,9 @@ def test_a_loss_that_is_no_number_is_infinite(network: Network) -> None:
     broken = trained(network, DATA, epochs=1)
     with torch.no_grad():
         broken.module[5].bias[0] = math.nan
-    assert fitness(examiner(broken, trace(broken), DATA, ALL), {}).loss == math.inf
+    assert judge_candidate(prepare_examiner(broken, trace(broken), DATA, ALL), {}).loss == math.inf
 
 
 def test_data_of_another_kind_are_refused(network: Network) -> None:
     with pytest.raises(DataError):
-        examiner(network, trace(network), stripes(side=12), ALL)
+        prepare_examiner(network, trace(network), stripes(side=12), ALL)

@@ -18,7 +18,7 @@ from deploy_prune.errors import ConfigError, DataError, Diverged, RecordError
 from deploy_prune.sources.images import ArrayImages
 from deploy_prune.train.evaluation import evaluate
 from deploy_prune.train.loop import fit
-from deploy_prune.train.precision import Arithmetic, fastest
+from deploy_prune.train.precision import Arithmetic, choose_fastest
 from deploy_prune.train.recipe import Hooks, Recipe
 from deploy_prune.values import Data, Network
 
@@ -255,4 +255,4 @@ def test_the_fastest_arithmetic_is_taken():
         ticks += [start, start + length]
     clock = iter(ticks).__next__
     images = torch.zeros(4, 3, 8, 8)
-    assert fastest(tiny().module, images, "auto", clock=clock) == Arithmetic(bf16=False, channels_last=True)
+    assert choose_fastest(tiny().module, images, "auto", clock=clock) == Arithmetic(bf16=False, channels_last=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.train.outputs import in_fp32, join_batches, list_tensors, map_tensors
+from deploy_prune.train.outputs import convert_to_fp32, join_batches, list_tensors, map_tensors
 
 ONE = {"scores": torch.ones(2, 3), "more": [torch.zeros(2, dtype=torch.int64), None]}
 
@@ -27,4 +27,4 @@ def test_batches_are_joined_in_their_form() -> None:
 
 def test_whole_numbers_stay_whole_in_fp32() -> None:
     halves = map_tensors(lambda tensor: tensor.half() if tensor.is_floating_point() else tensor, ONE)
-    assert [each.dtype for each in list_tensors(in_fp32(halves))] == [torch.float32, torch.int64]
+    assert [each.dtype for each in list_tensors(convert_to_fp32(halves))] == [torch.float32, torch.int64]

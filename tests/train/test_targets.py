@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from deploy_prune.errors import ConfigError, DataError
 from deploy_prune.sources.images import ArrayImages
 from deploy_prune.train.recipe import Batch, Hooks
-from deploy_prune.train.targets import check_outputs, dense_network, task_of, with_target
+from deploy_prune.train.targets import add_target, check_outputs, find_dense_network, find_task
 from deploy_prune.train.tasks.classification import Classification
 from deploy_prune.train.tasks.none import Unlabelled
 from deploy_prune.values import Network
@@ -26,17 +26,20 @@ BARE = dataclasses.replace(LABELLED, train=PLAIN, val=PLAIN, test=PLAIN)
 
 def test_the_data_decide_the_task_unless_it_is_named() -> None:
     network = stack()
-    assert (task_of(network, Hooks(), LABELLED), task_of(network, Hooks(), BARE)) == (Classification(), Unlabelled())
-    assert task_of(network, Hooks(task=Unlabelled()), LABELLED) == Unlabelled()
+    assert (find_task(network, Hooks(), LABELLED), find_task(network, Hooks(), BARE)) == (
+        Classification(),
+        Unlabelled(),
+    )
+    assert find_task(network, Hooks(task=Unlabelled()), LABELLED) == Unlabelled()
     with pytest.raises(DataError, match="needs labels, and stripes has none"):
-        task_of(network, Hooks(task=Classification()), BARE)
+        find_task(network, Hooks(task=Classification()), BARE)
 
 
 def test_other_classes_than_the_labels_matter_to_a_task_of_labels_alone() -> None:
     foreign = dataclasses.replace(stack(), classes=99)
     with pytest.raises(DataError, match="has 99 classes"):
-        task_of(foreign, Hooks(), LABELLED)
-    assert task_of(foreign, Hooks(task=Unlabelled()), LABELLED) == Unlabelled()
+        find_task(foreign, Hooks(), LABELLED)
+    assert find_task(foreign, Hooks(task=Unlabelled()), LABELLED) == Unlabelled()
 
 
 class Maps(nn.Module):
@@ -91,8 +94,8 @@ def test_a_network_of_one_image_at_a_time_is_refused() -> None:
 
 def test_without_labels_the_target_is_what_the_dense_network_returns() -> None:
     images, dense = torch.randn(4, 3, 8, 8), stack()
-    assert with_target(Batch(images, "labels"), None).target == "labels"
-    assert torch.equal(with_target(Batch(images, None), dense).target, dense.module(images))
-    assert dense_network(Classification(), Hooks(teacher=dense)) is None
+    assert add_target(Batch(images, "labels"), None).target == "labels"
+    assert torch.equal(add_target(Batch(images, None), dense).target, dense.module(images))
+    assert find_dense_network(Classification(), Hooks(teacher=dense)) is None
     with pytest.raises(ConfigError, match="held against the dense network"):
-        dense_network(Unlabelled(), Hooks())
+        find_dense_network(Unlabelled(), Hooks())

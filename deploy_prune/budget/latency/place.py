@@ -9,7 +9,7 @@ from deploy_prune import plugins
 from deploy_prune.budget.latency.store import open_store, usual_path
 from deploy_prune.errors import ConfigError
 from deploy_prune.formats.templates import TEMPLATES
-from deploy_prune.timing.devices import device_at, is_address, no_address, target_on
+from deploy_prune.timing.devices import device_at, explain_no_address, is_address, target_on
 from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import FP32, Precision, Target
 
@@ -57,7 +57,7 @@ def check_device(device: str, store: Path | None) -> None:
         with open_store(path) as known:
             tables = {profile.target.device for profile in known.profiles()}
     if device not in tables:
-        raise no_address(device, sorted(tables))
+        raise explain_no_address(device, sorted(tables))
 
 
 def format_of(runtime: str) -> str:
@@ -66,7 +66,7 @@ def format_of(runtime: str) -> str:
     Raises:
         ConfigError: none.
     """
-    by_runtime = {plugins.load(TEMPLATES, name).runtime: name for name in plugins.names(TEMPLATES)}
+    by_runtime = {plugins.load(TEMPLATES, name).runtime: name for name in plugins.list_names(TEMPLATES)}
     if runtime not in by_runtime:
         hint = f"known: {', '.join(sorted(by_runtime))}"
         raise ConfigError(f"no milliseconds are predicted for runtime '{runtime}'", hint=hint)

@@ -23,7 +23,7 @@ from deploy_prune.errors import DeployPruneError, ExportFailed
 from deploy_prune.exporting.exporters import EXPORTERS, Exporter
 from deploy_prune.formats.templates import TEMPLATES, Operator, Template, TemplateFormat
 from deploy_prune.graph.surgery import cut
-from deploy_prune.processes.workshop import run_each, workshop
+from deploy_prune.processes.workshop import open_workshop, run_each
 from deploy_prune.timing import conditions
 from deploy_prune.values import FP32, ChannelGraph, Network, Precision, Progress, quiet
 
@@ -135,9 +135,9 @@ def convert_all(
     exporter = plugins.build(EXPORTERS, format_.exporter)
     exporter.version()
     jobs = [(subject, folder / f"at-{number}{format_.suffix}") for number, subject in enumerate(subjects)]
-    with workshop(NEEDED) as shop:
+    with open_workshop(NEEDED) as shop:
         told = partial(_tell, progress, len(jobs))
-        at_once = len(conditions.allowed_cores())
+        at_once = len(conditions.list_allowed_cores())
         outcomes = run_each(shop, _write, (exporter, precision), jobs, at_once=at_once, told=told)
     for outcome in outcomes:
         if outcome.died:

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from deploy_prune.budget.latency.store_schema import prepare
 from deploy_prune.budget.latency.table import Profile, Sample
 from deploy_prune.errors import NotProfiled, RecordError, StorageError
-from deploy_prune.records import storage_errors
+from deploy_prune.records import explain_storage_errors
 from deploy_prune.values import Target
 
 FILE = "latency.sqlite"
@@ -187,7 +187,7 @@ def open_store(path: Path | None = None, *, make: bool = True) -> Iterator[Store
     path = path or usual_path()
     if not make and not path.exists():
         raise NotProfiled(f"there is no latency store at {path} yet", hint="measure: deploy-prune profile MODEL")
-    with storage_errors(path):
+    with explain_storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with (
         _explain_errors(path),

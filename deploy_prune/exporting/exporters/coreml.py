@@ -27,7 +27,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from deploy_prune.exporting.converter import installed_version
+from deploy_prune.exporting.converter import find_version
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
 from deploy_prune.exporting.metadata import collect_facts, describe_input, describe_output, write_as_text
 from deploy_prune.exporting.steps import Asked, Draft, Step, write_in_steps
@@ -71,7 +71,7 @@ class CoreML:
 
     def version(self) -> str:
         """Converter and version. Raises MissingDependency where it is not installed."""
-        return f"coremltools {installed_version('coremltools', extra='coreml')}"
+        return f"coremltools {find_version('coremltools', extra='coreml')}"
 
     def write(self, network: Network, path: Path, form: AppForm = PLAIN, *,
               precision: Precision = FP32, calibration: Calibration = None) -> None:  # fmt: skip

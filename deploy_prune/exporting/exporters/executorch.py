@@ -13,7 +13,7 @@ from unittest.mock import patch
 import torch
 from torch.fx import Graph
 
-from deploy_prune.exporting.converter import installed_version
+from deploy_prune.exporting.converter import find_version
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
 from deploy_prune.exporting.metadata import collect_facts, join_labels
 from deploy_prune.exporting.steps import Asked, Draft, Step, fold_norms, write_in_steps
@@ -55,7 +55,7 @@ class ExecuTorch:
 
     def version(self) -> str:
         """Converter and version. Raises MissingDependency where it is not installed."""
-        executorch = installed_version("executorch", extra="executorch")
+        executorch = find_version("executorch", extra="executorch")
         return f"executorch {executorch}, torch {torch.__version__.partition('+')[0]}"
 
     def write(self, network: Network, path: Path, form: AppForm = PLAIN, *,

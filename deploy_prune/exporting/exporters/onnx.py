@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.exporting.converter import installed_version
+from deploy_prune.exporting.converter import find_version
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
 from deploy_prune.exporting.metadata import collect_facts, write_as_text
 from deploy_prune.exporting.steps import Asked, Draft, Step, write_in_steps
@@ -52,8 +52,8 @@ class Onnx:
 
     def version(self) -> str:
         """Converter and version. Raises MissingDependency where it is not installed."""
-        installed_version("onnx", extra="onnx")
-        onnxscript = installed_version("onnxscript", extra="onnx")
+        find_version("onnx", extra="onnx")
+        onnxscript = find_version("onnxscript", extra="onnx")
         return f"torch.onnx {torch.__version__.partition('+')[0]}, onnxscript {onnxscript}"
 
     def write(self, network: Network, path: Path, form: AppForm = PLAIN, *,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.exporting.converter import installed_version
+from deploy_prune.exporting.converter import find_version
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
 from deploy_prune.exporting.identity import identify
 from deploy_prune.exporting.metadata import describe_input, describe_output, find_preprocessing, join_labels
@@ -46,7 +46,7 @@ class TFLite:
 
     def version(self) -> str:
         """Converter and version. Raises MissingDependency where it is not installed."""
-        return f"litert-torch {installed_version('litert-torch', extra='tflite')}"
+        return f"litert-torch {find_version('litert-torch', extra='tflite')}"
 
     def write(self, network: Network, path: Path, form: AppForm = PLAIN, *,
               precision: Precision = FP32, calibration: Calibration = None) -> None:  # fmt: skip

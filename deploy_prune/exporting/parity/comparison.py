@@ -31,7 +31,7 @@ class Findings:
     """The output with the largest error."""
 
 
-def judged(rounds: Sequence[Findings], tolerance: float, *, images: int, task: Task) -> Parity:
+def judge(rounds: Sequence[Findings], tolerance: float, *, images: int, task: Task) -> Parity:
     """The verdict over all comparisons, of which so many inputs were images."""
     inputs, same = sum(each.inputs for each in rounds), sum(each.same for each in rounds)
     max_error = max(each.max_error for each in rounds)
@@ -72,7 +72,7 @@ def compare(outputs: Arrays, expected: Arrays, tolerance: float, task: Task) -> 
     if not finite.all():
         lacking = [not (np.isfinite(a).all() and np.isfinite(b).all()) for a, b in pairs]
         return Findings(inputs, float("inf"), finite=False, worst=int(finite.argmin()), output=lacking.index(True))
-    errors = np.stack([_relative_errors(a, b) for a, b in pairs])  # (outputs, inputs)
+    errors = np.stack([_measure_errors(a, b) for a, b in pairs])  # (outputs, inputs)
     output, worst = np.unravel_index(int(errors.argmax()), errors.shape)
     answers = task.answers(tuple(array.astype(np.float64) for array in outputs), expected, tolerance)
     return Findings(
@@ -83,7 +83,7 @@ def compare(outputs: Arrays, expected: Arrays, tolerance: float, task: Task) -> 
     )  # fmt: skip
 
 
-def _relative_errors(outputs: np.ndarray, expected: np.ndarray) -> np.ndarray:
+def _measure_errors(outputs: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """The largest difference of each row as a share of max |expected|; infinite where the network says all zeros."""
     difference = np.abs(outputs - expected).max(axis=1)
     scale = np.abs(expected).max(axis=1)

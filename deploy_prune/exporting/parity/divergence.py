@@ -62,7 +62,7 @@ class Divergence:
         return f"the first layer that differs is {self.layer} ({self.operator}), after {self.after}{note}"
 
 
-def first_divergence(
+def find_first_divergence(
     module: nn.Module, inputs: tuple[Tensor, ...], layers: Mapping[str, np.ndarray], tolerance: float
 ) -> Divergence:
     """Run the network operator by operator and look for each result among the file's.
@@ -77,20 +77,20 @@ def first_divergence(
     Raises nothing for what it cannot find out: the answer's note says why.
     """
     if not layers:
-        return _unnamed("the runtime shows no intermediate results")
+        return _explain_unnamed("the runtime shows no intermediate results")
     try:
         with silence(), torch.no_grad():
             graph: Any = torch.export.export(module, inputs).module(check_guards=False)
     # torch.export raises anything; that it cannot look into a network must not hide that the file is wrong
     except Exception as error:  # noqa: BLE001
-        return _unnamed(f"torch.export cannot look into the network: {shorten_reason(error)}")
+        return _explain_unnamed(f"torch.export cannot look into the network: {shorten_reason(error)}")
     comparison = _Comparison(graph, _Index(layers, tolerance))
     with torch.no_grad():
         comparison.run(*(tensor.clone() for tensor in inputs))
-    return _first(graph, comparison)
+    return _find_first(graph, comparison)
 
 
-def _unnamed(note: str) -> Divergence:
+def _explain_unnamed(note: str) -> Divergence:
     return Divergence(layer="", operator="", after="", note=note)
 
 
@@ -148,37 +148,37 @@ class _Comparison(Interpreter):
         return result
 
 
-def _first(graph: GraphModule, comparison: _Comparison) -> Divergence:
-    computed = _computed(graph)
+def _find_first(graph: GraphModule, comparison: _Comparison) -> Divergence:
+    computed = _list_computed(graph)
     agreeing: set[Node] = set()
     for node in reversed(computed):
-        if node in comparison.seen or _vouched_for(node, agreeing):
+        if node in comparison.seen or _is_vouched_for(node, agreeing):
             agreeing.add(node)
     # nodes are in the order of execution: the inputs of the first that does not agree all do
     cleared = agreeing | comparison.same
     culprit = next((node for node in computed if node not in cleared), None)
     if culprit is None:
-        return _unnamed(
+        return _explain_unnamed(
             "with the runtime's delegate and optimisations off every layer agrees on this input; "
             "they, or other inputs, make the difference"
         )
     before = [node for node in computed[: computed.index(culprit)] if node in comparison.seen]
-    others = [_name(node) for node in _fused(culprit, agreeing)]
+    others = [_name_node(node) for node in _list_fused(culprit, agreeing)]
     return Divergence(
-        layer=_layer(culprit),
-        operator=_operator(culprit),
-        after=_name(before[-1]) if before else INPUT,
+        layer=_name_layer(culprit),
+        operator=_name_operator(culprit),
+        after=_name_node(before[-1]) if before else INPUT,
         note=f"in the file it may be one with {', '.join(others)}" if others else "",
     )
 
 
-def _vouched_for(node: Node, agreeing: set[Node]) -> bool:
+def _is_vouched_for(node: Node, agreeing: set[Node]) -> bool:
     users = [user for user in node.users if user.op != "output"]
-    whole = any(user in agreeing for user in users if _operator(user) not in PARTIAL)
+    whole = any(user in agreeing for user in users if _name_operator(user) not in PARTIAL)
     return whole or (bool(users) and all(user in agreeing for user in users))
 
 
-def _computed(graph: GraphModule) -> list[Node]:
+def _list_computed(graph: GraphModule) -> list[Node]:
     """What is computed from the inputs, in order: what is computed from weights alone, converters compute once."""
     from_inputs: dict[Node, None] = {}
     for node in graph.graph.nodes:
@@ -188,30 +188,30 @@ def _computed(graph: GraphModule) -> list[Node]:
     return list(from_inputs)
 
 
-def _fused(first: Node, agreeing: set[Node]) -> list[Node]:
+def _list_fused(first: Node, agreeing: set[Node]) -> list[Node]:
     """The nodes right after the first one that a converter may have fused with it: which of them, no file says."""
     chain = [first]
     while len(chain[-1].users) == 1:
         (user,) = chain[-1].users
-        fuses = _operator(user) in BEHIND or all(_operator(node) in BEFORE for node in chain)
+        fuses = _name_operator(user) in BEHIND or all(_name_operator(node) in BEFORE for node in chain)
         if user.op == "output" or user in agreeing or not fuses:
             break
         chain.append(user)
     return chain[1:]
 
 
-def _name(node: Node) -> str:
-    return f"{_layer(node)} ({_operator(node)})"
+def _name_node(node: Node) -> str:
+    return f"{_name_layer(node)} ({_name_operator(node)})"
 
 
-def _layer(node: Node) -> str:
+def _name_layer(node: Node) -> str:
     """Path of the module that the operator was called in."""
     stack = node.meta.get("nn_module_stack") or {}
     paths = [path for path, _ in stack.values()]
     return paths[-1] if paths and paths[-1] else OWN_FORWARD
 
 
-def _operator(node: Node) -> str:
+def _name_operator(node: Node) -> str:
     """Name an operator without name space, overload and the underscore of what works in place."""
     if not isinstance(node.target, torch._ops.OpOverload):  # such as operator.getitem
         return str(getattr(node.target, "__name__", node.name))

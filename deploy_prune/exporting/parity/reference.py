@@ -83,10 +83,10 @@ def make_questions(
     with torch.no_grad():
         outputs = [tuple(tensor.shape) for tensor in list_tensors(module(*make_example(network)))]
     check_form(network, form, outputs)
-    random = _random(network, form, seed)
+    random = _draw_random(network, form, seed)
     inputs = [Inputs(tuple(array[part] for array in random), real=False) for part in (slice(1), slice(1, None))]
-    if (real := _images(network, form, images)) is not None:
-        inputs += [Inputs(batch, real=True) for batch in _batches((real,))]
+    if (real := _take_images(network, form, images)) is not None:
+        inputs += [Inputs(batch, real=True) for batch in _split_into_batches((real,))]
     return Questions(network, form, tuple(inputs), task)
 
 
@@ -99,7 +99,7 @@ def make_questions_by_data(network: Network, images: Images, form: AppForm, task
     return make_questions(network, images, keep_fitting_labels(network, form), task)
 
 
-def answered(questions: Questions) -> Reference:
+def answer(questions: Questions) -> Reference:
     """Run the network (fp32, eval) on the inputs.
 
     Nothing of the network in its form runs here: pixels are normalised, and scores made probabilities, as training
@@ -108,16 +108,18 @@ def answered(questions: Questions) -> Reference:
     network, form = questions.network, questions.form
     module = clean_copy(network)
     size = TORCH_BATCH if _takes_batches(module, network) else 1
-    return Reference(questions, tuple(_answers(module, inputs.arrays, form, size=size) for inputs in questions.inputs))
+    return Reference(
+        questions, tuple(_answer_all(module, inputs.arrays, form, size=size) for inputs in questions.inputs)
+    )
 
 
-def _random(network: Network, form: AppForm, seed: int) -> Arrays:
+def _draw_random(network: Network, form: AppForm, seed: int) -> Arrays:
     if form.bake:
         return (draw_pixels(network, batch=RANDOM_INPUTS, seed=seed).movedim(1, -1).numpy(),)
     return tuple(tensor.numpy() for tensor in make_example(network, batch=RANDOM_INPUTS, seed=seed))
 
 
-def _images(network: Network, form: AppForm, images: Images) -> np.ndarray | None:
+def _take_images(network: Network, form: AppForm, images: Images) -> np.ndarray | None:
     """The images as `Inputs` has them."""
     if images is None or len(images) == 0 or len(network.input_shapes) > 1:
         return None
@@ -130,17 +132,17 @@ def _images(network: Network, form: AppForm, images: Images) -> np.ndarray | Non
         hint = "resize and normalise them as the network's evaluation does, channels first"
         raise DataError(f"images of shape {shape}, the network takes {network.input_shape}", hint=hint)
     if are_bytes and not form.bake:
-        return _normalised(array, form).numpy()
+        return _normalise(array, form).numpy()
     return array if are_bytes else array.astype(np.float32, copy=False)
 
 
-def _normalised(pixels: np.ndarray, form: AppForm) -> torch.Tensor:
+def _normalise(pixels: np.ndarray, form: AppForm) -> torch.Tensor:
     if form.normalisation is None:
         raise DataError("images are bytes, and their mean and std are not known", hint="give normalised floats")
     return normalise(pixels, form.normalisation.mean, form.normalisation.std)
 
 
-def _batches(inputs: Arrays) -> Iterator[Arrays]:
+def _split_into_batches(inputs: Arrays) -> Iterator[Arrays]:
     """Parts of nearly equal size, so that no lone image is left over."""
     parts = -(-len(inputs[0]) // BATCH)
     return zip(*(np.array_split(array, parts) for array in inputs), strict=True)
@@ -156,8 +158,8 @@ def _takes_batches(module: nn.Module, network: Network) -> bool:
     return all(tensor.ndim > 0 and len(tensor) == 2 for tensor in outputs)
 
 
-def _answers(module: nn.Module, inputs: Arrays, form: AppForm, *, size: int) -> Arrays:
-    tensors = (_normalised(inputs[0], form),) if form.bake else tuple(map(torch.from_numpy, inputs))
+def _answer_all(module: nn.Module, inputs: Arrays, form: AppForm, *, size: int) -> Arrays:
+    tensors = (_normalise(inputs[0], form),) if form.bake else tuple(map(torch.from_numpy, inputs))
     with torch.no_grad():
         parts = [
             list_tensors(module(*(tensor[start : start + size] for tensor in tensors)))

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from deploy_prune.errors import DeployPruneError
 from deploy_prune.exporting.app_interface import put_in_form
-from deploy_prune.exporting.parity.comparison import Arrays, compare, judged
-from deploy_prune.exporting.parity.divergence import first_divergence
+from deploy_prune.exporting.parity.comparison import Arrays, compare, judge
+from deploy_prune.exporting.parity.divergence import find_first_divergence
 from deploy_prune.exporting.parity.reference import CLASSIFICATION, Reference
 from deploy_prune.formats.tensor_names import give_names
 from deploy_prune.timing.runtimes import Runtime, Session
@@ -36,20 +36,23 @@ def verify(reference: Reference, artifact: Artifact, *, runtime: Runtime) -> Par
     session = runtime.open(Path(artifact.path), threads=1)
     tolerance, asked = look_up_precision(artifact.precision).tolerance, reference.questions.inputs
     task = reference.questions.task
-    taken = [_as_taken(inputs.arrays, session, artifact) for inputs in asked]
+    taken = [_convert_inputs(inputs.arrays, session, artifact) for inputs in asked]
     rounds = [
-        compare(_outputs(session, arrays, artifact), expected, tolerance, task)
+        compare(_run_file(session, arrays, artifact), expected, tolerance, task)
         for arrays, expected in zip(taken, reference.expected, strict=True)
     ]
     images = sum(len(inputs.arrays[0]) for inputs in asked if inputs.real)
-    parity = judged(rounds, tolerance, images=images, task=task)
+    parity = judge(rounds, tolerance, images=images, task=task)
     if parity.passed:
         return parity
     worst = max(range(len(rounds)), key=lambda index: rounds[index].max_error)
     row = slice(rounds[worst].worst, rounds[worst].worst + 1)
     theirs = tuple(array[row] for array in taken[worst])
     ours = theirs if artifact.baked else tuple(array[row] for array in asked[worst].arrays)
-    output, layer = _name_output(reference, rounds[worst].output), _where(reference, artifact, session, ours, theirs)
+    output, layer = (
+        _name_output(reference, rounds[worst].output),
+        _say_where(reference, artifact, session, ours, theirs),
+    )
     return replace(parity, detail="; ".join(filter(None, (parity.detail, output, layer))))
 
 
@@ -59,7 +62,7 @@ def _name_output(reference: Reference, index: int) -> str:
     return f"the largest difference is in output '{names[index]}'" if len(names) > 1 else ""
 
 
-def _where(reference: Reference, artifact: Artifact, session: Session, ours: Arrays, theirs: Arrays) -> str:
+def _say_where(reference: Reference, artifact: Artifact, session: Session, ours: Arrays, theirs: Arrays) -> str:
     """The first layer that differs for one input, in the network's form and in the file's."""
     try:
         session.resize(1)
@@ -70,11 +73,11 @@ def _where(reference: Reference, artifact: Artifact, session: Session, ours: Arr
     module, _ = put_in_form(reference.questions.network, reference.questions.form, camera_layout=artifact.layout)
     inputs = tuple(torch.from_numpy(np.array(array)) for array in ours)
     tolerance = look_up_precision(artifact.precision).tolerance
-    where = str(first_divergence(module, inputs, layers, tolerance))
-    return "; ".join(filter(None, (where, _own_rounding(module, inputs, tolerance))))
+    where = str(find_first_divergence(module, inputs, layers, tolerance))
+    return "; ".join(filter(None, (where, _say_own_rounding(module, inputs, tolerance))))
 
 
-def _own_rounding(module: nn.Module, inputs: tuple[Tensor, ...], tolerance: float) -> str:
+def _say_own_rounding(module: nn.Module, inputs: tuple[Tensor, ...], tolerance: float) -> str:
     """What to know where the network itself hardly keeps the tolerance, by running it in float64; else nothing."""
     with torch.no_grad():
         single = list_tensors(module(*inputs))
@@ -87,7 +90,7 @@ def _own_rounding(module: nn.Module, inputs: tuple[Tensor, ...], tolerance: floa
     return f"the network's own rounding is {error:.0e}, fp32 against fp64" if error > tolerance / OWN_SHARE else ""
 
 
-def _outputs(session: Session, taken: Arrays, artifact: Artifact) -> Arrays:
+def _run_file(session: Session, taken: Arrays, artifact: Artifact) -> Arrays:
     """Outputs of the whole batch: in one run where the file takes any batch, otherwise one by one."""
     total = len(taken[0])
     size = total if artifact.dynamic_batch else 1
@@ -96,7 +99,7 @@ def _outputs(session: Session, taken: Arrays, artifact: Artifact) -> Arrays:
     return tuple(np.concatenate(parts) for parts in zip(*runs, strict=True))
 
 
-def _as_taken(inputs: Arrays, session: Session, artifact: Artifact) -> Arrays:
+def _convert_inputs(inputs: Arrays, session: Session, artifact: Artifact) -> Arrays:
     """Inputs in the file's layout and types."""
     have = "nhwc" if artifact.baked else "nchw"
     axes = (1, -1) if have == "nchw" else (-1, 1)

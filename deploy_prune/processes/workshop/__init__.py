@@ -10,7 +10,7 @@ user can read; cloudpickle carries networks of the user's own files along, which
 is what a workshop runs: a folder and a number on stdin begin that item, a line on stdout says how it ended.
 """
 
-from deploy_prune.processes.workshop.client import Outcome, Workshop, run_each, workshop
+from deploy_prune.processes.workshop.client import Outcome, Workshop, open_workshop, run_each
 from deploy_prune.processes.workshop.parcels import Unsendable
 
-__all__ = ["Outcome", "Unsendable", "Workshop", "run_each", "workshop"]
+__all__ = ["Outcome", "Unsendable", "Workshop", "open_workshop", "run_each"]

@@ -46,14 +46,14 @@ class Outcome(Generic[Result]):
 
 @dataclass(frozen=True, eq=False)
 class Workshop:
-    """A process that starts others; see `workshop`."""
+    """A process that starts others; see `open_workshop`."""
 
     process: subprocess.Popen[str]
     folder: Path
 
 
 @contextmanager
-def workshop(modules: Sequence[str] = ()) -> Iterator[Workshop]:
+def open_workshop(modules: Sequence[str] = ()) -> Iterator[Workshop]:
     """A workshop that has begun to import these modules; all it started ends with the block."""
     with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
         command = [sys.executable, "-m", "deploy_prune.processes.workshop", folder, *modules]

@@ -17,9 +17,9 @@ from torch.fx import Node
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.flat_network import Flat, Path, Tensors
-from deploy_prune.sources.data import labels_of, normalise
-from deploy_prune.train.batches import stratified_part
-from deploy_prune.train.cached_prefix import CACHE_BYTES, CachedPrefix, size_bytes
+from deploy_prune.sources.data import normalise, require_labels
+from deploy_prune.train.batches import draw_stratified
+from deploy_prune.train.cached_prefix import CACHE_BYTES, CachedPrefix, count_bytes
 from deploy_prune.train.recipe import Batch
 from deploy_prune.values import Data
 
@@ -49,8 +49,8 @@ def selection_set(data: Data, images: int, batch: int, *, seed: int) -> tuple[Ba
     Raises:
         ConfigError: they do not fill one batch.
     """
-    labels = labels_of(data, data.train, "a selection by discrimination")
-    part = stratified_part(data.train, images, seed=seed)
+    labels = require_labels(data, data.train, "a selection by discrimination")
+    part = draw_stratified(data.train, images, seed=seed)
     if len(part) < batch:
         message = f"the selection set has {len(part)} images, fewer than a batch of {batch}"
         raise ConfigError(message, hint="more images, or a smaller batch_size (--method-option batch_size=32)")
@@ -121,4 +121,4 @@ def _cut_before(flat: Flat, paths: Sequence[Path]) -> Node:
 
 
 def _bytes_of(paths: Sequence[Path]) -> int:
-    return sum(map(size_bytes, {node for path in paths for node in (*path.part.given, *path.part.wanted[:-1])}))
+    return sum(map(count_bytes, {node for path in paths for node in (*path.part.given, *path.part.wanted[:-1])}))

@@ -23,7 +23,7 @@ from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.graph.flat_network import Flat
 from deploy_prune.scoring.study import Study
 from deploy_prune.train.accelerator import CPU
-from deploy_prune.train.batches import epoch_batches
+from deploy_prune.train.batches import draw_epoch
 from deploy_prune.train.loop import fit
 from deploy_prune.train.recipe import Batch, Hooks, Loss, Recipe
 from deploy_prune.train.schedule import half_cosine
@@ -122,7 +122,7 @@ def _steps_per_epoch(data: Data, recipe: HeadRecipe, batch: int) -> int:
 def _draw_batches(data: Data, recipe: HeadRecipe, batch: int, seed: int) -> Iterator[Batch]:
     part = np.random.default_rng(seed).permutation(len(data.train))[: recipe.images]
     for epoch in range(recipe.epochs):
-        for each in epoch_batches(data, part, batch_size=batch, seed=seed * 100_003 + epoch):
+        for each in draw_epoch(data, part, batch_size=batch, seed=seed * 100_003 + epoch):
             if len(each.images) == batch:
                 yield each
 

@@ -36,7 +36,7 @@ from deploy_prune.scoring.discrimination.selection import (
 from deploy_prune.scoring.discrimination.stopping import StartRelative, StepRelative, Stop
 from deploy_prune.scoring.methods import Selector
 from deploy_prune.scoring.study import Study
-from deploy_prune.sources.weights import with_weights
+from deploy_prune.sources.weights import replace_weights
 from deploy_prune.train.accelerator import move_tensors
 from deploy_prune.train.state import fingerprint
 from deploy_prune.values import ChannelGraph, Keep, Network, Selection, Widths
@@ -101,7 +101,7 @@ class Dkp:
             if widths.get(group.name, group.width) < group.width
         }
         before = self._channels(study, narrow) if narrow else Selection({})
-        dense = with_weights(study.network, before.weights or {})
+        dense = replace_weights(study.network, before.weights or {})
         masks, weights = self._kernels(study, dense, before.keep)
         allowed = [group for group in study.graph.free if not (study.scope == "inner" and group.residual)]
         units = {group.name: before.keep.get(group.name, tuple(range(group.width))) for group in study.graph.free}

@@ -30,7 +30,7 @@ from deploy_prune.scoring.evolution.journal import Journal, digest
 from deploy_prune.scoring.methods import Scorer
 from deploy_prune.scoring.study import Study
 from deploy_prune.search_results import CandidateResult
-from deploy_prune.train.fitness import Exam, Examiner, Fitness, examiner, fitness
+from deploy_prune.train.fitness import Exam, Examiner, Fitness, judge_candidate, prepare_examiner
 from deploy_prune.train.state import fingerprint
 from deploy_prune.values import Keep, Scores
 
@@ -104,7 +104,7 @@ class Legr:
         described = (study.network.address, data.name, study.seed, self)
         journal = Journal.of(study.folder, fingerprint(study.network.module, *described))
         exam = Exam(self.images, self.norm_images, self._most_steps, self.lr)
-        prepared = examiner(study.network, study.graph, data, exam, seed=study.seed, hooks=study.hooks)
+        prepared = prepare_examiner(study.network, study.graph, data, exam, seed=study.seed, hooks=study.hooks)
         search = _Search(self, study, journal)
         steps = search.steps_for(prepared) if self.steps is None else self.steps
         workers = study.workers or plugins.build(WORKERS, USUAL, {"processes": 1})
@@ -162,7 +162,7 @@ class _Search:
     def steps_for(self, prepared: Examiner) -> int:
         """Decide on more steps where candidates would be near chance right after the cut: few would order nothing."""
         whole = {group.name: tuple(range(group.width)) for group in self._study.graph.free}
-        dense, cut = (fitness(replace(prepared, steps=0), keep).value for keep in (whole, self._alike))
+        dense, cut = (judge_candidate(replace(prepared, steps=0), keep).value for keep in (whole, self._alike))
         if cut >= SIGHT * dense > 0:  # of a quality that is not positive there are no shares
             return STEPS
         logger.warning(
@@ -274,7 +274,7 @@ class _Search:
 
 def _judge(prepared: Examiner, item: tuple[Keep, Fitness | None]) -> Fitness:
     keep, known = item
-    return known or fitness(prepared, keep)
+    return known or judge_candidate(prepared, keep)
 
 
 plugin: type[Scorer] = Legr

@@ -29,7 +29,7 @@ from deploy_prune.records import read_record, write_record
 from deploy_prune.scoring.methods import Scorer
 from deploy_prune.scoring.study import Study
 from deploy_prune.train.accelerator import move_tensors
-from deploy_prune.train.batches import batches_in, training_part
+from deploy_prune.train.batches import choose_training_part, count_batches
 from deploy_prune.train.loop import fit
 from deploy_prune.train.recipe import Batch, Loss, Recipe, Step, plain_step
 from deploy_prune.train.schedule import half_cosine
@@ -165,7 +165,7 @@ class Slimming:
 
 def _learning_rates(data: Data, recipe: Recipe) -> list[float]:
     """The learning rate of every step of the training."""
-    steps = recipe.epochs * batches_in(len(training_part(data, recipe)), recipe.batch_size)
+    steps = recipe.epochs * count_batches(len(choose_training_part(data, recipe)), recipe.batch_size)
     return [recipe.lr * half_cosine(step, steps) for step in range(steps)]
 
 

@@ -15,13 +15,13 @@ class MobileNetV1(nn.Module):
 
     def __init__(self, classes: int, *, width: float = 1.0, stem_stride: int = 2, input_channels: int = 3) -> None:
         super().__init__()
-        channels = _scaled(STEM_CHANNELS, width)
-        self.stem = _conv_norm_relu(input_channels, channels, kernel=3, stride=stem_stride)
+        channels = _scale(STEM_CHANNELS, width)
+        self.stem = _make_conv_norm_relu(input_channels, channels, kernel=3, stride=stem_stride)
         blocks = []
         for full, stride in BLOCKS:
-            wider = _scaled(full, width)
-            depthwise = _conv_norm_relu(channels, channels, kernel=3, stride=stride, groups=channels)
-            blocks.append(nn.Sequential(depthwise, _conv_norm_relu(channels, wider, kernel=1)))
+            wider = _scale(full, width)
+            depthwise = _make_conv_norm_relu(channels, channels, kernel=3, stride=stride, groups=channels)
+            blocks.append(nn.Sequential(depthwise, _make_conv_norm_relu(channels, wider, kernel=1)))
             channels = wider
         self.blocks = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)
@@ -34,11 +34,11 @@ class MobileNetV1(nn.Module):
         return logits
 
 
-def _scaled(channels: int, width: float) -> int:
+def _scale(channels: int, width: float) -> int:
     return max(8, round(channels * width / 8) * 8)  # multiples of 8, as the published checkpoints
 
 
-def _conv_norm_relu(inputs: int, outputs: int, *, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+def _make_conv_norm_relu(inputs: int, outputs: int, *, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outputs),

@@ -19,9 +19,9 @@ class ResNetCifar(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(input_channels, STAGES[0][0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(STAGES[0][0])
-        self.layer1 = _stage(STAGES[0][0], *STAGES[0], blocks)
-        self.layer2 = _stage(STAGES[0][0], *STAGES[1], blocks)
-        self.layer3 = _stage(STAGES[1][0], *STAGES[2], blocks)
+        self.layer1 = _make_stage(STAGES[0][0], *STAGES[0], blocks)
+        self.layer2 = _make_stage(STAGES[0][0], *STAGES[1], blocks)
+        self.layer3 = _make_stage(STAGES[1][0], *STAGES[2], blocks)
         self.linear = nn.Linear(STAGES[2][0], classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
@@ -76,6 +76,6 @@ class BasicBlock(nn.Module):
         return functional.relu(self.bn2(self.conv2(inner)) + self.shortcut(features))
 
 
-def _stage(inputs: int, outputs: int, stride: int, blocks: int) -> nn.Sequential:
+def _make_stage(inputs: int, outputs: int, stride: int, blocks: int) -> nn.Sequential:
     first = BasicBlock(inputs, outputs, stride=stride)
     return nn.Sequential(first, *(BasicBlock(outputs, outputs, stride=1) for _ in range(blocks - 1)))

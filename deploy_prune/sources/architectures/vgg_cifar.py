@@ -18,7 +18,7 @@ class VggCifar(nn.Module):
         inputs = input_channels
         for stage in CHANNELS:
             for outputs in stage:
-                layers += _conv_norm_relu(inputs, outputs)
+                layers += _make_conv_norm_relu(inputs, outputs)
                 inputs = outputs
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
@@ -31,7 +31,7 @@ class VggCifar(nn.Module):
         return logits
 
 
-def _conv_norm_relu(inputs: int, outputs: int) -> list[nn.Module]:
+def _make_conv_norm_relu(inputs: int, outputs: int) -> list[nn.Module]:
     convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]

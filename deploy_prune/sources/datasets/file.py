@@ -16,7 +16,7 @@ class FileData:
 
     def read(self, rest: str, *, size: tuple[int, int] | None) -> Data:
         """See the contract."""
-        factory = plugins.user_object(rest)
+        factory = plugins.fetch_user_object(rest)
         try:
             data = factory()
         except Exception as error:

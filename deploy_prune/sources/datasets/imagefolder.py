@@ -53,8 +53,8 @@ class ImageFolder:
     def read(self, rest: str, *, size: tuple[int, int] | None) -> Data:
         """See the contract."""
         root = Path(rest)
-        placed = _placed(root, list_images(root))
-        labels, classes = _labelled(root, [name for _, name, _ in placed], self.numbered)
+        placed = _place(root, list_images(root))
+        labels, classes = _label(root, [name for _, name, _ in placed], self.numbered)
         framing = Framing(size or DEFAULT_SIZE, self.crop, FILTERS[self.interpolation])
         blobs, broken = [blob for _, _, blob in placed], BrokenImages(root)
         broken.tell_known(blobs)
@@ -76,7 +76,7 @@ class ImageFolder:
         )
 
 
-def _placed(root: Path, blobs: list[Blob]) -> list[tuple[str, str, Blob]]:
+def _place(root: Path, blobs: list[Blob]) -> list[tuple[str, str, Blob]]:
     """(split or "", class or "", image) of each image; one folder around everything is looked through."""
     parts = [blob.name.split("/") for blob in blobs]
     while len({part[0] for part in parts}) == 1 and min(map(len, parts)) > 2:
@@ -95,7 +95,7 @@ def _placed(root: Path, blobs: list[Blob]) -> list[tuple[str, str, Blob]]:
     return placed
 
 
-def _labelled(root: Path, names: list[str], numbered: int) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def _label(root: Path, names: list[str], numbered: int) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """The labels of the images, int64 (images,), and the names of all classes; `names` has the class of each image.
 
     Raises:
@@ -106,13 +106,13 @@ def _labelled(root: Path, names: list[str], numbered: int) -> tuple[np.ndarray |
             raise DataError(f"{root} has no class folders, and so no {numbered} classes", hint="leave out `numbered`")
         return None, ()
     folders = sorted(set(names))
-    number = _numbers(root, folders, numbered)
+    number = _number_classes(root, folders, numbered)
     name_of = {number[name]: name for name in folders}
     classes = tuple(name_of.get(index, "") for index in range(numbered or len(folders)))
     return np.asarray([number[name] for name in names], np.int64), classes
 
 
-def _numbers(root: Path, names: list[str], numbered: int) -> dict[str, int]:
+def _number_classes(root: Path, names: list[str], numbered: int) -> dict[str, int]:
     if not numbered:
         return {name: index for index, name in enumerate(names)}
     try:

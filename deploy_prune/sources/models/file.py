@@ -26,7 +26,7 @@ class FileModel:
 
     def build(self, rest: str, *, classes: int | None, input_shape: tuple[int, int, int] | None) -> Network:
         """See the contract."""
-        factory = plugins.user_object(rest)
+        factory = plugins.fetch_user_object(rest)
         try:
             made = factory() if classes is None else factory(num_classes=classes)
         except Exception as error:

@@ -131,7 +131,7 @@ DEVICES: Kind[Device] = Kind("devices")
 
 def is_address(text: str) -> bool:
     """Whether a text leads to a device: `local`, or `SCHEME://...` of a plugin of that name."""
-    return text.partition("://")[0] in plugins.names(DEVICES)
+    return text.partition("://")[0] in plugins.list_names(DEVICES)
 
 
 def device_at(address: str) -> Device:
@@ -142,13 +142,13 @@ def device_at(address: str) -> Device:
     """
     scheme, separator, place = address.partition("://")
     if not is_address(address):
-        raise no_address(address)
+        raise explain_no_address(address)
     return plugins.build(DEVICES, scheme, {"address": place} if separator else {})
 
 
-def no_address(text: str, tables: Sequence[str] = ()) -> ConfigError:
+def explain_no_address(text: str, tables: Sequence[str] = ()) -> ConfigError:
     """What to say of a text that is no address; `tables`: names of devices whose latency tables are at hand."""
-    known = ", ".join((*plugins.names(DEVICES), *(f"'{name}'" for name in tables)))
+    known = ", ".join((*plugins.list_names(DEVICES), *(f"'{name}'" for name in tables)))
     hint = f"known: {known}; times of another device come with `deploy-prune latency import`"
     return ConfigError(f"'{text}' is no device that files can be timed on", hint=hint)
 

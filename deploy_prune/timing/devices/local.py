@@ -34,7 +34,7 @@ class Local:
 
     def cores(self, threads: int) -> tuple[int, ...]:
         """The first so many of the cores that this process may use."""
-        return conditions.allowed_cores()[:threads]
+        return conditions.list_allowed_cores()[:threads]
 
     def runtime_version(self, runtime: str) -> str:
         """The version that is installed here."""
@@ -43,15 +43,15 @@ class Local:
     def describe(self) -> DeviceDescription:
         """What this machine is made of."""
         versions = {}
-        for name in plugins.names(RUNTIMES):
+        for name in plugins.list_names(RUNTIMES):
             with suppress(MissingDependency):
                 versions[name] = self.runtime_version(name)
         return DeviceDescription(
-            processor=conditions.processor(),
+            processor=conditions.name_processor(),
             architecture=platform.machine(),
             system=platform.system(),
-            cores=len(conditions.allowed_cores()),
-            memory_bytes=conditions.memory_bytes(),
+            cores=len(conditions.list_allowed_cores()),
+            memory_bytes=conditions.read_memory_bytes(),
             runtimes=versions,
         )
 

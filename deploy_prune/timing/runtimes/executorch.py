@@ -47,7 +47,7 @@ class ExecuTorch:
 
     def import_package(self) -> None:
         """Import ExecuTorch's bindings. Raises MissingDependency where they or torch are not installed."""
-        _bindings()
+        _import_bindings()
 
     def open(self, path: Path, *, threads: int) -> ExecuTorchSession:
         """Load a file.
@@ -58,7 +58,7 @@ class ExecuTorch:
             Unavailable: they do not fit each other.
         """
         check_head(path)
-        return ExecuTorchSession(path, _bindings(), threads)
+        return ExecuTorchSession(path, _import_bindings(), threads)
 
 
 class ExecuTorchSession:
@@ -154,7 +154,7 @@ _POOL = _Pool()
 """What the vendor keeps once per process is kept once per process here."""
 
 
-def _bindings() -> Any:
+def _import_bindings() -> Any:
     """The extension module itself: its public wrapper imports the whole exporter, some seconds and 200 MB."""
     try:
         with silence():

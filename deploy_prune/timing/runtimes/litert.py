@@ -39,7 +39,7 @@ class LiteRT:
 
     def import_package(self) -> None:
         """Import LiteRT. Raises MissingDependency where it is not installed."""
-        _package()
+        _import_package()
 
     def open(self, path: Path, *, threads: int) -> LiteRTSession:
         """Load a file.
@@ -48,7 +48,7 @@ class LiteRT:
             InputError: missing, truncated or no .tflite file.
             MissingDependency: LiteRT is not installed.
         """
-        return LiteRTSession(_interpreter(path, num_threads=threads), path)
+        return LiteRTSession(_open_interpreter(path, num_threads=threads), path)
 
 
 class LiteRTSession:
@@ -59,8 +59,8 @@ class LiteRTSession:
         self._interpreter = interpreter
         self._path = path
         names = next(iter(signatures.values())) if len(signatures) == 1 else {}
-        self._inputs = _in_call_order(interpreter.get_input_details(), names.get("inputs", ()))
-        self._outputs = _in_call_order(interpreter.get_output_details(), names.get("outputs", ()))
+        self._inputs = _sort_by_call(interpreter.get_input_details(), names.get("inputs", ()))
+        self._outputs = _sort_by_call(interpreter.get_output_details(), names.get("outputs", ()))
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -83,12 +83,12 @@ class LiteRTSession:
         Raises:
             InputError: the file is no longer there, or damaged.
         """
-        session = LiteRTSession(_interpreter(self._path, num_threads=1, **_showing_all()), self._path)
+        session = LiteRTSession(_open_interpreter(self._path, num_threads=1, **_make_showing_options()), self._path)
         session.resize(len(arrays[0]))
         session.run(*arrays)
-        return session._written()
+        return session._read_written()
 
-    def _written(self) -> dict[str, np.ndarray]:
+    def _read_written(self) -> dict[str, np.ndarray]:
         """The tensors that operators wrote, in order; a name that several have is given its number as well."""
         names = {detail["index"]: detail["name"] for detail in self._interpreter.get_tensor_details()}
         written: dict[str, np.ndarray] = {}
@@ -119,7 +119,7 @@ class LiteRTSession:
         self._interpreter.allocate_tensors()
 
 
-def _package() -> Any:
+def _import_package() -> Any:
     try:
         with silence():
             from ai_edge_litert import interpreter
@@ -128,10 +128,10 @@ def _package() -> Any:
     return interpreter
 
 
-def _interpreter(path: Path, **options: Any) -> Any:
+def _open_interpreter(path: Path, **options: Any) -> Any:
     """Open a file, with its tensors allocated. Raises InputError for what is no whole .tflite file."""
     _check_magic(path)
-    package = _package()
+    package = _import_package()
     try:
         with silence():
             interpreter = package.Interpreter(model_path=str(path), **options)
@@ -142,8 +142,8 @@ def _interpreter(path: Path, **options: Any) -> Any:
     return interpreter
 
 
-def _showing_all() -> Mapping[str, Any]:
-    resolvers = _package().OpResolverType
+def _make_showing_options() -> Mapping[str, Any]:
+    resolvers = _import_package().OpResolverType
     return {
         "experimental_preserve_all_tensors": True,
         "experimental_op_resolver_type": resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
@@ -161,15 +161,15 @@ def _check_magic(path: Path) -> None:
         raise InputError(f"{path} is not a .tflite file", hint="export it again, or check the path")
 
 
-def _in_call_order(details: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
+def _sort_by_call(details: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
     """Where names are litert-torch's, their numbers say the order of the torch call; else the file lists them in it."""
-    numbers = [None if detail["name"] in names else _number(detail["name"]) for detail in details]
+    numbers = [None if detail["name"] in names else _read_number(detail["name"]) for detail in details]
     if len(names) != len(details) or None in numbers or len(set(numbers)) != len(numbers):
         return tuple(details)
     return tuple(detail for _, detail in sorted(zip(numbers, details, strict=True), key=lambda pair: pair[0] or 0))
 
 
-def _number(name: str) -> int | None:
+def _read_number(name: str) -> int | None:
     match = NUMBERED.fullmatch(name)
     return int(match[2]) if match else None
 

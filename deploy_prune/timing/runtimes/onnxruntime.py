@@ -52,7 +52,7 @@ class OnnxRuntime:
 
     def import_package(self) -> None:
         """Import ONNX Runtime. Raises MissingDependency where it is not installed."""
-        _package()
+        _import_package()
 
     def open(self, path: Path, *, threads: int) -> OnnxRuntimeSession:
         """Load a file.
@@ -63,8 +63,8 @@ class OnnxRuntime:
         """
         if not path.is_file():
             raise InputError(f"{path} is not a file", hint="check the path")
-        onnxruntime = _package()
-        return OnnxRuntimeSession(_loaded(str(path), _options(onnxruntime, threads), path), path, threads)
+        onnxruntime = _import_package()
+        return OnnxRuntimeSession(_open_session(str(path), _make_options(onnxruntime, threads), path), path, threads)
 
 
 class OnnxRuntimeSession:
@@ -99,11 +99,11 @@ class OnnxRuntimeSession:
             InputError: the file is no longer there, or damaged.
             MissingDependency: the package onnx is not installed; to run a file takes onnxruntime alone.
         """
-        onnxruntime = _package()
-        names, content = _with_all_outputs(self._path)
-        options = _options(onnxruntime, 1)
+        onnxruntime = _import_package()
+        names, content = _show_all_outputs(self._path)
+        options = _make_options(onnxruntime, 1)
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        given = _loaded(content, options, self._path).run(names, dict(zip(self._names, arrays, strict=True)))
+        given = _open_session(content, options, self._path).run(names, dict(zip(self._names, arrays, strict=True)))
         return dict(zip(names, given, strict=True))
 
     def profile(self, *arrays: np.ndarray, runs: int) -> tuple[NodeTime, ...]:
@@ -113,17 +113,17 @@ class OnnxRuntimeSession:
             InputError: the file is no longer there, or damaged.
             MissingDependency: the package onnx is not installed; to run a file takes onnxruntime alone.
         """
-        graph = _model(self._path).graph
-        options = _options(_package(), self._threads)
+        graph = _read_model(self._path).graph
+        options = _make_options(_import_package(), self._threads)
         options.enable_profiling = True
         given = dict(zip(self._names, arrays, strict=True))
         with tempfile.TemporaryDirectory() as folder:
             options.profile_file_prefix = str(Path(folder) / "profile")
-            session = _loaded(str(self._path), options, self._path)
+            session = _open_session(str(self._path), options, self._path)
             for _ in range(LEAD_IN + runs):
                 session.run(None, given)
             events = json.loads(Path(session.end_profiling()).read_text())
-        return tuple(_node_times(events, graph.node, LEAD_IN + runs))
+        return tuple(_read_node_times(events, graph.node, LEAD_IN + runs))
 
     def resize(self, batch: int) -> None:
         """Nothing to prepare: ONNX Runtime takes any batch that the file allows.
@@ -137,7 +137,7 @@ class OnnxRuntimeSession:
                 raise InputError(message, hint="export with dynamic_batch = true, or run it image by image")
 
 
-def _options(onnxruntime: Any, threads: int) -> Any:
+def _make_options(onnxruntime: Any, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -148,23 +148,23 @@ def _options(onnxruntime: Any, threads: int) -> Any:
     return options
 
 
-def _loaded(source: str | bytes, options: Any, path: Path) -> Any:
+def _open_session(source: str | bytes, options: Any, path: Path) -> Any:
     """A session of a file, or of its content. Raises InputError."""
     try:
         with silence():
-            return _package().InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            return _import_package().InferenceSession(source, options, providers=["CPUExecutionProvider"])
     # ONNX Runtime's exceptions have no common base below Exception
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path} is no readable .onnx file: {reason}", hint="export it again") from error
 
 
-def _with_all_outputs(path: Path) -> tuple[list[str], bytes]:
+def _show_all_outputs(path: Path) -> tuple[list[str], bytes]:
     """The nodes' outputs in order, and the file's content (below 2 GB) with every one of them an output of the graph.
 
     Only their names are given: the runtime works out the types.
     """
-    model = _model(path)
+    model = _read_model(path)
     nodes = (node for node in model.graph.node if node.op_type != "Constant")
     names = [name for node in nodes for name in node.output if name]
     known = {output.name for output in model.graph.output}
@@ -174,7 +174,7 @@ def _with_all_outputs(path: Path) -> tuple[list[str], bytes]:
     return names, model.SerializeToString()
 
 
-def _model(path: Path) -> Any:
+def _read_model(path: Path) -> Any:
     """The parsed file. Raises InputError, MissingDependency."""
     try:
         import onnx
@@ -187,7 +187,7 @@ def _model(path: Path) -> Any:
         raise InputError(f"cannot read {path} again: {error}", hint="export it again") from error
 
 
-def _node_times(events: Sequence[Mapping[str, Any]], nodes: Sequence[Any], inferences: int) -> Iterator[NodeTime]:
+def _read_node_times(events: Sequence[Mapping[str, Any]], nodes: Sequence[Any], inferences: int) -> Iterator[NodeTime]:
     """What the profiler saw of each node, in the order in which they run."""
     seen: dict[str, list[Mapping[str, Any]]] = {}
     for event in events:
@@ -226,7 +226,7 @@ class _Origins:
         return place
 
 
-def _package() -> Any:
+def _import_package() -> Any:
     try:
         with silence():
             import onnxruntime

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from deploy_prune import plugins
 from deploy_prune.plugins import Kind
-from deploy_prune.sources.data import has_labels, labels_of
+from deploy_prune.sources.data import has_labels, require_labels
 from deploy_prune.values import BY_DATA, Data
 
 if TYPE_CHECKING:
@@ -95,5 +95,5 @@ def choose_task(wish: str, data: Data) -> Task:
     name = ("classification" if has_labels(data) else "none") if wish == BY_DATA else wish
     task = plugins.build(TASKS, name)
     if task.needs_labels:
-        labels_of(data, data.train, f"task '{name}'")
+        require_labels(data, data.train, f"task '{name}'")
     return task

@@ -12,7 +12,7 @@ from torch.fx import Interpreter
 
 from deploy_prune import plugins
 from deploy_prune.exporting.converter import clean_copy
-from deploy_prune.exporting.parity.divergence import INPUT, OWN_FORWARD, first_divergence
+from deploy_prune.exporting.parity.divergence import INPUT, OWN_FORWARD, find_first_divergence
 from deploy_prune.values import Network
 from examples import examples
 
@@ -97,7 +97,7 @@ def _changed(module, parameter, *, at=0, by=1.0):
 
 
 def _found(module, layers, tolerance=TOLERANCE, image=IMAGE):
-    return first_divergence(module, (image,), layers, tolerance)
+    return find_first_divergence(module, (image,), layers, tolerance)
 
 
 def test_a_file_of_the_network_has_no_layer_that_differs(network, layers):
@@ -311,7 +311,7 @@ def test_a_network_that_torch_cannot_export_is_said_to_be_one():
 def test_network_and_inputs_stay_as_they_are():
     net = _call(lambda m, x: m.a(x.mul_(2)).relu_(), a=_conv())
     image, before = IMAGE.clone(), copy.deepcopy(net.state_dict())
-    first_divergence(net, (image,), {"any": np.ones(3, np.float32)}, TOLERANCE)
+    find_first_divergence(net, (image,), {"any": np.ones(3, np.float32)}, TOLERANCE)
     assert torch.equal(image, IMAGE)
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from deploy_prune import plugins
 from deploy_prune.errors import DataError, InputError, ParityFailed
-from deploy_prune.exporting.parity.reference import answered, make_questions
+from deploy_prune.exporting.parity.reference import answer, make_questions
 from deploy_prune.exporting.parity.verification import verify
 from deploy_prune.values import Artifact, Network, NetworkIdentity, TensorSpec
 
@@ -60,7 +60,7 @@ def _artifact(**changes):
 
 def _verify(change, images=None, **artifact):
     images = None if images is None else np.asarray(images, np.float32).reshape(-1, 3, 1, 1)
-    return verify(answered(make_questions(_network(), images)), _artifact(**artifact), runtime=FakeFile(change))
+    return verify(answer(make_questions(_network(), images)), _artifact(**artifact), runtime=FakeFile(change))
 
 
 def test_the_same_numbers_pass():
@@ -126,7 +126,7 @@ class Cancelling(nn.Module):
 
 def test_a_network_that_multiplies_its_own_rounding_is_told_so():
     runtime = FakeFile(lambda scores: (scores * np.float32(3.63),))
-    parity = verify(answered(make_questions(_network(Cancelling()))), _artifact(), runtime=runtime)
+    parity = verify(answer(make_questions(_network(Cancelling()))), _artifact(), runtime=runtime)
     assert not parity.passed
     assert "the network's own rounding is" in parity.detail
 
@@ -145,9 +145,7 @@ def test_images_of_another_shape_are_refused():
 def test_a_file_that_takes_batches_gets_one_alone_and_batches(dynamic, batches):
     runtime = FakeFile(lambda scores: (scores,))
     images = np.random.default_rng(0).standard_normal((5, 3, 1, 1))
-    assert verify(
-        answered(make_questions(_network(), images)), _artifact(dynamic_batch=dynamic), runtime=runtime
-    ).passed
+    assert verify(answer(make_questions(_network(), images)), _artifact(dynamic_batch=dynamic), runtime=runtime).passed
     assert runtime.batches == batches
 
 
@@ -157,7 +155,7 @@ def test_outputs_that_are_no_class_scores_are_compared_by_error_alone():
             return x * 2
 
     runtime = FakeFile(lambda scores: (scores.reshape(-1, 3, 1, 1) * 2,))
-    parity = verify(answered(make_questions(_network(Map()))), _artifact(), runtime=runtime)
+    parity = verify(answer(make_questions(_network(Map()))), _artifact(), runtime=runtime)
     assert parity.passed and "no class scores" in parity.detail
     assert parity.agreement is None and not parity.answers, "no share of answers is claimed where none were compared"
 
@@ -170,10 +168,10 @@ def test_a_real_file_of_another_network_does_not_pass(name, request):
     runtime = plugins.build("runtimes", exporter.runtime)
     artifact = replace(_artifact(layout=exporter.layout, input_shape=network.input_shape), path=str(path))
     images = torch.randn(20, *network.input_shape, generator=torch.Generator().manual_seed(3))
-    assert verify(answered(make_questions(network, images)), artifact, runtime=runtime).passed
+    assert verify(answer(make_questions(network, images)), artifact, runtime=runtime).passed
     assert network.module.training, "the caller's network is not changed"
     other = _changed(network)
-    parity = verify(answered(make_questions(other, images)), artifact, runtime=runtime)
+    parity = verify(answer(make_questions(other, images)), artifact, runtime=runtime)
     assert not parity.passed
     assert "the first layer that differs is 0 (conv2d)" in parity.detail
 
@@ -190,7 +188,7 @@ def _changed(network):
 def test_a_file_that_is_gone_is_named(tiny_network):
     runtime = plugins.build("runtimes", "litert")
     with pytest.raises(InputError, match=r"gone\.tflite"):
-        verify(answered(make_questions(tiny_network)), _gone(), runtime=runtime)
+        verify(answer(make_questions(tiny_network)), _gone(), runtime=runtime)
 
 
 def _gone():

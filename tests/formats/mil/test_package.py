@@ -14,7 +14,7 @@ from torch import nn
 
 from deploy_prune.errors import InputError, NotVerifiable
 from deploy_prune.exporting.exporters.coreml import SPECIFICATION, WEIGHTS, CoreML
-from deploy_prune.exporting.parity.reference import answered, make_questions
+from deploy_prune.exporting.parity.reference import answer, make_questions
 from deploy_prune.exporting.parity.verification import verify
 from deploy_prune.formats import protobuf
 from deploy_prune.formats.mil import Evaluator, read_package
@@ -55,7 +55,7 @@ def _parity(network, path):
         layout="nchw", input_shape=network.input_shape, dynamic_batch=False, size_bytes=1, sha256="",
         exporter="coremltools", seconds=0.0,
     )  # fmt: skip
-    return verify(answered(make_questions(network)), artifact, runtime=RUNTIME)
+    return verify(answer(make_questions(network)), artifact, runtime=RUNTIME)
 
 
 def test_every_constant_is_what_coremltools_reads(tiny_mlpackage):

@@ -28,7 +28,7 @@ from deploy_prune.scoring.discrimination.heads import (
     train_jointly,
 )
 from deploy_prune.sources.networks import build_network
-from deploy_prune.train.batches import epoch_batches
+from deploy_prune.train.batches import draw_epoch
 from deploy_prune.train.recipe import Recipe
 from deploy_prune.values import Network
 
@@ -126,7 +126,7 @@ def test_the_joint_training_steps_on_the_weighted_sum(tmp_path: Path) -> None:
     recipe = Recipe(1, batch_size=64, lr=0.1, momentum=0.0, weight_decay=0.0, precision="fp32")
     found, trained_head = train_jointly(of, {"1": 0.25}, heads, recipe)
 
-    (batch,) = epoch_batches(data, np.arange(64), batch_size=64, seed=0)
+    (batch,) = draw_epoch(data, np.arange(64), batch_size=64, seed=0)
     module, own = copy.deepcopy(network.module).train(), copy.deepcopy(heads[0]).train()
     middle = module[1](module[0](batch.images))
     loss = functional.cross_entropy(nn.Sequential(*module[2:])(middle), batch.target)

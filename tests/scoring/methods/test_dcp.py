@@ -24,7 +24,7 @@ from deploy_prune.scoring.methods.dcp import STATE
 from deploy_prune.scoring.study import Study
 from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources.networks import build_network
-from deploy_prune.sources.weights import with_weights
+from deploy_prune.sources.weights import replace_weights
 from deploy_prune.train.evaluation import evaluate
 from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.values import Network, Scores, Selection
@@ -73,7 +73,7 @@ def test_the_network_with_the_new_weights_is_the_one_that_is_cut(name: str) -> N
     found = plugin.select(of, widths)
     assert {group: len(units) for group, units in found.keep.items()} == widths
     assert found.weights
-    masked = with_weights(network, found.weights)
+    masked = replace_weights(network, found.weights)
     assert read_outside(of, masked, found) == 0.0
     x = torch.randn(3, *network.input_shape)
     with torch.no_grad():
@@ -87,7 +87,7 @@ def test_with_heads_it_holds_as_well(knows_stripes: Network) -> None:
     of = study(knows_stripes, stripes())
     found = select(of, halves(of))
     assert found.weights
-    masked = with_weights(knows_stripes, found.weights)
+    masked = replace_weights(knows_stripes, found.weights)
     assert read_outside(of, masked, found) == 0.0
     x = torch.randn(3, 3, 8, 8)
     with torch.no_grad():
@@ -117,7 +117,7 @@ def test_it_keeps_more_than_the_largest_filters_do(knows_stripes: Network) -> No
     widths = {group.name: group.width // 4 for group in of.graph.free}
     found = select(of, widths, images=192)
     assert found.weights
-    ours = cut(with_weights(knows_stripes, found.weights), of.graph, found.keep)
+    ours = cut(replace_weights(knows_stripes, found.weights), of.graph, found.keep)
     largest = best_units(Scores(filter_norms(knows_stripes.module, of.graph, power=2)), widths)
     theirs = cut(knows_stripes, of.graph, largest)
     assert evaluate(ours, data.val, data).loss < evaluate(theirs, data.val, data).loss - 0.2
@@ -125,7 +125,7 @@ def test_it_keeps_more_than_the_largest_filters_do(knows_stripes: Network) -> No
 
 def test_channels_that_say_nothing_are_not_kept(knows_stripes: Network) -> None:
     """Half of the first layer's channels are constants: nothing pulls at what reads them."""
-    network = with_weights(knows_stripes, {})
+    network = replace_weights(knows_stripes, {})
     with torch.no_grad():
         network.module[0][1].weight[::2] = 0.0
         network.module[0][1].bias[::2] = 0.0
@@ -265,7 +265,7 @@ def test_a_residual_stream_is_selected_by_all_that_read_it() -> None:
     of = study(residual(), stripes())
     found = select(of, halves(of))
     assert found.weights
-    masked = with_weights(of.network, found.weights)
+    masked = replace_weights(of.network, found.weights)
     assert read_outside(of, masked, found) == 0.0
     x = torch.randn(3, 3, 8, 8)
     with torch.no_grad():
@@ -279,7 +279,7 @@ def test_trained_together_network_and_heads_are_the_reference(knows_stripes: Net
     found = select(of, halves(of), finetune_epochs=1)
     assert found.weights
     assert not torch.equal(found.weights["0.1.running_mean"], knows_stripes.module[0][1].running_mean)
-    assert read_outside(of, with_weights(knows_stripes, found.weights), found) == 0.0
+    assert read_outside(of, replace_weights(knows_stripes, found.weights), found) == 0.0
     again = select(of, halves(of), finetune_epochs=1)
     assert again.weights
     assert all(torch.equal(value, again.weights[name]) for name, value in found.weights.items())
@@ -328,7 +328,7 @@ def test_real_architectures_are_selected_and_cut(name: str, scope: str) -> None:
     found = select(of, widths, images=32, batch_size=16, head_images=32, head_epochs=1, steps=2, heads=2)
     assert all(len(found.keep[group]) == width for group, width in widths.items())
     assert found.weights
-    masked = with_weights(network, found.weights)
+    masked = replace_weights(network, found.weights)
     assert read_outside(of, masked, found) == 0.0
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():

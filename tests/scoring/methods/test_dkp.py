@@ -22,7 +22,7 @@ from deploy_prune.scoring.methods.dkp import Dkp
 from deploy_prune.scoring.study import Study
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.networks import build_network
-from deploy_prune.sources.weights import with_weights
+from deploy_prune.sources.weights import replace_weights
 from deploy_prune.train.evaluation import evaluate
 from deploy_prune.train.loop import fit
 from deploy_prune.train.recipe import Recipe
@@ -49,7 +49,7 @@ def select(of: Study, widths: dict[str, int], **options: Any) -> Selection:
 
 def masked(network: Network, found: Selection) -> Network:
     assert found.weights
-    return dataclasses.replace(with_weights(network, found.weights), masks=dict(found.masks))
+    return dataclasses.replace(replace_weights(network, found.weights), masks=dict(found.masks))
 
 
 def kernels_of(mask: torch.Tensor) -> torch.Tensor:
@@ -133,7 +133,7 @@ def test_kernels_keep_more_than_the_largest_do(knows_stripes: Network) -> None:
         limit = norms.flatten().sort(descending=True).values[int(kernels_of(mask).sum()) - 1]
         sizes[name] = weight * (norms >= limit)[..., None, None]
     ours = evaluate(masked(knows_stripes, found), data.val, data).loss
-    theirs = evaluate(with_weights(knows_stripes, sizes), data.val, data).loss
+    theirs = evaluate(replace_weights(knows_stripes, sizes), data.val, data).loss
     assert ours < theirs
 
 

@@ -25,7 +25,7 @@ from deploy_prune.scoring.evolution.ageing import Genome
 from deploy_prune.scoring.methods import legr
 from deploy_prune.scoring.study import Study
 from deploy_prune.search_results import SEARCH, SearchRecord
-from deploy_prune.train.fitness import Exam, examiner, fitness
+from deploy_prune.train.fitness import Exam, judge_candidate, prepare_examiner
 from deploy_prune.train.recipe import Hooks
 from deploy_prune.values import Network, Scores
 
@@ -142,8 +142,10 @@ def test_the_journal_says_what_was_judged(knows_stripes: Network, tmp_path: Path
     assert of.plan
     keep = of.plan(found)
     assert best.widths == tuple(len(keep[name]) for name in search.groups)
-    prepared = examiner(knows_stripes, of.graph, stripes(), Exam(images=60, norm_images=40), seed=0)
-    (again,) = plugins.build("workers", "local", {"processes": 1}).map(fitness, prepared, [keep], ahead=1)  # one thread
+    prepared = prepare_examiner(knows_stripes, of.graph, stripes(), Exam(images=60, norm_images=40), seed=0)
+    (again,) = plugins.build("workers", "local", {"processes": 1}).map(
+        judge_candidate, prepared, [keep], ahead=1
+    )  # one thread
     assert again.loss == best.loss
 
 

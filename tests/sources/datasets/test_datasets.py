@@ -14,12 +14,12 @@ from deploy_prune.errors import ConfigError, DataError, UnknownName
 from deploy_prune.sources.data import (
     check_classes,
     check_fit,
-    labels_of,
+    identify_splits,
+    list_strata,
     normalise,
     read_data,
-    splits_of,
-    spread,
-    strata_of,
+    read_spread,
+    require_labels,
 )
 from deploy_prune.sources.networks import build_network
 
@@ -73,10 +73,10 @@ def test_digits_are_split_once_and_for_all():
 
 
 def test_verification_images_are_spread_over_a_split():
-    images = spread(read_data("digits").val, 12)
+    images = read_spread(read_data("digits").val, 12)
     assert images.shape == (12, 32, 32, 3) and images.dtype == np.uint8
     assert len(np.unique(images.reshape(12, -1), axis=0)) == 12
-    assert len(spread(read_data("digits").val)) >= 200
+    assert len(read_spread(read_data("digits").val)) >= 200
 
 
 def test_digits_take_a_size_and_no_path():
@@ -175,7 +175,7 @@ def test_images_in_no_folder_have_no_labels_and_are_split_by_seed(tmp_path: Path
     assert sorted(level for each in levels for level in each) == list(range(40)), "every image is in one split"
     assert [len(each) for each in levels] == pytest.approx([24, 6, 10], abs=2)
     assert all(split.labels is None for split in (first.train, first.val, first.test))
-    assert splits_of(first) == splits_of(again) != splits_of(other)
+    assert identify_splits(first) == identify_splits(again) != identify_splits(other)
 
 
 def test_unlabelled_splits_that_folders_make_are_taken(tmp_path: Path):
@@ -219,9 +219,9 @@ def data():
 def test_whoever_needs_labels_is_named_with_the_data_that_have_none(tmp_path: Path):
     data = read_data(own_data(tmp_path / "mine.py", "plain"))
     with pytest.raises(DataError, match="method 'dcp' needs labels, and mine has none") as caught:
-        labels_of(data, data.train, "method 'dcp'")
+        require_labels(data, data.train, "method 'dcp'")
     assert "magnitude" in caught.value.hint
-    assert strata_of(data.train).tolist() == [0] * 8
+    assert list_strata(data.train).tolist() == [0] * 8
     check_classes(build_network("resnet20", classes=7, input_shape=(3, 4, 4)), data)
 
 
@@ -274,7 +274,7 @@ def test_a_torchvision_set_that_is_not_there_is_not_downloaded(tmp_path: Path):
 def test_the_users_own_factory_returns_data(tmp_path: Path):
     path = tmp_path / "own.py"
     path.write_text(
-        "from deploy_prune.sources.data import read_data, spread\n"
+        "from deploy_prune.sources.data import read_data, read_spread\n"
         "def make():\n    return read_data('digits')\n"
         "def wrong():\n    return 3\n"
         "def failing():\n    return 1 / 0\n"

@@ -15,7 +15,7 @@ HERE = device_at(THIS_MACHINE)
 
 
 def test_the_scheme_of_an_address_is_the_name_of_a_plugin() -> None:
-    assert plugins.names(DEVICES) == ("local",)
+    assert plugins.list_names(DEVICES) == ("local",)
     assert is_address("local") and not is_address("ssh://board") and not is_address("cuda")
 
 
@@ -34,7 +34,7 @@ def test_this_machine_has_no_place_within_it() -> None:
 def test_a_fingerprint_is_processor_architecture_and_system() -> None:
     about = HERE.describe()
     assert HERE.fingerprint == f"{about.processor}, {about.architecture}, {about.system}"
-    assert about.system == platform.system() and about.cores == len(conditions.allowed_cores())
+    assert about.system == platform.system() and about.cores == len(conditions.list_allowed_cores())
     assert all(version == HERE.runtime_version(name) for name, version in about.runtimes.items())
 
 
@@ -47,5 +47,5 @@ def test_a_target_says_where_and_with_which_version(tiny_onnx) -> None:
 
 
 def test_there_are_no_more_cores_than_there_are() -> None:
-    assert HERE.cores(1) == conditions.allowed_cores()[:1]
-    assert HERE.cores(10_000) == conditions.allowed_cores()
+    assert HERE.cores(1) == conditions.list_allowed_cores()[:1]
+    assert HERE.cores(10_000) == conditions.list_allowed_cores()
