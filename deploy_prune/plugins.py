@@ -132,5 +132,6 @@ def _load_user_module(path: Path) -> ModuleType:
         spec.loader.exec_module(sys.modules[name])
     except Exception as error:
         del sys.modules[name]
-        raise ConfigError(f"{path} could not be imported: {type(error).__name__}: {error}") from error
+        hint = f"`python {path}` shows the line; what it imports must be installed here"
+        raise ConfigError(f"{path} could not be imported: {type(error).__name__}: {error}", hint=hint) from error
     return sys.modules[name]

@@ -116,7 +116,8 @@ def read_record(path: Path, kind: type[Value]) -> Value:
         value = document["value"]
         return TypeAdapter(kind).validate_python(schema_1.upgrade(value) if document["schema"] == 1 else value)
     except (KeyError, ValidationError) as error:
-        raise RecordError(f"{path} does not hold a {_name_kind(kind)}: {error}") from error
+        hint = "is it edited, or of another version? Remove it, and its stage is done again"
+        raise RecordError(f"{path} does not hold a {_name_kind(kind)}: {error}", hint=hint) from error
 
 
 def _name_kind(kind: Any) -> str:

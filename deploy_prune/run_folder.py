@@ -87,7 +87,7 @@ def read_asked(path: Path) -> dict[str, Any]:
         RecordError: not a run folder.
     """
     if not (path / RUN).is_file():
-        raise RecordError(f"{path} is no run folder", hint=f"it has no {RUN}")
+        raise RecordError(f"{path} is no run folder: it has no {RUN}", hint="name the --out of a run")
     asked: dict[str, Any] = read_record(path / RUN, dict)
     return asked
 

@@ -101,7 +101,7 @@ def explain(
         Inconclusive: the machine is too noisy.
     """
     if threads < 1:
-        raise ConfigError(f"a file cannot be timed with {threads} threads", hint="1 or more")
+        raise ConfigError(f"a file cannot be timed with {threads} threads", hint="give 1 thread or more")
     device = device or device_at(THIS_MACHINE)
     return tuple(_explain_pair(pair, threads, device, tiles, progress) for pair in _find_pairs(before, after))
 

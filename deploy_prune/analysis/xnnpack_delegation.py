@@ -73,10 +73,12 @@ def _ask_litert(path: Path) -> tuple[Node, ...]:
             env=make_environment(),
         )
     except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"LiteRT did not open {path} within {TIMEOUT_S:.0f} s") from error
+        hint = "is the machine overloaded? Try again"
+        raise Unavailable(f"LiteRT did not open {path} within {TIMEOUT_S:.0f} s", hint=hint) from error
     if done.returncode:
         said = done.stderr.strip()[-SAID:] or "it said nothing"
-        raise Unavailable(f"LiteRT died when it opened {path} (exit {done.returncode}): {said}")
+        hint = "is memory short? If not, the file may be damaged: export it again"
+        raise Unavailable(f"LiteRT died when it opened {path} (exit {done.returncode}): {said}", hint=hint)
     answer: Mapping[str, Any] = json.loads(done.stdout)
     if "refused" in answer:
         raise Unavailable(answer["refused"])

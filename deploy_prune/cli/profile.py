@@ -84,7 +84,8 @@ def take_one_count(counts: tuple[int, ...]) -> int:
         ConfigError: there are several.
     """
     if len(counts) != 1:
-        raise ConfigError("milliseconds are of one thread count", hint="give one: --threads 1")
+        message = f"a latency table is of one thread count, and --threads names {', '.join(map(str, counts))}"
+        raise ConfigError(message, hint=f"give one: --threads {counts[0]}")
     return counts[0]
 
 

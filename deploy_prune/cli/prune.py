@@ -102,10 +102,13 @@ def prune(
 
 def _check_together(*, plan: Path | None, several: bool, max_drop: float | None) -> None:
     if plan is not None and (several or max_drop is not None):
-        raise ConfigError("a plan is one network: it goes with neither several budgets nor --max-drop")
+        message = "a plan is one network: it goes with neither several budgets nor --max-drop"
+        raise ConfigError(message, hint="give one budget, or leave --plan out")
     if several and max_drop is not None:
         message = "several budgets and --max-drop contradict each other"
-        raise ConfigError(message, hint="with --max-drop give the tightest")
+        raise ConfigError(
+            message, hint="with --max-drop give one budget, the tightest: larger ones are tried from there"
+        )
 
 
 def _merge_method_options(overrides: Mapping[str, Any], **own_flags: float | None) -> dict[str, Any]:

@@ -96,21 +96,26 @@ def check_form(network: Network, form: AppForm, outputs: Sequence[tuple[int, ...
     if form.input == "uint8" and not form.bake:
         raise ConfigError("bytes are not normalised numbers, which the network takes", hint="add --bake-preprocessing")
     if form.bake and not image:
-        raise ConfigError(f"preprocessing goes into a file with one image as its input, not {network.input_shapes}")
+        shapes = " and ".join("x".join(map(str, shape)) for shape in network.input_shapes)
+        message = f"preprocessing goes into a file with one image as its input, the network takes {shapes}"
+        raise ConfigError(message, hint="leave out --bake-preprocessing, and normalise in the app")
     if form.bake and form.normalisation is None:
         hint = "say --data NAME, or --mean and --std"
         raise ConfigError("the mean and std that the network was trained with are not known", hint=hint)
     if form.softmax and not (image and scores):
-        raise ConfigError(f"softmax is for one row of class scores per image, the network gives {list(outputs)}")
+        message = f"softmax is for one row of class scores per image, the network gives outputs of {list(outputs)}"
+        raise ConfigError(message, hint="leave out --softmax, and take it in the app where there are scores")
     if form.labels and scores and len(form.labels) != outputs[0][1]:
-        raise ConfigError(f"{len(form.labels)} labels for {outputs[0][1]} classes", hint="one label per class")
+        message = f"{len(form.labels)} labels for a network of {outputs[0][1]} classes"
+        raise ConfigError(message, hint=f"give {outputs[0][1]} labels, one per class in the order of the scores")
     if not FILE_NAME.fullmatch(form.name):
         raise ConfigError(f"'{form.name}' is no name of a file", hint="letters, digits, -, _ and dots, not a dot first")
     _check_normalisation(network, form.normalisation)
     _check_names("input", form.input_names, len(network.input_shapes))
     _check_names("output", form.output_names, len(outputs))
     if shared := set(give_names("input", form.input_names, 1)) & set(give_names("output", form.output_names, 1)):
-        raise ConfigError(f"'{min(shared)}' is the name of both an input and an output")
+        message = f"'{min(shared)}' is the name of both an input and an output"
+        raise ConfigError(message, hint="give another --input-name or --output-name")
 
 
 def _check_normalisation(network: Network, normalisation: Normalisation | None) -> None:
@@ -119,17 +124,20 @@ def _check_normalisation(network: Network, normalisation: Normalisation | None) 
     channels = network.input_shape[0]
     for name, numbers in (("mean", normalisation.mean), ("std", normalisation.std)):
         if len(numbers) != channels:
-            message = f"a {name} of {len(numbers)} numbers for {channels} channels"
+            message = f"the {name} has {len(numbers)} numbers, images of the network have {channels} channels"
             raise ConfigError(message, hint=f"give {channels}, one per channel")
     if min(normalisation.std) <= 0:
-        raise ConfigError(f"a std of {min(normalisation.std):g}", hint="every std is above 0, of pixels from 0 to 1")
+        message = f"the std has a {min(normalisation.std):g} in it, which pixels cannot be divided by"
+        raise ConfigError(message, hint="every std is above 0, of pixels from 0 to 1")
 
 
 def _check_names(role: str, given: Sequence[str], count: int) -> None:
     if given and len(given) != count:
-        raise ConfigError(f"{len(given)} {role} names for {count} {role}s of the network")
+        message = f"{len(given)} {role} names ({', '.join(given)}) for {count} {role}s of the network"
+        raise ConfigError(message, hint=f"give --{role}-name {count} names with commas between, in their order")
     for name in given:
         if not NAME.fullmatch(name):
             raise ConfigError(f"'{name}' is no name of an {role}", hint="letters, digits and _, no digit first")
     if len(set(given)) != len(given):
-        raise ConfigError(f"two {role}s of the same name", hint="every name once")
+        twice = next(name for name in given if given.count(name) > 1)
+        raise ConfigError(f"two {role}s are called '{twice}'", hint=f"give every {role} a name of its own")

@@ -32,7 +32,8 @@ def clean_copy(network: Network) -> nn.Module:
     try:
         clone = copy.deepcopy(network.module)
     except (RuntimeError, TypeError) as error:
-        raise ExportFailed(f"{network.address} cannot be copied: {shorten_reason(error)}") from error
+        hint = "a module must survive copy.deepcopy: keep no activations or handles in it"
+        raise ExportFailed(f"{network.address} cannot be copied: {shorten_reason(error)}", hint=hint) from error
     clone = clone.cpu().float().eval()
     for tensor in (*clone.parameters(), *clone.buffers()):
         tensor.requires_grad_(False)

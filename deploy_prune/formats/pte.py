@@ -34,7 +34,7 @@ def check_head(path: Path) -> PteHeader:
         with path.open("rb") as file:
             head = file.read(HEAD.size)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}", hint="check the path and who may read it") from error
     foreign = InputError(f"{path} is not a .pte file", hint="export it again, or check the path")
     if len(head) < HEAD.size:
         raise foreign

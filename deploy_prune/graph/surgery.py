@@ -76,7 +76,9 @@ def check(graph: ChannelGraph, keep: Keep) -> None:
             raise PlanError(f"group '{name}' keeps no unit", hint="keep at least one of every group")
         if list(units) != sorted(set(units)) or units[0] < 0 or units[-1] >= group.width:
             hint = f"unit numbers are 0 ... {group.width - 1}, ascending, each once"
-            raise PlanError(f"group '{name}' keeps units that do not exist", hint=hint)
+            wrong = [unit for unit in units if not 0 <= unit < group.width]
+            what = f"units that do not exist, such as {wrong[0]}" if wrong else "units twice or in no order"
+            raise PlanError(f"group '{name}' keeps {what}", hint=hint)
 
 
 def kept_indices(graph: ChannelGraph, keep: Keep) -> Indices:

@@ -210,7 +210,8 @@ def judge(summary: RunSummary) -> None:
     """
     if summary.outcome == "not verified":
         failed = [f"{row.format}: {row.reason}" for row in summary.ship.pruned if row.status == "failed"]
-        raise ParityFailed(f"not every format was shipped: {'; '.join(failed)}")
+        hint = "the report has a row per file; the formats that were verified are there"
+        raise ParityFailed(f"not every format was shipped: {'; '.join(failed)}", hint=hint)
     if summary.missed_by:
         closing, shipped = summary.plan.closing, summary.shipped_time
         assert closing

@@ -85,10 +85,12 @@ def _choose_val(directory: Path, train: _Half, *, seed: int) -> np.ndarray:
     try:
         indices = np.asarray(json.loads(path.read_text()), dtype=np.int64)
     except (ValueError, TypeError, OverflowError, OSError) as error:
-        raise DataError(f"{path} is not a list of indices: {error}") from error
+        hint = "it is a JSON list of numbers of training images; remove it for a split by seed"
+        raise DataError(f"{path} is not a list of indices: {error}", hint=hint) from error
     images = len(train.labels)
     if indices.ndim != 1 or not len(indices) or indices.min() < 0 or indices.max() >= images:
-        raise DataError(f"{path} does not fit {images} training images", hint="remove it for a split by seed")
+        message = f"{path} names none, or others than the {images:,} training images that there are"
+        raise DataError(message, hint=f"its numbers are from 0 to {images - 1}; remove it for a split by seed")
     return indices
 
 
@@ -103,7 +105,8 @@ def _read_binary(layout: Layout, directory: Path) -> tuple[_Half, _Half] | None:
         if train and test:
             return _read_binary_half(layout, train), _read_binary_half(layout, test)
         if train or test:
-            raise DataError(f"{folder} holds half of {layout.name}: {layout.train_files} and {layout.test_files}")
+            lacking = layout.test_files if train else layout.train_files
+            raise DataError(f"{folder} holds half of {layout.name}", hint=f"put {lacking} beside the other half")
         if all((folder / name).is_file() for name in layout.pickles):
             message = f"{folder} holds {layout.name} as Python pickles, which can run code and are not opened"
             raise DataError(message, hint=f"take the binary version, or torchvision:{layout.name.upper()}:DIR")
@@ -116,12 +119,16 @@ def _read_binary_half(layout: Layout, paths: list[Path]) -> _Half:
     for path in paths:
         raw = np.fromfile(path, np.uint8)
         if not len(raw) or len(raw) % record:
-            raise DataError(f"{path} is truncated: {len(raw)} bytes are not records of {record}")
+            message = (
+                f"{path} is truncated: its {len(raw):,} bytes are no multiple of {record:,}, an image and its label"
+            )
+            raise DataError(message, hint="copy or download it again")
         parts.append(raw.reshape(-1, record))
     records = np.concatenate(parts)
     labels = records[:, layout.label_bytes - 1].astype(np.int64)
     if labels.max() >= layout.count:
-        raise DataError(f"{paths[0].parent} has label {labels.max()}: not {layout.name}")
+        message = f"{paths[0].parent} has label {labels.max()}, {layout.name} has 0 ... {layout.count - 1}"
+        raise DataError(message, hint=f"is this another data set, or a damaged copy of {layout.name}?")
     planes = records[:, layout.label_bytes :].reshape(-1, 3, SIDE, SIDE)
     pixels = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
     classes = layout.classes or _read_names(layout, paths[0].parent)
@@ -145,7 +152,9 @@ def _read_images(layout: Layout, directory: Path) -> tuple[_Half, _Half]:
             message = f"{directory}: {half}/ has {len(by_class)} class folders, {layout.name} has {layout.count}"
             raise DataError(message, hint="expected train/CLASS/*.jpg and test/CLASS/*.jpg")
     if set(halves["train"]) != set(halves["test"]):
-        raise DataError(f"{directory}: train/ and test/ have different classes")
+        odd = min(set(halves["train"]) ^ set(halves["test"]))
+        message = f"{directory}: train/ and test/ have different classes: '{odd}' is in one of them alone"
+        raise DataError(message, hint="name the class folders alike in both")
     return _make_image_half(halves["train"]), _make_image_half(halves["test"])
 
 
@@ -156,7 +165,8 @@ def _list_roots(layout: Layout, directory: Path) -> list[Path]:
     for half in ("train", "test"):
         tars = sorted(directory.glob(f"*{layout.name}*{half}*.tar"))
         if len(tars) > 1:
-            raise DataError(f"{directory} holds several {layout.name} tars for {half}: {tars[0].name}, {tars[1].name}")
+            message = f"{directory} holds several {layout.name} tars for {half}: {tars[0].name}, {tars[1].name}"
+            raise DataError(message, hint=f"leave one of them, or give the folder of one {layout.name}")
         roots += tars
     if len(roots) == 2:
         return roots

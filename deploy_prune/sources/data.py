@@ -138,7 +138,10 @@ def _digest(images: ImageSet, *, pixels: bool) -> str:
 
 def _check(data: Data, split: str, images: ImageSet) -> None:
     if not len(images):
-        raise DataError(f"{data.name} has no images in its {split} split", hint="it needs more images")
+        raise DataError(
+            f"{data.name} has no images in its {split} split",
+            hint="a share of the training images is split off: give more",
+        )
     labels = images.labels
     if (labels is not None) != has_labels(data):
         lacking = split if labels is None else "train"

@@ -133,7 +133,8 @@ def report_broken(blobs: Sequence[Blob], results: Iterable[object]) -> np.ndarra
     whole = np.fromiter((result is not None for result in results), bool, len(blobs))
     broken = [blob.name for blob, good in zip(blobs, whole, strict=True) if not good]
     if len(broken) == len(blobs):
-        raise DataError(f"none of the {len(blobs)} images can be decoded, such as {broken[0]}")
+        message = f"none of the {len(blobs)} images can be decoded, such as {broken[0]}"
+        raise DataError(message, hint="are they whole, and of a type that Pillow reads? Copy or download them again")
     if broken:
         shown = ", ".join(broken[:NAMED_WHEN_SKIPPED])
         more = "" if len(broken) <= NAMED_WHEN_SKIPPED else ", ..."

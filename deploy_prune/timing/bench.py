@@ -80,10 +80,11 @@ class _Race:
 
 def _check(threads: Sequence[int], blocks: int, device: Device) -> None:
     if blocks < FEWEST_BLOCKS:
-        raise ConfigError(f"{blocks} blocks say nothing about scatter", hint=f"{FEWEST_BLOCKS} or more")
+        message = f"{blocks} blocks of samples say nothing about how far times scatter"
+        raise ConfigError(message, hint=f"take {FEWEST_BLOCKS} blocks or more; {BLOCKS} are usual")
     for count in threads:
         if count < 1:
-            raise ConfigError(f"a file cannot be timed with {count} threads", hint="1 or more")
+            raise ConfigError(f"a file cannot be timed with {count} threads", hint="give 1 thread or more")
     cores = len(device.cores(max(threads, default=1)))
     if max(threads, default=1) > cores:
         logger.warning("%d threads share %d cores: that is slower than it will be where it ships", max(threads), cores)

@@ -155,9 +155,10 @@ def _receive(
     if not line:
         code = process.wait(timeout=STOP_TIMEOUT_S)
         said = _read_tail(log)
+        hint = "is memory short? If not, the file may be damaged: export it again"
         if code == 1:  # an exception: the last line of its traceback says what happened
-            said = said.splitlines()[-1]
-        raise Unavailable(f"the process that ran {job.path} died (exit {code}): {said}")
+            said, hint = said.splitlines()[-1], "the file may be damaged, or for another runtime: export it again"
+        raise Unavailable(f"the process that ran {job.path} died (exit {code}): {said}", hint=hint)
     answer: dict[str, Any] = json.loads(line)
     if answer["event"] == "error":
         raise _make_error(answer)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from deploy_prune.errors import ConfigError
+from deploy_prune.setting_rules import SettingRule, check_settings
 from deploy_prune.values import Data, Network
 
 if TYPE_CHECKING:
@@ -48,11 +48,9 @@ class Recipe:
     """Draws the part, the order, the crops and the flips."""
 
     def __post_init__(self) -> None:
-        for name, allowed, good in self._rules():
-            if not good:
-                raise ConfigError(f"training: {name} must be {allowed}, got {vars(self)[name]!r}")
+        check_settings("training", self, self._rules())
 
-    def _rules(self) -> tuple[tuple[str, str, bool], ...]:
+    def _rules(self) -> tuple[SettingRule, ...]:
         return (
             ("epochs", "at least 1", self.epochs >= 1),
             ("batch_size", "at least 2", self.batch_size >= 2),

@@ -74,11 +74,13 @@ def fit_model(profile: Profile, *, bound: float = USUAL_BOUND) -> LatencyModel:
     samples = list_network_samples(profile)
     if len(samples) < FEWEST:
         hint = "finish it with `deploy-prune profile`, which goes on where it stopped"
-        raise Inconclusive(f"{len(samples)} samples of {profile.address} are too few for a latency model", hint=hint)
+        message = f"{len(samples)} samples of {profile.address} are too few for a latency model, which takes {FEWEST}"
+        raise Inconclusive(message, hint=hint)
     dense = dense_widths(profile.drawing.groups)
     widths = np.array([sample.widths for sample in samples])
     if widths.shape[1:] != dense.shape or (widths < 1).any() or (widths > dense).any():
-        raise RecordError(f"samples of {profile.address} at widths that it does not have", hint="measure it again")
+        message = f"the latency table of {profile.address} has samples at widths that the network does not have"
+        raise RecordError(message, hint="measure it again: deploy-prune profile MODEL, with a new --store")
     columns = read_features(profile.drawing)
     fit = fit_columns(columns(widths), np.array([sample.ratio for sample in samples]))
     if fit.error.mean > bound:
@@ -115,7 +117,8 @@ class LatencyCost:
         places = {group.name: place for place, group in enumerate(model.profile.drawing.groups)}
         unknown = [group.name for group in graph.free if group.name not in places]
         if unknown:
-            raise NotProfiled(f"the latency model does not know the group '{unknown[0]}'", hint="measure it again")
+            message = f"the latency table of {model.profile.address} does not know the group '{unknown[0]}'"
+            raise NotProfiled(message, hint="measure this network: deploy-prune profile MODEL")
         return LatencyCost(model, tuple(places[group.name] for group in graph.free))
 
     def __call__(self, widths: np.ndarray) -> np.ndarray:

@@ -141,7 +141,10 @@ def convert_all(
         outcomes = run_each(shop, _write, (exporter, precision), jobs, at_once=at_once, told=told)
     for outcome in outcomes:
         if outcome.died:
-            raise ExportFailed(f"the converter died ({outcome.died})", hint="a fault of the converter")
+            raise ExportFailed(
+                f"the converter died ({outcome.died})",
+                hint="is memory short? If not, it is a fault of the converter; prune by MACs",
+            )
         if outcome.result:
             raise ExportFailed(outcome.result)
     return [path.read_bytes() for _, path in jobs]

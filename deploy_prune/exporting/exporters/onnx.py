@@ -43,7 +43,8 @@ class Onnx:
 
     def __post_init__(self) -> None:
         if self.opset < OLDEST_OPSET:
-            raise ConfigError(f"opset {self.opset} of onnx", hint=f"{OLDEST_OPSET} or newer")
+            message = f".onnx files cannot be written at opset {self.opset}"
+            raise ConfigError(message, hint=f"give {OLDEST_OPSET} or newer, or leave it out")
 
     @property
     def layout(self) -> Layout:

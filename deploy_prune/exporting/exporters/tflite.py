@@ -37,7 +37,7 @@ class TFLite:
 
     def __post_init__(self) -> None:
         if self.layout not in {"nhwc", "nchw"}:
-            raise ConfigError(f"layout '{self.layout}' of tflite", hint="known: nhwc, nchw")
+            raise ConfigError(f".tflite files cannot be written in layout '{self.layout}'", hint="known: nhwc, nchw")
 
     @property
     def dynamic_batch(self) -> bool:

@@ -62,7 +62,7 @@ def compare(outputs: Arrays, expected: Arrays, tolerance: float, task: Task) -> 
     """
     shapes = [array.shape for array in outputs], [array.shape for array in expected]
     if shapes[0] != shapes[1]:
-        raise ParityFailed(f"the file returns {shapes[0]}, the network {shapes[1]}")
+        raise ParityFailed(f"the file returns outputs of shapes {shapes[0]}, the network {shapes[1]}")
     inputs = len(expected[0])
     pairs = [
         (a.reshape(inputs, -1).astype(np.float64), b.reshape(inputs, -1))

@@ -138,7 +138,8 @@ def _take_images(network: Network, form: AppForm, images: Images) -> np.ndarray 
 
 def _normalise(pixels: np.ndarray, form: AppForm) -> torch.Tensor:
     if form.normalisation is None:
-        raise DataError("images are bytes, and their mean and std are not known", hint="give normalised floats")
+        hint = "give normalised floats, or the form's normalisation (mean and std of pixels from 0 to 1)"
+        raise DataError("the images are bytes, and the mean and std to normalise them by are not known", hint=hint)
     return normalise(pixels, form.normalisation.mean, form.normalisation.std)
 
 

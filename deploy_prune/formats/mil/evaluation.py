@@ -117,7 +117,8 @@ def _evaluate(operation: Operation, known: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"{label} cannot be evaluated: {error}", hint="export it again") from error
     results = result if isinstance(result, tuple) and len(operation.outputs) > 1 else (result,)
     if len(results) != len(operation.outputs):
-        raise InputError(f"{label} gives {len(results)} results, the program says {len(operation.outputs)}")
+        message = f"{label} gives {len(results)} results, the program says {len(operation.outputs)}"
+        raise InputError(message, hint="export it again")
     declared = zip(operation.outputs.items(), results, strict=True)
     return {
         name: result if kind is None else _convert_to_declared(result, kind, label) for (name, kind), result in declared

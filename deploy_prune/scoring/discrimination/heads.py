@@ -108,7 +108,8 @@ def train_heads(
 
 def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     if not math.isfinite(float(loss.detach())):
-        raise Diverged("the loss of a head became NaN", hint="do the dense network's weights hold NaN?")
+        hint = "do the dense network's weights hold NaN? If not, lower the learning rate that heads are trained with"
+        raise Diverged(f"the loss of a head became {float(loss.detach())} while heads were trained", hint=hint)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

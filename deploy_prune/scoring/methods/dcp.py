@@ -23,6 +23,7 @@ from deploy_prune.scoring.discrimination.selection import ChannelRule, select_ch
 from deploy_prune.scoring.discrimination.stopping import StartRelative
 from deploy_prune.scoring.methods import Selector
 from deploy_prune.scoring.study import Study
+from deploy_prune.setting_rules import SettingRule, check_settings
 from deploy_prune.train.state import fingerprint
 from deploy_prune.values import Selection, Widths
 
@@ -67,14 +68,19 @@ class Dcp:
     def __post_init__(self) -> None:
         if self.norm not in ("paper", "code"):
             raise ConfigError(f"method 'dcp' has no norm {self.norm!r}", hint="known: paper, code")
-        if min(self.heads or 0, self.head_epochs, self.finetune_epochs, self.balance) < 0:
-            raise ConfigError("method 'dcp': heads, epochs and balance must be 0 or more")
-        if min(self.images, self.steps, self.patience) < 1 or self.batch_size < 2 or self.lr <= 0:
-            raise ConfigError("method 'dcp': images, steps and patience must be 1 or more, batch_size 2, lr above 0")
+        check_settings("method 'dcp'", self, self._rules())
         if self.heads == 0 and self.finetune_epochs:
-            raise ConfigError("method 'dcp': finetune_epochs trains the network with its heads, and there are none")
-        if self.epsilon is not None and self.epsilon < 0:
-            raise ConfigError("method 'dcp': epsilon must be 0 or more")
+            message = f"method 'dcp': finetune_epochs={self.finetune_epochs} trains the network with its heads"
+            raise ConfigError(f"{message}, and heads=0 places none", hint="give finetune_epochs=0, or one head or more")
+
+    def _rules(self) -> tuple[SettingRule, ...]:
+        not_negative = ("heads", "head_epochs", "finetune_epochs", "balance", "epsilon")
+        return (
+            *((name, "0 or more", (vars(self)[name] or 0) >= 0) for name in not_negative),
+            *((name, "1 or more", vars(self)[name] >= 1) for name in ("images", "steps", "patience")),
+            ("batch_size", "2 or more", self.batch_size >= 2),
+            ("lr", "above 0", self.lr > 0),
+        )
 
     def select(self, study: Study, widths: Widths) -> Selection:
         """Select `widths[group]` units of every group (at the most, with `epsilon`), and give the new weights.

@@ -36,6 +36,7 @@ from deploy_prune.scoring.discrimination.selection import (
 from deploy_prune.scoring.discrimination.stopping import StartRelative, StepRelative, Stop
 from deploy_prune.scoring.methods import Selector
 from deploy_prune.scoring.study import Study
+from deploy_prune.setting_rules import SettingRule, check_settings
 from deploy_prune.sources.weights import replace_weights
 from deploy_prune.train.accelerator import move_tensors
 from deploy_prune.train.state import fingerprint
@@ -79,14 +80,20 @@ class Dkp:
     """The learning rate while kernels are selected."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.rate <= 1:
-            raise ConfigError(f"method 'dkp': rate must be above 0 and at most 1, got {self.rate}")
         if self.stop not in ("relative", "dcp"):
             raise ConfigError(f"method 'dkp' has no stop {self.stop!r}", hint="known: relative, dcp")
-        if min(self.filters, self.patience, self.steps, self.images) < 1 or self.batch_size < 2 or self.lr <= 0:
-            raise ConfigError("method 'dkp': filters, steps, images: 1 or more; batch_size 2 or more; lr above 0")
-        if min(self.heads or 0, self.head_epochs, self.balance) < 0 or (self.epsilon or 0) < 0:
-            raise ConfigError("method 'dkp': heads, head_epochs, balance and epsilon must be 0 or more")
+        check_settings("method 'dkp'", self, self._rules())
+
+    def _rules(self) -> tuple[SettingRule, ...]:
+        at_least_one = ("filters", "patience", "steps", "images")
+        not_negative = ("heads", "head_epochs", "balance", "epsilon")
+        return (
+            ("rate", "above 0 and at most 1", 0 < self.rate <= 1),
+            *((name, "1 or more", vars(self)[name] >= 1) for name in at_least_one),
+            ("batch_size", "2 or more", self.batch_size >= 2),
+            ("lr", "above 0", self.lr > 0),
+            *((name, "0 or more", (vars(self)[name] or 0) >= 0) for name in not_negative),
+        )
 
     def select(self, study: Study, widths: Widths) -> Selection:
         """Select at most `widths[group]` units of every group and kernels, and give the network's new weights.

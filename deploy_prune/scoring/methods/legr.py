@@ -30,6 +30,7 @@ from deploy_prune.scoring.evolution.journal import Journal, digest
 from deploy_prune.scoring.methods import Scorer
 from deploy_prune.scoring.study import Study
 from deploy_prune.search_results import CandidateResult
+from deploy_prune.setting_rules import check_settings
 from deploy_prune.train.fitness import Exam, Examiner, Fitness, judge_candidate, prepare_examiner
 from deploy_prune.train.state import fingerprint
 from deploy_prune.values import Keep, Scores
@@ -82,10 +83,12 @@ class Legr:
     def __post_init__(self) -> None:
         if self.reduce not in ("mean", "sum"):
             raise ConfigError(f"method 'legr' has no reduce {self.reduce!r}", hint="known: mean, sum")
-        if self.lag < 1 or min(
-            self.images, self.norm_images + 1, (self.steps or 0) + 1, self.finalists + 1, self.patience + 1
-        ) < 1:  # fmt: skip
-            raise ConfigError("method 'legr': lag and images must be 1 or more, the other numbers not negative")
+        not_negative = ("norm_images", "steps", "finalists", "patience")
+        rules = (
+            *((name, "1 or more", vars(self)[name] >= 1) for name in ("lag", "images")),
+            *((name, "0 or more", (vars(self)[name] or 0) >= 0) for name in not_negative),
+        )
+        check_settings("method 'legr'", self, rules)
         if 0 < self.finalists <= len(KNOWN):
             hint = f"{', '.join(KNOWN)} are always among them: 0, or {len(KNOWN) + 1} and more"
             raise ConfigError(f"method 'legr' has finalists={self.finalists}", hint=hint)

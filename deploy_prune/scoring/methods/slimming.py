@@ -28,6 +28,7 @@ from deploy_prune.graph.norm_scales import gammas_of, trace_flow, trained_gammas
 from deploy_prune.records import read_record, write_record
 from deploy_prune.scoring.methods import Scorer
 from deploy_prune.scoring.study import Study
+from deploy_prune.setting_rules import check_settings
 from deploy_prune.train.accelerator import move_tensors
 from deploy_prune.train.batches import choose_training_part, count_batches
 from deploy_prune.train.loop import fit
@@ -98,8 +99,8 @@ class Slimming:
     """Whether norms are taken, too, that another linear scale follows: at your own risk."""
 
     def __post_init__(self) -> None:
-        if self.travel < 0 or (self.penalty is not None and self.penalty < 0):
-            raise ConfigError("method 'slimming': travel and penalty must be 0 or more")
+        rules = ((name, "0 or more", (vars(self)[name] or 0) >= 0) for name in ("travel", "penalty"))
+        check_settings("method 'slimming'", self, rules)
         self.recipe(0)
 
     def recipe(self, seed: int) -> Recipe:

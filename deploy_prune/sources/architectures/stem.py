@@ -21,4 +21,5 @@ def set_stem_stride(module: nn.Module, stride: int) -> None:
         if isinstance(child, nn.Conv2d):
             child.stride = (stride, stride)
             return
-    raise ConfigError("the network has no convolution, so it has no stem to change")
+    message = "the network has no convolution, so it has no stem whose stride could be set"
+    raise ConfigError(message, hint="leave stem_stride out")

@@ -20,11 +20,14 @@ class FileData:
         try:
             data = factory()
         except Exception as error:
-            raise DataError(f"{rest} failed: {type(error).__name__}: {error}") from error
+            hint = "it is called without arguments, and returns a deploy_prune.values.Data"
+            raise DataError(f"{rest} failed: {type(error).__name__}: {error}", hint=hint) from error
         if not isinstance(data, Data):
             raise DataError(f"{rest} returned a {type(data).__name__}", hint="return a deploy_prune.values.Data")
-        if size not in (None, data.image_shape[1:]):
-            raise DataError(f"{rest} gives images of {data.image_shape[1:]}, {size} is asked for")
+        if size is not None and size != data.image_shape[1:]:
+            height, width = data.image_shape[1:]
+            message = f"{rest} gives images of {height}x{width}, {size[0]}x{size[1]} is asked for"
+            raise DataError(message, hint=f"have it give images of that size, or ask for 3,{height},{width}")
         return data
 
 

@@ -118,9 +118,11 @@ def _number_classes(root: Path, names: list[str], numbered: int) -> dict[str, in
     try:
         numbers = {name: int(name.partition("_")[0]) for name in names}
     except ValueError as error:
-        raise DataError(f"{root}: not every folder name starts with a class number: {error}") from error
+        hint = "name them like 3_dog, or leave out `numbered`: classes are then in the order of their names"
+        raise DataError(f"{root}: not every folder name starts with a class number: {error}", hint=hint) from error
     if max(numbers.values()) >= numbered:
-        raise DataError(f"{root} has class number {max(numbers.values())} of {numbered}", hint="they count from 0")
+        message = f"{root} has a folder with class number {max(numbers.values())}, of {numbered} classes"
+        raise DataError(message, hint=f"they count from 0 to {numbered - 1}")
     return numbers
 
 

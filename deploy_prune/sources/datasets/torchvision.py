@@ -64,7 +64,8 @@ def _open(name: str, directory: str) -> tuple[Any, Any]:
     parameters = inspect.signature(cls).parameters
     selector = next((key for key in HALVES if key in parameters), None)
     if selector is None or "root" not in parameters:
-        raise DataError(f"torchvision's {name} has no train and test halves that are known here")
+        message = f"torchvision's {name} has no train and test halves that are known here"
+        raise DataError(message, hint="store it as image folders and use imagefolder:DIR, or write a file:name factory")
     keywords = {"download": False} if "download" in parameters else {}
     try:
         train, test = (cls(directory, **{selector: half}, **keywords) for half in HALVES[selector])

@@ -45,7 +45,8 @@ class MobileNetV2Source:
         """See the contract."""
         _, usual_classes, side = STEMS[self.stem]
         if input_shape is not None and input_shape[0] != 3:
-            raise ConfigError(f"mobilenet_v2 takes 3 input channels, not {input_shape[0]}")
+            message = f"mobilenet_v2 takes images of 3 channels, not {input_shape[0]}"
+            raise ConfigError(message, hint=f"write 3,{input_shape[1]},{input_shape[2]}")
         return own_architecture(
             "mobilenet_v2", rest, self._make, classes=classes, input_shape=input_shape, usual=(usual_classes, side)
         )

@@ -32,7 +32,8 @@ class Timm:
         try:
             module: Any = timm.create_model(rest, pretrained=False, **keywords)
         except (TypeError, RuntimeError, AssertionError) as error:
-            raise ConfigError(f"timm cannot build {rest}: {error}") from error
+            hint = "leave out the number of classes or the input shape, which not every model takes"
+            raise ConfigError(f"timm cannot build {rest}: {error}", hint=hint) from error
         if self.stem_stride is not None:
             set_stem_stride(module, self.stem_stride)
         shape = input_shape or tuple(module.default_cfg["input_size"])

@@ -38,7 +38,8 @@ class Torchvision:
         side = SIDES.get(rest, DEFAULT_SIDE)
         shape = input_shape or (3, side, side)
         if shape[0] != 3:
-            raise ConfigError(f"torchvision:{rest} takes 3 input channels, not {shape[0]}")
+            message = f"torchvision:{rest} takes images of 3 channels, not {shape[0]}"
+            raise ConfigError(message, hint=f"write 3,{shape[1]},{shape[2]}")
         module = models.get_model(rest, weights=None, num_classes=classes, **KEYWORDS.get(rest, {}))
         if self.stem_stride is not None:
             set_stem_stride(module, self.stem_stride)

@@ -97,7 +97,8 @@ class ExecuTorchSession:
         except RuntimeError as error:
             given = ", ".join(f"{array.dtype}{list(array.shape)}" for array in arrays)
             wanted = ", ".join(f"{spec.dtype}{list(spec.shape)}" for spec in self.inputs)
-            raise InputError(f"{self._path} takes {wanted} and was given {given}: {error}") from error
+            message = f"{self._path} takes {wanted} and was given {given}: {error}"
+            raise InputError(message, hint="give arrays of the shapes and types that the file takes") from error
         return tuple(output.numpy() for output in outputs)
 
     def layers(self, *arrays: np.ndarray) -> Mapping[str, np.ndarray]:

@@ -156,7 +156,7 @@ def _check_magic(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(8)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}", hint="check the path and who may read it") from error
     if head[4:8] != MAGIC:
         raise InputError(f"{path} is not a .tflite file", hint="export it again, or check the path")
 

@@ -133,7 +133,7 @@ class OnnxRuntimeSession:
         """
         for spec in self.inputs:
             if spec.shape and spec.shape[0] not in {-1, batch}:
-                message = f"the file takes batches of {spec.shape[0]} alone, not {batch}"
+                message = f"{self._path} takes batches of {spec.shape[0]} alone, not {batch}"
                 raise InputError(message, hint="export with dynamic_batch = true, or run it image by image")
 
 
