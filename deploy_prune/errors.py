@@ -34,15 +34,24 @@ from difflib import get_close_matches
 from typing import ClassVar
 
 INTERRUPTED = 130
+"""The exit code of a command that was interrupted."""
 OUR_FAULT = 70
+"""The exit code of what is a fault of ours (EX_SOFTWARE of sysexits.h)."""
 
 _SHOWN = 20
+"""How many known names a hint lists at the most."""
 
 
 class DeployPruneError(Exception):
-    """What went wrong and where; `hint` says what to do next."""
+    """What went wrong and where; `hint` says what to do next.
+
+    Args:
+        message: one sentence without a full stop, with the path or name, the numbers and their units.
+        hint: what to do next, in words that can be typed; empty where there is nothing to do.
+    """
 
     exit_code: ClassVar[int] = 1
+    """What the command line ends with."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -68,7 +77,13 @@ class ConfigError(InputError):
 
 
 class UnknownName(InputError):
-    """No plugin, model or key has that name."""
+    """No plugin, model or key has that name.
+
+    Args:
+        kind: what the name should be of, such as "model".
+        name: what was given.
+        known: the names that there are; the closest is offered.
+    """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
@@ -118,7 +133,12 @@ class Unavailable(DeployPruneError):
 
 
 class MissingDependency(Unavailable):
-    """A Python package is not installed."""
+    """A Python package is not installed.
+
+    Args:
+        package: its name, as pip knows it.
+        extra: the extra of deploy-prune that installs it.
+    """
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(

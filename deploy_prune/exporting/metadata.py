@@ -22,8 +22,11 @@ class Preprocessing:
     """What the app does to pixels from 0 to 255, per channel: (pixel * scale - mean) / std."""
 
     scale: float
+    """What every pixel is multiplied by: 1/255, or 1 where the file takes pixels as they are."""
     mean: tuple[float, ...]
+    """What is subtracted then, a number per channel."""
     std: tuple[float, ...]
+    """What is divided by in the end, a number per channel."""
 
     @property
     def untouched(self) -> bool:
@@ -32,12 +35,12 @@ class Preprocessing:
 
     @property
     def pixel_mean(self) -> tuple[float, ...]:
-        """The mean in pixels from 0 to 255: (pixel - pixel_mean) / pixel_std is the same."""
+        """The mean in pixels from 0 to 255, a number per channel: (pixel - pixel_mean) / pixel_std is the same."""
         return tuple(mean / self.scale for mean in self.mean)
 
     @property
     def pixel_std(self) -> tuple[float, ...]:
-        """The std in pixels from 0 to 255."""
+        """The std in pixels from 0 to 255, a number per channel."""
         return tuple(std / self.scale for std in self.std)
 
     @property

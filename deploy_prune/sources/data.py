@@ -40,7 +40,7 @@ def has_labels(data: Data) -> bool:
 
 
 def require_labels(data: Data, images: ImageSet, who: str) -> np.ndarray:
-    """The labels of one of the splits, int64 (images,), for whoever cannot work without them.
+    """Give the labels of one of the splits, int64 (images,), to whoever cannot work without them.
 
     Args:
         data: the data set.
@@ -57,7 +57,7 @@ def require_labels(data: Data, images: ImageSet, who: str) -> np.ndarray:
 
 
 def list_strata(images: ImageSet) -> np.ndarray:
-    """What every part of a split gets its share of: the labels, or one class of all images; int64 (images,)."""
+    """List what every part of a split gets its share of: the labels, or one class of all images; int64 (images,)."""
     import numpy as np
 
     return np.zeros(len(images), np.int64) if images.labels is None else images.labels
@@ -86,7 +86,10 @@ def check_fit(network: Network, data: Data) -> None:
 
 
 def normalise(images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """(image / 255 - mean) / std: uint8 (images, height, width, channels) -> float32 (images, channels, h, w)."""
+    """Make a network's input of pixels, (image / 255 - mean) / std; mean and std have a number per channel.
+
+    uint8 (images, height, width, channels) -> float32 (images, channels, height, width).
+    """
     import torch
 
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)

@@ -28,12 +28,14 @@ NAMED_WHEN_SKIPPED = 5
 
 @dataclass(frozen=True, eq=False)
 class ArrayImages:
-    """Images in memory, uint8 (images, height, width, channels); resized when read if another `size` is asked for."""
+    """Images in memory, resized when they are read if another size is asked for."""
 
     pixels: np.ndarray
+    """The images, uint8 (images, height, width, channels)."""
     labels: np.ndarray | None = None
     """The number of each image's class, int64 (images,); None: they have no labels."""
     size: tuple[int, int] | None = None
+    """The height and width, in pixels, that `read` gives; None: those of `pixels`."""
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -49,13 +51,16 @@ class Blob:
     """One encoded image: a whole file, or `length` bytes of a tar."""
 
     name: str
-    """Path below the root, with forward slashes."""
+    """Its path below the root, with forward slashes."""
     path: Path
+    """The file that its bytes are in: the image itself, or the tar."""
     offset: int = 0
+    """The byte of that file at which the image begins."""
     length: int = -1
+    """How many bytes it has; -1: all to the end of the file."""
 
     def read(self) -> bytes:
-        """The encoded bytes."""
+        """Read the encoded bytes."""
         with self.path.open("rb") as file:
             file.seek(self.offset)
             return file.read(self.length)
@@ -66,11 +71,14 @@ class Framing:
     """How a photograph becomes `size` (height, width): scale until it covers size / crop, cut out the centre."""
 
     size: tuple[int, int]
+    """The height and width of the result, in pixels."""
     crop: float = 1.0
+    """The share of the short side that is cut out, above 0 and at most 1; 0.875 is usual for ImageNet."""
     interpolation: Image.Resampling = Image.Resampling.BILINEAR
+    """How Pillow computes the pixels between pixels."""
 
     def apply(self, encoded: bytes) -> np.ndarray:
-        """uint8 (height, width, 3)."""
+        """Decode an image and frame it: uint8 (height, width, 3)."""
         with Image.open(io.BytesIO(encoded)) as opened:
             image = opened.convert("RGB")
         height, width = self.size

@@ -18,8 +18,9 @@ from deploy_prune.values import Artifact, Conditions, Interval, Measurement, Pro
 logger = logging.getLogger(__name__)
 
 BLOCKS = 12
-"""Rounds where nobody says how many."""
+"""How many rounds are taken where nobody says how many; in each of them every file has a block of samples."""
 FEWEST_BLOCKS = 3
+"""How many rounds it takes at the least to say anything about scatter."""
 SITTINGS = 3
 """How often the files are opened: where their buffers come to lie decides over some percent of their time."""
 
@@ -60,7 +61,9 @@ class Setting:
     """Where and how all files of a race run."""
 
     device: Device
+    """The device that runs them."""
     threads: int
+    """How many threads the runtimes compute with."""
     seed: int
     """The seed of the random inputs."""
 
@@ -70,12 +73,15 @@ class _Race:
     """What all files of one thread count have shown so far."""
 
     artifacts: tuple[Artifact, ...]
+    """The files, in the order of the measurements; the first is the reference, the others are the candidates."""
     workers: tuple[Worker, ...]
     """A worker for each of the artifacts."""
     before: Conditions
+    """The machine before the first round."""
     after: Conditions
+    """The machine after the last round."""
     rounds: tuple[Round, ...] = ()
-    """The first file is the reference, the others are the candidates."""
+    """The rounds that were taken so far."""
 
 
 def _check(threads: Sequence[int], blocks: int, device: Device) -> None:

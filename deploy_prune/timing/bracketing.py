@@ -12,10 +12,11 @@ from deploy_prune.timing.devices import Block
 from deploy_prune.values import Bracket, Comparison, same_unit
 
 MOST_INFERENCES = 1000
+"""How many inferences a block has at the most, however short they are."""
 STEADY = 0.03
-"""Warm when the medians of two blocks in a row differ by no more."""
+"""A file is warm when the medians of two blocks in a row differ by no more than this share."""
 BLOCK_TIMEOUT_S = 300.0
-"""After which a worker is given up: seven inferences of 40 s would fit."""
+"""The seconds after which a worker is given up: seven inferences of 40 s would fit."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +24,17 @@ class Pace:
     """How long is timed, how often, and how steady the machine must be."""
 
     blocks: int = 12
-    """Brackets per candidate."""
+    """How many brackets a candidate gets."""
     block_ms: float = 70.0
-    """Long against a timer tick and a context switch, short against drifting clocks and temperature."""
+    """How long a block lasts, in ms: long against a timer tick, short against drifting clocks and temperature."""
     fewest_inferences: int = 5
+    """How many inferences a block has at the least, however long they take."""
     drift: float = 0.05
     """The share by which the two reference readings of a bracket may differ; else it is repeated."""
     repeats: int = 24
-    """Brackets per candidate that are thrown away before the machine is given up."""
+    """How many brackets of a candidate are thrown away before the machine is given up."""
     warm_up: int = 15
-    """Blocks at the most until a file counts as warm."""
+    """How many blocks are run at the most until a file counts as warm."""
 
 
 PACE = Pace()
@@ -42,7 +44,7 @@ class Timed(Protocol):
     """What runs a file: a `Worker`."""
 
     def block(self, inferences: int, *, timeout_s: float) -> Block:
-        """What that many inferences take."""
+        """Run that many inferences in a row, and give what each took."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,13 @@ class Reading:
     """A candidate's block between two of the reference that agree."""
 
     before: Block
+    """The reference's block just before the candidate's."""
     candidate: Block
+    """The candidate's block."""
     after: Block
+    """The reference's block just after it."""
     thrown: tuple[float, ...] = ()
-    """Drifts of the brackets that were thrown away for this one."""
+    """The drifts, as shares, of the brackets that were thrown away for this one."""
 
     @property
     def bracket(self) -> Bracket:
@@ -67,13 +72,13 @@ class Round:
     """One turn of everybody."""
 
     reference: tuple[Block, ...]
-    """One per reading, the block that closes it; one, where the reference is alone."""
+    """The reference's blocks: for each reading the one that closes it; a single one where the reference is alone."""
     readings: tuple[Reading, ...]
-    """In the order of the candidates."""
+    """A reading per candidate, in their order."""
 
 
 def compare(reference: Timed, candidate: Timed, pace: Pace = PACE, *, seed: int = 0) -> Comparison:
-    """How long the candidate takes, as a ratio to the reference; `seed` is of the bootstrap.
+    """Time a candidate, as a ratio to the reference (1: just as long); `seed` is that of the bootstrap.
 
     Raises:
         Inconclusive: the reference moved too often, the machine is not quiet.
@@ -95,7 +100,7 @@ def take_brackets(reference: Timed, candidate: Timed, pace: Pace = PACE) -> tupl
 
 
 def summarise_brackets(brackets: Sequence[Bracket], repeated: int, *, seed: int = 0) -> Comparison:
-    """What brackets of one candidate say together."""
+    """Say what the brackets of one candidate show together: the median of their ratios, with a 95 % interval."""
     ratios = [bracket.ratio for bracket in brackets]
     return Comparison(
         ratio=stats.median(ratios),
@@ -122,7 +127,7 @@ def take_rounds(reference: Timed, candidates: Sequence[Timed], pace: Pace = PACE
 
 
 def choose_block_size(inference_ms: float, pace: Pace = PACE) -> int:
-    """Inferences in a block of about `pace.block_ms`."""
+    """How many inferences of that many ms make a block of about `pace.block_ms`."""
     wanted = round(pace.block_ms / max(inference_ms, pace.block_ms / MOST_INFERENCES))
     return min(max(wanted, pace.fewest_inferences), MOST_INFERENCES)
 
@@ -180,7 +185,7 @@ def _take_bracket(
 
 
 def _list_drifts(readings: Sequence[Reading]) -> list[float]:
-    """All that were seen, those of the brackets that were thrown away among them."""
+    """The drifts of all brackets, those that were thrown away among them."""
     return [drift for reading in readings for drift in (*reading.thrown, reading.bracket.drift)]
 
 

@@ -30,15 +30,22 @@ class LocalWorker:
     """A process of this machine that has loaded its file."""
 
     job: Job
+    """What it was started for; `path` is the file that is open."""
     version: str
+    """The version of the runtime."""
     load_ms: float
+    """Milliseconds that opening the file took."""
     runtime_memory_bytes: int
+    """The largest memory of the process just before it opened the file, in bytes."""
     process: subprocess.Popen[str]
+    """The process; it takes one JSON request per line on stdin."""
     answers: queue.Queue[str]
+    """The lines that it has answered and nobody has read yet; an empty one says that it has closed its end."""
     log: IO[bytes]
+    """What it has written to stderr."""
 
     def block(self, inferences: int, *, timeout_s: float) -> Block:
-        """Milliseconds of that many inferences.
+        """Run the file that many times in a row, at batch 1, and give what each inference took, in ms.
 
         Raises:
             InputError: the file does not run, or another one has been opened since.
@@ -49,7 +56,7 @@ class LocalWorker:
         return Block(tuple(answer["samples"]), answer["unit"], answer["peak_memory_bytes"])
 
     def profile(self, runs: int, *, timeout_s: float) -> tuple[NodeTime, ...]:
-        """What every node takes over that many inferences, by the runtime's own profiler; empty where it has none.
+        """Give what every node takes in one inference, in ms, by the runtime's own profiler; empty where it has none.
 
         Raises:
             InputError: the file does not run, or another one has been opened since.

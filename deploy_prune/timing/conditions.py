@@ -56,7 +56,7 @@ def name_before_systems() -> str:
 
 
 def read_memory_bytes() -> int | None:
-    """The memory of this machine; None: it does not tell."""
+    """The memory of this machine, in bytes; None: it does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -91,7 +91,7 @@ def _read_governor(root: Path, cores: Sequence[int]) -> str | None:
 
 
 def _read_temperature_c(root: Path) -> float | None:
-    """The hottest processor sensor; zones report thousandths of a degree."""
+    """The hottest processor sensor, in degrees Celsius; zones report thousandths of a degree."""
     zones = sorted((root / "sys/class/thermal").glob("thermal_zone*"))
     on_cpu = [zone for zone in zones if (_read_text(zone / "type") or "").lower().startswith(CPU_SENSORS)]
     readings = [float(text) / 1000 for text in (_read_text(zone / "temp") for zone in on_cpu) if text]

@@ -60,12 +60,13 @@ class Loaded:
     """An open file."""
 
     path: Path
+    """The file that is open."""
     ready: Mapping[str, object]
-    """What there is to say about it."""
+    """What there is to say about it: `load_ms`, the runtime's `version`, and `runtime_memory_bytes`."""
     run: Callable[[], object]
     """One inference on fixed random inputs."""
     profile: Callable[[int], Iterable[NodeTime]]
-    """What each node takes, over that many inferences."""
+    """What each node takes in one inference, in ms: the median over that many inferences."""
 
 
 def _load(path: Path, name: str, threads: int, seed: int) -> Loaded:
@@ -158,7 +159,7 @@ def _time_ms(run: Callable[[], object]) -> float:
 
 
 def read_peak_memory_bytes() -> int:
-    """The largest resident set of this process so far.
+    """The largest resident set of this process so far, in bytes.
 
     Linux hands ru_maxrss on from the process that started this one (a parent with torch in it), so that
     /proc is asked first.

@@ -31,6 +31,7 @@ class Target:
     runtime: str
     """The name of the runtime that runs the file."""
     runtime_version: str
+    """The version of that runtime."""
     threads: int
     """How many threads the runtime computes with."""
     precision: Precision
@@ -92,15 +93,17 @@ class Comparison:
     """A candidate's time against its reference's, from one session on the same cores."""
 
     ratio: float
-    """Median over brackets."""
+    """The candidate's time / the reference's: the median over brackets."""
     interval: Interval
-    """Bootstrap over brackets, 95 %."""
+    """The 95 % interval of the ratio, by a bootstrap over brackets."""
     reference: float
-    """The median over brackets, in `unit`."""
+    """The reference's time: the median over brackets, in `unit`."""
     unit: str
+    """What the reference's time is counted in, such as "ms"."""
     brackets: tuple[Bracket, ...]
+    """The brackets that the figures above are of, in the order in which they were taken."""
     repeated: int
-    """Brackets that were thrown away because the reference moved."""
+    """How many brackets were thrown away because the reference moved."""
 
 
 @dataclass(frozen=True)
@@ -108,32 +111,42 @@ class Measurement:
     """Raw samples of one file on one target; the first file of its session is the reference of all others."""
 
     artifact: str
+    """The path of the file."""
     target: Target
+    """Where and how it ran."""
     session: str
-    """Names the process run that took it: figures are compared within one session only."""
+    """The name of the process run that took it: figures are compared within one session only."""
     unit: str
     """What `blocks`, `median`, `interval` and `p90` are counted in, such as "ms"."""
     blocks: tuple[tuple[float, ...], ...]
     """Samples of single inferences, a tuple per block; of the session's reference those that close a bracket."""
     median: float
+    """The median over blocks of each block's median, in `unit`."""
     interval: Interval
+    """The 95 % interval of `median`, by a bootstrap over blocks."""
     p90: float
+    """What nine of ten single inferences stay under, in `unit`."""
     load_ms: float
+    """Milliseconds that opening the file took."""
     peak_memory_bytes: int
-    """Largest resident set of the worker process, runtime included."""
+    """The largest resident set of the worker process, runtime included, in bytes."""
     runtime_memory_bytes: int
     """The same just before it opened the file: what the runtime takes by itself."""
     before: Conditions
+    """The machine before the first block."""
     after: Conditions
+    """The machine after the last block."""
     ratio: float | None = None
     """Median over rounds of (this file / the session's first file with the same target), each as the ratio of its
     bracket, of which the session's reference has 1 by definition; None: there is none to compare with."""
     ratio_interval: Interval | None = None
+    """The 95 % interval of `ratio`; None where there is no ratio."""
     format_base: str | None = None
     """The session's first file of the same network with the same threads, where it is of another format."""
     format_ratio: float | None = None
     """The ratio to `format_base`, taken like `ratio`; None where there is none."""
     format_ratio_interval: Interval | None = None
+    """The 95 % interval of `format_ratio`; None where there is none."""
     brackets: tuple[Bracket, ...] = ()
     """This file's blocks between those of the session's reference, one per round; empty for the reference itself."""
     repeated: int = 0
@@ -145,9 +158,12 @@ class NodeTime:
     """What one inference spends in one node of what the runtime made of a file, by its own profiler."""
 
     name: str
+    """What the runtime calls the node."""
     operator: str
     """The runtime's own word; it may have fused operators of the file and put in some of its own."""
     ms: float
+    """Milliseconds that it takes in one inference."""
     bytes_moved: int
+    """Bytes that it reads and writes: its inputs, its weights and its outputs."""
     place: int | None
     """The place of the file's operator that it stands for; None where the runtime put it in."""

@@ -16,19 +16,19 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network and what is needed to call it.
-
-    `input_shapes` are without the batch axis, channels first: `((3, 224, 224),)`.
-    `address` rebuilds the dense architecture (`torchvision:mobilenet_v2`), `options` are its keywords.
-    """
+    """A network and what is needed to call it."""
 
     address: str
+    """The address that rebuilds the dense architecture, such as `torchvision:mobilenet_v2`."""
     module: nn.Module
+    """The network itself: it takes a tensor (batch, *shape) for each of `input_shapes`."""
     input_shapes: tuple[tuple[int, ...], ...]
+    """The shape of each input without the batch axis, channels first: `((3, 224, 224),)`."""
     classes: int | None = None
     """How many classes its scores (images, classes) are of, which are its output or the first of several; None: it
     gives no such scores, or nobody has said."""
     options: Mapping[str, object] = field(default_factory=dict)
+    """The options that the architecture was built with, such as `{"width": 0.5}`."""
     kept: Mapping[str, Mapping[int, np.ndarray]] = field(default_factory=dict)
     """What earlier cuts left of the dense architecture: parameter -> axis -> dense indices, for axes that lost some."""
     whole_groups: Mapping[str, bool] = field(default_factory=dict)
@@ -61,19 +61,24 @@ class Data:
     """A data set in three splits that never change; the images of all three have labels, or none has.
 
     Every decision looks at `train` and `val` alone; `test` is looked at once, for the report.
-    A network's input is (image / 255 - mean) / std.
     """
 
     name: str
+    """What records and messages call the data set."""
     classes: tuple[str, ...]
     """The name of each class, in the order of the labels; empty where the images have no labels."""
     mean: tuple[float, ...]
+    """The mean of each channel, of pixels from 0 to 1: a network's input is (image / 255 - mean) / std."""
     std: tuple[float, ...]
+    """The standard deviation of each channel, of pixels from 0 to 1."""
     image_shape: tuple[int, int, int]
-    """Channels, height, width."""
+    """The channels, height and width of every image, in pixels."""
     train: ImageSet
+    """The images that networks are trained on."""
     val: ImageSet
+    """The images that decisions are made by."""
     test: ImageSet
+    """The images that the report's figures are of."""
     flip: bool
     """Whether a mirrored image keeps its label (no for digits)."""
     crop_padding: int
@@ -85,6 +90,7 @@ class SplitRecord:
     """What identifies one split of a data set."""
 
     images: int
+    """How many images the split has."""
     sha256: str
     """The digest of all labels in order, and (not for test) of the pixels of images spread over the split."""
 
@@ -125,7 +131,9 @@ class Normalisation:
     """What a network takes: (pixel / 255 - mean) / std per channel, of pixels from 0 to 255."""
 
     mean: tuple[float, ...]
+    """The mean of each channel, of pixels from 0 to 1."""
     std: tuple[float, ...]
+    """The standard deviation of each channel, of pixels from 0 to 1; above 0."""
 
 
 @dataclass(frozen=True)
@@ -137,5 +145,6 @@ class Count:
     fvcore_total: int
     """The total with fvcore's rows for norms, pooling and resizing."""
     params: int
+    """How many numbers the parameters hold."""
     not_counted: tuple[str, ...]
     """Operators that fvcore has no rule for."""

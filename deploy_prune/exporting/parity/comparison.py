@@ -12,6 +12,7 @@ from deploy_prune.train.tasks import Task
 from deploy_prune.values import Parity
 
 Arrays = tuple[np.ndarray, ...]
+"""An array per output (or input) of a network, each (inputs, ...)."""
 
 
 @dataclass(frozen=True)
@@ -19,20 +20,25 @@ class Findings:
     """What comparing some outputs has shown."""
 
     inputs: int = 0
+    """How many inputs were compared."""
     max_error: float = 0.0
+    """The largest relative error: the largest difference of an output for one input, as a share of max |expected|."""
     same: int = 0
+    """For how many inputs the task reads the same answer out of both, ties included."""
     ties: int = 0
+    """For how many the answers differ, between two that the network itself rates alike within the tolerance."""
     finite: bool = True
+    """Whether all outputs of both are finite."""
     answered: bool = True
     """Whether the task reads answers out of the outputs, which were compared."""
     worst: int = 0
-    """The input with the largest error."""
+    """The number of the input with the largest error."""
     output: int = 0
-    """The output with the largest error."""
+    """The number of the output with the largest error."""
 
 
 def judge(rounds: Sequence[Findings], tolerance: float, *, images: int, task: Task) -> Parity:
-    """The verdict over all comparisons, of which so many inputs were images."""
+    """Give the verdict over all comparisons; of all inputs `images` were images, the others random numbers."""
     inputs, same = sum(each.inputs for each in rounds), sum(each.same for each in rounds)
     max_error = max(each.max_error for each in rounds)
     finite = all(each.finite for each in rounds)
@@ -55,7 +61,13 @@ def judge(rounds: Sequence[Findings], tolerance: float, *, images: int, task: Ta
 
 
 def compare(outputs: Arrays, expected: Arrays, tolerance: float, task: Task) -> Findings:
-    """The worst over inputs and outputs, and whether what the task reads out of them is the same.
+    """Hold outputs against the expected ones: the worst of all, and whether the task reads the same out of both.
+
+    Args:
+        outputs: those of the file, each (inputs, ...).
+        expected: those of the network, of the same shapes.
+        tolerance: the relative error that is allowed, see `Findings.max_error`.
+        task: what reads answers out of the outputs.
 
     Raises:
         ParityFailed: the outputs are not even of the same shapes.
@@ -84,7 +96,10 @@ def compare(outputs: Arrays, expected: Arrays, tolerance: float, task: Task) -> 
 
 
 def _measure_errors(outputs: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """The largest difference of each row as a share of max |expected|; infinite where the network says all zeros."""
+    """(inputs, numbers) twice -> (inputs,): each row's largest difference as a share of its max |expected|.
+
+    It is next to infinite where the network says all zeros and the file does not.
+    """
     difference = np.abs(outputs - expected).max(axis=1)
     scale = np.abs(expected).max(axis=1)
     return np.where(difference == 0, 0.0, difference / np.where(scale == 0, np.finfo(np.float64).tiny, scale))

@@ -21,6 +21,7 @@ from deploy_prune.values import AppForm, Network
 
 CLASSIFICATION = Classification()
 RANDOM_INPUTS = 8
+"""How many random inputs a file is run on."""
 BATCH = 8
 """The largest batch of a file that takes any."""
 TORCH_BATCH = 2
@@ -28,6 +29,7 @@ TORCH_BATCH = 2
 pixels no longer fits the caches (MobileNetV2: twice the time per image)."""
 
 Images = np.ndarray | torch.Tensor | None
+"""Bytes (images, height, width, channels), or normalised floats (images, channels, height, width); None: no images."""
 Arrays = tuple[np.ndarray, ...]
 
 
@@ -38,7 +40,7 @@ class Inputs:
     arrays: Arrays
     """Normalised floats channels first, or bytes (images, height, width, channels) for a file that takes pixels."""
     real: bool
-    """Images, not random numbers."""
+    """Whether they are images, not random numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +48,11 @@ class Questions:
     """A network in the form that an app meets it, and what to ask it."""
 
     network: Network
+    """The network, which is not changed."""
     form: AppForm
+    """What apps pass in and get back."""
     inputs: tuple[Inputs, ...]
+    """What it is asked: a random input alone, a batch of them, and the images in batches of up to 8."""
     task: Task = CLASSIFICATION
     """What the network is for, and so which answers are compared."""
 
@@ -57,8 +62,9 @@ class Reference:
     """What the network answers; made once, for the files of all formats."""
 
     questions: Questions
+    """What it was asked."""
     expected: tuple[Arrays, ...]
-    """The outputs, inputs for inputs."""
+    """The outputs for each of `questions.inputs`: an array (inputs, ...) per output."""
 
 
 def make_questions(
@@ -144,7 +150,7 @@ def _normalise(pixels: np.ndarray, form: AppForm) -> torch.Tensor:
 
 
 def _split_into_batches(inputs: Arrays) -> Iterator[Arrays]:
-    """Parts of nearly equal size, so that no lone image is left over."""
+    """Split inputs into parts of nearly equal size, so that no lone image is left over."""
     parts = -(-len(inputs[0]) // BATCH)
     return zip(*(np.array_split(array, parts) for array in inputs), strict=True)
 

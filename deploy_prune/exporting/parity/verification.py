@@ -91,7 +91,7 @@ def _say_own_rounding(module: nn.Module, inputs: tuple[Tensor, ...], tolerance: 
 
 
 def _run_file(session: Session, taken: Arrays, artifact: Artifact) -> Arrays:
-    """Outputs of the whole batch: in one run where the file takes any batch, otherwise one by one."""
+    """Run a file on a whole batch, one by one where it takes no other: an array (inputs, ...) per output."""
     total = len(taken[0])
     size = total if artifact.dynamic_batch else 1
     session.resize(size)
@@ -100,7 +100,7 @@ def _run_file(session: Session, taken: Arrays, artifact: Artifact) -> Arrays:
 
 
 def _convert_inputs(inputs: Arrays, session: Session, artifact: Artifact) -> Arrays:
-    """Inputs in the file's layout and types."""
+    """Bring inputs into the file's layout and types: (inputs, channels, h, w) or (inputs, h, w, channels)."""
     have = "nhwc" if artifact.baked else "nchw"
     axes = (1, -1) if have == "nchw" else (-1, 1)
     moved = inputs

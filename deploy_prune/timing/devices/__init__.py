@@ -22,9 +22,13 @@ class Job:
     """One file to time, and how."""
 
     path: Path
+    """The exported file, on the machine that deploy-prune runs on."""
     runtime: str
+    """The name of the runtime plugin that runs it."""
     threads: int
+    """How many threads the runtime computes with."""
     cores: tuple[int, ...]
+    """The numbers of the cores that the worker is pinned to."""
     seed: int
     """The seed of the random inputs."""
 
@@ -36,7 +40,9 @@ class Block:
     samples: tuple[float, ...]
     """What each inference took, in `unit`."""
     unit: str
+    """What the samples are counted in, such as "ms"."""
     peak_memory_bytes: int
+    """The largest memory of the worker's process so far, in bytes."""
 
 
 class Worker(Protocol):
@@ -56,10 +62,10 @@ class Worker(Protocol):
 
     @property
     def runtime_memory_bytes(self) -> int:
-        """The largest memory of the process just before it opened the file."""
+        """The largest memory of the process just before it opened the file, in bytes."""
 
     def block(self, inferences: int, *, timeout_s: float) -> Block:
-        """What that many inferences take.
+        """Run the file that many times in a row, at batch 1, and give what each inference took.
 
         Raises:
             InputError: the file does not run, or another one has been opened since.
@@ -67,7 +73,9 @@ class Worker(Protocol):
         """
 
     def profile(self, runs: int, *, timeout_s: float) -> tuple[NodeTime, ...]:
-        """What every node takes over that many inferences; empty where the runtime has no profiler.
+        """Give what every node takes in one inference, in ms: the median over `runs` inferences.
+
+        Empty where the runtime has no profiler.
 
         Raises:
             InputError: the file does not run, or another one has been opened since.
@@ -75,7 +83,7 @@ class Worker(Protocol):
         """
 
     def open(self, path: Path) -> Worker:
-        """The same process with another file in place of this one, which ends this value.
+        """Have the same process open another file in place of this one, which ends this value.
 
         Raises:
             InputError: the runtime cannot read the file; the process then holds none and may open another.
@@ -88,12 +96,15 @@ class DeviceDescription:
     """What a device is made of."""
 
     processor: str
+    """The processor's own name, such as `AMD EPYC 7B13`."""
     architecture: str
+    """The machine's architecture, such as `x86_64` or `arm64`."""
     system: str
+    """The operating system, such as `Linux`."""
     cores: int
     """How many cores a worker may use."""
     memory_bytes: int | None
-    """None: the device does not tell."""
+    """The memory of the device, in bytes; None: it does not tell."""
     runtimes: Mapping[str, str]
     """Runtime -> its version, of those that are installed there."""
 
@@ -154,7 +165,7 @@ def explain_no_address(text: str, tables: Sequence[str] = ()) -> ConfigError:
 
 
 def target_on(device: Device, runtime: str, threads: int = 1, precision: Precision = FP32) -> Target:
-    """What figures are of that are taken on a device now.
+    """The target of figures that are taken on a device now: its fingerprint, and the runtime as it is installed there.
 
     Raises:
         UnknownName: no such runtime; MissingDependency: it is not installed there.

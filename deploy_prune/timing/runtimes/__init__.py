@@ -21,10 +21,10 @@ class Session(Protocol):
         """The file's inputs in order."""
 
     def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        """One inference; arrays in the file's own layout and order."""
+        """Run one inference: an array (batch, ...) per input and per output, in the file's own layout and order."""
 
     def layers(self, *arrays: np.ndarray) -> Mapping[str, np.ndarray]:
-        """What every operator of the file gives in one inference, by the file's own names, in order.
+        """Give what every operator of the file returns in one inference, (batch, ...), by the file's names.
 
         Outputs are among them, inputs and constants are not. Empty where the runtime shows none. Whatever optimises
         or delegates is off, so that these are not always the very numbers of `run`.
@@ -33,7 +33,7 @@ class Session(Protocol):
         """
 
     def profile(self, *arrays: np.ndarray, runs: int) -> tuple[NodeTime, ...]:
-        """What every node takes, in the order in which they run: the median over so many inferences.
+        """Give what every node takes, in ms, in the order in which they run: the median over `runs` inferences.
 
         Empty where the runtime has no profiler.
 
@@ -48,6 +48,7 @@ class Runtime(Protocol):
     """Loads files of some formats; the fields of the plugin are its options."""
 
     suffixes: ClassVar[tuple[str, ...]]
+    """The endings of the files that it runs, such as `.tflite`."""
     untimed: ClassVar[str]
     """Why times taken here say nothing about where the file will run; empty: they say something."""
 
