@@ -59,11 +59,8 @@ def plan(
 
     The first time a network is planned for a target it is profiled, which takes minutes; after that, seconds.
     """
-    shape, options, counts = (
-        parse_image_shape(input_shape),
-        parse_model_options(option),
-        parse_integers("--threads", threads),
-    )
+    shape, options = parse_image_shape(input_shape), parse_model_options(option)
+    counts = parse_integers("--threads", threads)
     texts = parse_names(budget) or ()
     if scope not in SCOPES:
         raise UnknownName("scope", scope, SCOPES)

@@ -51,11 +51,8 @@ def profile(
     Converts it once, times it at widths of all kinds, and keeps every sample in the store: `plan` and budgets in
     milliseconds are worked out from them. Killed, the same command goes on where it was.
     """
-    shape, options, counts = (
-        parse_image_shape(input_shape),
-        parse_model_options(option),
-        parse_integers("--threads", threads),
-    )
+    shape, options = parse_image_shape(input_shape), parse_model_options(option)
+    counts = parse_integers("--threads", threads)
     assert counts
     from deploy_prune.budget.latency.place import Place
     from deploy_prune.budget.latency.profiling import profile_network

@@ -50,12 +50,8 @@ def sensitivity(
     as_json: Json = False,
 ) -> None:
     """Draw accuracy against the width of every group, each cut alone and not trained afterwards."""
-    shape, options, asked = (
-        parse_image_shape(input_shape),
-        parse_model_options(option),
-        parse_numbers("--shares", shares),
-    )
-    assert asked
+    shape, options = parse_image_shape(input_shape), parse_model_options(option)
+    asked = parse_numbers("--shares", shares) or ()
     from deploy_prune.analysis.plots import check_suffix
     from deploy_prune.pipeline.config import RunConfig
     from deploy_prune.pipeline.deciders import build_workers

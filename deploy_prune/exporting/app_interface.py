@@ -134,7 +134,7 @@ def _check_normalisation(network: Network, normalisation: Normalisation | None) 
 def _check_names(role: str, given: Sequence[str], count: int) -> None:
     if given and len(given) != count:
         message = f"{len(given)} {role} names ({', '.join(given)}) for {count} {role}s of the network"
-        raise ConfigError(message, hint=f"give --{role}-name {count} names with commas between, in their order")
+        raise ConfigError(message, hint=f"give --{role}-name as many, in their order, with commas between")
     for name in given:
         if not NAME.fullmatch(name):
             raise ConfigError(f"'{name}' is no name of an {role}", hint="letters, digits and _, no digit first")

@@ -114,9 +114,7 @@ def test_an_exception_in_the_runtimes_process_is_told_by_its_last_line(
 ) -> None:
     monkeypatch.setattr(sys, "executable", interpreter(tmp_path, "raise KeyError('shape')"))
     assert __main__.run(["doctor", str(tiny_onnx)]) == 3
-    message, hint = capsys.readouterr().err.splitlines()
-    assert message == f"error: the process that ran {tiny_onnx} died (exit 1): KeyError: 'shape'"
-    assert hint.startswith("hint: ")
+    assert capsys.readouterr().err == f"error: the process that ran {tiny_onnx} died (exit 1): KeyError: 'shape'\n"
 
 
 def test_a_runtime_that_is_not_installed_is_no_failure(

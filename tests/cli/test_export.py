@@ -81,7 +81,7 @@ def test_a_precision_that_no_target_can_write_is_refused() -> None:
         (["--labels", "nowhere.txt"], "nowhere.txt"),
         (["--input", "uint8"], "add --bake-preprocessing"),
         (["--bake-preprocessing"], "--data NAME, or --mean and --std"),
-        (["--data", "digits", "--bake-preprocessing", "--mean", "0.5", "--std", "0.5"], "mean of 1 numbers"),
+        (["--data", "digits", "--bake-preprocessing", "--mean", "0.5", "--std", "0.5"], "the mean has 1 numbers"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused_with_the_way_out(

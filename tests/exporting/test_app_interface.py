@@ -65,10 +65,13 @@ def test_a_plain_form_changes_nothing() -> None:
     [
         (AppForm(input="uint8"), "bytes are not normalised"),
         (AppForm(bake=True), "mean and std .* are not known"),
-        (replace(BAKED, normalisation=Normalisation((0.5,), (0.5,))), "mean of 1 numbers for 3 channels"),
-        (replace(BAKED, normalisation=Normalisation((0.5,) * 3, (0.5, 0.0, 0.5))), "std of 0"),
-        (AppForm(labels=("a", "b")), "2 labels for 4 classes"),
-        (AppForm(input_names=("a", "b")), "2 input names for 1 input"),
+        (
+            replace(BAKED, normalisation=Normalisation((0.5,), (0.5,))),
+            "the mean has 1 numbers, images of the network have 3 channels",
+        ),
+        (replace(BAKED, normalisation=Normalisation((0.5,) * 3, (0.5, 0.0, 0.5))), "the std has a 0 in it"),
+        (AppForm(labels=("a", "b")), "2 labels for a network of 4 classes"),
+        (AppForm(input_names=("a", "b")), "2 input names .* for 1 input"),
         (AppForm(output_names=("9lives",)), "'9lives' is no name"),
         (AppForm(name="../elsewhere"), "'../elsewhere' is no name of a file"),
         (AppForm(name=""), "'' is no name of a file"),

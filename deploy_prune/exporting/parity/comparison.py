@@ -24,9 +24,9 @@ class Findings:
     max_error: float = 0.0
     """The largest relative error: the largest difference of an output for one input, as a share of max |expected|."""
     same: int = 0
-    """For how many inputs the task reads the same answer out of both, ties included."""
+    """How many inputs the task reads the same answer for out of both, ties included."""
     ties: int = 0
-    """For how many the answers differ, between two that the network itself rates alike within the tolerance."""
+    """How many inputs the answers differ for, between two that the network itself rates alike within the tolerance."""
     finite: bool = True
     """Whether all outputs of both are finite."""
     answered: bool = True

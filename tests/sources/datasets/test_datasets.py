@@ -160,7 +160,7 @@ def test_numbered_folders_keep_their_numbers(tmp_path: Path):
     assert len(data.classes) == 10
     assert data.classes[7] == "007_cock"
     assert set(data.train.labels.tolist()) == {2, 7}
-    with pytest.raises(DataError, match="class number 7 of 5"):
+    with pytest.raises(DataError, match="class number 7, of 5 classes"):
         read_data(f"imagefolder:{tmp_path}", options={"numbered": 5})
 
 
