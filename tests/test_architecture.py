@@ -167,6 +167,15 @@ def test_docstrings_are_sentences_that_a_user_would_say() -> None:
     assert not fragments, "these begin like no sentence; write who or what does, or is, something"
 
 
+def test_locals_say_what_they_hold() -> None:
+    """`found` says that somebody looked for something; a reader wants to know what it is."""
+    for path, tree in TREES.items():
+        for function in functions(tree):
+            for node in ast.walk(function):
+                is_local = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == "found"
+                assert not is_local, f"{label(path)}: a local of {function.name} is called found"
+
+
 def test_every_module_that_stands_in_a_string_is_there() -> None:
     """Subprocesses, tables of plugins and lazy imports name modules in strings, which no type checker reads."""
     strings = {

@@ -39,7 +39,7 @@ def runtime(name):
 @pytest.mark.heavy
 def test_a_file_of_two_outputs_gives_both_and_is_timed_as_any_other(name, runtime, tmp_path):
     """The scores of five classes, and a map of 16 x 24; where layers are shown, both are among them."""
-    (exporter,) = (each for each in plugins.names("exporters") if plugins.load("exporters", each).runtime == name)
+    (exporter,) = (each for each in plugins.list_names("exporters") if plugins.load("exporters", each).runtime == name)
     path = tmp_path / f"two{plugins.load('exporters', exporter).suffix}"
     plugins.build("exporters", exporter).write(two_outputs(12), path)
     session = runtime.open(path, threads=1)
