@@ -17,7 +17,7 @@ from deploy_prune.analysis.layer_times import LayerTime
 from deploy_prune.analysis.slowdown import Appeared, LayerPair, OffStair, TimeShare
 from deploy_prune.errors import ConfigError, DeployPruneError, InputError, NoSpeedUp
 from deploy_prune.formats.templates import TEMPLATES, OperatorKind, Template, TemplateFormat
-from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, PACE, compare
+from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, PACE, Pace, compare
 from deploy_prune.timing.devices import THIS_MACHINE, Device, Job, device_at
 from deploy_prune.values import Artifact, Comparison, Interval, Progress, Target, quiet
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PROFILE_MS = 1500.0
-"""The time for which a profiler looks at a file, in ms."""
 FEWEST_RUNS, MOST_RUNS = 10, 300
 STEPS = 3
 SEED = 0
@@ -36,6 +34,19 @@ Tiles = Mapping[OperatorKind, int]
 """Kind of operator -> how many channels its kernel computes at a time."""
 DELEGATES = ("litert",)
 """Runtimes whose files are not always computed by one and the same library."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Where two files are looked at, how, and for how long."""
+
+    device: Device
+    threads: int = 1
+    tiles: Tiles | None = None
+    """Kind of operator -> how many channels its kernel computes at a time; None: the usual ones."""
+    pace: Pace = PACE
+    profile_ms: float = 1500.0
+    """The time for which a profiler looks at a file, in ms."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +113,8 @@ def explain(
     """
     if threads < 1:
         raise ConfigError(f"a file cannot be timed with {threads} threads", hint="give 1 thread or more")
-    device = device or device_at(THIS_MACHINE)
-    return tuple(_explain_pair(pair, threads, device, tiles, progress) for pair in _find_pairs(before, after))
+    look = Look(device or device_at(THIS_MACHINE), threads, tiles)
+    return tuple(explain_pair(pair, look, progress=progress) for pair in _find_pairs(before, after))
 
 
 def judge(explanations: Sequence[Explanation]) -> None:
@@ -192,28 +203,29 @@ class _Timed:
     not_timed: tuple[str, ...] = ()
 
 
-def _explain_pair(pair: Pair, threads: int, device: Device, tiles: Tiles | None, progress: Progress) -> Explanation:
-    cores = device.cores(threads)
-    jobs = [Job(Path(each.path), each.runtime, threads, cores, SEED) for each in pair]
+def explain_pair(pair: Pair, look: Look, *, progress: Progress = quiet) -> Explanation:
+    """`explain` for two files of one format.
+
+    Raises:
+        InputError: a file is damaged, or its layers cannot be timed here.
+        Unavailable: a runtime is not installed, or a process died.
+        Inconclusive: the machine is too noisy.
+    """
+    device = look.device
+    jobs = [Job(Path(each.path), each.runtime, look.threads, device.cores(look.threads), SEED) for each in pair]
     with ExitStack() as stack:
         workers = [stack.enter_context(device.start(job)) for job in jobs]
         templates = [_take_apart(artifact) for artifact in pair]
         progress("explain", 0, STEPS, f"{pair[0].format}, whole files")
-        comparison = compare(workers[0], workers[1], PACE, seed=SEED)
+        comparison = compare(workers[0], workers[1], look.pace, seed=SEED)
         progress("explain", 1, STEPS, f"{pair[0].format}, layers")
         times_ms = comparison.reference, comparison.ratio * comparison.reference
-        nodes = [
-            worker.profile(_count_runs(ms), timeout_s=BLOCK_TIMEOUT_S)
-            for worker, ms in zip(workers, times_ms, strict=True)
-        ]
+        runs = [min(max(round(look.profile_ms / ms), FEWEST_RUNS), MOST_RUNS) for ms in times_ms]
+        nodes = [worker.profile(count, timeout_s=BLOCK_TIMEOUT_S) for worker, count in zip(workers, runs, strict=True)]
     timed = _profile(templates, nodes, jobs[0]) if all(nodes) else _time_alone(templates, jobs, device, progress)
     progress("explain", STEPS, STEPS)
-    target = Target(device.fingerprint, jobs[0].runtime, workers[0].version, threads, pair[0].precision)
-    return _conclude(pair, target, comparison, timed, tiles)
-
-
-def _count_runs(ms: float) -> int:
-    return min(max(round(PROFILE_MS / ms), FEWEST_RUNS), MOST_RUNS)
+    target = Target(device.fingerprint, jobs[0].runtime, workers[0].version, look.threads, pair[0].precision)
+    return _conclude(pair, target, comparison, timed, look.tiles)
 
 
 def _profile(templates: Sequence[Template], nodes: Sequence[Sequence[NodeTime]], job: Job) -> _Timed:

@@ -43,10 +43,20 @@ def explain(
     Exit code 6: a file is not faster.
     """
     from deploy_prune.analysis.explain import explain as compare_layers
-    from deploy_prune.analysis.explain import judge
 
     with show_progress(as_json=as_json) as told:
         explanations = compare_layers(before, after, threads=threads, device=device_at(device), progress=told)
+    return show_verdict(explanations, every=every, as_json=as_json)
+
+
+def show_verdict(explanations: Sequence[Explanation], *, every: bool = False, as_json: bool = False) -> int:
+    """The explanations, then what they come to: the exit code.
+
+    Raises:
+        NoSpeedUp: a file is not faster; with JSON that is part of the one document.
+    """
+    from deploy_prune.analysis.explain import judge
+
     if not as_json:
         for explanation in explanations:
             show_explanation(explanation, every=every)

@@ -11,9 +11,9 @@ from tinyconv import TINY_SHAPE, conv_network, two_outputs
 from tinyrun import exported
 
 from deploy_prune import plugins
-from deploy_prune.analysis import explain as explaining
 from deploy_prune.analysis import slowdown
-from deploy_prune.analysis.explain import explain, judge
+from deploy_prune.analysis.artifacts import describe_artifact
+from deploy_prune.analysis.explain import Look, explain, explain_pair, judge
 from deploy_prune.analysis.layer_times import LayerTime, assign_times, list_untimed_layers
 from deploy_prune.analysis.slowdown import (
     Appeared,
@@ -26,14 +26,19 @@ from deploy_prune.analysis.slowdown import (
 )
 from deploy_prune.errors import ConfigError, InputError, NoSpeedUp
 from deploy_prune.timing.bracketing import Pace
+from deploy_prune.timing.devices import THIS_MACHINE, device_at
+from deploy_prune.timing.fake_device import FakeDevice
 from deploy_prune.values import Network
 
+QUICK = Look(device_at(THIS_MACHINE), pace=Pace(blocks=3, block_ms=2.0, drift=math.inf), profile_ms=50.0)
+"""Short blocks on this machine, however noisy: these tests look at what adds up, not at the times."""
+DEVICE = FakeDevice(lambda path: 2.0)
+"""A device on which every file takes 2 ms, one-operator files too."""
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Short blocks, however noisy: these tests look at what adds up, not at the times."""
-    monkeypatch.setattr(explaining, "PACE", Pace(blocks=3, block_ms=2.0, drift=math.inf))
-    monkeypatch.setattr(explaining, "PROFILE_MS", 50.0)
+
+def explained(before, after):
+    """What there is to say of two real files, timed on this machine."""
+    return explain_pair((describe_artifact(before), describe_artifact(after)), QUICK)
 
 
 def conv(name, ms, macs, channels, **changes):
@@ -153,7 +158,7 @@ def test_a_layer_is_memory_bound_if_it_is_slow_and_has_little_to_do_on_each_byte
 
 
 def test_an_interval_that_reaches_one_is_no_speed_up(tiny_onnx):
-    (found,) = explain(tiny_onnx, tiny_onnx)
+    (found,) = explain(tiny_onnx, tiny_onnx, device=DEVICE)
     judge([dataclasses.replace(found, interval=(0.8, 0.999))])
     with pytest.raises(NoSpeedUp, match=r"not faster: tiny\.onnx: "):
         judge([dataclasses.replace(found, interval=(0.8, 1.0))])
@@ -186,7 +191,7 @@ def macs(width, classes=5):
 @pytest.mark.heavy
 def test_onnx_layers_are_the_profilers_and_add_up_to_the_whole(tmp_path):
     dense, cut = (written(conv_network(width), tmp_path / f"w{width}.onnx") for width in (32, 17))
-    (found,) = explain(dense, cut)
+    found = explained(dense, cut)
     check_sums(found)
     assert found.macs_ratio == pytest.approx(macs(17) / macs(32))
     assert found.source.startswith("onnxruntime's profiler")
@@ -200,7 +205,7 @@ def test_onnx_layers_are_the_profilers_and_add_up_to_the_whole(tmp_path):
 def test_files_of_two_outputs_are_explained_as_any_other(suffix, tmp_path):
     """The layers of both ends are timed: a linear one, and one of 1x1 over 16 x 24 places."""
     dense, cut = (written(two_outputs(width), tmp_path / f"w{width}.{suffix}") for width in (32, 17))
-    (found,) = explain(dense, cut)
+    found = explained(dense, cut)
     check_sums(found)
     assert found.macs_ratio == pytest.approx((macs(17) + 16 * 24 * 17) / (macs(32) + 16 * 24 * 32))
     ends = {(pair.after.channels_in, pair.after.channels_out) for pair in found.layers if pair.after and pair.before}
@@ -208,7 +213,7 @@ def test_files_of_two_outputs_are_explained_as_any_other(suffix, tmp_path):
 
 
 def test_a_file_against_itself_has_nothing_to_explain(tiny_onnx):
-    (found,) = explain(str(tiny_onnx), str(tiny_onnx))
+    (found,) = explain(str(tiny_onnx), str(tiny_onnx), device=DEVICE)
     check_sums(found)
     assert found.macs_ratio == 1 and found.appeared == () and found.off_stair == ()
     assert found.sentence.endswith("as good as no multiply-adds are gone")
@@ -227,7 +232,7 @@ def test_what_the_runtime_puts_in_shows_as_appeared(tmp_path):
     network = conv_network(16)
     module = nn.Sequential(*network.module[:3], Turned(), *network.module[3:])
     turned = written(dataclasses.replace(network, module=module), tmp_path / "turned.onnx")
-    (found,) = explain(dense, turned)
+    found = explained(dense, turned)
     check_sums(found)
     assert ("Transpose", 0, 1) in [dataclasses.astuple(each) for each in found.appeared]
 
@@ -247,7 +252,7 @@ def padded(tmp_path_factory):
 
 @pytest.mark.heavy
 def test_tflite_layers_are_timed_alone_and_a_pad_shows_as_appeared(tiny_tflite, padded):
-    (found,) = explain(tiny_tflite, padded)
+    found = explained(tiny_tflite, padded)
     check_sums(found)
     assert found.source.startswith("one-operator files") and found.not_timed == ()
     pads = [each for each in found.appeared if each.operator == "PAD"]
@@ -277,7 +282,7 @@ def test_multiply_adds_are_those_of_the_network(suffix, request):
 
 
 def test_a_run_is_explained_format_by_format(tiny_onnx, tiny_pte, tmp_path, caplog):
-    found = explain(exported(tmp_path / "run", [tiny_onnx, tiny_pte]))
+    found = explain(exported(tmp_path / "run", [tiny_onnx, tiny_pte]), device=DEVICE)
     assert [(Path(each.before).name, Path(each.after).name) for each in found] == [("dense.onnx", "pruned.onnx")]
     assert "skipped the executorch files" in caplog.text
 

@@ -3,56 +3,62 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import pytest
+from tinyconv import conv_network
 from tinyrun import exported
 
-from deploy_prune import __main__
+from deploy_prune import __main__, plugins
+from deploy_prune.analysis.explain import Explanation, explain
+from deploy_prune.cli.explain import show_verdict
+from deploy_prune.errors import NoSpeedUp
+from deploy_prune.timing.fake_device import FakeDevice
 
 Captured = pytest.CaptureFixture[str]
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short blocks, however noisy: files that are compared here differ by far more."""
-    from deploy_prune.analysis import explain
-    from deploy_prune.timing import bracketing
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A network's file, and one of four times its channels."""
+    folder = tmp_path_factory.mktemp("pair")
+    for name, width in (("small", 4), ("large", 16)):
+        plugins.build("exporters", "onnx").write(conv_network(width), folder / f"{name}.onnx")
+    return folder / "small.onnx", folder / "large.onnx"
 
-    monkeypatch.setattr(explain, "PACE", bracketing.Pace(blocks=3, block_ms=5.0, drift=math.inf))
-    monkeypatch.setattr(explain, "PROFILE_MS", 50.0)
+
+def on_fake_device(before: Path, after: Path) -> tuple[Explanation, ...]:
+    """What there is to say of two files that take a microsecond per byte."""
+    return explain(before, after, device=FakeDevice(lambda path: 1e-3 * path.stat().st_size))
 
 
 def test_a_file_that_is_faster_is_exit_code_0_and_ends_in_the_sentence(
-    small_and_large: tuple[Path, Path], capsys: Captured
+    pair: tuple[Path, Path], capsys: Captured
 ) -> None:
-    small, large = small_and_large
-    assert __main__.run(["explain", str(large), str(small)]) == 0
+    small, large = pair
+    assert show_verdict(on_fake_device(large, small)) == 0
     said = capsys.readouterr()
     assert f"{large}->{small}" in "".join(said.out.split())  # long paths are wrapped
-    assert "onnxruntime's profiler" in said.out
+    assert "one-operator files" in said.out
     assert "x as fast: " in said.out.strip().splitlines()[-1]
     assert "error" not in said.err
 
 
-def test_a_file_that_is_slower_is_explained_and_exit_code_6(
-    small_and_large: tuple[Path, Path], capsys: Captured
-) -> None:
-    small, large = small_and_large
-    assert __main__.run(["explain", str(small), str(large), "--all"]) == 6
-    said = capsys.readouterr()
-    last = said.out.strip().splitlines()[-1]
+def test_a_file_that_is_slower_is_explained_before_it_is_refused(pair: tuple[Path, Path], capsys: Captured) -> None:
+    small, large = pair
+    with pytest.raises(NoSpeedUp, match=r"not faster: large\.onnx: no speed-up") as refused:
+        show_verdict(on_fake_device(small, large), every=True)
+    said = capsys.readouterr().out
+    last = said.strip().splitlines()[-1]
     assert last.startswith("no speed-up: ") and last.endswith("as good as no multiply-adds are gone.")
-    assert "more layers" not in said.out
-    assert "error: not faster: large.onnx: no speed-up" in said.err and "--multiple 16" in said.err
+    assert "more layers" not in said
+    assert refused.value.exit_code == 6
+    assert "--multiple 16" in refused.value.hint
 
 
-def test_with_json_the_verdict_is_part_of_the_one_document(
-    small_and_large: tuple[Path, Path], capsys: Captured
-) -> None:
-    small, large = small_and_large
-    assert __main__.run(["explain", str(small), str(large), "--json"]) == 6
+def test_with_json_the_verdict_is_part_of_the_one_document(pair: tuple[Path, Path], capsys: Captured) -> None:
+    small, large = pair
+    assert show_verdict(on_fake_device(small, large), as_json=True) == 6
     document = json.loads(capsys.readouterr().out)
     (found,) = document["explanations"]
     assert document["error"]["kind"] == "NoSpeedUp" and document["error"]["exit_code"] == 6
@@ -60,13 +66,15 @@ def test_with_json_the_verdict_is_part_of_the_one_document(
     assert sum(pair["after"]["ms"] for pair in found["layers"] if pair["after"]) == pytest.approx(found["after_ms"])
 
 
+@pytest.mark.heavy
 def test_a_run_gives_one_explanation_per_format(tiny_onnx: Path, tmp_path: Path, capsys: Captured) -> None:
-    """A file is held against itself: either outcome is right, as noise has it."""
+    """A file is held against itself on this machine: any outcome is right, as noise has it."""
     run = exported(tmp_path / "run", [tiny_onnx])
     code = __main__.run(["explain", str(run), "--json"])
     document = json.loads(capsys.readouterr().out)
-    assert code in {0, 6} and ("error" in document) == (code == 6)
-    assert [Path(each["after"]).name for each in document["explanations"]] == ["pruned.onnx"]
+    assert code in {0, 5, 6} and ("error" in document) == (code != 0)
+    if code != 5:  # which is a machine too noisy to time on
+        assert [Path(each["after"]).name for each in document["explanations"]] == ["pruned.onnx"]
 
 
 def refused(arguments: list[Path | str], capfd: Captured) -> str:
