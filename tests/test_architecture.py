@@ -278,7 +278,6 @@ def test_importing_the_package_is_free() -> None:
 
 
 STILL_PATCHED = {
-    "cli/test_bench.py": "a command line takes no pace, and a noisy machine is not to decide over a test",
     "cli/test_export.py": "what flags lead to is looked at where the work would begin, which takes minutes",
     "cli/test_prune.py": "what flags lead to is looked at where the work would begin, which takes minutes",
     "contracts/test_readers.py": "a process of LiteRT for each of some hundred broken files would take minutes",

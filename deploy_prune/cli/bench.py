@@ -13,6 +13,7 @@ from deploy_prune.cli.output import show_json, show_progress, show_table
 from deploy_prune.timing.devices import THIS_MACHINE, device_at
 
 if TYPE_CHECKING:
+    from deploy_prune.analysis.artifacts import Choice
     from deploy_prune.values import Interval, Measurement
 
 Files = Annotated[
@@ -38,6 +39,11 @@ def bench(files: Files, threads: Threads = "1", device: DeviceAddress = THIS_MAC
     warn_of_skipped(chosen)
     with show_progress(as_json=as_json) as told:
         measurements = time_in_turns(chosen.artifacts, place, threads=counts, progress=told)
+    show_times(measurements, chosen, as_json=as_json)
+
+
+def show_times(measurements: tuple[Measurement, ...], chosen: Choice, *, as_json: bool = False) -> None:
+    """All figures and what was skipped as JSON, or the tables."""
     if as_json:
         show_json(measurements=measurements, skipped=chosen.skipped)
     else:
