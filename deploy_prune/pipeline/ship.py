@@ -25,15 +25,21 @@ class Order:
     """A network, and what to ship of it: a run folder, or an architecture with weights."""
 
     address: str
+    """The address of an architecture, such as `torchvision:mobilenet_v2`, or the path of a run folder."""
     targets: tuple[str, ...] = ()
+    """The names of the formats to write, such as `tflite`."""
     weights: Path | None = None
+    """The file of trained weights; None: an architecture's are drawn from torch's current seed."""
     data: str | None = None
     """Where real images for verifying come from, and what is not said of the form; None: random inputs alone."""
     classes: int | None = None
+    """How many classes the architecture is built for; None: its own number."""
     input_shape: tuple[int, int, int] | None = None
+    """The channels, height and width of one image, in pixels; None: the architecture's own."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Keywords of the architecture."""
+    """The options of the architecture, such as `{"width": 0.5}`."""
     form: AppForm = field(default_factory=AppForm)
+    """What apps pass in and get back; what it leaves open the data or the run folder say."""
     exporters: Mapping[str, Any] = field(default_factory=dict)
     """The precision and the options of the exporters: each goes to the targets that have it."""
 
