@@ -149,10 +149,10 @@ def test_the_training_mode_and_frozen_parameters_survive() -> None:
         ({"a.input": (0,)}, "cannot be cut: tied to fixed content"),
         ({"head.2": (0, 1)}, "cannot be cut: model output"),
         ({"a": ()}, "keeps no unit"),
-        ({"a": (0, 6)}, "do not exist"),
-        ({"a": (-1, 0)}, "do not exist"),
-        ({"a": (2, 1)}, "do not exist"),
-        ({"a": (1, 1)}, "do not exist"),
+        ({"a": (0, 6)}, "do not exist, such as 6"),
+        ({"a": (-1, 0)}, "do not exist, such as -1"),
+        ({"a": (2, 1)}, "twice or in no order"),
+        ({"a": (1, 1)}, "twice or in no order"),
     ],
 )
 def test_a_plan_that_does_not_fit_is_refused(keep: dict[str, tuple[int, ...]], message: str) -> None:

@@ -275,7 +275,7 @@ def test_an_edit_of_the_plan_in_a_run_folder_is_not_overwritten(sources: Path, t
     [
         ({"up.O": (0, 1)}, "up.O"),
         ({"up.0": (0, 24)}, "do not exist"),
-        ({"up.0": (1, 1)}, "do not exist"),
+        ({"up.0": (1, 1)}, "twice or in no order"),
         ({"up.0": ()}, "keeps no unit"),
         ({"head": (0, 1)}, "cannot be cut: model output"),
         ({"up.0": tuple(range(24))}, "removes nothing"),
