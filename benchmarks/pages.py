@@ -5,6 +5,7 @@ python -m benchmarks.pages
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ HEADLINE_ROWS = {
 """Arm of the record `headline` -> its label in the README, in this order."""
 NETWORK = "mobilenet_v2"
 
+EXCERPT = ("Network", "Time")
+"""The sections of the printed report that the README shows."""
+
 FORMATS = {
     "tflite": "LiteRT",
     "onnx": "ONNX Runtime",
@@ -46,8 +50,21 @@ def main() -> int:
     return 0
 
 
+def block(mark: str, text: str) -> str:
+    """The content of the fenced block behind a mark.
+
+    Raises:
+        ValueError: there is none.
+    """
+    fenced = re.search(rf"<!-- {re.escape(mark)} -->\n```\w+\n(.*?)```", text, re.DOTALL)
+    if fenced is None:
+        raise ValueError(f"there is no block '{mark}'")
+    return fenced.group(1)
+
+
 def readme(text: str) -> str:
-    """The README's text with today's tables between its marks."""
+    """The README's text with today's tables and printed run between its marks."""
+    text = text.replace(block("output", text), excerpt(read("readme_run")["printed"]))
     text = _between(text, "headline", headline(read("headline")))
     return _between(text, "support", support(read("formats"), read("demo")))
 
@@ -56,6 +73,16 @@ def _between(text: str, mark: str, content: str) -> str:
     before, rest = text.split(f"<!-- {mark} -->")
     after = rest.split(f"<!-- /{mark} -->")[1]
     return f"{before}<!-- {mark} -->\n\n{content}\n\n<!-- /{mark} -->{after}"
+
+
+def excerpt(printed: list[str]) -> str:
+    """The verdict of a printed report, and the tables of what became of the network and of its time."""
+    sections = "\n".join(printed).split("\n## ")
+    told = ["\n\n".join(sections[0].split("\n\n")[:2])]
+    for title in EXCERPT:
+        section = next(each for each in sections if each.startswith(f"{title}\n"))
+        told.append("## " + "\n\n".join(section.split("\n\n")[:2]))
+    return "\n\n...\n\n".join(told) + "\n"
 
 
 def headline(record: dict[str, Any]) -> str:

@@ -272,7 +272,15 @@ def _suite_time(record: dict[str, Any]) -> str:
     return titled(record, "The fast tests, as a developer runs them", table(("", "seconds"), rows), note, gates)
 
 
+def _readme_run(record: dict[str, Any]) -> str:
+    rows: list[Row] = [("the README's example, whole commands", f"{record['seconds']:.0f}")]
+    picture = record["picture"]
+    note = f"What it printed is in the record, and so are the points of the README's picture ({picture['network']})."
+    return titled(record, "What the README shows", table(("", "seconds"), rows), note)
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "readme_run": _readme_run,
     "demo": _demo,
     "formats": _formats,
     "export_speed": _export_speed,

@@ -10,6 +10,7 @@ import pytest
 from as_user import run_as_user
 
 from benchmarks import pages
+from benchmarks.pages import block
 from deploy_prune.__main__ import VERBS, run
 from deploy_prune.pipeline.config import RunConfig, read_toml
 
@@ -17,13 +18,7 @@ TEXT = pages.README.read_text()
 QUICKSTART = (pages.ROOT / "docs" / "quickstart.md").read_text()
 
 
-def block(mark: str, text: str = TEXT) -> str:
-    found = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", text, re.DOTALL)
-    assert found, f"there is no block '{mark}'"
-    return found.group(1)
-
-
-COMMANDS = [shlex.split(line) for line in block("example: commands").splitlines()]
+COMMANDS = [shlex.split(line) for line in block("example: commands", TEXT).splitlines()]
 
 
 def test_the_tables_are_those_of_the_records() -> None:
@@ -45,7 +40,7 @@ def test_every_flag_of_the_example_exists(command: list[str], capsys: pytest.Cap
 
 
 def test_the_example_s_configuration_has_known_keys_alone() -> None:
-    assert RunConfig.model_validate(read_toml(block("example: run.toml"), "README.md")).model == "my_net.py:build"
+    assert RunConfig.model_validate(read_toml(block("example: run.toml", TEXT), "README.md")).model == "my_net.py:build"
 
 
 def test_the_make_targets_exist() -> None:
@@ -61,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty folder with the two files of the example."""
     where = tmp_path_factory.mktemp("user")
     for name in ("my_net.py", "run.toml"):
-        (where / name).write_text(block(f"example: {name}"))
+        (where / name).write_text(block(f"example: {name}", TEXT))
     return where
 
 
@@ -94,7 +89,7 @@ def test_the_example_runs_as_it_stands(folder: Path) -> None:
         # On a busy machine a small network may come out no faster: its code says that.
         assert done.returncode in (0, 6), done.stderr
         printed += done.stdout
-    assert stands_in(block("output"), printed)
+    assert stands_in(block("output", TEXT), printed)
     assert (folder / "run" / "export-1" / "pruned.tflite").is_file()
 
 
