@@ -70,7 +70,8 @@ def test_naming_changes_no_buffer(tiny_tflite):
     assert before == after
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
+@pytest.mark.ci
 def test_fourteen_megabytes_are_rewritten_in_less_than_a_second(tmp_path):
     module = nn.Sequential(nn.Flatten(), nn.Linear(1750, 2000))
     content = _write(Network("tests:wide", module, ((7, 25, 10),), 2000), tmp_path / "net.tflite")
