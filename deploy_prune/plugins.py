@@ -13,8 +13,9 @@ import importlib.util
 import pkgutil
 import sys
 from collections.abc import Mapping
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Generic, TypeVar, cast
 
 from deploy_prune.errors import ConfigError, MissingDependency, UnknownName
@@ -119,12 +120,21 @@ def fetch_user_object(address: str) -> Any:
     return vars(module)[attribute]
 
 
+class _AsItStands(SourceFileLoader):
+    """Compiles a user's file anew: bytecode on disk is taken for that of an edit within the same second."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """What the file says now; nothing is written beside it."""
+        del fullname
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _load_user_module(path: Path) -> ModuleType:
     content = b"\0".join((str(path.resolve()).encode(), path.read_bytes()))
     name = f"{USER_MODULE}{hashlib.sha256(content).hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_AsItStands(name, str(path)))
     assert spec
     assert spec.loader
     sys.modules[name] = importlib.util.module_from_spec(spec)

@@ -32,7 +32,7 @@ begin_quick()
 
 UNWATCHED = ("contracts/test_exporters.py", "contracts/test_readers.py", "contracts/test_runtimes.py",
              "exporting/exporters", "exporting/parity")  # fmt: skip
-"""Tests that mostly convert; what they say of our own lines, `exporting/test_export.py` and the pipeline say too."""
+"""Tests that mostly convert; what they say of our own lines, the pipeline's tests say too."""
 
 
 CONVERTING = (*UNWATCHED, "analysis", "budget/latency/test_profiling.py", "cli/test_bench.py", "cli/test_doctor.py",

@@ -142,6 +142,7 @@ def test_a_users_file_that_was_edited_is_read_again(factory: Path) -> None:
     assert plugins.fetch_user_object(f"{factory}:build")() == 7
     factory.write_text("def build():\n    return 8\n")
     assert plugins.fetch_user_object(f"{factory}:build")() == 8
+    assert list(factory.parent.iterdir()) == [factory], "bytecode would be taken for that of an edit in the same second"
 
 
 def test_a_users_file_claims_no_bare_name(tmp_path: Path) -> None:

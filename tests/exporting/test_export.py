@@ -55,6 +55,7 @@ class EndsInItsRuntime:
         return "onnxruntime"
 
 
+@pytest.mark.heavy
 def test_every_format_is_written_run_and_described(tiny_network: Network, tmp_path: Path) -> None:
     images = np.random.default_rng(0).standard_normal((30, *tiny_network.input_shape)).astype(np.float32)
     told: list[tuple[object, ...]] = []

@@ -49,13 +49,14 @@ def times(run: Path) -> dict[Path, int]:
 # --- what a run leaves ---------------------------------------------------------------------------------------
 
 
-def test_every_stage_leaves_a_record_with_the_schema_number(finished: tuple[Path, RunSummary]) -> None:
-    run, _ = finished
+def test_every_stage_leaves_a_record_with_the_schema_number(bare: tuple[Path, RunSummary]) -> None:
+    run, _ = bare
     for name in RECORDS:
         assert json.loads((run / f"{name}.json").read_text())["schema"] == SCHEMA, name
     assert (run / "report.md").read_text().startswith("# ")
 
 
+@pytest.mark.heavy
 def test_what_was_shipped_is_verified_and_timed_against_the_dense_file(finished: tuple[Path, RunSummary]) -> None:
     _, summary = finished
     assert [(row.format, row.status) for row in (*summary.ship.dense, *summary.ship.pruned)] == [
@@ -67,6 +68,7 @@ def test_what_was_shipped_is_verified_and_timed_against_the_dense_file(finished:
     assert (Path(pruned.artifact).name, summary.speedups) == ("pruned.onnx", (pruned,))
 
 
+@pytest.mark.heavy
 def test_a_finished_run_is_timed_anew_as_a_whole(finished: tuple[Path, RunSummary]) -> None:
     run, summary = finished
     before = times(run)
@@ -75,10 +77,10 @@ def test_a_finished_run_is_timed_anew_as_a_whole(finished: tuple[Path, RunSummar
     assert times(run) == before
 
 
-def test_the_same_call_again_touches_no_file(finished: tuple[Path, RunSummary], sources: Path) -> None:
-    run, summary = finished
+def test_the_same_call_again_touches_no_file(bare: tuple[Path, RunSummary], sources: Path) -> None:
+    run, summary = bare
     before = times(run)
-    assert prune(config(sources, targets=("onnx",), threads=(1,)), run) == summary
+    assert prune(config(sources), run) == summary
     assert times(run) == before
 
 

@@ -85,6 +85,7 @@ def same_result(run: Path, other: Path) -> None:
     assert first == second
 
 
+@pytest.mark.heavy
 def test_a_kill_in_the_middle_of_training_changes_nothing(sources: Path, undisturbed: Path, tmp_path: Path) -> None:
     """Also: the lock dies with its process, and what is done is not done again."""
     run = tmp_path / "run"
@@ -105,6 +106,7 @@ def test_a_kill_in_the_middle_of_training_changes_nothing(sources: Path, undistu
     same_result(run, undisturbed)
 
 
+@pytest.mark.heavy
 def test_ctrl_c_ends_a_run_with_130_and_the_same_command_continues(
     sources: Path, undisturbed: Path, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ def test_data_of_other_classes_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.heavy
 def test_a_network_is_shipped_and_verified_on_real_images(tmp_path: Path) -> None:
     order = Order("resnet20", ("onnx",), classes=10, input_shape=(3, 32, 32), data="digits")
     (shipment,) = ship(order, tmp_path / "out")
