@@ -26,6 +26,7 @@ def names(artifacts: tuple[Artifact, ...]) -> list[str]:
     return [f"{path.parent.name}/{path.name}" for path in paths]
 
 
+@pytest.mark.heavy
 def test_a_run_stands_for_its_files_format_by_format_dense_first(
     tiny_tflite: Path, tiny_onnx: Path, tmp_path: Path
 ) -> None:

@@ -113,6 +113,7 @@ def test_no_ratio_across_thread_counts(tiny_onnx):
     assert told == [(done, 6) for done in range(1, 7)]
 
 
+@pytest.mark.heavy
 def test_a_format_is_compared_with_the_first_format_of_the_same_network(tiny_onnx, tiny_tflite, tmp_path):
     """However the files are called, as they name their network; not with another network, and not with itself."""
     renamed, lookalike = tmp_path / "b/renamed.tflite", tmp_path / "tiny.onnx"

@@ -261,6 +261,7 @@ def test_tflite_layers_are_timed_alone_and_a_pad_shows_as_appeared(tiny_tflite, 
     assert all(pair.after.delegated for pair in found.layers if pair.after)
 
 
+@pytest.mark.heavy
 def test_a_pad_that_is_computed_with_its_convolution_takes_no_time_of_its_own(padded):
     structure = plugins.build("templates", "tflite").read(padded.read_bytes()).structure
     everything = frozenset(range(len(structure.operators)))

@@ -144,6 +144,7 @@ def test_the_cost_is_within_the_limit_and_nothing_wider_is_as_cheap(
             assert float(cost(line({**widths, group.name: int(step)}))) > spent
 
 
+@pytest.mark.heavy
 def test_the_best_there_is_is_nearly_always_reached() -> None:
     """Every plan of 200 toys is counted: the best is reached in 95 %, and within 2 % in 98 % of them."""
     draw = np.random.default_rng(5)

@@ -32,6 +32,7 @@ def on_fake_device(before: Path, after: Path) -> tuple[Explanation, ...]:
     return explain(before, after, device=FakeDevice(lambda path: 1e-3 * path.stat().st_size))
 
 
+@pytest.mark.heavy
 def test_a_file_that_is_faster_is_exit_code_0_and_ends_in_the_sentence(
     pair: tuple[Path, Path], capsys: Captured
 ) -> None:

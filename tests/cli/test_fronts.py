@@ -87,6 +87,7 @@ def test_what_makes_no_sense_is_refused(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.heavy
 def test_sensitivity_shows_every_group(settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = settings.parent
     prune(config(folder), tmp_path / "run")

@@ -116,6 +116,7 @@ def test_the_same_seed_selects_the_same(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", SELECTORS)
+@pytest.mark.heavy
 def test_selecting_changes_neither_the_network_nor_the_generators(method: str) -> None:
     of = study("stack")
     before = {name: tensor.clone() for name, tensor in of.network.module.state_dict().items()}

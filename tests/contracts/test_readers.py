@@ -67,6 +67,7 @@ def test_the_tiny_network_is_told_as_it_is(name, file):
     assert all(report.needs.values()) and report.version
 
 
+@pytest.mark.heavy
 def test_the_weights_are_counted_in_bytes_of_their_type(name, file):
     """Little is added by what a format keeps beside the parameters: bounds of a clip, sizes of a reshape."""
     weights_bytes = dict(describe(file).report.weights_bytes)

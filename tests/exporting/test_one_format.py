@@ -26,6 +26,7 @@ FORM = AppForm(normalisation=Normalisation((0.4, 0.5, 0.6), (0.2, 0.25, 0.3)), b
 FORMATS = plugins.list_names("exporters")
 
 
+@pytest.mark.heavy
 def test_a_written_file_is_described_and_not_yet_verified(tiny_network: Network, tmp_path: Path) -> None:
     exporter = plugins.build("exporters", "onnx")
     row = write(make_questions(tiny_network), FormatJob("onnx", exporter, tmp_path / "model.onnx"))
@@ -150,6 +151,7 @@ def test_a_converter_that_refuses_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.heavy
 def test_calibration_reaches_the_exporter(tiny_network: Network, tmp_path: Path) -> None:
     """What a user gives with a format, `_plan_jobs` keeps as batches, and the exporter gets when it writes."""
     batches = [

@@ -319,6 +319,7 @@ def test_masks_outlive_the_whole_run(kernels: tuple[Path, RunSummary]) -> None:
         assert weight[~mask].abs().max() == 0
 
 
+@pytest.mark.heavy
 def test_results_say_that_it_is_a_reconstruction(kernels: tuple[Path, RunSummary]) -> None:
     run, summary = kernels
     assert summary.plan.method == "dkp (reconstructed) at widths of 'uniform'"

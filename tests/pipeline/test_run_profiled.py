@@ -105,6 +105,7 @@ def test_a_run_that_was_planned_before_profiling_was_a_stage_goes_on_without(
     assert not context.needs_profile
 
 
+@pytest.mark.heavy
 def test_a_run_that_is_stopped_behind_its_widths_needs_no_store_to_end_in_the_same_plan(
     sources: Path, tmp_path: Path
 ) -> None:

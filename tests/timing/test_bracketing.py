@@ -182,6 +182,7 @@ def test_a_worker_survives_a_damaged_file(tiny_onnx, tmp_path):
         assert len(worker.open(tiny_onnx).block(5, timeout_s=30).samples) == 5
 
 
+@pytest.mark.heavy
 def test_a_file_in_whose_place_another_was_opened_is_not_timed(small_and_large):
     small, large = small_and_large
     with start_worker(_job(small)) as worker:

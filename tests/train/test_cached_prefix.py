@@ -24,6 +24,7 @@ def answers(flat: Flat, images: list[torch.Tensor]) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", ["plain", "residual", "dense_block", "squeeze_excite", "concat"])
+@pytest.mark.heavy
 def test_from_every_frontier_on_the_network_gives_the_same(name: str) -> None:
     flat, images = flat_and_images(name)
     prefix, expected = CachedPrefix(flat, images), answers(*flat_and_images(name))

@@ -101,6 +101,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path, opt
     assert same(straight, resumed)
 
 
+@pytest.mark.heavy
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path):
     path = tmp_path / "c.safetensors"
     script = f"""

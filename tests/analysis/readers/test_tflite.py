@@ -73,6 +73,7 @@ def test_it_is_what_litert_shows_with_a_delegate_per_operator(interrupted):
     assert ask_delegated(interrupted, total) == expected
 
 
+@pytest.mark.heavy
 def test_an_operator_that_litert_does_not_have_leaves_the_question_open(tiny_tflite, tmp_path):
     def change(model):
         model.operatorCodes[0].builtinCode = schema.BuiltinOperator.STABLEHLO_SORT

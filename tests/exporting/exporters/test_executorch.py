@@ -24,6 +24,7 @@ def test_xnnpack_takes_every_operator_of_a_plain_cnn(tiny_pte):
     assert b"XnnpackBackend" in content and b"aten::" not in content
 
 
+@pytest.mark.heavy
 def test_an_operator_that_xnnpack_lacks_runs_on_executorchs_own_kernels(tmp_path):
     class RunningSums(nn.Module):
         def forward(self, x):
@@ -57,6 +58,7 @@ def test_a_shared_convolution_keeps_the_norm_of_each_place(tmp_path):
     np.testing.assert_allclose(three.ravel(), [6.0, 30.0], rtol=1e-6)
 
 
+@pytest.mark.heavy
 def test_what_a_norm_no_longer_needs_is_not_in_the_file(tmp_path):
     """4 x 64 channels of 64 weights and a bias; 4.5 KB of the format. Three more numbers per channel would be 3 KB."""
     layers = [layer for _ in range(4) for layer in (nn.Conv2d(64, 64, 1, bias=False), nn.BatchNorm2d(64))]
@@ -74,6 +76,7 @@ def test_the_file_does_not_tell_where_it_was_made(tiny_pte):
     assert b"site-packages" not in content and b".py" not in content
 
 
+@pytest.mark.heavy
 def test_exporting_twice_writes_the_same_bytes(tiny_network, tiny_pte, tmp_path):
     ExecuTorch().write(tiny_network, tmp_path / "again.pte")
     assert (tmp_path / "again.pte").read_bytes() == tiny_pte.read_bytes()

@@ -94,6 +94,7 @@ def test_every_older_opset_has_a_file_that_computes_the_same(tiny_network, tmp_p
     assert {each.name for each in model.graph.initializer} <= referred, "what only newer forms need is gone"
 
 
+@pytest.mark.heavy
 def test_a_file_of_an_older_opset_takes_any_batch(tiny_network, tmp_path):
     _export(copy.deepcopy(tiny_network.module).eval(), tiny_network.input_shape, tmp_path, 13, dynamic_batch=True)
 
@@ -135,6 +136,7 @@ def test_unequal_parts_of_a_split_keep_their_sizes_below_opset_18(tmp_path):
     _export(Chunks(), (7, 2, 3), tmp_path, 13)
 
 
+@pytest.mark.heavy
 def test_an_operator_without_an_older_form_is_refused_by_name_and_opset(tmp_path):
     module = nn.LayerNorm(6).eval()
     with pytest.raises(ExportFailed, match=r"LayerNormalization \(.*opset 16: the operator is newer \(opset 17\)"):

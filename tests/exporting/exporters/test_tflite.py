@@ -26,6 +26,7 @@ def test_images_are_channels_last_by_default(tiny_tflite):
     assert _input_shape(tiny_tflite) == (1, 16, 24, 3)
 
 
+@pytest.mark.heavy
 def test_channels_first_on_request(tiny_network, tmp_path):
     TFLite(layout="nchw").write(tiny_network, tmp_path / "net.tflite")
     assert _input_shape(tmp_path / "net.tflite") == (1, 3, 16, 24)
@@ -56,6 +57,7 @@ def _buffers(content):
             yield buffer._tab.Vector(buffer._tab.Offset(4)), buffer.DataAsNumpy().tobytes()
 
 
+@pytest.mark.heavy
 def test_weights_stay_where_kernels_may_load_them_sixteen_bytes_at_a_time(tiny_network, tmp_path):
     content = _write(tiny_network, tmp_path / "net.tflite", labels=tuple("abcde"))
     places = [place for place, _ in _buffers(content)]
@@ -90,6 +92,7 @@ def test_where_nothing_is_known_nothing_is_said(tiny_network, tmp_path):
     assert not zipfile.is_zipfile(tmp_path / "net.tflite")
 
 
+@pytest.mark.heavy
 def test_labels_are_a_line_each_and_not_compressed(tiny_network, tmp_path):
     """Android maps them into memory as they are."""
     _write(tiny_network, tmp_path / "net.tflite", labels=("a", "two\nlines", "c", "d", "é"))

@@ -100,6 +100,7 @@ def _found(module, layers, tolerance=TOLERANCE, image=IMAGE):
     return find_first_divergence(module, (image,), layers, tolerance)
 
 
+@pytest.mark.heavy
 def test_a_file_of_the_network_has_no_layer_that_differs(network, layers):
     found = _found(clean_copy(network), layers)
     assert not found.found and (found.layer, found.operator) == ("", "")
@@ -134,6 +135,7 @@ def test_whichever_weight_differs_its_layer_is_named_or_the_output_is_the_same(n
         assert float((ours - theirs).abs().max() / ours.abs().max()) < 2 * TOLERANCE
 
 
+@pytest.mark.heavy
 def test_all_layers_of_a_half_precision_file_agree_within_its_tolerance(network, tmp_path):
     plugins.build("exporters", "coreml").write(network, tmp_path / "half.mlpackage", precision="fp16")
     layers = plugins.build("runtimes", "coreml").open(tmp_path / "half.mlpackage", threads=1).layers(IMAGE.numpy())

@@ -58,6 +58,7 @@ def _parity(network, path):
     return verify(answer(make_questions(network)), artifact, runtime=RUNTIME)
 
 
+@pytest.mark.heavy
 def test_every_constant_is_what_coremltools_reads(tiny_mlpackage):
     from coremltools.converters.mil.frontend.milproto.load import load
 
@@ -144,6 +145,7 @@ def test_a_manifest_cannot_lead_outside(package):
         RUNTIME.open(package, threads=1)
 
 
+@pytest.mark.heavy
 def test_flipped_bytes_of_a_specification_never_crash(package):
     """Every place of the file once: refused, not verifiable, or still a program."""
     path = package / "Data" / SPECIFICATION

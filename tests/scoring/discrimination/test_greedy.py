@@ -69,6 +69,7 @@ def test_the_discrimination_loss_is_the_cross_entropy_of_what_the_path_ends_in()
     assert float(entropy) == pytest.approx(math.log(5))
 
 
+@pytest.mark.heavy
 def test_channels_enter_in_the_order_of_s_squared_times_their_size() -> None:
     """s^2 |w|: 4, 4 x 3.354 = 13.4, 1 and 9 / 4 = 2.25."""
     assert [select(count)[0] for count in (1, 2, 3, 4)] == [[1], [0, 1], [0, 1, 3], [0, 1, 2, 3]]

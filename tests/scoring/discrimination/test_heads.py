@@ -94,6 +94,7 @@ def test_a_heads_loss_weighs_by_its_squared_depth() -> None:
     assert head_weight(1, 50) == 0.01
 
 
+@pytest.mark.heavy
 def test_the_modules_at_block_ends_are_found_by_what_they_give_out() -> None:
     network = build_network("resnet20", classes=10, input_shape=(3, 32, 32))
     flat = flat_of(network, 4)
@@ -101,6 +102,7 @@ def test_the_modules_at_block_ends_are_found_by_what_they_give_out() -> None:
     assert modules_at(flat, ends, network, torch.randn(4, 3, 32, 32)) == ("layer1.2", "layer2.2", "layer3.1")
 
 
+@pytest.mark.heavy
 def test_modules_that_work_in_place_are_told_apart() -> None:
     network = build_network("torchvision:resnet18", classes=10, input_shape=(3, 32, 32))
     flat = flat_of(network, 4)

@@ -142,6 +142,7 @@ def test_both_losses_take_part(knows_stripes: Network) -> None:
 
 
 @pytest.mark.parametrize("after", [1, 2])
+@pytest.mark.heavy
 def test_a_killed_selection_goes_on_to_the_same_result(
     knows_stripes: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
@@ -177,6 +178,7 @@ def test_another_selections_notebook_is_refused(knows_stripes: Network, tmp_path
         select(of, {**halves(of), "0.0": 5})
 
 
+@pytest.mark.heavy
 def test_a_loss_that_breaks_in_the_middle_leaves_finished_groups(
     knows_stripes: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +217,7 @@ def test_progress_says_how_far_it_is(knows_stripes: Network) -> None:
     assert layers[0][3].endswith(" s left")
 
 
+@pytest.mark.heavy
 def test_with_epsilon_widths_are_upper_bounds(knows_stripes: Network) -> None:
     of = study(knows_stripes, stripes())
     widths = {group.name: group.width - 2 for group in of.graph.free}
@@ -303,6 +306,7 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
         plugins.build("methods", "dcp", wrong)
 
 
+@pytest.mark.heavy
 def test_bad_input_is_refused_before_any_work(knows_stripes: Network) -> None:
     of = study(knows_stripes, stripes())
     with pytest.raises(ConfigError, match="2 heads cannot be placed between 2 blocks"):

@@ -65,6 +65,7 @@ def without_promotion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dkp, "promote_empty_units", lambda graph, keep, masks: (keep, masks))
 
 
+@pytest.mark.heavy
 def test_a_layer_keeps_its_rate_of_kernels(knows_stripes: Network, without_promotion: None) -> None:
     """The rate is that of the second layer's 16 x 12 and the third's 20 x 16; the first reads the image."""
     of = study(knows_stripes, stripes())
@@ -178,6 +179,7 @@ def test_a_mobilenets_pointwise_layers_lose_single_weights() -> None:
     assert int(found.masks["p.weight"].sum()) == 24
 
 
+@pytest.mark.heavy
 def test_masks_hold_while_the_network_is_trained(knows_stripes: Network) -> None:
     of = study(knows_stripes, stripes())
     found = select(of, full(of))

@@ -298,6 +298,7 @@ def test_patience_ends_a_search_early(knows_stripes: Network, tmp_path: Path) ->
     assert search.ended == "no better candidate among the last 6"
 
 
+@pytest.mark.heavy
 def test_steps_train_every_candidate_before_it_is_judged(knows_stripes: Network, tmp_path: Path) -> None:
     plain, tuned = tmp_path / "plain", tmp_path / "tuned"
     scores(study(knows_stripes, stripes(), folder=plain))

@@ -82,6 +82,7 @@ def test_an_array_of_another_shape_is_refused_with_the_one_that_fits(tiny_pte):
         session.run(np.zeros((1, 3, 16, 16), np.float32))
 
 
+@pytest.mark.heavy
 def test_it_is_timed_in_a_process_of_its_own(tiny_pte):
     (one,) = bench([tiny_pte], threads=(1,), blocks=3)
     assert (one.target.runtime, one.target.threads) == ("executorch", 1)

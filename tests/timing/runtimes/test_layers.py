@@ -36,6 +36,7 @@ def test_onnxruntime_shows_nodes_that_its_optimisations_would_fuse(tiny_onnx):
     np.testing.assert_array_equal(clipped, np.clip(convolved, 0.0, 6.0))
 
 
+@pytest.mark.heavy
 def test_onnxruntime_shows_the_layers_of_a_batch(tiny_network, tmp_path):
     Onnx(dynamic_batch=True).write(tiny_network, tmp_path / "net.onnx")
     session = _open("onnxruntime", tmp_path / "net.onnx")
