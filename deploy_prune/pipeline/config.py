@@ -144,16 +144,17 @@ def read_toml(text: str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source} cannot be read as TOML: {error}") from error
+        hint = "docs/config.md has a complete example"
+        raise ConfigError(f"{source} cannot be read as TOML: {error}", hint=hint) from error
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         return read_toml(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError as error:
-        raise ConfigError(f"{path} does not exist") from error
+        raise ConfigError(f"{path} does not exist", hint="give --config a TOML file") from error
     except (UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+        raise ConfigError(f"{path} cannot be read: {error}", hint="give --config a TOML file in UTF-8") from error
 
 
 def _explained(error: ValidationError) -> ConfigError | UnknownName:

@@ -32,7 +32,7 @@ def build_network(
         ConfigError: the model cannot have that many classes or that input.
     """
     if classes is not None and classes < 1:
-        raise ConfigError(f"a network cannot have {classes} classes")
+        raise ConfigError(f"a network cannot have {classes} classes", hint="give 1 or more")
     name, rest = split_address(address)
     source = plugins.build(MODELS, name, options)
     network: Network = source.build(rest, classes=classes, input_shape=input_shape)

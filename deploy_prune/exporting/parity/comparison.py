@@ -74,7 +74,8 @@ def compare(outputs: Arrays, expected: Arrays, tolerance: float, task: Task) -> 
     """
     shapes = [array.shape for array in outputs], [array.shape for array in expected]
     if shapes[0] != shapes[1]:
-        raise ParityFailed(f"the file returns outputs of shapes {shapes[0]}, the network {shapes[1]}")
+        message = f"the file returns outputs of shapes {shapes[0]}, the network {shapes[1]}"
+        raise ParityFailed(message, hint="a fault of the converter: another format, or another version of it, may do")
     inputs = len(expected[0])
     pairs = [
         (a.reshape(inputs, -1).astype(np.float64), b.reshape(inputs, -1))
