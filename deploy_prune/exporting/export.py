@@ -61,22 +61,19 @@ def export(
         StorageError: the file system refuses.
         DataError: the images do not have the network's input shape.
     """
-    return export_once_opened(lambda: make_questions(network, images, form), targets, folder, progress=progress)
-
-
-def export_once_opened(
-    ask: Callable[[], Questions], targets: Targets, folder: Path, *, progress: Progress = quiet
-) -> tuple[Shipment, ...]:
-    """Do what `export` does for a network still to be opened: the converters' libraries are loaded meanwhile."""
-    return export_in_turn([(ask, progress)], targets, folder)[0]
+    return export_in_turn([(lambda: make_questions(network, images, form), progress)], targets, folder)[0]
 
 
 def export_in_turn(
     networks: Sequence[tuple[Callable[[], Questions], Progress]], targets: Targets, folder: Path
 ) -> list[tuple[Shipment, ...]]:
-    """Do what `export_once_opened` does for one network after the other: the converters' libraries are loaded once.
+    """Do what `export` does for networks that are still to be opened, one after the other.
 
-    Where there are no targets nothing is opened or loaded.
+    Args:
+        networks: what opens each, and who is told of its progress; the converters' libraries are loaded meanwhile, once
+            for all of them. Without targets nothing is opened or loaded.
+        targets: see `export`.
+        folder: see `export`.
     """
     jobs = _plan_jobs(targets, folder)
     if not jobs:

@@ -54,9 +54,9 @@ def ship(order: Order, folder: Path, *, progress: Progress = quiet) -> tuple[Shi
         DataError: the images are of another kind than the network takes.
     """
     targets = exporter_options(order.targets, order.exporters)
-    from deploy_prune.exporting.export import export_once_opened
+    from deploy_prune.exporting.export import export_in_turn
 
-    return export_once_opened(lambda: _questions(order), targets, folder, progress=progress)
+    return export_in_turn([(lambda: _questions(order), progress)], targets, folder)[0]
 
 
 def _questions(order: Order) -> Questions:
