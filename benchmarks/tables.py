@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks import tables_methods, tables_selections
+from benchmarks import tables_checks, tables_methods, tables_selections
 from benchmarks.markdown import Row, below, percent, points, table, titled
 from deploy_prune.schema_1 import upgrade
 
@@ -254,24 +254,6 @@ def _startup(record: dict[str, Any]) -> str:
     return titled(record, "Start-up, whole process", table(("", "median"), rows), gates=gates)
 
 
-def _image_start(record: dict[str, Any]) -> str:
-    rows: list[Row] = [(f"{name} start", f"{seconds:.2f} s") for name, seconds in record["seconds"].items()]
-    gates = {
-        below(f"{name} start", record["limits_s"][name], "s"): seconds < record["limits_s"][name]
-        for name, seconds in record["seconds"].items()
-    }
-    title = f"Opening a folder of {record['images']:,} images"
-    return titled(record, title, table(("", "seconds"), rows), gates=gates)
-
-
-def _suite_time(record: dict[str, Any]) -> str:
-    rows: list[Row] = [("whole", f"{record['seconds']:.0f}"), ("of it to collect", f"{record['collection_s']:.0f}")]
-    rows += [(name, f"{seconds:.0f}") for name, seconds in record["files_s"].items()]
-    note = f"{record['tests']} tests in {record['cpu_s']:.0f} CPU seconds; load before it {record['load_before']:.1f}."
-    gates = {below("the fast tests", record["limit_s"], "s"): record["seconds"] <= record["limit_s"]}
-    return titled(record, "The fast tests, as a developer runs them", table(("", "seconds"), rows), note, gates)
-
-
 def _readme_run(record: dict[str, Any]) -> str:
     rows: list[Row] = [("the README's example, whole commands", f"{record['seconds']:.0f}")]
     picture = record["picture"]
@@ -294,6 +276,5 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "families": _families,
     "trace_speed": _trace_speed,
     "startup": _startup,
-    "image_start": _image_start,
-    "suite_time": _suite_time,
+    **tables_checks.SECTIONS,
 }

@@ -1,0 +1,49 @@
+"""Sections of RESULTS.md about opening, damaged inputs and our own tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.markdown import Row, below, table, titled
+
+
+def _image_start(record: dict[str, Any]) -> str:
+    rows: list[Row] = [(f"{name} start", f"{seconds:.2f} s") for name, seconds in record["seconds"].items()]
+    gates = {
+        below(f"{name} start", record["limits_s"][name], "s"): seconds < record["limits_s"][name]
+        for name, seconds in record["seconds"].items()
+    }
+    title = f"Opening a folder of {record['images']:,} images"
+    return titled(record, title, table(("", "seconds"), rows), gates=gates)
+
+
+def _suite_time(record: dict[str, Any]) -> str:
+    rows: list[Row] = [("whole", f"{record['seconds']:.0f}"), ("of it to collect", f"{record['collection_s']:.0f}")]
+    rows += [(name, f"{seconds:.0f}") for name, seconds in record["files_s"].items()]
+    note = f"{record['tests']} tests in {record['cpu_s']:.0f} CPU seconds; load before it {record['load_before']:.1f}."
+    gates = {below("the fast tests", record["limit_s"], "s"): record["seconds"] <= record["limit_s"]}
+    return titled(record, "The fast tests, as a developer runs them", table(("", "seconds"), rows), note, gates)
+
+
+def _mutations(record: dict[str, Any]) -> str:
+    head = ("kind", "inputs", "read", "refused", "wrong", "slowest, s", "most memory, MB")
+    rows: list[Row] = []
+    for name, row in record["kinds"].items():
+        read = row["outcomes"].get("read", 0)
+        refused = row["inputs"] - read - row["wrong"]
+        rows.append((name, f"{row['inputs']:,}", f"{read:,}", f"{refused:,}", str(row["wrong"]),
+                     f"{row['slowest_s']:.2f}", str(row["largest_mb"])))  # fmt: skip
+    note = (
+        "Read: opened in spite of its damage; refused: by an error that says what is wrong. Wrong: any other error, "
+        f"more than {record['limit_s']:g} s or more than {record['limit_mb']:g} MB."
+    )
+    gates = {f"{name}: none wrong": not row["wrong"] for name, row in record["kinds"].items()}
+    return titled(record, "Damaged inputs", table(head, rows), note, gates)
+
+
+SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "image_start": _image_start,
+    "suite_time": _suite_time,
+    "mutations": _mutations,
+}
