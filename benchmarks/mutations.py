@@ -146,7 +146,8 @@ def _watch(name: str, kind: Kind, seeds: Sequence[bytes], numbers: Sequence[int]
         _read_all(name, kind, seeds, numbers, (folder, writing))
     os.close(writing)
     try:
-        with os.fdopen(reading) as lines:
+        # Not through a buffer: `select` does not see the lines that wait in one.
+        with os.fdopen(reading, "rb", buffering=0) as lines:
             while True:
                 if not select.select([lines], [], [], GIVEN_UP_S)[0]:
                     yield Outcome("given up", "", is_ours=False, seconds=GIVEN_UP_S, megabytes=0.0)
