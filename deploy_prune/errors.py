@@ -15,6 +15,7 @@
     │   └── NotProfiled          no milliseconds of this network on that target, or stale ones
     ├── Unavailable          3   a device, tool or dependency is not there
     │   ├── MissingDependency    a Python package of an extra is not installed
+    │   ├── WorkerDied           a process that works for ours was killed, or memory ran out in it
     │   └── NotVerifiable        an exported file with an operator that nothing here can evaluate
     ├── ExportFailed         4   the converter failed
     ├── ParityFailed         4   the exported file computes something else than the network
@@ -147,6 +148,20 @@ class MissingDependency(Unavailable):
         )
 
 
+class WorkerDied(Unavailable):
+    """A process that works for ours was killed, or memory ran out in it: what it was to do can be tried again.
+
+    Args:
+        message: see `DeployPruneError`.
+        hint: see `DeployPruneError`.
+        final: it was tried again already, and is not tried a third time.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", final: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.final = final
+
+
 class NotVerifiable(Unavailable):
     """An exported file holds an operator that nothing on this machine can evaluate; the file may well be right."""
 
@@ -194,3 +209,18 @@ class OurFault(DeployPruneError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, hint="this is a fault of deploy-prune: please report it with the network")
+
+
+OUT_OF_MEMORY = ("can't allocate memory", "cannot allocate memory", "bad_alloc", "bad allocation", "out of memory")
+"""What the messages of vendors say, in whatever case, who have no exception of their own for it."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, here or in what the error was raised from: says nothing about what was worked on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        text = str(cause).lower()
+        if isinstance(cause, MemoryError) or any(words in text for words in OUT_OF_MEMORY):
+            return True
+        cause = cause.__cause__
+    return False

@@ -6,10 +6,8 @@ import errno
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from deploy_prune import schema_1
 from deploy_prune.errors import RecordError, StorageError
+from deploy_prune.scratch import hold_new_folder, remove_abandoned
 
 SCHEMA = 2
 READABLE = (1, SCHEMA)
@@ -58,8 +57,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """
     with explain_storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        workplace = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{UNFINISHED}{path.stem}-"))
-        try:
+        with hold_new_folder(path.parent, f"{UNFINISHED}{path.stem}-") as workplace:
             temporary = workplace / path.name
             write(temporary)
             for file in _list_files(temporary):
@@ -69,22 +67,21 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
             if temporary.is_dir() and path.is_dir():
                 path.replace(workplace / "old")
             temporary.replace(path)
-        finally:
-            shutil.rmtree(workplace, ignore_errors=True)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Sweep away what killed processes were writing anywhere in a folder where nobody else works.
+def remove_unfinished(folder: Path, pattern: str = f"**/{UNFINISHED}*") -> None:
+    """Sweep away what killed processes were writing in a folder, where nobody writes it any more.
+
+    Args:
+        folder: it may hold what other processes are writing now, which stays.
+        pattern: of what is looked at, below the folder; all in all its folders, where none is given.
 
     Raises:
-        StorageError: it is not ours to remove.
+        StorageError: it cannot be removed.
     """
-    for left in list(folder.rglob(f"{UNFINISHED}*")):
-        with explain_storage_errors(left):
-            if left.is_dir():
-                shutil.rmtree(left)
-            else:
-                left.unlink(missing_ok=True)
+    for left in list(folder.glob(pattern)):
+        with explain_storage_errors(left), suppress(FileNotFoundError):
+            remove_abandoned(left)
 
 
 def to_json(value: Any, kind: Any = None) -> Any:

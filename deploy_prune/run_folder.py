@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 from deploy_prune.errors import ConfigError, RecordError, StorageError
 from deploy_prune.records import explain_storage_errors, read_record, remove_unfinished, write_record
+from deploy_prune.scratch import sweep_scratch
+from deploy_prune.second_try import try_twice
 from deploy_prune.values import BY_DATA, AppForm, Progress, quiet
 
 Result = TypeVar("Result")
@@ -33,14 +35,18 @@ class RunFolder:
     """The listener that is told which stage has begun and ended."""
 
     def stage(self, name: str, kind: type[Result], compute: Callable[[], Result]) -> Result:
-        """Give the stage's recorded result; compute and record it if there is none yet."""
+        """Give the stage's recorded result; compute and record it if there is none yet.
+
+        Raises:
+            WorkerDied: a process that works for the stage was killed, twice: nothing is recorded.
+        """
         record = self.path / f"{name}.json"
         if record.exists():
             result = read_record(record, kind)
             self.progress(name, 1, 1, "done before")
             return result
         self.progress(name, 0, 1)
-        result = compute()
+        result = try_twice(compute)
         write_record(record, result)
         self.progress(name, 1, 1)
         return result
@@ -58,6 +64,7 @@ def open_run(path: Path, asked: dict[str, Any], *, progress: Progress = quiet) -
     """
     if not (path / RUN).exists() and path.is_dir() and _list_visible(path):
         raise ConfigError(f"{path} is not empty and no run folder", hint="choose another --out")
+    sweep_scratch()
     with _hold_lock(path):
         if _list_visible(path) <= {RUN, SPLITS, FORM}:
             write_record(path / RUN, asked, dict)

@@ -23,6 +23,7 @@ EXIT_CODES = {
     "Unavailable": 3,
     "MissingDependency": 3,
     "NotVerifiable": 3,
+    "WorkerDied": 3,
     "ExportFailed": 4,
     "ParityFailed": 4,
     "Inconclusive": 5,

@@ -199,10 +199,18 @@ def test_what_killed_processes_left_is_swept_away(tmp_path: Path) -> None:
     half = tmp_path / "export-1" / ".writing-net-x1" / "net.mlpackage"
     half.mkdir(parents=True)
     (half / "part").write_text("ne")
-    (tmp_path / ".writing-plan-x2").write_text("ne")
     (tmp_path / "plan.json").write_text("whole")
     remove_unfinished(tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["export-1", "plan.json"]
+
+
+def test_what_somebody_is_writing_now_is_not_swept_away(tmp_path: Path) -> None:
+    def write(temporary: Path) -> None:
+        remove_unfinished(tmp_path)
+        temporary.write_text("whole")
+
+    write_atomic(tmp_path / "plan.json", write)
+    assert (tmp_path / "plan.json").read_text() == "whole"
 
 
 def test_size_and_digest_of_a_folder_are_over_names_and_contents(tmp_path: Path) -> None:

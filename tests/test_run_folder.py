@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy_prune.errors import ConfigError, RecordError, StorageError
+from deploy_prune.errors import ConfigError, RecordError, StorageError, WorkerDied
 from deploy_prune.records import write_record
 from deploy_prune.run_folder import FORM, LOCK, RUN, open_run, read_asked, task_asked_for
 from deploy_prune.values import AppForm
@@ -38,6 +38,23 @@ def test_a_stage_that_fails_leaves_no_record(tmp_path: Path) -> None:
     with open_run(tmp_path / "run", {}) as folder, pytest.raises(ConfigError):
         folder.stage("first", dict, fail)
     assert not (tmp_path / "run" / "first.json").exists()
+
+
+def test_a_stage_whose_workers_are_killed_is_done_once_more_and_never_recorded_as_it_was(tmp_path: Path) -> None:
+    deaths: list[int] = []
+
+    def compute() -> dict[str, int]:
+        deaths.append(1)
+        if len(deaths) <= 3:
+            raise WorkerDied("a converter was killed")
+        return {"tries": len(deaths)}
+
+    with open_run(tmp_path / "run", {}) as folder, pytest.raises(WorkerDied):
+        folder.stage("first", dict, compute)
+    assert len(deaths) == 2
+    assert not (tmp_path / "run" / "first.json").exists()
+    with open_run(tmp_path / "run", {}) as folder:  # the same command again: killed once more, then done
+        assert folder.stage("first", dict, compute) == {"tries": 4}
 
 
 @pytest.mark.parametrize(
@@ -96,8 +113,7 @@ def test_what_a_killed_process_was_writing_is_swept_away(tmp_path: Path) -> None
         with open_run(tmp_path / "run", {}) as folder:
             folder.stage("first", dict, dict)
             assert not list((tmp_path / "run").rglob(".writing-*"))
-            (tmp_path / "run" / "dense").mkdir(exist_ok=True)
-            (tmp_path / "run" / "dense" / ".writing-weights-x1y2.safetensors").write_bytes(b"half")
+            (tmp_path / "run" / "dense" / ".writing-weights-x1y2").mkdir(parents=True)
 
 
 def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:

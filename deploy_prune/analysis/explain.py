@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from deploy_prune.analysis.layer_times import LayerTime
 from deploy_prune.analysis.slowdown import Appeared, LayerPair, OffStair, TimeShare
 from deploy_prune.errors import ConfigError, DeployPruneError, InputError, NoSpeedUp
 from deploy_prune.formats.templates import TEMPLATES, OperatorKind, Template, TemplateFormat
+from deploy_prune.scratch import make_scratch
 from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, PACE, Pace, compare
 from deploy_prune.timing.devices import THIS_MACHINE, Device, Job, device_at
 from deploy_prune.values import Artifact, Comparison, Interval, Progress, Target, quiet
@@ -236,8 +236,8 @@ def _profile(templates: Sequence[Template], nodes: Sequence[Sequence[NodeTime]],
 
 
 def _time_alone(templates: Sequence[Template], jobs: Sequence[Job], device: Device, progress: Progress) -> _Timed:
-    with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
-        readings = layer_times.time_alone(templates, jobs[0], device, Path(folder), progress)
+    with make_scratch() as folder:
+        readings = layer_times.time_alone(templates, jobs[0], device, folder, progress)
     timed, missing = [], []
     for template, job, alone_ms in zip(templates, jobs, readings, strict=True):
         operators = template.structure.operators

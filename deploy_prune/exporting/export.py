@@ -16,7 +16,8 @@ from deploy_prune.exporting.exporters import EXPORTERS, PLAIN, check_precision
 from deploy_prune.exporting.one_format import FormatJob, Written, check, write
 from deploy_prune.exporting.parity.reference import Images, Questions, Reference, answer, make_questions
 from deploy_prune.processes.workshop import Outcome, Unsendable, Workshop, open_workshop, run_each
-from deploy_prune.records import remove_unfinished
+from deploy_prune.records import UNFINISHED, remove_unfinished
+from deploy_prune.second_try import try_twice
 from deploy_prune.timing import conditions
 from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import FP32, AppForm, Network, Progress, Shipment, quiet
@@ -60,6 +61,7 @@ def export(
         ConfigError: the network cannot take that form, or a format cannot be written in the precision asked for.
         StorageError: the file system refuses.
         DataError: the images do not have the network's input shape.
+        WorkerDied: a converter or runtime was killed twice: that says nothing about its format.
     """
     return export_in_turn([(lambda: make_questions(network, images, form), progress)], targets, folder)[0]
 
@@ -78,8 +80,13 @@ def export_in_turn(
     jobs = _plan_jobs(targets, folder)
     if not jobs:
         return [()] * len(networks)
-    with ThreadPoolExecutor(1) as aside, open_workshop(NEEDED) as shop:
-        return [_export(ask, jobs, shop, aside, progress) for ask, progress in networks]
+    remove_unfinished(folder, f"{UNFINISHED}*")
+
+    def export_all() -> list[tuple[Shipment, ...]]:
+        with ThreadPoolExecutor(1) as aside, open_workshop(NEEDED) as shop:
+            return [_export(ask, jobs, shop, aside, progress) for ask, progress in networks]
+
+    return try_twice(export_all)
 
 
 def _export(
@@ -115,10 +122,11 @@ def _answer_beside(questions: Questions) -> Reference:
 
 def _write_all(shop: Workshop, questions: Questions, jobs: Sequence[FormatJob], progress: Progress) -> list[Written]:
     told = _report_to(progress, "writing", [job.format for job in jobs], done=0, total=2 * len(jobs))
-    outcomes = run_each(shop, write, questions, jobs, at_once=len(conditions.list_allowed_cores()), told=told)
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        if outcome.died:
-            remove_unfinished(job.path.parent)
+    try:
+        outcomes = run_each(shop, write, questions, jobs, at_once=len(conditions.list_allowed_cores()), told=told)
+    finally:
+        for folder in {job.path.parent for job in jobs}:
+            remove_unfinished(folder, f"{UNFINISHED}*")
     pairs = zip(jobs, outcomes, strict=True)
     return [Written(job, outcome.result or _tell_death(job, outcome)) for job, outcome in pairs]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from deploy_prune.errors import ExportFailed
 from deploy_prune.exporting.export import export
+from deploy_prune.scratch import make_scratch
 from deploy_prune.values import Network
 
 
@@ -16,8 +16,8 @@ def export_bytes(network: Network, exporter: str) -> bytes:
     Raises:
         ExportFailed: it cannot be exported, or the file computes something else; says why in one line.
     """
-    with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
-        (row,) = export(network, (exporter,), Path(folder))
+    with make_scratch() as folder:
+        (row,) = export(network, (exporter,), folder)
         if row.status == "failed" or row.artifact is None:
             reason = row.reason.splitlines()[0] if row.reason else "no reason given"
             hint = "name another runtime: other formats may do"

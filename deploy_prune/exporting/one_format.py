@@ -11,7 +11,14 @@ import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.analysis.describe import read_report
-from deploy_prune.errors import DeployPruneError, InputError, MissingDependency, NotVerifiable, StorageError
+from deploy_prune.errors import (
+    DeployPruneError,
+    InputError,
+    MissingDependency,
+    NotVerifiable,
+    StorageError,
+    is_out_of_memory,
+)
 from deploy_prune.exporting.exporters import Exporter
 from deploy_prune.exporting.identity import identify
 from deploy_prune.exporting.parity.reference import Questions, Reference
@@ -52,6 +59,8 @@ def write(questions: Questions, job: FormatJob) -> Shipment:
     except StorageError:
         raise
     except DeployPruneError as error:
+        if is_out_of_memory(error):
+            raise
         return Shipment(job.format, "failed", reason=str(error))
     return Shipment(job.format, "exported", artifact, reason="not verified")
 
@@ -67,6 +76,8 @@ def check(reference: Reference, written: Written) -> Shipment:
     except (MissingDependency, NotVerifiable) as error:
         return replace(row, reason=f"not verified: {error}")
     except DeployPruneError as error:
+        if is_out_of_memory(error):
+            raise
         return replace(row, status="failed", reason=str(error))
     if not parity.passed:
         return replace(row, status="failed", parity=parity, reason=_tell_difference(parity))

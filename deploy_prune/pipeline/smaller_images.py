@@ -18,7 +18,7 @@ from deploy_prune.budget.latency.model import LatencyModel
 from deploy_prune.budget.latency.place import format_of
 from deploy_prune.budget.latency.table import Sample
 from deploy_prune.budget.latency.timer import timer
-from deploy_prune.errors import DataError, DeployPruneError, ExportFailed, TraceError
+from deploy_prune.errors import DataError, DeployPruneError, ExportFailed, TraceError, WorkerDied
 from deploy_prune.exporting.file_bytes import export_bytes
 from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph import trace
@@ -107,6 +107,8 @@ def measure_smaller(
         try:
             trace(smaller)  # a flattened image leaves a linear layer no choice
             contents[shape] = files.write(smaller, format_.exporter)
+        except WorkerDied:
+            raise
         except DeployPruneError as error:
             failed[shape] = error.message.splitlines()[0]
         progress("smaller inputs", number + 1, len(missing))

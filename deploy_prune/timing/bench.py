@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deploy_prune import stats
 from deploy_prune.errors import ConfigError
+from deploy_prune.second_try import try_twice
 from deploy_prune.timing.bracketing import PACE, Round, take_rounds
 from deploy_prune.timing.devices import Device, Job, Worker
 from deploy_prune.values import Artifact, Conditions, Interval, Measurement, Progress, Target, quiet, same_unit
@@ -41,10 +42,22 @@ def time_in_turns(
     Raises:
         InputError: a file is damaged.
         ConfigError: too few blocks, or no threads.
-        Unavailable: a runtime is not installed, or a worker died.
+        Unavailable: a runtime is not installed, or a worker died, twice.
         Inconclusive: the reference never held still.
     """
     _check(threads, blocks, device)
+    return try_twice(lambda: _time_all(artifacts, device, threads=threads, blocks=blocks, seed=seed, progress=progress))
+
+
+def _time_all(
+    artifacts: Sequence[Artifact],
+    device: Device,
+    *,
+    threads: Sequence[int],
+    blocks: int,
+    seed: int,
+    progress: Progress,
+) -> tuple[Measurement, ...]:
     session = uuid.uuid4().hex
     measurements: list[Measurement] = []
     for step, count in enumerate(threads):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import subprocess
@@ -16,13 +17,17 @@ from pathlib import Path
 from typing import IO, Any
 
 from deploy_prune import errors
-from deploy_prune.errors import DeployPruneError, Unavailable
+from deploy_prune.errors import DeployPruneError, Unavailable, WorkerDied
 from deploy_prune.timing.devices import Block, Job
 from deploy_prune.values import NodeTime
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 2.0
 STDERR_TAIL = 600
+QUIET_S = 20.0
+"""Seconds without an answer after which a warning says for how long a worker is waited for."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +54,7 @@ class LocalWorker:
 
         Raises:
             InputError: the file does not run, or another one has been opened since.
-            Unavailable: the worker died or does not answer in time.
+            WorkerDied: it died; Unavailable: it does not answer in time.
         """
         _send(self.process, {"inferences": inferences, "path": str(self.job.path)})
         answer = _receive(self.job, self.process, self.answers, self.log, timeout_s)
@@ -60,7 +65,7 @@ class LocalWorker:
 
         Raises:
             InputError: the file does not run, or another one has been opened since.
-            Unavailable: the worker died or does not answer in time; MissingDependency: it takes one package more.
+            WorkerDied: it died; Unavailable: it does not answer in time; MissingDependency: it takes one package more.
         """
         _send(self.process, {"profile": runs, "path": str(self.job.path)})
         answer = _receive(self.job, self.process, self.answers, self.log, timeout_s)
@@ -73,7 +78,7 @@ class LocalWorker:
 
         Raises:
             InputError: the runtime cannot read the file; the process then holds none and may open another.
-            Unavailable: the worker died or did not get ready in time.
+            WorkerDied: it died; Unavailable: it did not get ready in time.
         """
         _send(self.process, {"open": str(path)})
         return _wait_until_ready(replace(self.job, path=path), self.process, self.answers, self.log)
@@ -85,7 +90,7 @@ def start_worker(job: Job) -> Iterator[LocalWorker]:
 
     Raises:
         InputError: the runtime cannot read the file.
-        Unavailable: the worker died or did not get ready in time; MissingDependency: no runtime.
+        WorkerDied: it died; Unavailable: it did not get ready in time; MissingDependency: no runtime.
     """
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -113,7 +118,7 @@ def _wait_until_ready(
 
 def _make_command(job: Job) -> list[str]:
     cores = ",".join(map(str, job.cores))
-    options = [str(job.path), job.runtime, str(job.threads), cores, str(job.seed)]
+    options = [str(job.path), job.runtime, str(job.threads), cores, str(job.seed), str(os.getpid())]
     return [sys.executable, "-m", "deploy_prune.timing.worker", *options]
 
 
@@ -154,22 +159,32 @@ def _send(process: subprocess.Popen[str], request: dict[str, object]) -> None:
 def _receive(
     job: Job, process: subprocess.Popen[str], answers: queue.Queue[str], log: IO[bytes], timeout_s: float
 ) -> dict[str, Any]:
-    try:
-        line = answers.get(timeout=timeout_s)
-    except queue.Empty as error:
-        hint = "is the machine overloaded? Try again, or time fewer files at once"
-        raise Unavailable(f"{job.path} did not answer within {timeout_s:.0f} s", hint=hint) from error
+    line = _await_line(job, answers, timeout_s)
     if not line:
         code = process.wait(timeout=STOP_TIMEOUT_S)
         said = _read_tail(log)
         hint = "is memory short? If not, the file may be damaged: export it again"
         if code == 1:  # an exception: the last line of its traceback says what happened
             said, hint = said.splitlines()[-1], "the file may be damaged, or for another runtime: export it again"
-        raise Unavailable(f"the process that ran {job.path} died (exit {code}): {said}", hint=hint)
+        raise WorkerDied(f"the process that ran {job.path} died (exit {code}): {said}", hint=hint)
     answer: dict[str, Any] = json.loads(line)
     if answer["event"] == "error":
         raise _make_error(answer)
     return answer
+
+
+def _await_line(job: Job, answers: queue.Queue[str], timeout_s: float, *, quiet_s: float = QUIET_S) -> str:
+    """The worker's next line; long before it is given up a warning says when that will be."""
+    quiet_s = min(quiet_s, timeout_s)
+    with suppress(queue.Empty):
+        return answers.get(timeout=quiet_s)
+    try:
+        if quiet_s < timeout_s:
+            logger.warning("%s has not answered for %.0f s; after %.0f s it is given up", job.path, quiet_s, timeout_s)
+        return answers.get(timeout=timeout_s - quiet_s)
+    except queue.Empty as error:
+        hint = "is the machine overloaded? Try again, or time fewer files at once; a file may also never end"
+        raise Unavailable(f"{job.path} did not answer within {timeout_s:.0f} s", hint=hint) from error
 
 
 ERRORS: dict[str, type[DeployPruneError]] = {

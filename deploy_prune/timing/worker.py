@@ -1,18 +1,20 @@
 """The process that runs exported files, one at a time: JSON lines in, JSON lines out, no torch.
 
-    python -m deploy_prune.timing.worker PATH RUNTIME THREADS CORES SEED
+    python -m deploy_prune.timing.worker PATH RUNTIME THREADS CORES SEED PARENT
 
 It answers {"event": "ready", ...} once the file is loaded, then on stdin every {"inferences": N, "path": PATH} with
 the N times, every {"profile": N, "path": PATH} with what each node takes, by the runtime's own profiler, and every
 {"open": PATH}, another file in place of the last, as at the start. What goes wrong with a file
-is answered as {"event": "error", ...}. It ends when stdin closes, so that it never outlives who started it.
+is answered as {"event": "error", ...}. It ends when stdin closes or PARENT is gone, whatever it runs just then.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import queue
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +24,8 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from deploy_prune import plugins
-from deploy_prune.errors import DeployPruneError, InputError
+from deploy_prune.errors import DeployPruneError, InputError, is_out_of_memory
+from deploy_prune.processes.lifeline import follow
 from deploy_prune.timing.runtimes import RUNTIMES, Session
 from deploy_prune.values import NodeTime, TensorSpec
 
@@ -33,11 +36,12 @@ LEAD_IN = 2
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until stdin closes."""
+    """Serve for as long as stdin is open."""
     answers = _take_stdout()
-    path, runtime, threads, cores, seed = arguments
+    path, runtime, threads, cores, seed, parent = arguments
     _pin({int(core) for core in cores.split(",")})
-    requests = chain([{"open": path}], map(json.loads, sys.stdin))
+    follow(int(parent))
+    requests = chain([{"open": path}], _listen_to_stdin())
     _serve(requests, answers, lambda wanted: _load(wanted, runtime, int(threads), int(seed)))
     return 0
 
@@ -53,6 +57,24 @@ def _pin(cores: set[int]) -> None:
     """Before any thread is made, as threads inherit it; macOS and Windows have no such call."""
     if sys.platform == "linux":
         os.sched_setaffinity(0, cores)
+
+
+def _listen_to_stdin() -> Iterator[dict[str, Any]]:
+    """Requests as they come; in a thread, so that a closed stdin ends this process also in the middle of a block."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def listen() -> None:
+        """Read without `sys.stdin`, whose lock no thread may hold when the process ends."""
+        kept = b""
+        while chunk := os.read(0, 1 << 10):
+            *whole, kept = (kept + chunk).split(b"\n")
+            for line in whole:
+                lines.put(line.decode())
+        os._exit(0)  # whoever would read an answer is gone
+
+    threading.Thread(target=listen, daemon=True).start()
+    while True:
+        yield json.loads(lines.get())
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +157,8 @@ def _answer_errors(answers: IO[str]) -> Iterator[None]:
     try:
         yield
     except DeployPruneError as error:
+        if is_out_of_memory(error):
+            raise  # this process ends with it: it says nothing about the file
         _answer(answers, event="error", kind=type(error).__name__, message=error.message, hint=error.hint)
 
 

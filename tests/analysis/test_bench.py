@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import queue
 import shutil
 import subprocess
 import sys
@@ -254,11 +255,19 @@ def test_every_worker_is_ended_when_the_work_is_interrupted(tiny_onnx):
     assert worker.process.poll() is not None
 
 
-def test_a_worker_ends_by_itself_when_we_are_gone(tiny_onnx):
+def test_a_worker_ends_in_the_middle_of_a_block_when_we_are_gone(tiny_onnx):
     """Its stdin closes, as it would if this process were killed."""
-    argv = client._make_command(_job(tiny_onnx))
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0 and '"event": "ready"' in done.stdout
+    with start_worker(_job(tiny_onnx)) as worker:
+        client._send(worker.process, {"inferences": 100_000_000, "path": str(tiny_onnx)})
+        worker.process.stdin.close()
+        assert worker.process.wait(timeout=30) == 0
+
+
+def test_a_worker_that_is_waited_for_long_is_announced(tiny_onnx, caplog):
+    answers = queue.Queue()
+    with pytest.raises(Unavailable, match="did not answer within 0 s"):
+        client._await_line(_job(tiny_onnx), answers, 0.02, quiet_s=0.01)
+    assert "has not answered for 0 s; after 0 s it is given up" in caplog.text
 
 
 def test_timing_needs_neither_torch_nor_numpy_in_this_process():

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from deploy_prune import plugins
-from deploy_prune.errors import ConfigError, DataError, StorageError, UnknownName
+from deploy_prune.errors import ConfigError, DataError, StorageError, UnknownName, WorkerDied
 from deploy_prune.exporting import export as exporting
 from deploy_prune.exporting.export import export
 from deploy_prune.exporting.one_format import FormatJob, Written, write
@@ -39,6 +39,21 @@ class Crashes(nn.Module):
     def forward(self, x):
         if torch.compiler.is_exporting():
             os.kill(os.getpid(), signal.SIGSEGV)
+        return x.flatten(1)
+
+
+class Killed(nn.Module):
+    """Kills whoever traces it, as the system does when memory is short, as often as there is room in a folder."""
+
+    def __init__(self, folder: Path, times: int) -> None:
+        super().__init__()
+        self.folder, self.times = str(folder), times
+
+    def forward(self, x):
+        tries = len(list(Path(self.folder).iterdir()))
+        if torch.compiler.is_exporting() and tries < self.times:
+            Path(self.folder, f"try-{tries}").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
         return x.flatten(1)
 
 
@@ -90,6 +105,19 @@ def test_a_converter_that_crashes_is_a_failed_row(tmp_path: Path) -> None:
     assert row.status == "failed"
     assert "the converter died (SIGSEGV" in row.reason
     assert list(tmp_path.iterdir()) == [], "no half-written file"
+
+
+@pytest.mark.heavy
+def test_a_converter_that_is_killed_is_tried_again_and_is_no_result(tmp_path: Path) -> None:
+    (tmp_path / "tries").mkdir()
+    (tmp_path / "out" / ".writing-model-x1").mkdir(parents=True)  # of a process that was killed before
+    network = Network("tests:killed", Killed(tmp_path / "tries", 3), ((3, 2, 2),), 12)
+    with pytest.raises(WorkerDied, match=r"ended twice \(SIGKILL, as when memory is short"):
+        export(network, ["onnx"], tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+    (row,) = export(network, ["onnx"], tmp_path / "out")  # the same once more: killed a third time, then not
+    assert row.status == "verified"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["model.onnx"]
 
 
 @pytest.mark.heavy

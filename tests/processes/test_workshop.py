@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
+from deploy_prune.errors import WorkerDied
 from deploy_prune.processes.workshop import Outcome, Unsendable, open_workshop, run_each
 
 
@@ -28,10 +30,26 @@ def died(how: str, item: int) -> int:
     return 10 * item
 
 
+def ended(how: tuple[str, int, Path], item: int) -> int:
+    """Ends by a signal, or without memory, as often as it is told to; it counts in a folder."""
+    name, times, folder = how
+    tries = len(list(folder.iterdir()))
+    (folder / f"try-{tries}").touch()
+    if tries < times:
+        if name == "memory":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        os.kill(os.getpid(), signal.Signals[name])
+    return 10 * item
+
+
 def refused(_: None, item: int) -> int:
     if item == 1:
         raise ValueError("one is refused")
     return item
+
+
+def littered(_: None, item: int) -> str:
+    return tempfile.mkdtemp()
 
 
 def noted(folder: Path, item: int) -> int:
@@ -51,13 +69,34 @@ def test_results_are_in_the_order_of_the_items() -> None:
     assert told[-1] == ([], 3)
 
 
-@pytest.mark.parametrize("how", ["SIGSEGV", "SIGKILL"])
-def test_a_crash_costs_one_item(how: str) -> None:
+def test_a_crash_costs_one_item() -> None:
     with open_workshop() as shop:
-        one, two = run_each(shop, died, how, [1, 2], at_once=2, told=quiet)
+        one, two = run_each(shop, died, "SIGSEGV", [1, 2], at_once=2, told=quiet)
     assert one == Outcome(10)
     assert two.result is None
-    assert two.died.startswith(how)
+    assert two.died.startswith("SIGSEGV")
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "memory"])
+def test_an_item_whose_process_ended_early_is_done_once_more(how: str, tmp_path: Path) -> None:
+    with open_workshop() as shop:
+        assert run_each(shop, ended, (how, 1, tmp_path), [4], at_once=1, told=quiet) == [Outcome(40)]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(("how", "words"), [("SIGKILL", "SIGKILL"), ("memory", "memory ran out: .*can't allocate")])
+def test_an_item_that_is_killed_twice_is_no_result(how: str, words: str, tmp_path: Path) -> None:
+    with open_workshop() as shop, pytest.raises(WorkerDied, match=f"ended twice .{words}") as caught:
+        run_each(shop, ended, (how, 9, tmp_path), [4], at_once=1, told=quiet)
+    assert caught.value.final
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_vendors_leave_among_temporary_files_goes_with_the_workshop() -> None:
+    with open_workshop() as shop:
+        (outcome,) = run_each(shop, littered, None, [1], at_once=1, told=quiet)
+        assert outcome.result and Path(outcome.result).exists()
+    assert not Path(outcome.result).exists()
 
 
 def test_what_the_work_raises_is_raised_here_after_the_others_have_ended() -> None:
@@ -96,32 +135,28 @@ def test_workshop_end_with_the_one_that_started_them(tmp_path: Path) -> None:
         while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.02)
         parent.kill()
-    deadline = time.monotonic() + 10
-    while _alive(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.02)
     assert list(tmp_path.iterdir())
-    assert not _alive(tmp_path)
+    assert _wait_for_end(tmp_path)
 
 
-def test_a_workshop_that_dies_is_told_for_every_item(tmp_path: Path) -> None:
+def test_a_workshop_that_is_killed_is_no_result(tmp_path: Path) -> None:
     def kill_when_begun(running: list[int], done: int) -> None:
         deadline = time.monotonic() + 30
         while running and not list(tmp_path.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.02)
         shop.process.kill()
 
-    with open_workshop() as shop:
-        (outcome,) = run_each(shop, noted, tmp_path, [1], at_once=1, told=kill_when_begun)
-    assert outcome.result is None
-    assert outcome.died.startswith("SIGKILL")
+    with open_workshop() as shop, pytest.raises(WorkerDied, match=r"died \(SIGKILL") as caught:
+        run_each(shop, noted, tmp_path, [1], at_once=1, told=kill_when_begun)
+    assert not caught.value.final, "it is worth another workshop"
+    assert _wait_for_end(tmp_path)
 
 
-def test_a_workshop_that_never_opens_is_told_for_every_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workshop_that_never_opens_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text("import os; os.write(2, b'no room'); os._exit(9)")
     monkeypatch.syspath_prepend(tmp_path)
-    with open_workshop() as shop:
-        outcomes = run_each(shop, multiplied, 2, [1, 2, 3], at_once=2, told=quiet)
-    assert outcomes == [Outcome(None, "exit 9: no room")] * 3
+    with open_workshop() as shop, pytest.raises(WorkerDied, match="exit 9: no room"):
+        run_each(shop, multiplied, 2, [1, 2, 3], at_once=2, told=quiet)
 
 
 def test_a_module_beside_the_user_does_not_take_a_librarys_place(
@@ -142,6 +177,13 @@ def test_one_workshop_does_one_list_after_the_other() -> None:
     with open_workshop() as shop:
         first = run_each(shop, multiplied, 2, [1, 2], at_once=2, told=quiet)
         assert run_each(shop, multiplied, first[1].result, [5], at_once=2, told=quiet) == [Outcome(20)]
+
+
+def _wait_for_end(folder: Path) -> bool:
+    deadline = time.monotonic() + 10
+    while _alive(folder) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not _alive(folder)
 
 
 def _alive(folder: Path) -> list[int]:

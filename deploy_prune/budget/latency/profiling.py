@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,6 +27,8 @@ from deploy_prune.budget.latency.timer import Timer, timer
 from deploy_prune.errors import Inconclusive, NotProfiled
 from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph.soundness import settle
+from deploy_prune.scratch import make_scratch
+from deploy_prune.second_try import try_twice
 from deploy_prune.timing.devices import Device, device_at
 from deploy_prune.values import ChannelGraph, Comparison, Network, Progress, Target, quiet, same_unit
 
@@ -131,15 +132,16 @@ def profile_network(
         ConfigError: no address of a device, or a runtime whose files cannot be redrawn.
         ExportFailed: the network cannot be converted or redrawn.
         Inconclusive: the machine is too noisy.
+        WorkerDied: a converter or worker was killed, twice; the samples that were taken are kept.
     """
     device, target, name = device_at(place.device), place.target, format_of(place.runtime)
 
     def convert() -> ResizableNetwork:
-        with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
-            return learn_sizes(network, graph, Path(folder), name, precision=target.precision, progress=progress)
+        with make_scratch() as folder:
+            return learn_sizes(network, graph, folder, name, precision=target.precision, progress=progress)
 
     subject = Subject(network.address, graph, convert)
-    return profile_on(device, subject, target, store, effort=effort, progress=progress)
+    return try_twice(lambda: profile_on(device, subject, target, store, effort=effort, progress=progress))
 
 
 def profile_on(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +19,7 @@ from deploy_prune.budget.widths import dense_widths
 from deploy_prune.errors import UnknownName
 from deploy_prune.formats.templates import TEMPLATES, WEIGHTED
 from deploy_prune.graph.soundness import settle
+from deploy_prune.scratch import make_scratch
 from deploy_prune.timing.devices import Device, device_at
 from deploy_prune.values import Network, Progress, quiet
 
@@ -86,8 +85,8 @@ def measure_staircase(
     profile = find_profile(graph, place.target, store)
     operator = operator_of(profile.drawing, layer)
     if place.measurable and not all_probed(profile, operator):
-        with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
-            blueprint = learn_sizes(network, graph, Path(folder), profile.drawing.format, progress=progress)
+        with make_scratch() as folder:
+            blueprint = learn_sizes(network, graph, folder, profile.drawing.format, progress=progress)
         profile = probed(profile, blueprint, operator, store, device=device_at(place.device), progress=progress)
     return staircase(fit_model(profile), layer)
 

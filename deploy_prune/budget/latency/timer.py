@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from deploy_prune.scratch import make_scratch
 from deploy_prune.timing.bracketing import Pace, summarise_brackets, take_brackets
 from deploy_prune.timing.devices import Device, Job
 from deploy_prune.values import Comparison, Target
@@ -43,8 +42,8 @@ def timer(
         Unavailable: a worker died; InputError: a file does not run.
     """
     cores = device.cores(target.threads)
-    with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
-        base, other = Path(folder) / f"reference{suffix}", Path(folder) / f"candidate{suffix}"
+    with make_scratch() as folder:
+        base, other = folder / f"reference{suffix}", folder / f"candidate{suffix}"
         base.write_bytes(reference)
         job = Job(base, target.runtime, target.threads, cores, seed=0)
         with device.start(job) as first, device.start(job) as second:

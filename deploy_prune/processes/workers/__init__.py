@@ -31,7 +31,7 @@ class Workers(Protocol):
         """A result per item, in the items' order.
 
         Raises:
-            Unavailable: a worker died.
+            WorkerDied: a worker was killed.
             Exception: what the task raised itself.
         """
 

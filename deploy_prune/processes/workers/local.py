@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
-import threading
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -15,11 +12,12 @@ from typing import Any
 
 import torch
 
-from deploy_prune.errors import MissingDependency, Unavailable
+from deploy_prune.errors import MissingDependency, WorkerDied
+from deploy_prune.processes.lifeline import follow
 from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, refuse_impossible, run_in_order
 from deploy_prune.processes.workshop.parcels import load, send
+from deploy_prune.scratch import make_scratch
 
-ORPHAN_POLL_S = 1.0
 SHARED = "shared"
 
 _received: list[tuple[Task[Any, Any, Any], Any]] = []
@@ -59,8 +57,8 @@ class Local:
             import loky
         except ModuleNotFoundError as error:
             raise MissingDependency("loky", "prune") from error
-        with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
-            send(Path(folder), (task, shared), ())
+        with make_scratch() as folder:
+            send(folder, (task, shared), ())
             pool = loky.ProcessPoolExecutor(
                 processes,
                 initializer=_receive,
@@ -82,17 +80,10 @@ def _run_here(task: Task[Shared, Item, Result], shared: Shared, threads: int, it
         torch.set_num_threads(before)
 
 
-def _receive(folder: str, threads: int, parent: int) -> None:
+def _receive(folder: Path, threads: int, parent: int) -> None:
     torch.set_num_threads(threads)
-    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
-    _received.append(load(Path(folder, SHARED)))
-
-
-def _end_with_parent(parent: int) -> None:
-    """End this worker when its parent is gone: one that was killed cannot end its workers."""
-    while os.getppid() == parent:
-        time.sleep(ORPHAN_POLL_S)
-    os._exit(1)
+    follow(parent)
+    _received.append(load(folder / SHARED))
 
 
 def _run_on_received(item: Any) -> Any:
@@ -107,7 +98,7 @@ def _await_result(future: Future[Result]) -> Result:
         return future.result()
     except BrokenProcessPool as error:
         reason = str(error).splitlines()[0] if str(error) else "killed"
-        raise Unavailable(f"a worker process died: {reason}", hint="is memory short? try --workers 1") from error
+        raise WorkerDied(f"a worker process died: {reason}", hint="is memory short? try --workers 1") from error
 
 
 plugin: type[Workers] = Local

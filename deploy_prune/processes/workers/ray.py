@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deploy_prune.errors import MissingDependency, Unavailable
+from deploy_prune.errors import MissingDependency, WorkerDied
 from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, refuse_impossible, run_in_order
 from deploy_prune.processes.workshop.parcels import pack, unpack
 
@@ -107,7 +107,7 @@ def _await_result(ray: Any, reference: Any) -> Any:
         raise error.cause from error
     except ray.exceptions.RayError as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
-        raise Unavailable(f"a Ray worker died: {reason}", hint="is memory short? try --workers 1") from error
+        raise WorkerDied(f"a Ray worker died: {reason}", hint="is memory short? try --workers 1") from error
 
 
 plugin: type[Workers] = Ray

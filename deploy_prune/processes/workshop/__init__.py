@@ -5,9 +5,13 @@ of itself, which has all that imported already, elsewhere as a new one. It has r
 or locks are lost in the copy. Work and results travel as pickles between our own processes, in a folder that only this
 user can read; cloudpickle carries networks of the user's own files along, which a new process could not import.
 
-    python -m deploy_prune.processes.workshop FOLDER MODULE ...
+    python -m deploy_prune.processes.workshop FOLDER PARENT MODULE ...
 
-is what a workshop runs: a folder and a number on stdin begin that item, a line on stdout says how it ended.
+is what a workshop runs, PARENT being the number of the process that it ends with: a folder and a number on stdin begin
+that item, a line on stdout says how it ended.
+
+A process that ends before its time is started once more, alone. One that crashes twice is a result; one that is killed
+twice, or has no memory, is not: it says nothing about the item.
 """
 
 from deploy_prune.processes.workshop.client import Outcome, Workshop, open_workshop, run_each

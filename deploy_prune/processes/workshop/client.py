@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from deploy_prune.processes.workshop.parcels import load, send
+from deploy_prune.errors import WorkerDied
+from deploy_prune.processes.workshop.parcels import NO_MEMORY, load, send
+from deploy_prune.scratch import make_scratch
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -25,6 +27,9 @@ CLOSING_S = 1.0
 LOG = "log"
 LOG_TAIL = 300
 KILLED = "SIGKILL"
+CRASHES = frozenset({"SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS"})
+"""The signals that a process brings upon itself; all others come from outside and say nothing about its work."""
+SHORT = "is memory short? Close other programs, then give the same command again"
 SETTINGS = {
     "OMP_NUM_THREADS": "1",  # the cores are shared by processes
     # keep freed memory (glibc): a tenth of the time goes into getting the same pages again
@@ -39,9 +44,9 @@ class Outcome(Generic[Result]):
     """What became of one item."""
 
     result: Result | None
-    """None: its process died first."""
+    """None: its process crashed, twice."""
     died: str = ""
-    """How its process ended before its time; empty: it came to its end."""
+    """How its process crashed; empty: it came to its end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,17 +60,18 @@ class Workshop:
 @contextmanager
 def open_workshop(modules: Sequence[str] = ()) -> Iterator[Workshop]:
     """A workshop that has begun to import these modules; all it started ends with the block."""
-    with tempfile.TemporaryDirectory(prefix="deploy-prune-") as folder:
-        command = [sys.executable, "-m", "deploy_prune.processes.workshop", folder, *modules]
+    with make_scratch() as folder:
+        command = [sys.executable, "-m", "deploy_prune.processes.workshop", str(folder), str(os.getpid()), *modules]
         # it imports what we would, from where we would, and nothing from where the user happens to stand
         path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
         environment = {**SETTINGS, **os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
-        with (Path(folder) / LOG).open("wb") as log:
+        environment["TMPDIR"] = tempfile.mkdtemp(dir=folder)  # what vendors leave goes with the workshop
+        with (folder / LOG).open("wb") as log:
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
             )
         try:
-            yield Workshop(process, Path(folder))
+            yield Workshop(process, folder)
         finally:
             _close(process)
 
@@ -106,24 +112,35 @@ def run_each(
     Raises:
         Exception: what the work raised itself, once all processes have ended.
         Unsendable: something cannot be pickled.
+        WorkerDied: the process of an item was killed twice, or the workshop itself was.
     """
     folder = Path(tempfile.mkdtemp(dir=shop.folder))
     send(folder, (work, shared), items)
-    outcomes: dict[int, Outcome[Result]] = {}
-    waiting, running = deque(range(len(items))), set[int]()
+    codes = _run(shop, folder, range(len(items)), at_once=at_once, told=told)
+    again = [number for number, code in codes.items() if code and not _raised(folder, number).exists()]
+    before = len(items) - len(again)
+    codes |= _run(shop, folder, again, at_once=1, told=lambda running, ended: told(running, before + ended))
+    for number in range(len(items)):
+        if _raised(folder, number).exists():
+            raise load(_raised(folder, number))
+    return [_read_outcome(folder, number, codes[number]) for number in range(len(items))]
+
+
+def _run(
+    shop: Workshop, folder: Path, numbers: Iterable[int], *, at_once: int, told: Callable[[list[int], int], None]
+) -> dict[int, int]:
+    """Run some of the items; the exit code of each."""
+    codes: dict[int, int] = {}
+    waiting, running = deque(numbers), set[int]()
     while waiting or running:
         while waiting and len(running) < at_once:
             running.add(waiting[0])
             _begin(shop, folder, waiting.popleft())
-            told(sorted(running), len(outcomes))
-        for number, code in _await_end(shop, running):
-            running.discard(number)
-            outcomes[number] = _read_outcome(folder, number, code)
-        told(sorted(running), len(outcomes))
-    for number in range(len(items)):
-        if (folder / f"{number}.raised").exists():
-            raise load(folder / f"{number}.raised")
-    return [outcomes[number] for number in range(len(items))]
+            told(sorted(running), len(codes))
+        number, codes[number] = _await_end(shop)
+        running.discard(number)
+        told(sorted(running), len(codes))
+    return codes
 
 
 def _begin(shop: Workshop, folder: Path, number: int) -> None:
@@ -133,27 +150,36 @@ def _begin(shop: Workshop, folder: Path, number: int) -> None:
         shop.process.stdin.flush()
 
 
-def _await_end(shop: Workshop, running: Iterable[int]) -> list[tuple[int, int]]:
-    """The next item that ends and its exit code; all that run, where the workshop itself has died."""
+def _await_end(shop: Workshop) -> tuple[int, int]:
+    """The next item that ends, and its exit code."""
     assert shop.process.stdout
     line = shop.process.stdout.readline()
     if not line:
-        return [(number, shop.process.wait()) for number in running]
+        how = _tell_end(shop.process.wait(), (shop.folder / LOG).read_bytes())
+        raise WorkerDied(f"the process that starts converters and runtimes died ({how})", hint=SHORT)
     number, code = line.split()
-    return [(int(number), int(code))]
+    return int(number), int(code)
+
+
+def _raised(folder: Path, number: int) -> Path:
+    """The file of what the work raised."""
+    return folder / f"{number}.raised"
 
 
 def _read_outcome(folder: Path, number: int, code: int) -> Outcome[Any]:
-    path = folder / f"{number}.result"
-    result = load(path) if path.exists() else None
-    own, whole = folder / f"{number}.log", folder.parent / LOG  # a workshop that died has not begun all items
-    return Outcome(result, died="" if code == 0 else _tell_end(code, (own if own.exists() else whole).read_bytes()))
+    if code == 0:
+        return Outcome(load(folder / f"{number}.result"))
+    log = folder / f"{number}.log"  # it may have ended before it had one
+    how = _tell_end(code, log.read_bytes() if log.exists() else b"")
+    if code == NO_MEMORY or (code < 0 and signal.Signals(-code).name not in CRASHES):
+        raise WorkerDied(f"a converter or runtime was ended twice ({how})", hint=SHORT, final=True)
+    return Outcome(None, how)
 
 
 def _tell_end(code: int, log: bytes) -> str:
     """The exit code or signal, and the last line that was printed."""
     if code >= 0:
-        how = f"exit {code}"
+        how = "memory ran out" if code == NO_MEMORY else f"exit {code}"
     else:
         how = signal.Signals(-code).name
         how += ", as when memory is short" if how == KILLED else ""

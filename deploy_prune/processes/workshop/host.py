@@ -9,13 +9,16 @@ import os
 import queue
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from deploy_prune.processes.workshop.parcels import dump, load
+from deploy_prune.errors import is_out_of_memory
+from deploy_prune.processes.lifeline import follow
+from deploy_prune.processes.workshop.parcels import NO_MEMORY, dump, load
 
 POLL_S = 0.02
 GARBAGE = 100_000
@@ -26,7 +29,8 @@ METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 def main(arguments: Sequence[str]) -> int:
     """Be the workshop: begin what is asked for and say how it ended, until stdin closes; then end what still runs."""
-    folder, modules = arguments[0], arguments[1:]
+    folder, parent, modules = arguments[0], int(arguments[1]), arguments[2:]
+    follow(parent)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what vendors print goes to the log
     for module in modules:
@@ -80,9 +84,9 @@ def _start_process(folder: str, number: int) -> BaseProcess:
 
 def work_on(folder_name: str, number: int) -> None:
     """Be the process of one item: do the work and leave its result in the folder."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _follow_host()
     folder = Path(folder_name)
-    log = os.open(folder / f"{number}.log", os.O_WRONLY | os.O_CREAT)
+    log = os.open(folder / f"{number}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for descriptor in (1, 2):
         os.dup2(log, descriptor)
     code = 0
@@ -90,13 +94,24 @@ def work_on(folder_name: str, number: int) -> None:
         work, shared = load(folder / "shared")
         dump(folder / f"{number}.result", work(shared, load(folder / f"{number}.item")))
     except Exception as error:  # noqa: BLE001 - it is raised in the process that asked for the work
+        if is_out_of_memory(error):
+            traceback.print_exception(error)
+            sys.stderr.flush()
+            os._exit(NO_MEMORY)
         dump(folder / f"{number}.raised", error)
         code = 1
     os._exit(code)  # all results are written: what vendors do at exit, some crash in, is not waited for
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent
-    parent.join()
-    os._exit(1)
+def _follow_host() -> None:
+    """End with the workshop, by the pipe to it and, where there is one, by the kernel's own means."""
+    host = multiprocessing.parent_process()
+    assert host
+    assert host.pid
+
+    def wait() -> None:
+        host.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+    follow(host.pid)

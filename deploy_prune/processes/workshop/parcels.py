@@ -12,6 +12,9 @@ from typing import Any
 
 from deploy_prune.plugins import USER_MODULE
 
+NO_MEMORY = 12
+"""What the process of an item ends with in which memory ran out: ENOMEM."""
+
 
 class Unsendable(Exception):
     """Work that cannot be handed to another process; says what of it."""

@@ -69,7 +69,7 @@ class Worker(Protocol):
 
         Raises:
             InputError: the file does not run, or another one has been opened since.
-            Unavailable: the worker died or does not answer in time.
+            WorkerDied: it died; Unavailable: it does not answer in time.
         """
 
     def profile(self, runs: int, *, timeout_s: float) -> tuple[NodeTime, ...]:
@@ -79,7 +79,7 @@ class Worker(Protocol):
 
         Raises:
             InputError: the file does not run, or another one has been opened since.
-            Unavailable: the worker died or does not answer in time; MissingDependency: it takes one package more.
+            WorkerDied: it died; Unavailable: it does not answer in time; MissingDependency: it takes one package more.
         """
 
     def open(self, path: Path) -> Worker:
@@ -87,7 +87,7 @@ class Worker(Protocol):
 
         Raises:
             InputError: the runtime cannot read the file; the process then holds none and may open another.
-            Unavailable: the worker died or did not get ready in time.
+            WorkerDied: it died; Unavailable: it did not get ready in time.
         """
 
 
@@ -121,7 +121,7 @@ class Device(Protocol):
 
         Raises:
             InputError: the runtime cannot read the file.
-            Unavailable: the worker died or did not get ready in time; MissingDependency: no runtime.
+            WorkerDied: it died; Unavailable: it did not get ready in time; MissingDependency: no runtime.
         """
 
     def conditions(self, cores: Sequence[int] | None = None) -> Conditions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from deploy_prune.errors import InputError, MissingDependency
 from deploy_prune.processes.silence import silence
+from deploy_prune.scratch import make_scratch
 from deploy_prune.timing.runtimes import Runtime
 from deploy_prune.values import NodeTime, TensorSpec
 
@@ -117,8 +117,8 @@ class OnnxRuntimeSession:
         options = _make_options(_import_package(), self._threads)
         options.enable_profiling = True
         given = dict(zip(self._names, arrays, strict=True))
-        with tempfile.TemporaryDirectory() as folder:
-            options.profile_file_prefix = str(Path(folder) / "profile")
+        with make_scratch() as folder:
+            options.profile_file_prefix = str(folder / "profile")
             session = _open_session(str(self._path), options, self._path)
             for _ in range(LEAD_IN + runs):
                 session.run(None, given)
