@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from deploy_prune.sources.checkpoint import load
     from deploy_prune.sources.images import ArrayImages
     from deploy_prune.train.recipe import Hooks, Recipe
+    from deploy_prune.trust import trust_code
     from deploy_prune.values import Data, Network
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "prune_front",
     "report",
     "sensitivity",
+    "trust_code",
     "within_drop",
 ]
 
@@ -77,6 +79,7 @@ _HOMES = {
     "prune_front": ("pipeline.front", "front"),
     "report": ("analysis.report", "report"),
     "sensitivity": ("scoring.sensitivity", "sensitivity"),
+    "trust_code": ("trust", "trust_code"),
     "within_drop": ("pipeline.max_drop", "within_drop"),
 }
 """Public name -> (module, its name there). No module may bear a public name: it would take its place once imported."""

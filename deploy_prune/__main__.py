@@ -27,6 +27,7 @@ from deploy_prune.cli import (
     sensitivity,
 )
 from deploy_prune.cli.flags import Flag, add_flags
+from deploy_prune.cli.trusting import add_trust
 from deploy_prune.errors import INTERRUPTED, OUR_FAULT, DeployPruneError, MissingDependency, StorageError
 from deploy_prune.version import __version__
 
@@ -53,6 +54,18 @@ FLAGS: dict[str, tuple[Flag, ...]] = {"prune": prune.FLAGS}
 
 GROUPS: Mapping[str, Verbs] = {"latency": latency.VERBS}
 """Verbs of verbs."""
+TRUSTING = {
+    "inspect",
+    "profile",
+    "plan",
+    "sensitivity",
+    "prune",
+    "finetune",
+    "export",
+    "latency show",
+    "latency export",
+}
+"""Verbs that build networks, which a record may say is done by a Python file."""
 HELP = {"latency": "Look into the store of latency tables, and share them as files."}
 
 
@@ -118,11 +131,12 @@ def build_application(asked: str | None = None, *, verbs: Verbs = VERBS) -> type
     app.callback()(_root)
     for name, verb in verbs.items():
         flags = FLAGS.get(name)
-        app.command(name)(verb if flags is None else add_flags(verb, flags if asked in {None, name} else ()))
+        command = verb if flags is None else add_flags(verb, flags if asked in {None, name} else ())
+        app.command(name)(add_trust(command) if name in TRUSTING else command)
     for name, members in GROUPS.items():
         group = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=HELP[name])
         for verb_name, verb in members.items():
-            group.command(verb_name)(verb)
+            group.command(verb_name)(add_trust(verb) if f"{name} {verb_name}" in TRUSTING else verb)
         app.add_typer(group, name=name)
     return app
 

@@ -11,6 +11,7 @@
     │   ├── PlanError            a plan that does not fit the network
     │   ├── TraceError           a network that cannot be traced
     │   ├── UnitError            figures of two units (milliseconds, cycles, bytes) that were to be compared
+    │   ├── UntrustedCode        a record names a Python file, which nobody else has named
     │   ├── RecordError          a run folder or record that is damaged or of another schema
     │   └── NotProfiled          no milliseconds of this network on that target, or stale ones
     ├── Unavailable          3   a device, tool or dependency is not there
@@ -117,6 +118,10 @@ class TraceError(InputError):
 
 class UnitError(InputError):
     """Two figures are of different units, such as milliseconds and cycles, and say nothing about one another."""
+
+
+class UntrustedCode(InputError):
+    """A record names a Python file that would be executed, and nobody else has named it."""
 
 
 class RecordError(InputError):

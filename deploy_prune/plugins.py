@@ -19,6 +19,7 @@ from types import CodeType, ModuleType
 from typing import Any, Generic, TypeVar, cast
 
 from deploy_prune.errors import ConfigError, MissingDependency, UnknownName
+from deploy_prune.trust import require_trust
 
 Contract = TypeVar("Contract")
 
@@ -106,6 +107,7 @@ def fetch_user_object(address: str) -> Any:
 
     Raises:
         ConfigError: no such file, no such name, or the file fails while it is imported.
+        UntrustedCode: nobody but a record has named the file.
     """
     path_text, _, attribute = address.rpartition(":")
     path = Path(path_text)
@@ -113,6 +115,7 @@ def fetch_user_object(address: str) -> Any:
         raise ConfigError(f"'{address}' is no address of a function", hint="write path/to/file.py:name")
     if not path.is_file():
         raise ConfigError(f"{path} does not exist", hint=f"'{address}' should name a Python file")
+    require_trust(path)
     module = _load_user_module(path)
     if attribute not in vars(module):
         public = (name for name in vars(module) if not name.startswith("_"))

@@ -17,6 +17,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from deploy_prune import plugins
 from deploy_prune.results import RunSummary
+from deploy_prune.trust import trust_code
 from deploy_prune.values import ChannelGraph, Network
 from examples import begin_quick
 
@@ -77,6 +78,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The store of latency tables of whoever runs the tests stays as it is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_code() -> Iterator[None]:
+    """Tests write the Python files that they name, also where they call what lies below command line and `prune`."""
+    with trust_code():
         yield
 
 

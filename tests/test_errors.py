@@ -18,6 +18,7 @@ EXIT_CODES = {
     "PlanError": 2,
     "TraceError": 2,
     "UnitError": 2,
+    "UntrustedCode": 2,
     "RecordError": 2,
     "NotProfiled": 2,
     "Unavailable": 3,

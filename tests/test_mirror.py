@@ -31,6 +31,7 @@ ELSEWHERE = {
     "cli/finetune.py": "pipeline/test_run_again.py",
     "cli/report.py": "cli/test_main.py",
     "cli/sensitivity.py": "scoring/test_sensitivity.py",
+    "cli/trusting.py": "test_trust.py",
     "exporting/converter.py": "exporting/parity/test_divergence.py",
     "exporting/metadata.py": "contracts/test_exporters.py",
     "exporting/parity/*.py": "exporting/parity/test_verification.py",

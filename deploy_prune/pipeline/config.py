@@ -113,6 +113,12 @@ class RunConfig(BaseModel):
         """The budget as a value; `budget` is how it was written, and what is recorded."""
         return parse(self.budget)
 
+    @property
+    def code(self) -> tuple[str, ...]:
+        """The addresses that may be of Python files: of the network, the data and the hooks."""
+        hooks = (self.hooks.loss, self.hooks.metric, self.hooks.step, self.hooks.fit)
+        return (self.model, self.data, *(address for address in hooks if address is not None))
+
 
 def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
     """The configuration of a TOML file with some keys replaced; tables (`finetune`) are merged key by key.

@@ -30,6 +30,7 @@ from deploy_prune.run_folder import open_run
 from deploy_prune.search_results import Front, FrontPoint, PointKind
 from deploy_prune.sources import checkpoint
 from deploy_prune.train.recipe import Hooks
+from deploy_prune.trust import trust_named
 from deploy_prune.values import TOP_1, Budget, Measurement, Progress, quiet
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ def front(
         BudgetError: budgets of several costs, or out of reach.
         DeployPruneError: see `errors`; what was finished stays.
     """
+    trust_named(config.code)
     out, hooks, parsed = Path(out), find_hooks(config, hooks), tuple(map(parse, budgets))
     base = rank_network(config, parsed, out, hooks=hooks, progress=progress)
     arms: list[tuple[RunConfig, PointKind]] = [(base, "pruned")]
@@ -95,7 +97,8 @@ def rank_network(
     Raises:
         DeployPruneError: see `errors`; what was finished stays.
     """
-    config = adopt_run_folder(with_budget(config, find_tightest(budgets)))
+    trust_named(config.code)
+    config = with_budget(adopt_run_folder(config), find_tightest(budgets))
     hooks = find_hooks(config, hooks)
     with open_run(out, describe_asked(config), progress=progress) as folder:
         context = RunContext(config, folder, hooks)

@@ -23,6 +23,7 @@ from deploy_prune.sources.datasets import DATASETS
 from deploy_prune.sources.models import MODELS
 from deploy_prune.sources.open import refuse_given
 from deploy_prune.train.targets import check_outputs
+from deploy_prune.trust import refuse_untrusted
 from deploy_prune.values import Budget, Network
 
 
@@ -92,6 +93,7 @@ def adopt_run_folder(config: RunConfig) -> RunConfig:
 
     Raises:
         ConfigError: a setting that the run folder has decided already.
+        UntrustedCode: the run folder's data are of a Python file.
     """
     run = Path(config.model)
     if not run.is_dir():
@@ -102,4 +104,5 @@ def adopt_run_folder(config: RunConfig) -> RunConfig:
         asked = {**LATER_KEYS, **read_asked(run)}
         taken = ("data", "data_options") if "task" in config.model_fields_set else ("data", "data_options", "task")
         own |= {key: asked[key] for key in taken}
+        refuse_untrusted((asked["data"],))
     return RunConfig.model_validate({**dict(config), **own})

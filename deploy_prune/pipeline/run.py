@@ -34,6 +34,7 @@ from deploy_prune.scoring.scores_file import SCORES
 from deploy_prune.sources import checkpoint
 from deploy_prune.train.accelerator import AUTO, choose_accelerator
 from deploy_prune.train.recipe import Hooks, Recipe
+from deploy_prune.trust import refuse_untrusted, trust_named
 from deploy_prune.values import Progress, quiet
 
 ROUNDS = "rounds.json"
@@ -75,6 +76,7 @@ def prune(
     Raises:
         DeployPruneError: see `errors`; what was finished stays.
     """
+    trust_named(config.code)
     out, config, hooks = Path(out), adopt_run_folder(config), find_hooks(config, hooks)
     with open_run(out, describe_asked(config, plan), progress=progress) as folder:
         context = RunContext(config, folder, hooks, plan, RunFolder(base, progress) if base else None)
@@ -92,6 +94,7 @@ def train_pruned(
     Raises:
         DeployPruneError: see `errors`; what was finished stays.
     """
+    trust_named(config.code)
     out, config, hooks = Path(out), adopt_run_folder(config), find_hooks(config, hooks)
     with open_run(out, describe_asked(config), progress=progress) as folder:
         context = RunContext(config, folder, hooks, base=RunFolder(base, progress))
@@ -166,6 +169,7 @@ def finetune(
     Raises:
         RecordError: not a run folder, or one that `prune` has not finished.
         ConfigError: another round was begun and is not finished.
+        UntrustedCode: the run's records name Python files: see `trust_code`.
         Unavailable: the accelerator is not there.
     """
     run = Path(run)
@@ -173,6 +177,7 @@ def finetune(
     choose_accelerator(accelerator)  # before anything is written
     known = {key: asked[key] for key in RunConfig.model_fields if key in asked}
     config = RunConfig.model_validate({**known, "accelerator": accelerator})
+    refuse_untrusted(config.code)  # before anything is written, too
     recipe = config.finetune or RunConfig.model_fields["finetune"].default
     more = dataclasses.replace(recipe, epochs=epochs or recipe.epochs)
     with open_run(run, asked, progress=progress) as folder:

@@ -91,7 +91,17 @@ def test_what_makes_no_sense_is_refused(
 def test_sensitivity_shows_every_group(settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = settings.parent
     prune(config(folder), tmp_path / "run")
-    arguments = ["--data", f"{folder}/data.py:read", "--images", "40", "--workers", "1", "--shares", "0.5,0.25"]
+    arguments = [
+        "--trust-code",
+        "--data",
+        f"{folder}/data.py:read",
+        "--images",
+        "40",
+        "--workers",
+        "1",
+        "--shares",
+        "0.5,0.25",
+    ]
     assert run("sensitivity", str(tmp_path / "run"), *arguments, "--plot", str(tmp_path / "curves.html")) == 0
     shown = capsys.readouterr().out
     assert "stem.0" in shown

@@ -112,7 +112,7 @@ def test_no_flag_is_left_out_above() -> None:
     """The others are no part of a configuration, and have tests of their own."""
     frozen = json.loads((Path(__file__).parent / "options.json").read_text())["prune"]
     own = {"--heads", "--epsilon", "--epochs", "--no-finetune"}
-    others = {"model", "--config", "--max-drop", "--no-controls", "--plan", "--out", "--json"}
+    others = {"model", "--config", "--max-drop", "--no-controls", "--plan", "--out", "--json", "--trust-code"}
     assert {flag.name for flag in prune.FLAGS} | own | others == set(frozen)
     assert set(FIELDS) == {flag.field for flag in prune.FLAGS}
 
