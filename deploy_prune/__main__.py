@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -66,6 +67,8 @@ TRUSTING = {
     "latency export",
 }
 """Verbs that build networks, which a record may say is done by a Python file."""
+STOPPING = frozenset({"SIGINT", "SIGTERM", "SIGHUP"})
+"""The signals that a command ends upon, not all of which there are on every system."""
 HELP = {"latency": "Look into the store of latency tables, and share them as files."}
 
 
@@ -79,8 +82,11 @@ class _UsageError(Protocol):
 
 def main() -> None:
     """Run the command line of this process and leave with its exit code."""
+    stopped_by = _stop_on_signals()
     try:
-        exit_code = run(sys.argv[1:])
+        exit_code = run(sys.argv[1:], stopped_by=stopped_by)
+    except KeyboardInterrupt:  # between what `run` guards
+        exit_code = _find_stop_code(stopped_by)
     except Exception:  # noqa: BLE001 - a fault of ours must not look like a gate that was missed (exit 1)
         traceback.print_exc()
         typer.echo("This is a fault of deploy-prune: please report it with the lines above.", err=True)
@@ -93,8 +99,47 @@ def main() -> None:
     sys.exit(exit_code)
 
 
-def run(arguments: Sequence[str], *, verbs: Verbs = VERBS) -> int:
-    """Run one command line and return its exit code (the table in `errors.py`)."""
+def _stop_on_signals() -> list[int]:
+    """Have Ctrl-C, SIGTERM and SIGHUP end the command where it can clean up; a second one ends it at once.
+
+    Returns:
+        The signals that have come; what is ignored (as SIGHUP by nohup) stays so.
+    """
+    came: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        came.append(number)
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    for number in signal.Signals:
+        if number.name in STOPPING and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    return came
+
+
+def _find_stop_code(stopped_by: Sequence[int]) -> int:
+    """The usual exit code of a command that was ended by a signal: 128 and its number."""
+    return 128 + stopped_by[0] if stopped_by else INTERRUPTED
+
+
+def run(arguments: Sequence[str], *, verbs: Verbs = VERBS, stopped_by: Sequence[int] = ()) -> int:
+    """Run one command line and return its exit code (the table in `errors.py`).
+
+    Args:
+        arguments: the command line, without the program's name.
+        verbs: what each of the verbs does.
+        stopped_by: the signals that have come by now; all that goes wrong after one is its doing.
+    """
+    try:
+        return _run(arguments, verbs, stopped_by)
+    except Exception:
+        if not stopped_by:
+            raise
+    return _tell_interruption(_find_stop_code(stopped_by), as_json="--json" in arguments)
+
+
+def _run(arguments: Sequence[str], verbs: Verbs, stopped_by: Sequence[int]) -> int:
     as_json = "--json" in arguments
     try:
         asked = next((each for each in arguments if not each.startswith("-")), "")
@@ -102,6 +147,8 @@ def run(arguments: Sequence[str], *, verbs: Verbs = VERBS) -> int:
             args=list(arguments), prog_name="deploy-prune", standalone_mode=False
         )
     except DeployPruneError as error:
+        if stopped_by:
+            raise
         return _tell_error(error, as_json=as_json)
     except typer.TyperException as error:
         return _tell_misuse(error, as_json=as_json)
@@ -120,7 +167,7 @@ def run(arguments: Sequence[str], *, verbs: Verbs = VERBS) -> int:
         hint = "free space or choose another output folder"
         return _tell_error(StorageError(f"the file system refused: {error}", hint=hint), as_json=as_json)
     if result == INTERRUPTED:
-        return _tell_interruption(as_json=as_json)
+        return _tell_interruption(_find_stop_code(stopped_by), as_json=as_json)
     return result if isinstance(result, int) else 0
 
 
@@ -169,12 +216,12 @@ def _tell_misuse(error: typer.TyperException, *, as_json: bool) -> int:
     return error.exit_code
 
 
-def _tell_interruption(*, as_json: bool) -> int:
+def _tell_interruption(exit_code: int, *, as_json: bool) -> int:
     message, hint = "interrupted", "the same command continues where it stopped"
     typer.echo(f"{message}; {hint}", err=True)
     if as_json:
-        output.show_json(error=output.make_failure_record("Interrupted", message, hint, INTERRUPTED))
-    return INTERRUPTED
+        output.show_json(error=output.make_failure_record("Interrupted", message, hint, exit_code))
+    return exit_code
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@
     ├── Diverged             8   a training ended in NaN or infinity
     └── OurFault            70   a cut network is not what was promised: a fault of deploy-prune
 
-0 is success, 130 an interruption (Ctrl-C), and 70 also any exception that is none of these: a fault of ours, too.
+0 is success, 130 an interruption (Ctrl-C; 143 by SIGTERM, 129 where the terminal closes), and 70 also any exception
+that is none of these: a fault of ours, too.
 """
 
 from __future__ import annotations

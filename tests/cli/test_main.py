@@ -17,7 +17,7 @@ import typer
 from deploy_prune import __main__, __version__
 from deploy_prune.cli.options import Json
 from deploy_prune.cli.output import show_json
-from deploy_prune.errors import BudgetError, ParityFailed
+from deploy_prune.errors import BudgetError, ParityFailed, WorkerDied
 from deploy_prune.records import REFUSED
 
 Captured = pytest.CaptureFixture[str]
@@ -71,6 +71,13 @@ def test_a_module_of_our_own_that_is_absent_is_no_missing_package() -> None:
 def test_an_interruption_is_exit_code_130(capsys: Captured) -> None:
     assert __main__.run(["fail", "--json"], verbs=failing(KeyboardInterrupt())) == 130
     assert json.loads(capsys.readouterr().out)["error"]["exit_code"] == 130
+
+
+def test_whatever_goes_wrong_after_a_signal_is_its_doing(capsys: Captured) -> None:
+    """An import that is interrupted ends in an error of its own, for one."""
+    for error in (ImportError("half"), WorkerDied("a worker process died")):
+        assert __main__.run(["fail"], verbs=failing(error), stopped_by=[15]) == 143
+        assert capsys.readouterr().err == "interrupted; the same command continues where it stopped\n"
 
 
 def test_a_misspelt_verb_is_exit_code_2_with_the_closest(capsys: Captured) -> None:

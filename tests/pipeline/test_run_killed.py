@@ -107,14 +107,15 @@ def test_a_kill_in_the_middle_of_training_changes_nothing(sources: Path, undistu
 
 
 @pytest.mark.heavy
-def test_ctrl_c_ends_a_run_with_130_and_the_same_command_continues(
-    sources: Path, undisturbed: Path, tmp_path: Path
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_quietly_and_the_same_command_continues(
+    sources: Path, undisturbed: Path, tmp_path: Path, number: signal.Signals, exit_code: int
 ) -> None:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    if signal.getsignal(number) is signal.SIG_IGN:
         pytest.skip("this shell's background ignores SIGINT, and so would the process")
     run = tmp_path / "run"
-    code, errors = signalled(sources, run, (run / "dense-training.safetensors").exists, signal.SIGINT)
-    assert code == 130
+    code, errors = signalled(sources, run, (run / "dense-training.safetensors").exists, number)
+    assert code == exit_code
     assert "the same command continues where it stopped" in errors
     assert "Traceback" not in errors
     assert finish(sources, run) == 0
