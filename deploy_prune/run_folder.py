@@ -66,12 +66,17 @@ def open_run(path: Path, asked: dict[str, Any], *, progress: Progress = quiet) -
         raise ConfigError(f"{path} is not empty and no run folder", hint="choose another --out")
     sweep_scratch()
     with _hold_lock(path):
-        if _list_visible(path) <= {RUN, SPLITS, FORM}:
+        if not is_begun(path):
             write_record(path / RUN, asked, dict)
         else:
             _refuse_changes(path, asked)
             remove_unfinished(path)
         yield RunFolder(path, progress)
+
+
+def is_begun(path: Path) -> bool:
+    """Whether anything was begun or finished in a run folder, so that it is held to its configuration."""
+    return not _list_visible(path) <= {RUN, SPLITS, FORM}
 
 
 def task_asked_for(path: Path) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,22 +12,29 @@ from pathlib import Path
 import torch
 
 from deploy_prune.budget.widths import Limits
-from deploy_prune.errors import DataError, PlanError
+from deploy_prune.errors import PlanError
 from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import check
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.priced import Price, build_cost, is_timed, price
+from deploy_prune.pipeline.run_images import (
+    count_broken,
+    read_run_images,
+    record_broken,
+    record_images,
+    refuse_other_images,
+)
 from deploy_prune.records import read_record, write_record
-from deploy_prune.run_folder import FORM, SPLITS, RunFolder
+from deploy_prune.run_folder import FORM, RunFolder, is_begun
 from deploy_prune.scoring.scores_file import SCORES
 from deploy_prune.sources import checkpoint
-from deploy_prune.sources.data import describe_form, identify_splits, read_data
+from deploy_prune.sources.data import describe_form
 from deploy_prune.sources.open import open_network
 from deploy_prune.sources.unit_numbers import in_own_numbers
 from deploy_prune.train.accelerator import choose_accelerator, move_network
 from deploy_prune.train.recipe import Hooks
 from deploy_prune.train.tasks import Task, choose_task
-from deploy_prune.values import ChannelGraph, Data, Keep, Network, Plan, Progress, SplitRecord
+from deploy_prune.values import ChannelGraph, Data, Keep, Network, Plan, Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +47,27 @@ class RunContext:
     plan_file: Path | None = None
     base: RunFolder | None = None
     """The folder of a front, where the dense network that this run goes on from is judged once for all its runs."""
+    opened: dict[Data, int] = dataclasses.field(default_factory=dict)
+    """The images, once they are read -> how many of them were written down as broken."""
 
     @property
     def progress(self) -> Progress:
-        """Told how far the long stages are."""
-        return self.folder.progress
+        """Told how far the long stages are; images that were found broken meanwhile are written down first."""
+
+        def tell(task: str, done: int, total: int, note: str = "") -> None:
+            self.record_broken_images()
+            self.folder.progress(task, done, total, note)
+
+        return tell
+
+    def record_broken_images(self) -> None:
+        """Write down which images were found broken since, if any stage has read images."""
+        for data, recorded in self.opened.items():
+            known = count_broken(data)
+            if known != recorded:
+                for folder in [each.path for each in (self.base, self.folder) if each]:
+                    record_broken(folder, data)
+                self.opened[data] = known
 
     @cached_property
     def data(self) -> Data:
@@ -52,11 +77,13 @@ class RunContext:
             DataError: what is read now is not what the run began with.
         """
         size = self.config.input_shape[1:] if self.config.input_shape else None
-        data = read_data(self.config.data, size=size, options=self.config.data_options)
-        if self.base is not None:
-            _refuse_changes(self.base.path / SPLITS, data)
-        if self.has_begun:
-            _refuse_changes(self.folder.path / SPLITS, data)
+        folders = [self.base.path] if self.base else []
+        folders += [self.folder.path] if is_begun(self.folder.path) else []
+        data = read_run_images(self.config, size, folders)
+        for folder in folders:
+            if folder != self.folder.path or self.has_begun:
+                refuse_other_images(folder, data)
+        self.opened[data] = 0
         return data
 
     @cached_property
@@ -128,18 +155,18 @@ class RunContext:
         return move_network(checkpoint.load(self.folder.path / name), self.accelerator)
 
 
-def _refuse_changes(record: Path, data: Data) -> None:
-    """Refuse images or splits that have changed since the run began."""
-    splits, began_with = identify_splits(data), read_record(record, dict[str, SplitRecord])
-    for name, split in began_with.items():
-        if splits[name] != split:
-            message = f"{data.name} has changed since the run began: {name} had {split.images} images, now other ones"
-            raise DataError(message, hint="put the images back, or give another --out")
+@contextmanager
+def record_what_breaks(context: RunContext) -> Iterator[RunContext]:
+    """Write down at the end, however it ends, which images were found broken."""
+    try:
+        yield context
+    finally:
+        context.record_broken_images()
 
 
 def record_data(context: RunContext) -> None:
     """Write down which images each split begins with, and what the app that uses the network has to know of them."""
-    write_record(context.folder.path / SPLITS, identify_splits(context.data), dict[str, SplitRecord])
+    record_images(context.folder.path, context.data)
     write_record(context.folder.path / FORM, describe_form(context.data))
 
 

@@ -17,7 +17,7 @@ from deploy_prune.budget.parse import parse
 from deploy_prune.errors import BudgetError, MissingDependency
 from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import RunContext, record_data
+from deploy_prune.pipeline.context import RunContext, record_data, record_what_breaks
 from deploy_prune.pipeline.decide import score_once
 from deploy_prune.pipeline.deciders import build_deciders
 from deploy_prune.pipeline.parts import build_study
@@ -100,8 +100,10 @@ def rank_network(
     trust_named(config.code)
     config = with_budget(adopt_run_folder(config), find_tightest(budgets))
     hooks = find_hooks(config, hooks)
-    with open_run(out, describe_asked(config), progress=progress) as folder:
-        context = RunContext(config, folder, hooks)
+    with (
+        open_run(out, describe_asked(config), progress=progress) as folder,
+        record_what_breaks(RunContext(config, folder, hooks)) as context,
+    ):
         if not context.has_begun:
             preflight(context, budgets)
             record_data(context)

@@ -14,7 +14,7 @@ from deploy_prune.analysis import report
 from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, RecordError, TargetMissed
 from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import RunContext, record_data
+from deploy_prune.pipeline.context import RunContext, record_data, record_what_breaks
 from deploy_prune.pipeline.deciders import find_widths_file
 from deploy_prune.pipeline.preflight import adopt_run_folder, preflight
 from deploy_prune.records import read_record, sha256, to_json, write_atomic, write_record
@@ -79,9 +79,10 @@ def prune(
     trust_named(config.code)
     out, config, hooks = Path(out), adopt_run_folder(config), find_hooks(config, hooks)
     with open_run(out, describe_asked(config, plan), progress=progress) as folder:
-        context = RunContext(config, folder, hooks, plan, RunFolder(base, progress) if base else None)
-        _begin(context)
-        return _finish(context)
+        ranked = RunFolder(base, progress) if base else None
+        with record_what_breaks(RunContext(config, folder, hooks, plan, ranked)) as context:
+            _begin(context)
+            return _finish(context)
 
 
 def train_pruned(
@@ -96,8 +97,10 @@ def train_pruned(
     """
     trust_named(config.code)
     out, config, hooks = Path(out), adopt_run_folder(config), find_hooks(config, hooks)
-    with open_run(out, describe_asked(config), progress=progress) as folder:
-        context = RunContext(config, folder, hooks, base=RunFolder(base, progress))
+    with (
+        open_run(out, describe_asked(config), progress=progress) as folder,
+        record_what_breaks(RunContext(config, folder, hooks, base=RunFolder(base, progress))) as context,
+    ):
         _begin(context)
         return _train(context).trained[-1]
 
@@ -180,8 +183,10 @@ def finetune(
     refuse_untrusted(config.code)  # before anything is written, too
     recipe = config.finetune or RunConfig.model_fields["finetune"].default
     more = dataclasses.replace(recipe, epochs=epochs or recipe.epochs)
-    with open_run(run, asked, progress=progress) as folder:
-        context = RunContext(config, folder, find_hooks(config, hooks))
+    with (
+        open_run(run, asked, progress=progress) as folder,
+        record_what_breaks(RunContext(config, folder, find_hooks(config, hooks))) as context,
+    ):
         write_record(run / ROUNDS, _with(_rounds(context), more, run), tuple[Recipe | None, ...])
         return _finish(context)
 

@@ -26,9 +26,9 @@ from deploy_prune.graph.recount import recount
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.priced import timing_device
 from deploy_prune.pipeline.real_file import RealFiles
+from deploy_prune.pipeline.run_images import read_run_images
 from deploy_prune.run_folder import RunFolder
 from deploy_prune.sources import checkpoint
-from deploy_prune.sources.data import read_data
 from deploy_prune.sources.weights import replace_weights
 from deploy_prune.timing.devices import target_on
 from deploy_prune.train.accelerator import choose_accelerator, move_network
@@ -148,7 +148,7 @@ def train_smaller(config: RunConfig, shape: tuple[int, int, int], folder: RunFol
     small = dataclasses.replace(whole, input_shapes=(shape,))
     try:
         trace(small)  # a flattened image leaves a linear layer no choice
-        lesson = prepare_lesson(small, whole, config, hooks)
+        lesson = prepare_lesson(small, whole, config, hooks, folder.path.parent)
     except (TraceError, DataError) as error:
         return SmallerRun(shape, error.message.splitlines()[0])
     pupil, val, test = train_and_judge(lesson, config, folder)
@@ -172,19 +172,21 @@ class Lesson:
     """The caller's, with the task, and without labels with the dense network on whole images as the teacher."""
 
 
-def prepare_lesson(small: Network, whole: Network, config: RunConfig, hooks: Hooks) -> Lesson:
+def prepare_lesson(small: Network, whole: Network, config: RunConfig, hooks: Hooks, front: Path) -> Lesson:
     """The labels of smaller images, or without any the dense network's outputs for whole ones.
+
+    The images are those that the run in the folder `front` began with.
 
     Raises:
         DataError: the images cannot be read at that size, or the outputs have other shapes there.
     """
     (_, height, width), (_, *own) = small.input_shape, whole.input_shape
-    data = read_data(config.data, size=(height, width), options=config.data_options)
+    data = read_run_images(config, (height, width), [front])
     task = choose_task(config.task, data)
     hooks = dataclasses.replace(hooks, task=task)
     if task.needs_labels:
         return Lesson(small, data, hooks)
-    data = read_data(config.data, size=(own[0], own[1]), options=config.data_options)
+    data = read_run_images(config, (own[0], own[1]), [front])
     return Lesson(take_whole_images(small, whole), data, dataclasses.replace(hooks, teacher=whole))
 
 

@@ -1,12 +1,14 @@
-"""Remembers which images of a folder or tar cannot be decoded, so that a second start knows without reading them."""
+"""Remembers which images of a folder or tar are not used, and why: a second start knows without reading them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+import PIL
 
 from deploy_prune.errors import StorageError
 from deploy_prune.records import write_atomic
@@ -14,7 +16,7 @@ from deploy_prune.sources.images import Blob
 
 logger = logging.getLogger(__name__)
 
-Stamp = list[int]
+Stamp = tuple[int, ...]
 """Offset and length of an image in its file, and the file's bytes and time of change in ns: another stamp, another
 image."""
 FOLDER = "broken-images"
@@ -23,25 +25,32 @@ NAMED = 5
 
 
 class BrokenImages:
-    """The images of one root that could not be decoded, kept in one small file. Not a value: it learns.
+    """The images of one root that could not be read, kept in one small file. Not a value: it learns.
 
     Whole images are not in it: they are decoded whenever they are read, and there is nothing to save.
     """
 
-    def __init__(self, root: Path, folder: Path | None = None) -> None:
-        """Read what earlier processes found broken below `root`; `folder` None: in the user's cache folder."""
-        name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]
-        self.file = (folder or _find_cache()) / f"{name}.json"
-        self._stamps = self._read()
+    def __init__(self, root: Path, folder: Path | None = None, *, read_as: object = "") -> None:
+        """Read what earlier processes found broken below `root`.
 
-    def knows(self, blob: Blob) -> bool:
-        """Whether an image was found broken, and is the same file still."""
-        return blob.name in self._stamps and self._stamps[blob.name] == _make_stamp(blob)
+        Args:
+            root: the folder or tar of the images.
+            folder: where the file is; None: in the user's cache folder.
+            read_as: how images are read; what is too large to be scaled to one size is not so for another.
+        """
+        described = f"{root.resolve()}\0{read_as}\0{PIL.__version__}"  # a later Pillow may decode what one could not
+        self.file = (folder or _find_cache()) / f"{hashlib.sha256(described.encode()).hexdigest()[:24]}.json"
+        self._known = self._read()
 
-    def remember(self, blobs: Iterable[Blob]) -> None:
-        """Keep that images cannot be decoded, for this process and for later ones; a cache that refuses is no error."""
-        self._stamps |= {blob.name: _make_stamp(blob) for blob in blobs}
-        merged = self._read() | self._stamps  # another process may have found others
+    def find_reason(self, blob: Blob) -> str | None:
+        """Say why an image is not used, where that is known; None: it is not, or the image was changed since."""
+        stamp, why = self._known.get(blob.name, (None, ""))
+        return why if stamp is not None and stamp == _make_stamp(blob) else None
+
+    def remember(self, reasons: Mapping[Blob, str]) -> None:
+        """Keep why images are not used, for this process and for later ones; a cache that refuses is no error."""
+        self._known |= {blob.name: (_make_stamp(blob), why) for blob, why in reasons.items()}
+        merged = self._read() | self._known  # another process may have found others
         try:
             write_atomic(self.file, lambda temporary: temporary.write_text(json.dumps(merged)))
         except (StorageError, OSError) as error:
@@ -49,25 +58,25 @@ class BrokenImages:
 
     def tell_known(self, blobs: Iterable[Blob]) -> None:
         """Log how many of these images are known to be broken, and the first few names."""
-        names = [blob.name for blob in blobs if self.knows(blob)]
+        names = [blob.name for blob in blobs if self.find_reason(blob) is not None]
         if names:
             shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-            logger.warning("%d images are known to be broken, others of their classes stand in: %s", len(names), shown)
+            logger.warning("%d images are known to be broken, others stand in for them: %s", len(names), shown)
 
-    def _read(self) -> dict[str, Stamp]:
+    def _read(self) -> dict[str, tuple[Stamp, str]]:
         try:
-            stamps = json.loads(self.file.read_text())
-        except (OSError, ValueError):
+            known = json.loads(self.file.read_text())
+            return {str(name): (tuple(map(int, stamp)), str(why)) for name, (stamp, why) in known.items()}
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):  # lost, or damaged: as good as none
             return {}
-        return stamps if isinstance(stamps, dict) else {}
 
 
 def _make_stamp(blob: Blob) -> Stamp:
     try:
         status = blob.path.stat()
     except OSError:
-        return []
-    return [blob.offset, blob.length, status.st_size, status.st_mtime_ns]
+        return ()
+    return blob.offset, blob.length, status.st_size, status.st_mtime_ns
 
 
 def _find_cache() -> Path:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from deploy_prune.errors import DataError
-from deploy_prune.sources.images import ArrayImages, Blob, Framing, decode_all, list_images, split_indices
-from deploy_prune.values import Data
+from deploy_prune.sources.decoding import Framing, decode_all
+from deploy_prune.sources.images import ArrayImages, Blob, list_images, split_indices
+from deploy_prune.values import BrokenImage, Data
 
 # ImageNet's, as most public CIFAR recipes use them too.
 MEAN = (0.485, 0.456, 0.406)
@@ -38,7 +39,17 @@ class Layout:
     pickles: tuple[str, ...]
 
 
-def read_cifar(layout: Layout, directory: Path, *, size: tuple[int, int] | None, seed: int) -> Data:
+@dataclass(frozen=True)
+class Choices:
+    """What the user may say of how a set is read and split."""
+
+    seed: int
+    """Draws the validation images, where no file lists them."""
+    gone: tuple[str, ...]
+    """Names of images that keep their places and are not used, whether they are there or not."""
+
+
+def read_cifar(layout: Layout, directory: Path, choices: Choices, *, size: tuple[int, int] | None) -> Data:
     """The data set in one of its layouts.
 
     Raises:
@@ -46,20 +57,19 @@ def read_cifar(layout: Layout, directory: Path, *, size: tuple[int, int] | None,
     """
     if not directory.exists():
         raise DataError(f"{directory} does not exist", hint=f"give the folder with {layout.name}")
-    train, test = _read_binary(layout, directory) or _read_images(layout, directory)
-    val_indices = _choose_val(directory, train, seed=seed)
+    train, test = _read_binary(layout, directory) or _read_images(layout, directory, choices.gone)
+    val_indices = _choose_val(directory, train, seed=choices.seed)
     is_val = np.zeros(len(train.labels), bool)
     is_val[val_indices] = True
-    kept = train.whole
     return Data(
         name=layout.name,
         classes=train.classes,
         mean=MEAN,
         std=STD,
         image_shape=(3, *(size or (SIDE, SIDE))),
-        train=train.take(kept & ~is_val, size),
-        val=train.take(kept & is_val, size),
-        test=test.take(test.whole, size),
+        train=train.take(~is_val, size),
+        val=train.take(is_val, size),
+        test=test.take(np.ones(len(test.labels), bool), size),
         flip=True,
         crop_padding=CROP_PADDING,
     )
@@ -69,13 +79,16 @@ def read_cifar(layout: Layout, directory: Path, *, size: tuple[int, int] | None,
 class _Half:
     pixels: np.ndarray
     labels: np.ndarray
-    whole: np.ndarray
-    """Which images could be decoded."""
+    broken: tuple[BrokenImage | None, ...]
+    """What is wrong with each image; None: nothing is."""
     classes: tuple[str, ...]
     sorted_by_name: bool
 
     def take(self, mask: np.ndarray, size: tuple[int, int] | None) -> ArrayImages:
-        return ArrayImages(self.pixels[mask], self.labels[mask], size)
+        """The images of a split, without those that are broken."""
+        broken = [each for each, taken in zip(self.broken, mask, strict=True) if each and taken]
+        kept = mask & np.asarray([each is None for each in self.broken])
+        return ArrayImages(self.pixels[kept], self.labels[kept], size, tuple(broken))
 
 
 def _choose_val(directory: Path, train: _Half, *, seed: int) -> np.ndarray:
@@ -132,7 +145,7 @@ def _read_binary_half(layout: Layout, paths: list[Path]) -> _Half:
     planes = records[:, layout.label_bytes :].reshape(-1, 3, SIDE, SIDE)
     pixels = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
     classes = layout.classes or _read_names(layout, paths[0].parent)
-    return _Half(pixels, labels, np.ones(len(labels), bool), classes, sorted_by_name=False)
+    return _Half(pixels, labels, (None,) * len(labels), classes, sorted_by_name=False)
 
 
 def _read_names(layout: Layout, folder: Path) -> tuple[str, ...]:
@@ -144,9 +157,10 @@ def _read_names(layout: Layout, folder: Path) -> tuple[str, ...]:
 # --- folders and tars of images --------------------------------------------------------------------------------
 
 
-def _read_images(layout: Layout, directory: Path) -> tuple[_Half, _Half]:
-    blobs = [blob for root in _list_roots(layout, directory) for blob in list_images(root)]
-    halves = {half: _sort_by_class(blobs, half) for half in ("train", "test")}
+def _read_images(layout: Layout, directory: Path, gone: tuple[str, ...]) -> tuple[_Half, _Half]:
+    blobs = {blob.name: blob for root in _list_roots(layout, directory) for blob in list_images(root)}
+    blobs |= {name: Blob(name, directory / name, length=0) for name in gone}
+    halves = {half: _sort_by_class(list(blobs.values()), half) for half in ("train", "test")}
     for half, by_class in halves.items():
         if len(by_class) != layout.count:
             message = f"{directory}: {half}/ has {len(by_class)} class folders, {layout.name} has {layout.count}"
@@ -190,5 +204,5 @@ def _sort_by_class(blobs: list[Blob], half: str) -> dict[str, list[Blob]]:
 def _make_image_half(by_class: dict[str, list[Blob]]) -> _Half:
     blobs = [blob for members in by_class.values() for blob in members]
     labels = np.repeat(np.arange(len(by_class)), [len(members) for members in by_class.values()])
-    pixels, whole = decode_all(blobs, Framing((SIDE, SIDE)))
-    return _Half(pixels, labels, whole, tuple(by_class), sorted_by_name=True)
+    pixels, broken = decode_all(blobs, Framing((SIDE, SIDE)))
+    return _Half(pixels, labels, broken, tuple(by_class), sorted_by_name=True)

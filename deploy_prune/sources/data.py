@@ -10,7 +10,7 @@ from deploy_prune import plugins
 from deploy_prune.errors import DataError
 from deploy_prune.sources.addresses import split_address
 from deploy_prune.sources.datasets import DATASETS
-from deploy_prune.values import AppForm, Data, ImageSet, Network, Normalisation, SplitRecord
+from deploy_prune.values import AppForm, BrokenImage, Data, ImageSet, Network, Normalisation, SplitRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +54,20 @@ def require_labels(data: Data, images: ImageSet, who: str) -> np.ndarray:
         hint = "methods that need none: magnitude, uniform, random, legr; or take data with a folder per class"
         raise DataError(f"{who} needs labels, and {data.name} has none", hint=hint)
     return images.labels
+
+
+def read_labelled(images: ImageSet, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read images of a split with the labels of what was read, int64 (len(indices),); None where there are none.
+
+    The image that stands in for a broken one may be of another class.
+    """
+    from deploy_prune.sources.encoded_images import EncodedImages
+
+    pixels = images.read(indices)
+    if images.labels is None:
+        return pixels, None
+    given = images.find_stand_ins(indices) if isinstance(images, EncodedImages) else indices
+    return pixels, images.labels[given]
 
 
 def list_strata(images: ImageSet) -> np.ndarray:
@@ -122,21 +136,51 @@ def identify_splits(data: Data) -> dict[str, SplitRecord]:
     before the end.
     """
     return {
-        "train": SplitRecord(len(data.train), _digest(data.train, pixels=True)),
-        "val": SplitRecord(len(data.val), _digest(data.val, pixels=True)),
-        "test": SplitRecord(len(data.test), _digest(data.test, pixels=False)),
+        "train": _identify(data.train, looked_at=True),
+        "val": _identify(data.val, looked_at=True),
+        "test": _identify(data.test, looked_at=False),
     }
 
 
-def _digest(images: ImageSet, *, pixels: bool) -> str:
+def find_changed_split(began_with: Mapping[str, SplitRecord], now: Mapping[str, SplitRecord]) -> str | None:
+    """Find the first split that is not the one of before; an image that is or was broken is no change."""
+    for name, before in began_with.items():
+        after = now[name]
+        broken = {each.number for each in (*before.broken, *after.broken)}
+        if before.images != after.images:
+            return name
+        if not before.labels_sha256:  # a record of before
+            if before.sha256 != after.sha256:
+                return name
+            continue
+        pixels = {number: after.pixels_sha256.get(number) for number in before.pixels_sha256}
+        changed = {number for number, digest in before.pixels_sha256.items() if digest != pixels[number]}
+        if before.labels_sha256 != after.labels_sha256 or changed - broken:
+            return name
+    return None
+
+
+def list_broken(images: ImageSet) -> tuple[BrokenImage, ...]:
+    """List the images of a split that were found broken so far; none where the data source does not tell."""
+    from deploy_prune.sources.encoded_images import EncodedImages
+    from deploy_prune.sources.images import ArrayImages
+
+    if isinstance(images, EncodedImages):
+        return images.list_broken()
+    return images.broken if isinstance(images, ArrayImages) else ()
+
+
+def _identify(images: ImageSet, *, looked_at: bool) -> SplitRecord:
     import numpy as np
 
     labels = b"" if images.labels is None else np.ascontiguousarray(images.labels, dtype="<i8").tobytes()
-    digest = hashlib.sha256(labels)
-    if pixels:
+    whole, pixels = hashlib.sha256(labels), {}
+    if looked_at:
         chosen = np.unique(np.linspace(0, len(images) - 1, DIGESTED).astype(np.int64))
-        digest.update(np.ascontiguousarray(images.read(chosen)).tobytes())
-    return digest.hexdigest()
+        read = np.ascontiguousarray(images.read(chosen))
+        whole.update(read.tobytes())
+        pixels = {int(number): hashlib.sha256(each).hexdigest() for number, each in zip(chosen, read, strict=True)}
+    return SplitRecord(len(images), whole.hexdigest(), hashlib.sha256(labels).hexdigest(), pixels, list_broken(images))
 
 
 def _check(data: Data, split: str, images: ImageSet) -> None:

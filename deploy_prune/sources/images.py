@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import logging
 import os
+import stat
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from deploy_prune.errors import DataError
-
-logger = logging.getLogger(__name__)
+from deploy_prune.values import BrokenImage
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm"))
-THREADS = 4  # Pillow releases the interpreter's lock while it decodes
-# What Pillow raises for bytes that are no image, or not a whole one.
-BROKEN = (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-NAMED_WHEN_SKIPPED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +29,8 @@ class ArrayImages:
     """The number of each image's class, int64 (images,); None: they have no labels."""
     size: tuple[int, int] | None = None
     """The height and width, in pixels, that `read` gives; None: those of `pixels`."""
+    broken: tuple[BrokenImage, ...] = ()
+    """Images of the split that are not among these, as they could not be read."""
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -57,97 +52,38 @@ class Blob:
     offset: int = 0
     """The byte of that file at which the image begins."""
     length: int = -1
-    """How many bytes it has; -1: all to the end of the file."""
+    """How many bytes it has; -1: all to the end of the file; 0: it is empty, or not there any more."""
 
-    def read(self) -> bytes:
-        """Read the encoded bytes."""
+    def read(self, most: int) -> bytes:
+        """Read the encoded bytes, but no more than so many.
+
+        Raises:
+            OSError: the file is not there any more, cannot be read, or is a pipe or device, which might never end.
+        """
+        if not stat.S_ISREG(self.path.stat().st_mode):
+            raise OSError("it is no regular file")
         with self.path.open("rb") as file:
             file.seek(self.offset)
-            return file.read(self.length)
+            return file.read(most if self.length < 0 else min(most, self.length))
 
 
-@dataclass(frozen=True)
-class Framing:
-    """How a photograph becomes `size` (height, width): scale until it covers size / crop, cut out the centre."""
-
-    size: tuple[int, int]
-    """The height and width of the result, in pixels."""
-    crop: float = 1.0
-    """The share of the short side that is cut out, above 0 and at most 1; 0.875 is usual for ImageNet."""
-    interpolation: Image.Resampling = Image.Resampling.BILINEAR
-    """How Pillow computes the pixels between pixels."""
-
-    def apply(self, encoded: bytes) -> np.ndarray:
-        """Decode an image and frame it: uint8 (height, width, 3)."""
-        with Image.open(io.BytesIO(encoded)) as opened:
-            image = opened.convert("RGB")
-        height, width = self.size
-        scale = max(height / image.height, width / image.width) / self.crop
-        if scale != 1:
-            scaled = max(width, round(image.width * scale)), max(height, round(image.height * scale))
-            image = image.resize(scaled, self.interpolation)
-        left, top = (image.width - width) // 2, (image.height - height) // 2
-        return np.asarray(image.crop((left, top, left + width, top + height)))
-
-
-def list_images(root: Path) -> list[Blob]:
+def list_images(root: Path, gone: Iterable[str] = ()) -> list[Blob]:
     """The image files below a folder, or in an uncompressed .tar, sorted by name.
+
+    Args:
+        root: the folder or tar.
+        gone: names of images that keep their places, whether they are there or not.
 
     Raises:
         DataError: there is no such folder or tar, it cannot be read, or holds no image.
     """
     blobs = _list_folder(root) if root.is_dir() else _list_tar(root)
     images = sorted((blob for blob in blobs if _is_image(blob.name)), key=lambda blob: blob.name)
+    if missing := set(gone) - {blob.name for blob in images}:
+        images = sorted((*images, *(Blob(name, root / name, length=0) for name in missing)), key=lambda blob: blob.name)
     if not images:
         raise DataError(f"{root} holds no images", hint=f"images end in {', '.join(sorted(SUFFIXES))}")
     return images
-
-
-def decode_all(blobs: Sequence[Blob], framing: Framing) -> tuple[np.ndarray, np.ndarray]:
-    """All images in memory, and which of them could be decoded: uint8 (images, h, w, 3), bool (images,)."""
-    pixels = np.zeros((len(blobs), *framing.size, 3), np.uint8)
-
-    def place() -> Iterator[np.ndarray | None]:
-        for index, image in enumerate(decode_in_order(blobs, lambda blob: decode(blob, framing.apply))):
-            if image is not None:
-                pixels[index] = image
-            yield image
-
-    return pixels, report_broken(blobs, place())
-
-
-def decode(blob: Blob, work: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
-    """What becomes of an image's bytes; None where they are no image, not a whole one, or cannot be read."""
-    try:
-        return work(blob.read())
-    except BROKEN:
-        return None
-
-
-def decode_in_order(blobs: Sequence[Blob], work: Callable[[Blob], np.ndarray | None]) -> Iterator[np.ndarray | None]:
-    """What `work` makes of each image, in their order, a few at once."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        # In slices: `map` would otherwise queue, and so keep, every decoded image of a large set.
-        for start in range(0, len(blobs), 1024):
-            yield from pool.map(work, blobs[start : start + 1024])
-
-
-def report_broken(blobs: Sequence[Blob], results: Iterable[object]) -> np.ndarray:
-    """Which results are there: bool (images,). Logs how many are not, and the first few names.
-
-    Raises:
-        DataError: none is.
-    """
-    whole = np.fromiter((result is not None for result in results), bool, len(blobs))
-    broken = [blob.name for blob, good in zip(blobs, whole, strict=True) if not good]
-    if len(broken) == len(blobs):
-        message = f"none of the {len(blobs)} images can be decoded, such as {broken[0]}"
-        raise DataError(message, hint="are they whole, and of a type that Pillow reads? Copy or download them again")
-    if broken:
-        shown = ", ".join(broken[:NAMED_WHEN_SKIPPED])
-        more = "" if len(broken) <= NAMED_WHEN_SKIPPED else ", ..."
-        logger.warning("skipped %d of %d images that cannot be decoded: %s%s", len(broken), len(blobs), shown, more)
-    return whole
 
 
 def split_indices(labels: np.ndarray, shares: Sequence[float], *, seed: int) -> tuple[np.ndarray, ...]:
@@ -193,8 +129,9 @@ def _list_tar(path: Path) -> list[Blob]:
         # "r:" refuses compression: images are read in place, by offset.
         with tarfile.open(path, "r:") as tar:
             members = [member for member in tar if member.isreg() and not member.sparse]
-    except (tarfile.TarError, OSError) as error:
-        raise DataError(f"{path} is no readable .tar: {error}", hint="a compressed tar must be unpacked") from error
+    except Exception as error:  # bytes that are no tar can end in any error of the reader
+        hint = "copy it again if it is damaged; a compressed tar must be unpacked"
+        raise DataError(f"{path} is no readable .tar: {error}", hint=hint) from error
     return [Blob(member.name.removeprefix("./"), path, member.offset_data, member.size) for member in members]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from deploy_prune.sources.data import list_strata, normalise
+from deploy_prune.sources.data import list_strata, normalise, read_labelled
 from deploy_prune.sources.images import split_indices
 from deploy_prune.train.recipe import Batch, Recipe
 from deploy_prune.values import Data, ImageSet
@@ -42,13 +42,11 @@ def draw_epoch(data: Data, part: np.ndarray, *, batch_size: int, seed: int) -> I
     """
     generator = torch.Generator().manual_seed(seed)
     order = part[torch.randperm(len(part), generator=generator).numpy()]
-    labels = data.train.labels
     for step in range(count_batches(len(order), batch_size)):
         indices = order[step * batch_size : (step + 1) * batch_size]
-        pixels = augment(data.train.read(indices), data, generator)
-        yield Batch(
-            normalise(pixels, data.mean, data.std), None if labels is None else torch.from_numpy(labels[indices])
-        )
+        images, labels = read_labelled(data.train, indices)
+        pixels = augment(images, data, generator)
+        yield Batch(normalise(pixels, data.mean, data.std), None if labels is None else torch.from_numpy(labels))
 
 
 def augment(images: np.ndarray, data: Data, generator: torch.Generator) -> np.ndarray:

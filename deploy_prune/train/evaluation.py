@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.sources.data import check_fit, normalise, require_labels
+from deploy_prune.sources.data import check_fit, normalise, read_labelled, require_labels
 from deploy_prune.train.accelerator import find_device
 from deploy_prune.train.outputs import Outputs, convert_to_fp32, join_batches, list_tensors, map_tensors
 from deploy_prune.train.recipe import OURS, Hooks, Metric
@@ -81,16 +81,18 @@ def _answer_parts(
 
     Without `dense` the target are the labels, int64 (images,). Everything is in fp32 on the CPU.
     """
-    labels = None if dense else torch.from_numpy(require_labels(data, split, "the task"))
+    if dense is None:
+        require_labels(data, split, "the task")
     held: list[tuple[Outputs, Any]] = []
     size_bytes, images = 0, 0
     ours = _put_in_eval_mode(network.module)
     theirs = _put_in_eval_mode(dense.module) if dense else ours
     for start in range(0, len(split), batch_size):
         indices = np.arange(start, min(start + batch_size, len(split)))
-        pixels = normalise(split.read(indices), data.mean, data.std)
+        images_read, labels = read_labelled(split, indices)
+        pixels = normalise(images_read, data.mean, data.std)
         outputs = _answer(ours, pixels)
-        held.append((outputs, labels[indices] if labels is not None else _answer(theirs, pixels)))
+        held.append((outputs, _answer(theirs, pixels) if dense or labels is None else torch.from_numpy(labels)))
         size_bytes += sum(tensor.nbytes for tensor in list_tensors(held[-1]))
         images += len(indices)
         if size_bytes >= JUDGED_BYTES or start + batch_size >= len(split):

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from deploy_prune.graph.fold_norms import find_foldable, fold_modules
 from deploy_prune.graph.surgery import cut
-from deploy_prune.sources.data import check_fit, normalise
+from deploy_prune.sources.data import check_fit, normalise, read_labelled
 from deploy_prune.train.accelerator import find_device, fork_generators
 from deploy_prune.train.batches import draw_epoch, draw_stratified
 from deploy_prune.train.evaluation import name_quality
@@ -124,11 +124,10 @@ def _place(batch: Batch, device: torch.device, dense: Network | None) -> Batch:
 
 
 def _list_judged(data: Data, images: int, seed: int) -> Iterator[Batch]:
-    labels, chosen = data.val.labels, draw_stratified(data.val, images, seed=seed)
+    chosen = draw_stratified(data.val, images, seed=seed)
     for start in range(0, len(chosen), BATCH_SIZE):
-        part = chosen[start : start + BATCH_SIZE]
-        target = None if labels is None else torch.from_numpy(labels[part])
-        yield Batch(normalise(data.val.read(part), data.mean, data.std), target)
+        pixels, labels = read_labelled(data.val, chosen[start : start + BATCH_SIZE])
+        yield Batch(normalise(pixels, data.mean, data.std), None if labels is None else torch.from_numpy(labels))
 
 
 def _list_tuned(data: Data, exam: Exam, seed: int) -> Iterator[Batch]:

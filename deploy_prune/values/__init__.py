@@ -23,6 +23,7 @@ from deploy_prune.values.measuring import Target as Target
 from deploy_prune.values.measuring import same_unit as same_unit
 from deploy_prune.values.networks import BY_DATA as BY_DATA
 from deploy_prune.values.networks import TOP_1 as TOP_1
+from deploy_prune.values.networks import BrokenImage as BrokenImage
 from deploy_prune.values.networks import Count as Count
 from deploy_prune.values.networks import Data as Data
 from deploy_prune.values.networks import ImageSet as ImageSet

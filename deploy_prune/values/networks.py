@@ -86,13 +86,31 @@ class Data:
 
 
 @dataclass(frozen=True)
+class BrokenImage:
+    """An image of a split that is not used."""
+
+    name: str
+    """Its path below the root of the data set."""
+    why: str
+    """What is wrong with it, such as "cannot be decoded"."""
+    number: int | None = None
+    """Its place in the split, where another image stands in for it; None: the split has no place for it."""
+
+
+@dataclass(frozen=True)
 class SplitRecord:
-    """What identifies one split of a data set."""
+    """What identifies one split of a data set, and which of its images are not used."""
 
     images: int
     """How many images the split has."""
     sha256: str
     """The digest of all labels in order, and (not for test) of the pixels of images spread over the split."""
+    labels_sha256: str = ""
+    """The digest of all labels in order; empty in records of before."""
+    pixels_sha256: dict[int, str] = field(default_factory=dict)
+    """Place in the split -> the digest of that image's pixels, of the same images; none for test."""
+    broken: tuple[BrokenImage, ...] = ()
+    """The images that could not be read when they were met, by the time of this record."""
 
 
 BY_DATA = "auto"

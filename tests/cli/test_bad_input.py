@@ -112,7 +112,7 @@ def test_images_that_are_all_broken(refused: Refused, folder: Path) -> None:
     images(folder, good=0, broken=16)
     (folder / "photos" / "dogs" / "x.png").write_bytes(b"nor this")
     said = refused("--data", f"imagefolder:{folder}/photos", code=2)
-    assert "cannot be decoded, nor can any other image of its class" in said
+    assert "cannot be decoded, and no other image of this split can be used either" in said
 
 
 def test_one_broken_image_among_good_ones_is_named_and_another_stands_in(

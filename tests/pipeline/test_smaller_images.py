@@ -183,7 +183,7 @@ def test_without_labels_a_pupil_comes_nearer_to_what_is_said_of_whole_images(tmp
     asked = config(tmp_path, task="none", finetune=recipe)
     whole = fit(checkpoint.load(Path(asked.model)), read_data("digits"), recipe)
     small = dataclasses.replace(whole, input_shapes=((3, 16, 16),))
-    lesson = prepare_lesson(small, whole, asked, Hooks())
+    lesson = prepare_lesson(small, whole, asked, Hooks(), tmp_path)
     judged = []
     for name, each in (("as it is", asked.model_copy(update={"finetune": None})), ("trained", asked)):
         with open_run(tmp_path / name, {}) as folder:

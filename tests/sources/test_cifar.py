@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from deploy_prune.errors import DataError
-from deploy_prune.sources.data import read_data
+from deploy_prune.sources.data import list_broken, read_data
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -129,3 +129,21 @@ def test_an_empty_or_missing_folder_says_what_was_expected(tmp_path: Path, addre
     assert "train" in caught.value.hint
     with pytest.raises(DataError, match="does not exist"):
         read_data(f"{address}:{tmp_path / 'nowhere'}")
+
+
+def test_a_broken_image_may_be_taken_away_from_the_folders(tmp_path: Path):
+    cifar_folders(tmp_path)
+    broken = tmp_path / "train" / "bird" / "0003.png"
+    content = broken.read_bytes()
+    broken.write_bytes(b"broken")
+    before = read_data(f"cifar10:{tmp_path}")
+    listed = [each.name for split in (before.train, before.val, before.test) for each in list_broken(split)]
+    assert listed == ["train/bird/0003.png"]
+    for path_holds in (None, content):
+        broken.unlink()
+        if path_holds is not None:  # mended in the middle of a run: the splits stay as they were
+            broken.write_bytes(path_holds)
+        again = read_data(f"cifar10:{tmp_path}", options={"gone": listed})
+        for ours, theirs in ((again.train, before.train), (again.val, before.val), (again.test, before.test)):
+            assert np.array_equal(ours.pixels, theirs.pixels)
+        broken.touch()

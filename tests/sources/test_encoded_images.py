@@ -13,8 +13,12 @@ from PIL import Image
 
 from deploy_prune.errors import DataError
 from deploy_prune.sources.broken_images import BrokenImages
-from deploy_prune.sources.encoded_images import EncodedImages
-from deploy_prune.sources.images import Framing, list_images
+from deploy_prune.sources.colours import Modes
+from deploy_prune.sources.data import read_labelled
+from deploy_prune.sources.decoding import Framing
+from deploy_prune.sources.encoded_images import EncodedImages, Learnt
+from deploy_prune.sources.images import list_images
+from deploy_prune.values import BrokenImage
 
 LABELS = np.array([0, 0, 0, 1, 1])
 
@@ -26,7 +30,7 @@ def encoded(level: int, kind: str = "PNG", size: tuple[int, int] = (8, 6)) -> by
 
 
 def image_set(root: Path, cache: Path, labels: np.ndarray | None = LABELS) -> EncodedImages:
-    return EncodedImages(list_images(root), labels, Framing((6, 8)), BrokenImages(root, cache))
+    return EncodedImages(list_images(root), labels, Framing((6, 8)), Learnt(BrokenImages(root, cache), Modes()))
 
 
 @pytest.fixture
@@ -82,13 +86,57 @@ def test_a_second_start_does_not_open_what_is_known_to_be_broken(
     assert not caplog.messages
 
 
-def test_a_class_without_a_whole_image_is_refused(root: Path, tmp_path: Path) -> None:
+def test_where_its_class_has_no_whole_image_the_next_one_stands_in_with_its_own_label(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("3.png", "4.png"):
         (root / name).write_bytes(b"broken")
+    pixels, labels = read_labelled(image_set(root, tmp_path / "cache"), np.array([3, 0, 4]))
+    assert pixels[:, 0, 0, 0].tolist() == [0, 0, 0]
+    assert labels is not None
+    assert labels.tolist() == [0, 0, 0]
+    assert caplog.messages[0] == "3.png cannot be decoded: 0.png stands in for it"
+
+
+def test_a_split_without_a_whole_image_is_refused_and_goes_on_when_they_are_back(root: Path, tmp_path: Path) -> None:
+    for path in root.iterdir():
+        path.write_bytes(b"broken")
     images = image_set(root, tmp_path)
-    assert levels(images, 0) == [0]
-    with pytest.raises(DataError, match=r"3\.png cannot be decoded, nor can any other image of its class"):
+    with pytest.raises(
+        DataError, match=r"3\.png cannot be decoded, and no other image of this split can be used"
+    ) as told:
         images.read(np.array([3]))
+    assert str(root) in told.value.hint
+    (root / "1.png").write_bytes(encoded(10, size=(9, 9)))
+    assert levels(images, 3) == [10]
+
+
+def test_a_stand_in_that_breaks_is_replaced_too(root: Path, tmp_path: Path) -> None:
+    (root / "0.png").write_bytes(b"broken")
+    images = image_set(root, tmp_path / "cache")
+    assert levels(images, 0) == [10]
+    (root / "1.png").write_bytes(b"broken")
+    assert levels(images, 0, 1) == levels(image_set(root, tmp_path / "other"), 0, 1) == [20, 20]
+
+
+def test_what_was_met_is_listed_with_its_place_and_reason(root: Path, tmp_path: Path) -> None:
+    (root / "1.png").write_bytes(b"broken")
+    images = image_set(root, tmp_path / "cache")
+    assert images.list_broken() == ()
+    levels(images, 0, 1)
+    listed = (BrokenImage("1.png", "cannot be decoded", 1),)
+    assert images.list_broken() == listed == image_set(root, tmp_path / "cache").list_broken()
+
+
+def test_an_image_that_was_taken_away_keeps_its_place(root: Path, tmp_path: Path) -> None:
+    (root / "1.png").write_bytes(b"broken")
+    before = levels(image_set(root, tmp_path / "a"), 0, 1, 2, 3, 4)
+    (root / "1.png").unlink()
+    gone = EncodedImages(
+        list_images(root, ["1.png"]), LABELS, Framing((6, 8)), Learnt(BrokenImages(root, tmp_path / "b"), Modes())
+    )
+    assert levels(gone, 0, 1, 2, 3, 4) == before
+    assert [each.number for each in gone.list_broken()] == [1]
 
 
 def test_another_process_gets_what_this_one_has_learnt(root: Path, tmp_path: Path) -> None:

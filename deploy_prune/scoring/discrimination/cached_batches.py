@@ -17,7 +17,7 @@ from torch.fx import Node
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.flat_network import Flat, Path, Tensors
-from deploy_prune.sources.data import normalise, require_labels
+from deploy_prune.sources.data import normalise, read_labelled, require_labels
 from deploy_prune.train.batches import draw_stratified
 from deploy_prune.train.cached_prefix import CACHE_BYTES, CachedPrefix, count_bytes
 from deploy_prune.train.recipe import Batch
@@ -49,15 +49,18 @@ def selection_set(data: Data, images: int, batch: int, *, seed: int) -> tuple[Ba
     Raises:
         ConfigError: they do not fill one batch.
     """
-    labels = require_labels(data, data.train, "a selection by discrimination")
+    require_labels(data, data.train, "a selection by discrimination")
     part = draw_stratified(data.train, images, seed=seed)
     if len(part) < batch:
         message = f"the selection set has {len(part)} images, fewer than a batch of {batch}"
         raise ConfigError(message, hint="more images, or a smaller batch_size (--method-option batch_size=32)")
     part = np.random.default_rng(seed).permutation(part)
     chosen = [part[start : start + batch] for start in range(0, len(part) - batch + 1, batch)]
+    read = (read_labelled(data.train, each) for each in chosen)
     return tuple(
-        Batch(normalise(data.train.read(each), data.mean, data.std), torch.from_numpy(labels[each])) for each in chosen
+        Batch(normalise(pixels, data.mean, data.std), torch.from_numpy(labels))
+        for pixels, labels in read
+        if labels is not None
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy_prune.sources.cifar import Layout, read_cifar
+from deploy_prune.sources.cifar import Choices, Layout, read_cifar
 from deploy_prune.sources.datasets import DataSource
 from deploy_prune.values import Data
 
@@ -27,10 +27,12 @@ class Cifar10:
 
     seed: int = 0
     """Draws the validation images out of the training set, where no `val-indices.json` lists them."""
+    gone: tuple[str, ...] = ()
+    """Names of broken images (of folders or a tar) that keep their places in the splits, there or not."""
 
     def read(self, rest: str, *, size: tuple[int, int] | None) -> Data:
         """See the contract."""
-        return read_cifar(LAYOUT, Path(rest), size=size, seed=self.seed)
+        return read_cifar(LAYOUT, Path(rest), Choices(self.seed, tuple(self.gone)), size=size)
 
 
 plugin: type[DataSource] = Cifar10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy_prune.sources.cifar import Layout, read_cifar
+from deploy_prune.sources.cifar import Choices, Layout, read_cifar
 from deploy_prune.sources.datasets import DataSource
 from deploy_prune.values import Data
 
@@ -26,11 +26,13 @@ class Cifar100:
     """A hundred classes: the binary layout, `train/CLASS/*.jpg` with `test/CLASS/*.jpg`, or a .tar of those."""
 
     seed: int = 0
-    """Draws the validation images out of the training set, where no `val-indices.json` lists them."""
+    """Draws the validation images out of the training set, as for `cifar10`."""
+    gone: tuple[str, ...] = ()
+    """Names of broken images that keep their places in the splits, as for `cifar10`."""
 
     def read(self, rest: str, *, size: tuple[int, int] | None) -> Data:
         """See the contract."""
-        return read_cifar(LAYOUT, Path(rest), size=size, seed=self.seed)
+        return read_cifar(LAYOUT, Path(rest), Choices(self.seed, tuple(self.gone)), size=size)
 
 
 plugin: type[DataSource] = Cifar100

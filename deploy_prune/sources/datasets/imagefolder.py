@@ -17,9 +17,11 @@ from PIL import Image
 from deploy_prune.errors import ConfigError, DataError
 from deploy_prune.sources.broken_images import BrokenImages
 from deploy_prune.sources.cifar import MEAN, STD, VAL_SHARE
+from deploy_prune.sources.colours import Modes
 from deploy_prune.sources.datasets import DataSource
-from deploy_prune.sources.encoded_images import EncodedImages
-from deploy_prune.sources.images import Blob, Framing, list_images, split_indices
+from deploy_prune.sources.decoding import Framing
+from deploy_prune.sources.encoded_images import EncodedImages, Learnt
+from deploy_prune.sources.images import Blob, list_images, split_indices
 from deploy_prune.values import Data
 
 SHARES = (0.60, 0.15, 0.25)  # train, val, test, where the folders do not say
@@ -44,6 +46,8 @@ class ImageFolder:
     """The same for the standard deviation."""
     numbered: int = 0
     """Classes in all, where folder names start with the class number (`007_cock`); 0: names are sorted."""
+    gone: tuple[str, ...] = ()
+    """Names of broken images that keep their places in the splits when they are taken out of the folder."""
 
     def __post_init__(self) -> None:
         if not 0 < self.crop <= 1 or self.interpolation not in FILTERS:
@@ -53,13 +57,13 @@ class ImageFolder:
     def read(self, rest: str, *, size: tuple[int, int] | None) -> Data:
         """See the contract."""
         root = Path(rest)
-        placed = _place(root, list_images(root))
+        placed = _place(root, list_images(root, self.gone))
         labels, classes = _label(root, [name for _, name, _ in placed], self.numbered)
         framing = Framing(size or DEFAULT_SIZE, self.crop, FILTERS[self.interpolation])
-        blobs, broken = [blob for _, _, blob in placed], BrokenImages(root)
-        broken.tell_known(blobs)
+        blobs, learnt = [blob for _, _, blob in placed], Learnt(BrokenImages(root, read_as=framing), Modes())
+        learnt.broken.tell_known(blobs)
         train, val, test = (
-            EncodedImages([blobs[index] for index in part], None if labels is None else labels[part], framing, broken)
+            EncodedImages([blobs[index] for index in part], None if labels is None else labels[part], framing, learnt)
             for part in _split(np.asarray([split for split, _, _ in placed]), labels, seed=self.seed)
         )
         return Data(

@@ -12,6 +12,7 @@ from torchvision import datasets
 
 from deploy_prune.errors import DataError, UnknownName
 from deploy_prune.sources.cifar import MEAN, STD, VAL_SHARE
+from deploy_prune.sources.colours import convert_to_rgb
 from deploy_prune.sources.datasets import DataSource
 from deploy_prune.sources.images import ArrayImages, split_indices
 from deploy_prune.values import Data
@@ -78,7 +79,7 @@ def _decode(name: str, items: Any, size: tuple[int, int] | None) -> tuple[np.nda
     """uint8 (images, h, w, 3) and int64 (images,); all images get the size of the first unless one is asked for."""
     pixels, labels = np.empty((0, 0, 0, 3), np.uint8), np.empty(len(items), np.int64)
     for index in range(len(items)):
-        image, label = items[index]
+        image, label = _open_item(name, items, index)
         if not isinstance(image, Image.Image) or not isinstance(label, int | np.integer):
             raise DataError(f"torchvision's {name} gives no (image, class number)", hint="take a classification set")
         size = size or (image.height, image.width)
@@ -88,9 +89,20 @@ def _decode(name: str, items: Any, size: tuple[int, int] | None) -> tuple[np.nda
                 message = f"{name} at {size[0]}x{size[1]} needs {needed / 2**30:.0f} GiB of memory"
                 raise DataError(message, hint="store it as image folders and use imagefolder:DIR")
             pixels = np.empty((len(items), *size, 3), np.uint8)
-        pixels[index] = np.asarray(image.convert("RGB").resize((size[1], size[0]), Image.Resampling.BILINEAR))
+        pixels[index] = np.asarray(convert_to_rgb(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
         labels[index] = label
     return pixels, labels
+
+
+def _open_item(name: str, items: Any, index: int) -> tuple[Any, Any]:
+    try:
+        image, label = items[index]
+        return image, label
+    except Exception as error:  # decoders end in any error where bytes are not what they should be
+        message = f"image {index} of torchvision's {name} cannot be read: {type(error).__name__}: {error}"
+        raise DataError(
+            message, hint="is it a classification set, and whole? Download it with torchvision again"
+        ) from error
 
 
 _HINT = "download it with torchvision first; the address is torchvision:NAME:DIR"

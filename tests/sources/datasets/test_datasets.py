@@ -271,6 +271,16 @@ def test_a_torchvision_set_that_is_not_there_is_not_downloaded(tmp_path: Path):
         read_data(f"torchvision:Caltech101:{tmp_path}")
 
 
+def test_a_broken_image_of_a_torchvision_set_is_named(tmp_path: Path):
+    for half in ("train", "test"):
+        for name in ("negative", "positive"):
+            path = tmp_path / "rendered-sst2" / half / name / "0.png"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(b"broken")
+    with pytest.raises(DataError, match="image 0 of torchvision's RenderedSST2 cannot be read: UnidentifiedImageError"):
+        read_data(f"torchvision:RenderedSST2:{tmp_path}")
+
+
 def test_the_users_own_factory_returns_data(tmp_path: Path):
     path = tmp_path / "own.py"
     path.write_text(
