@@ -35,6 +35,7 @@ ELSEWHERE = {
     "exporting/converter.py": "exporting/parity/test_divergence.py",
     "exporting/metadata.py": "contracts/test_exporters.py",
     "exporting/parity/*.py": "exporting/parity/test_verification.py",
+    "exporting/rewriting/call.py": "exporting/rewriting/test_forms.py",
     "formats/mil/*.py": "formats/mil/test_operators.py",
     "formats/onnx_opsets.py": "exporting/exporters/test_onnx.py",
     "formats/pte.py": "analysis/readers/test_executorch.py",

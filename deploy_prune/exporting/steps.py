@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from deploy_prune.exporting.app_interface import put_in_form
 from deploy_prune.exporting.converter import explain_vendor_errors
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter, check_precision
+from deploy_prune.exporting.rewriting.rewrite import rewrite
 from deploy_prune.graph.fold_norms import fold_exported_norms
 from deploy_prune.values import FP32, AppForm, Layout, Network, Precision
 
@@ -94,6 +96,12 @@ def begin(asked: Asked[E]) -> Draft[E]:
 def fold_norms(draft: Draft[E]) -> Draft[E]:
     """Fold batch norms into the convolutions before them, so that converters have less to convert."""
     return replace(draft, module=fold_exported_norms(draft.module, draft.inputs))
+
+
+def rewrite_operators(draft: Draft[E]) -> Draft[E]:
+    """Put equal operators in place of those that the format's converter fails on; after `fold_norms`."""
+    assert isinstance(draft.module, GraphModule)
+    return replace(draft, module=rewrite(draft.module, draft.asked.exporter.suffix))
 
 
 def _save(content: bytes | Mapping[str, bytes], path: Path) -> None:

@@ -30,6 +30,7 @@ import torch
 from deploy_prune.exporting.converter import find_version
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
 from deploy_prune.exporting.metadata import collect_facts, describe_input, describe_output, write_as_text
+from deploy_prune.exporting.rewriting.rewrite import rewrite
 from deploy_prune.exporting.steps import Asked, Draft, Step, write_in_steps
 from deploy_prune.formats.tensor_names import give_names
 from deploy_prune.values import FP16, FP32, AppForm, Layout, Network, Precision, look_up_precision
@@ -94,12 +95,19 @@ def take_floats(draft: Draft[CoreML]) -> Draft[CoreML]:
     return replace(draft, inputs=tuple(tensor.float() for tensor in draft.inputs))
 
 
-def convert(draft: Draft[CoreML]) -> Draft[CoreML]:
-    """Convert the module to coremltools' model of an ML program."""
-    coremltools = import_coremltools()
+def trace(draft: Draft[CoreML]) -> Draft[CoreML]:
+    """Export the module to torch's graph of operators, in forms that coremltools converts and Apple documents."""
     program = torch.export.export(draft.module, draft.inputs)
+    graph: Any = program.module(check_guards=False)
+    rewritten = rewrite(graph, CoreML.suffix)
+    return replace(draft, model=program if rewritten is graph else torch.export.export(rewritten, draft.inputs))
+
+
+def convert(draft: Draft[CoreML]) -> Draft[CoreML]:
+    """Convert the graph to coremltools' model of an ML program."""
+    coremltools = import_coremltools()
     model = coremltools.convert(
-        program.run_decompositions({torch.ops.aten.alias.default: torch.clone}),
+        draft.model.run_decompositions({torch.ops.aten.alias.default: torch.clone}),
         convert_to="mlprogram",
         minimum_deployment_target=coremltools.target.iOS16,
         compute_precision=coremltools.precision[look_up_precision(draft.asked.precision).dtype.upper()],
@@ -191,6 +199,6 @@ def import_coremltools() -> Any:
 
 
 STEPS: tuple[Step[CoreML], ...] = (
-    take_floats, convert, take_apart, name_tensors, declare_image, describe, pack,
+    take_floats, trace, convert, take_apart, name_tensors, declare_image, describe, pack,
 )  # fmt: skip
 plugin: type[Exporter] = CoreML

@@ -16,7 +16,7 @@ from torch.fx import Graph
 from deploy_prune.exporting.converter import find_version
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
 from deploy_prune.exporting.metadata import collect_facts, join_labels
-from deploy_prune.exporting.steps import Asked, Draft, Step, fold_norms, write_in_steps
+from deploy_prune.exporting.steps import Asked, Draft, Step, fold_norms, rewrite_operators, write_in_steps
 from deploy_prune.values import FP32, AppForm, Layout, Network, Precision
 
 Patterns = Mapping[str, tuple[str, Any, tuple[str, ...]]]
@@ -111,5 +111,5 @@ def _leave_out_unused_patterns(graph: Graph, spared: Patterns) -> Iterator[None]
         yield
 
 
-STEPS: tuple[Step[ExecuTorch], ...] = (fold_norms, trace, lower_to_xnnpack, serialise)
+STEPS: tuple[Step[ExecuTorch], ...] = (fold_norms, rewrite_operators, trace, lower_to_xnnpack, serialise)
 plugin: type[Exporter] = ExecuTorch

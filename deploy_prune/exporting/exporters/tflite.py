@@ -11,7 +11,7 @@ from deploy_prune.exporting.converter import find_version
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
 from deploy_prune.exporting.identity import identify
 from deploy_prune.exporting.metadata import describe_input, describe_output, find_preprocessing, join_labels
-from deploy_prune.exporting.steps import Asked, Draft, Step, fold_norms, write_in_steps
+from deploy_prune.exporting.steps import Asked, Draft, Step, fold_norms, rewrite_operators, write_in_steps
 from deploy_prune.formats.tflite_file import TFLiteFile
 from deploy_prune.formats.tflite_metadata import COLOR_SPACES, TensorNotes
 from deploy_prune.values import FP32, NETWORK_DIGEST, AppForm, Layout, Network, Precision
@@ -110,5 +110,7 @@ def serialise(draft: Draft[TFLite]) -> Draft[TFLite]:
     return replace(draft, content=draft.model.content())
 
 
-STEPS: tuple[Step[TFLite], ...] = (fold_norms, put_channels_last, convert, name_tensors, describe, serialise)
+STEPS: tuple[Step[TFLite], ...] = (
+    fold_norms, rewrite_operators, put_channels_last, convert, name_tensors, describe, serialise,
+)  # fmt: skip
 plugin: type[Exporter] = TFLite

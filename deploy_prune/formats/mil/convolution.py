@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from deploy_prune.formats.mil.doubt import refuse_doubt
+
 BLOCK_BYTES = 1 << 18
 """Channels of a depthwise convolution are taken in blocks that stay in the second-level cache."""
 
@@ -50,10 +52,8 @@ def conv_transpose(
         _view_at(grown, place)[...] += part.reshape(len(x), outputs, *space)
     crops = find_pads("custom", pad if pad_type == "custom" else None, space, extents, strides)
     wanted = [size - sum(crop) for size, crop in zip(full, crops, strict=True)]
-    if output_shape is not None:
-        wanted = [int(size) for size in np.asarray(output_shape)[-len(space) :]]
-    ends = [max(before + size - whole, 0) for (before, _), size, whole in zip(crops, wanted, full, strict=True)]
-    grown = _pad_around(grown, [(0, end) for end in ends], 0)
+    if output_shape is not None and [int(size) for size in np.asarray(output_shape)[-len(space) :]] != wanted:
+        refuse_doubt("conv_transpose with an output_shape that its pad does not give: Apple does not say what is cut")
     out = _view_at(grown, tuple(slice(before, before + size) for (before, _), size in zip(crops, wanted, strict=True)))
     return out if bias is None else out + bias.reshape(-1, *(1 for _ in space))
 
@@ -73,12 +73,14 @@ def avg_pool(
     *, x: Any, kernel_sizes: Any, pad_type: str, strides: Any = None, pad: Any = None,
     exclude_padding_from_average: Any = False, ceil_mode: Any = False,
 ) -> np.ndarray:  # fmt: skip
-    """The mean of each window; padding counts as zeros or not at all. What ceil_mode adds never counts."""
+    """The mean of each window, without what is padding."""
     space = x.shape[2:]
     x, places, pads = _pool(x, kernel_sizes, padding=(pad_type, pad), strides=strides, ceil_mode=ceil_mode, fill=0)
-    counted = _pad_around(np.ones((1, 1, *space), x.dtype), pads, 0 if exclude_padding_from_average else 1)
-    extra = [(0, whole - own) for whole, own in zip(x.shape[2:], counted.shape[2:], strict=True)]
-    counted = _pad_around(counted, extra, 0)
+    if any(map(any, pads)) and not exclude_padding_from_average:
+        refuse_doubt("avg_pool that counts padding: Core ML is reported to do it otherwise")
+    counted = _pad_around(np.ones((1, 1, *space), x.dtype), pads, 0)
+    if counted.shape[2:] != x.shape[2:]:
+        refuse_doubt("avg_pool whose windows hang over: Apple does not say what they are divided by")
     total: Any = sum(_view_at(x, place) for place in places)
     return np.asarray(total / sum(_view_at(counted, place) for place in places))
 

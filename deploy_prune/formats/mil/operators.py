@@ -112,6 +112,7 @@ OPERATORS: Mapping[str, Function] = {
     "stack": shapes.stack,
     "slice_by_index": shapes.slice_by_index,
     "slice_by_size": shapes.slice_by_size,
+    "crop": shapes.crop,
     "pad": shapes.pad,
     "reshape": shapes.reshape,
     "transpose": shapes.transpose,

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from deploy_prune.formats.mil.doubt import refuse_doubt
+
 PAD_MODES = {"reflect": "reflect", "replicate": "edge"}
 
 
@@ -58,6 +60,12 @@ def slice_by_size(*, x: Any, begin: Any, size: Any) -> np.ndarray:
     return np.asarray(x[tuple(map(slice, starts, ends))])
 
 
+def crop(*, x: Any, crop_height: Any, crop_width: Any) -> np.ndarray:
+    """Cut off so many rows at top and bottom, and columns at left and right."""
+    (top, bottom), (left, right) = crop_height, crop_width
+    return np.asarray(x[..., int(top) : x.shape[-2] - int(bottom), int(left) : x.shape[-1] - int(right)])
+
+
 def pad(*, x: Any, pad: Any, mode: str = "constant", constant_val: Any = 0) -> np.ndarray:
     """Pad around the last dimensions."""
     amounts = np.asarray(pad, np.int64).reshape(-1, 2)
@@ -98,16 +106,20 @@ def gather(*, x: Any, indices: Any, axis: Any = 0, batch_dims: Any = 0, validate
     """Pick along an axis; an index outside is an error here, whatever `validate_indices` says."""
     del validate_indices
     if int(batch_dims):
-        raise ValueError("gather with batch_dims")
+        refuse_doubt("gather with batch_dims")
     return np.take(x, np.asarray(indices, np.int64), axis=int(axis))
 
 
 def upsample_nearest_neighbor(*, x: Any, scale_factor_height: Any = 1, scale_factor_width: Any = 1) -> np.ndarray:
-    """Each output pixel is the input pixel at its place divided by the scale, rounded down."""
+    """Each pixel becomes a block of `height` x `width` pixels.
+
+    Raises:
+        NotVerifiable: a scale that is no whole number, as Apple does not say which pixel is then the nearest.
+    """
     for axis, factor in ((-2, scale_factor_height), (-1, scale_factor_width)):
-        size = x.shape[axis]
-        places = np.arange(int(size * float(factor)))
-        x = np.take(x, np.minimum((places / float(factor)).astype(np.int64), size - 1), axis=axis)
+        if float(factor) != int(factor):
+            refuse_doubt(f"upsample_nearest_neighbor by {float(factor):g}")
+        x = np.repeat(x, int(factor), axis=axis)
     return np.asarray(x)
 
 
