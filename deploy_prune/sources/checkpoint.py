@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from deploy_prune.errors import PlanError, RecordError
@@ -102,7 +103,7 @@ def _masks(path: Path, described: Description, network: Network) -> Mapping[str,
         raise RecordError(f"{path} is missing or not the file that was saved", hint="restore it, or run again")
     masks, shapes = read_tensors(path), {name: each.shape for name, each in network.module.named_parameters()}
     for name, mask in masks.items():
-        if mask.shape != shapes.get(name):
+        if mask.shape != shapes.get(name) or mask.dtype != torch.bool:
             raise RecordError(f"{path} masks '{name}', which {network.address} does not have so", hint="run again")
     return masks
 

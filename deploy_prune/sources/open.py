@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy_prune.errors import ConfigError
+from deploy_prune.errors import ConfigError, WeightsError
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.networks import build_network
-from deploy_prune.sources.weights import load_weights
+from deploy_prune.sources.weights import find_lost_weight, load_weights
 from deploy_prune.values import Data, Network
 
 Shape = tuple[int, int, int]
@@ -38,7 +38,7 @@ def open_network(
         UnknownName: no such model or option.
         ConfigError: the model cannot have that form, or something is given that a run folder has decided.
         RecordError: a folder that holds no finished network.
-        WeightsError: the weights are missing, corrupt or of another network.
+        WeightsError: the weights are missing, corrupt, of another network, or hold NaN or infinity.
     """
     if Path(address).is_dir():
         refuse_given(address, {"classes": classes, "options": options, "weights": weights})
@@ -49,7 +49,12 @@ def open_network(
     if data is not None:
         classes, input_shape = classes or len(data.classes) or None, input_shape or data.image_shape
     network = build_network(address, classes=classes, input_shape=input_shape, options=options)
-    return network if weights is None else load_weights(network, weights)
+    if weights is not None:
+        return load_weights(network, weights)
+    if lost := find_lost_weight(network.module):
+        hint = "give weights that are numbers (--weights FILE), or mend what builds the network"
+        raise WeightsError(f"'{lost}' of {address}, as it was built, holds NaN or infinity", hint=hint)
+    return network
 
 
 def refuse_given(run: Path | str, given: Mapping[str, object]) -> None:

@@ -23,6 +23,10 @@ NESTED_UNDER = ("state_dict", "model", "model_state_dict", "net")
 WRAPPER_PREFIX = "module."
 # Counts how many batches a norm has seen; old checkpoints lack it, and inference does not read it.
 OPTIONAL_SUFFIX = "num_batches_tracked"
+VARIANCE_SUFFIX = "running_var"
+FLOATS = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
+"""What weights are stored in; those of 8 bits mean nothing without their scales."""
+DIVERGED = "that training diverged: use another file"
 
 
 def load_weights(network: Network, path: Path) -> Network:
@@ -31,11 +35,21 @@ def load_weights(network: Network, path: Path) -> Network:
     Accepts weights nested under `state_dict` or `model` and names that start with `module.`.
 
     Raises:
-        WeightsError: missing, corrupt, with code in its pickle, or of another network (names the first keys).
+        WeightsError: missing, corrupt, with code in its pickle, or of another network (names the first keys); a tensor
+            that is of another type, not plain, or holds NaN, infinity or a negative variance.
     """
     weights = _unwrap(read_tensors(path), path)
     _check(network, weights, path)
     return replace_weights(network, weights)
+
+
+def find_lost_weight(module: nn.Module) -> str | None:
+    """Find the first parameter, or statistic of a norm, that holds NaN or infinity; None: all are finite."""
+    statistics = (each for each in module.named_buffers() if each[0].endswith(("running_mean", VARIANCE_SUFFIX)))
+    for name, tensor in (*module.named_parameters(), *statistics):
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            return name
+    return None
 
 
 def replace_weights(network: Network, weights: Mapping[str, Tensor]) -> Network:
@@ -81,7 +95,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")  # of old files; they load or are refused
+            warnings.simplefilter("ignore")  # of old files and rare tensors: they load or are refused
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         hint = "save the state_dict alone, best as .safetensors"
@@ -117,11 +131,44 @@ def _check(network: Network, weights: Mapping[str, Tensor], path: Path) -> None:
         hint = f"are these weights of {network.address}, built with the same options?"
         raise WeightsError(f"{path} does not fit {network.address}: it {' and '.join(parts)}", hint=hint)
     for name, tensor in weights.items():
-        wanted, actual = tuple(expected[name].shape), tuple(tensor.shape)
-        if wanted != actual:
-            raise _explain_shape(network, path, name, actual)
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise WeightsError(f"{path}: {name} holds NaN or infinity", hint="that training diverged: use another file")
+        _check_tensor(network, path, name, expected[name], tensor)
+
+
+def _check_tensor(network: Network, path: Path, name: str, own: Tensor, tensor: Tensor) -> None:
+    """Refuse a tensor that cannot stand in the place of the network's own: another kind, shape, type, or not finite."""
+    if kind := _name_kind(tensor):
+        hint = "save plain tensors: module.state_dict() of the trained network, not of a compressed or unloaded one"
+        raise WeightsError(f"{path}: {name} is a {kind} tensor, {network.address} needs its plain values", hint=hint)
+    if own.shape != tensor.shape:
+        raise _explain_shape(network, path, name, tuple(tensor.shape))
+    converted = tensor.to(own.dtype) if own.is_floating_point() == tensor.is_floating_point() else None
+    if own.is_floating_point():
+        if tensor.dtype not in FLOATS or converted is None:
+            hint = "give the trained floating-point weights, not rounded or quantised ones"
+            message = f"{path}: {name} holds {_name_type(tensor)}, {network.address} needs {_name_type(own)}"
+            raise WeightsError(message, hint=hint)
+        # Masks may hold infinity where the network's own do.
+        if not bool(torch.isfinite(converted).all()) and not torch.equal(converted, own.cpu()):
+            raise WeightsError(f"{path}: {name} holds NaN or infinity", hint=DIVERGED)
+    elif not torch.equal(tensor, tensor.to(own.dtype).to(tensor.dtype)):
+        message = f"{path}: {name} holds {_name_type(tensor)} that are no {_name_type(own)}"
+        raise WeightsError(message, hint="are these weights of the same network, width and options?")
+    if name.endswith(VARIANCE_SUFFIX) and tensor.numel() and float(tensor.min()) < 0:
+        message = f"{path}: {name} holds a negative variance, {float(tensor.min()):g}"
+        raise WeightsError(message, hint="the file is damaged: copy or download it again")
+
+
+def _name_kind(tensor: Tensor) -> str:
+    """What a tensor is that has no plain values; empty: it has."""
+    if tensor.is_meta:
+        return "meta"
+    if tensor.is_quantized:
+        return "quantised"
+    return "" if tensor.layout == torch.strided else "sparse"
+
+
+def _name_type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _explain_shape(network: Network, path: Path, name: str, actual: tuple[int, ...]) -> WeightsError:

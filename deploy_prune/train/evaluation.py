@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deploy_prune.errors import ConfigError
+from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.sources.data import check_fit, normalise, read_labelled, require_labels
 from deploy_prune.train.accelerator import find_device
 from deploy_prune.train.outputs import Outputs, convert_to_fp32, join_batches, list_tensors, map_tensors
@@ -33,21 +33,46 @@ def evaluate(network: Network, split: ImageSet, data: Data, *, hooks: Hooks = OU
 
     Raises:
         DataError: network and data do not belong together.
-        ConfigError: the user's metric does not give one number per image; or there are no labels, and no teacher, the
-            dense network, is given to hold the network against.
+        Diverged: the network gives NaN or infinity.
+        ConfigError: the user's metric does not give one finite number per image; or there are no labels, and no
+            teacher, the dense network, is given to hold the network against.
     """
     check_fit(network, data)
     task = find_task(network, hooks, data)
     metric, loss_of = hooks.metric or task.numbers, hooks.loss or task.loss
     numbers, losses = [], []
     for part in _answer_parts(network, find_dense_network(task, hooks), split, data, batch_size):
-        values = metric(part.outputs, part.target).detach().cpu()
-        if values.shape != (part.images,):
-            message = f"your metric gives shape {tuple(values.shape)} for {part.images} images"
-            raise ConfigError(message, hint="return one number per image")
-        numbers.append(values.to(torch.float64).numpy())
-        losses.append(float(loss_of(part.outputs, part.target)) * (part.images / len(split)))
+        values = _judge(metric, part)
+        loss = float(loss_of(part.outputs, part.target))
+        if not (math.isfinite(loss) and np.isfinite(values).all()):
+            raise _explain_lost(network, part, hooks, loss)
+        numbers.append(values)
+        losses.append(loss * (part.images / len(split)))
     return make_quality(name_quality(task, hooks.metric), np.concatenate(numbers), math.fsum(losses))
+
+
+def _judge(metric: Metric, part: _Part) -> np.ndarray:
+    """A number per image by a metric, float64 (images,)."""
+    values = metric(part.outputs, part.target)
+    shape = tuple(values.shape) if isinstance(values, Tensor) else None
+    if shape != (part.images,):
+        given = f"a {type(values).__name__}" if shape is None else f"shape {shape}"
+        message = f"your metric gives {given} for {part.images} images"
+        raise ConfigError(message, hint="return one number per image, in a tensor")
+    numbers: np.ndarray = values.detach().cpu().to(torch.float64).numpy()
+    return numbers
+
+
+def _explain_lost(network: Network, part: _Part, hooks: Hooks, loss: float) -> ConfigError | Diverged:
+    """Why a quality would be NaN or infinite: the network's outputs are, or what the caller makes of them."""
+    outputs = [tensor for tensor in list_tensors(part.outputs) if tensor.is_floating_point()]
+    of_theirs = hooks.metric if math.isfinite(loss) else hooks.loss
+    if of_theirs is not None and all(bool(torch.isfinite(tensor).all()) for tensor in outputs):
+        what = "your metric" if math.isfinite(loss) else "your loss"
+        message = f"{what} gives NaN or infinity for outputs of {network.address} that are finite"
+        return ConfigError(message, hint="return finite numbers; a mean over nothing, or a logarithm of 0, is none")
+    message = f"{network.address} gives outputs that are NaN or infinite, or too large for a finite loss"
+    return Diverged(message, hint="its training diverged: lower the learning rate, or begin with other weights")
 
 
 def make_quality(name: str, numbers: np.ndarray, loss: float) -> Quality:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.sources.data import check_fit
+from deploy_prune.sources.weights import find_lost_weight
 from deploy_prune.train.accelerator import find_device, fork_generators, move_network
 from deploy_prune.train.batches import choose_training_part, count_batches, draw_epoch
 from deploy_prune.train.distillation import distance
@@ -47,7 +48,7 @@ def fit(
 
     Raises:
         ConfigError: the recipe distills, or there are no labels to train on, and there is no teacher.
-        Diverged: the loss became NaN or infinite.
+        Diverged: the loss or a weight became NaN or infinite.
         DataError: network and data do not belong together.
         RecordError: the checkpoint is damaged or of another training.
     """
@@ -69,6 +70,7 @@ def fit(
         trained = hooks.fit(copied, data, recipe)
     if not isinstance(trained, nn.Module):
         raise ConfigError(f"your fit returned a {type(trained).__name__}", hint="return the trained nn.Module")
+    _refuse_lost_weights(trained, "your fit", recipe)
     return apply_masks(dataclasses.replace(network, module=trained.eval()))
 
 
@@ -134,6 +136,7 @@ def _train(run: _Run, checkpoint: Path | None) -> None:
                 save_state(checkpoint, standing, run.module, optimizer)
         for epoch in range(standing.epochs_done, run.recipe.epochs):
             _train_epoch(run, optimizer, standing.arithmetic, epoch)
+            _refuse_lost_weights(run.module, f"epoch {epoch + 1} of {run.recipe.epochs}", run.recipe)
             if run.hooks.epoch is not None:
                 run.hooks.epoch(epoch + 1, run.module)
             if checkpoint is not None:
@@ -174,6 +177,16 @@ def _train_epoch(run: _Run, optimizer: torch.optim.Optimizer, arithmetic: Arithm
         optimizer.step()
         apply_masks(run.network)
         run.progress("training", done + 1, total, f"epoch {epoch + 1}/{recipe.epochs}, loss {value:.3f}")
+
+
+def _refuse_lost_weights(module: nn.Module, when: str, recipe: Recipe) -> None:
+    """Refuse what a last step made NaN or infinite, before it is saved; the loss was still a number then.
+
+    Raises:
+        Diverged: a weight, or a statistic of a norm, is no number any more.
+    """
+    if lost := find_lost_weight(module):
+        raise Diverged(f"'{lost}' became NaN or infinite in {when}", hint=f"lower the learning rate (now {recipe.lr})")
 
 
 def _make_objective(run: _Run, batch: Batch) -> Loss:

@@ -192,6 +192,15 @@ def test_kernel_masks_survive_the_disk_and_a_second_cut(tmp_path: Path) -> None:
     assert torch.equal(again.masks[name], cut(network, graph, halves(graph)).masks[name])
 
 
+def test_masks_that_are_numbers_are_refused(tmp_path: Path) -> None:
+    network = with_masks()
+    checkpoint.save(
+        dataclasses.replace(network, masks={name: m.float() for name, m in network.masks.items()}), tmp_path
+    )
+    with pytest.raises(RecordError, match="does not have so"):
+        checkpoint.load(tmp_path)
+
+
 def test_a_network_without_masks_leaves_none_behind(tmp_path: Path) -> None:
     checkpoint.save(with_masks(), tmp_path)
     checkpoint.save(once(), tmp_path)

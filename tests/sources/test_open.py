@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from deploy_prune.errors import ConfigError, RecordError
+from deploy_prune.errors import ConfigError, RecordError, WeightsError
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.images import ArrayImages
 from deploy_prune.sources.open import open_network
@@ -67,3 +67,15 @@ def test_a_run_folder_refuses_what_it_has_decided(run: Path, given: dict[str, An
 def test_a_folder_without_a_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no finished network"):
         open_network(str(tmp_path))
+
+
+def test_a_network_that_is_built_with_nan_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def build(num_classes=2):\n"
+        "    layer = nn.Linear(12, num_classes)\n"
+        "    layer.bias.data[0] = float('nan')\n"
+        "    return nn.Sequential(nn.Flatten(), layer)\n"
+    )
+    with pytest.raises(WeightsError, match=r"'1\.bias' of .*, as it was built, holds NaN or infinity"):
+        open_network(f"{tmp_path / 'net.py'}:build", input_shape=(3, 2, 2))

@@ -111,6 +111,50 @@ def test_weights_of_a_diverged_training_are_refused(tmp_path: Path):
         load_weights(tiny(), tmp_path / "w.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("0.weight", lambda own: own.to(torch.int32), "holds int32, tiny needs float32"),
+        ("0.weight", lambda own: own.to(torch.float8_e4m3fn), "holds float8_e4m3fn, tiny needs float32"),
+        ("0.weight", lambda own: own.to(torch.complex64), "holds complex64, tiny needs float32"),
+        ("0.weight", lambda own: own.double() + 1e300, "holds NaN or infinity"),
+        ("1.running_var", lambda own: own * float("nan"), "holds NaN or infinity"),
+        ("1.running_var", lambda own: own - 3, "holds a negative variance, -2"),
+        ("1.num_batches_tracked", lambda own: own + 0.5, "holds float32 that are no int64"),
+        ("0.weight", lambda own: own.to_sparse(), "is a sparse tensor"),
+        ("0.weight", lambda own: own.to("meta"), "is a meta tensor"),
+    ],
+)
+def test_a_tensor_that_cannot_stand_there_is_named(tmp_path: Path, name, change, said):
+    state = tiny().module.state_dict()
+    state[name] = change(state[name])
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=rf"{name} {said}"):
+        load_weights(tiny(), tmp_path / "w.pth")
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize:UserWarning", "ignore:TypedStorage:UserWarning")
+def test_a_quantised_tensor_is_named(tmp_path: Path):
+    state = tiny().module.state_dict()
+    state["0.weight"] = torch.quantize_per_tensor(state["0.weight"], 0.1, 0, torch.qint8)
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"0\.weight is a quantised tensor"):
+        load_weights(tiny(), tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_converted(tmp_path: Path, dtype):
+    save_file({name: value.to(dtype) for name, value in tiny().module.state_dict().items()}, tmp_path / "w.safetensors")
+    assert load_weights(tiny(), tmp_path / "w.safetensors").module[0].weight.dtype == torch.float32
+
+
+def test_a_mask_may_hold_the_infinity_that_the_network_has(tmp_path: Path):
+    network = tiny()
+    network.module.register_buffer("mask", torch.tensor([0.0, float("-inf")]))
+    save_weights(network.module, tmp_path / "w.safetensors")
+    assert load_weights(network, tmp_path / "w.safetensors").module.mask.tolist() == [0.0, float("-inf")]
+
+
 def test_old_checkpoints_without_batch_counts_load(tmp_path: Path):
     state = {name: value for name, value in tiny().module.state_dict().items() if "num_batches" not in name}
     save_file(state, tmp_path / "w.safetensors")

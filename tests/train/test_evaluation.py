@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from deploy_prune.errors import ConfigError
+from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.sources.images import ArrayImages
 from deploy_prune.train.batches import augment, choose_training_part, count_batches, draw_epoch
 from deploy_prune.train.evaluation import compare_in_pairs, evaluate, wilson_interval
@@ -105,6 +105,28 @@ def test_the_callers_metric_is_used_under_its_name():
     assert unnamed.name == "your metric"
     with pytest.raises(ConfigError, match=r"gives shape \(\) for 10 images"):
         evaluate(threshold(65), levels().test, levels(), hooks=Hooks(metric=lambda logits, labels: logits.sum()))
+
+    with pytest.raises(ConfigError, match="gives a float for 10 images"):
+        evaluate(threshold(65), levels().test, levels(), hooks=Hooks(metric=lambda logits, labels: 0.5))
+
+
+def test_a_network_that_gives_nan_has_no_accuracy():
+    network = threshold(65)
+    network.module[1].bias.data[0] = float("nan")
+    with pytest.raises(Diverged, match="threshold gives outputs that are NaN or infinite"):
+        evaluate(network, levels().test, levels())
+
+
+@pytest.mark.parametrize(
+    ("hooks", "said"),
+    [
+        (Hooks(metric=lambda logits, labels: labels / 0), "your metric gives NaN or infinity"),
+        (Hooks(loss=lambda logits, labels: logits.sum() * float("nan")), "your loss gives NaN or infinity"),
+    ],
+)
+def test_a_hook_that_gives_nan_for_finite_outputs_is_told_apart(hooks: Hooks, said: str):
+    with pytest.raises(ConfigError, match=said):
+        evaluate(threshold(65), levels().test, levels(), hooks=hooks)
 
 
 def test_norms_hold_the_mean_and_variance_of_the_training_images():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from deploy_prune.errors import ConfigError, DataError, Diverged, RecordError
@@ -133,6 +136,82 @@ def test_the_checkpoint_of_another_training_is_refused(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(RecordError, match="damaged"):
         fit(tiny(), stripes(), RECIPE, checkpoint=path)
+
+
+def rewritten(path: Path, **changes: str | None) -> None:
+    """The same state with another header, as a version of before or a damage would have it."""
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = {**file.metadata(), **changes}
+    save_file(tensors, path, metadata={key: value for key, value in header.items() if value is not None})
+
+
+def test_a_flipped_bit_of_a_state_is_seen(tmp_path: Path):
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(_Interrupt):
+        fit(tiny(), stripes(), RECIPE, checkpoint=path, progress=stop_after(5))
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RecordError, match="are not what was saved"):
+        fit(tiny(), stripes(), RECIPE, checkpoint=path)
+
+
+def test_a_state_of_before_has_no_digest_and_is_read(tmp_path: Path):
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(_Interrupt):
+        fit(tiny(), stripes(), RECIPE, checkpoint=path, progress=stop_after(5))
+    rewritten(path, sha256=None)
+    assert same(fit(tiny(), stripes(), RECIPE), fit(tiny(), stripes(), RECIPE, checkpoint=path))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"sha256": None, "sha257": "0"}, {"sha256": None, "standing": '{"epochs": 1e300}'}]
+)
+def test_a_damaged_header_of_a_state_is_seen(tmp_path: Path, changes: dict[str, str | None]):
+    path = tmp_path / "c.safetensors"
+    fit(tiny(), stripes(), dataclasses.replace(RECIPE, epochs=1), checkpoint=path)
+    rewritten(path, **changes)
+    with pytest.raises(RecordError, match="damaged"):
+        fit(tiny(), stripes(), dataclasses.replace(RECIPE, epochs=1), checkpoint=path)
+
+
+def test_weights_that_the_last_step_lost_are_not_saved(tmp_path: Path):
+    """The loss is finite to the end, and so is its last value; the step after it is not."""
+
+    def last(logits, labels):
+        nonlocal steps_done
+        steps_done += 1
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        return loss if steps_done < 9 else Explode.apply(loss)
+
+    steps_done = 0
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(Diverged, match=r"'0\.weight' became NaN or infinite in epoch 3 of 3"):
+        fit(tiny(), stripes(), RECIPE, hooks=Hooks(loss=last), checkpoint=path)
+    with safe_open(path, "pt") as file:
+        assert json.loads(file.metadata()["standing"])["epochs_done"] == 2
+
+
+class Explode(torch.autograd.Function):
+    """Passes a loss through, and gives it a gradient that is infinite."""
+
+    @staticmethod
+    def forward(context, loss):
+        return loss.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient * float("inf")
+
+
+def test_a_fit_of_the_callers_that_gives_nan_is_refused():
+    def broken(network, data, recipe):
+        network.module[6].bias.data[0] = float("nan")
+        return network.module
+
+    with pytest.raises(Diverged, match=r"'6\.bias' became NaN or infinite in your fit"):
+        fit(tiny(), stripes(), RECIPE, hooks=Hooks(fit=broken))
 
 
 def test_a_loss_that_is_no_number_stops_with_the_place_and_a_remedy():
