@@ -124,13 +124,21 @@ class CutResult:
 
     count: Count
     predicted_macs: int
-    """MACs by the trace of the dense network; fvcore's recount agrees, where it agrees on the dense one."""
+    """MACs by the trace of the dense network, which the trace of the cut one has confirmed."""
     val: Quality
     """The quality on validation straight after the cut."""
     val_recalibrated: Quality | None
     """The quality after the batch norms' statistics were estimated anew; None: they were not."""
     kernel_macs: int | None = None
     """MACs without those of removed kernels, which no runtime here skips; None where none were removed."""
+    law_error: float | None = None
+    """How far the cut network was, before anything was estimated anew, from the dense one with the removed channels at
+    zero: max |difference| / max |output| on two random images. None: nothing could be said, or a run of before."""
+    difference: str = ""
+    """How and why fvcore's `count` is not `predicted_macs`; empty where it is, and in a run of before."""
+    rescalings: tuple[str, ...] = ()
+    """The operators and lines that multiply or divide by another number than in the dense network, as its forward pass
+    makes that number of its widths."""
 
 
 @dataclass(frozen=True)

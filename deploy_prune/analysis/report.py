@@ -8,7 +8,7 @@ from pathlib import Path
 from deploy_prune import stats
 from deploy_prune.analysis.bench import group_by_network
 from deploy_prune.records import read_record
-from deploy_prune.results import RunSummary
+from deploy_prune.results import CutResult, RunSummary
 from deploy_prune.run_folder import read_asked
 from deploy_prune.search_results import SEARCH, SearchRecord
 from deploy_prune.values import Count, Interval, Measurement, Quality, Shipment
@@ -137,13 +137,28 @@ def _write_search(run: Path) -> str:
 
 
 def _write_prediction(summary: RunSummary) -> str:
-    predicted, recounted = summary.cut.predicted_macs, summary.cut.count.macs
-    if predicted == recounted:
-        return f"MACs of the cut network: {recounted:,} predicted, the same by fvcore's recount."
-    uncounted = ", ".join(summary.dense.count.not_counted) or "nothing"
-    return (
-        f"MACs of the cut network: {predicted:,} predicted, {recounted:,} by fvcore, which did not count {uncounted}."
+    predicted, counted = summary.cut.predicted_macs, summary.cut.count
+    text = f"MACs of the cut network: {predicted:,} predicted"
+    text += f", the same by {'fvcore' if predicted == counted.macs else 'the trace'}'s recount"
+    if predicted != counted.macs:
+        text += f" ({summary.cut.difference or f'fvcore counts {counted.macs:,}'})"
+    return f"{text}. {_write_law(summary.cut)}".strip()
+
+
+def _write_law(cut: CutResult) -> str:
+    """What was checked of the cut, and what follows the widths."""
+    law = (
+        ""
+        if cut.law_error is None
+        else (
+            "On random images it computes what the dense network computes with the removed channels at zero "
+            f"(largest difference / largest output: {cut.law_error:.0e}). "
+        )
     )
+    scaled = "".join(
+        f"Multiplied by a number that follows the widths, which may be meant: {line}. " for line in cut.rescalings
+    )
+    return (law + scaled).strip()
 
 
 def _write_network(summary: RunSummary) -> str:

@@ -45,11 +45,12 @@ def show_inspection(inspection: Inspection) -> None:
     """Three tables: the network, what is within reach, its groups."""
     count = inspection.count
     facts = [
-        ("MACs (fvcore counts a multiply-add as 1)", f"{count.macs:,}"),
+        ("MACs (a multiply-add is 1)", ", ".join(filter(None, (f"{inspection.macs:,}", inspection.difference)))),
         ("fvcore total with norms", f"{count.fvcore_total:,}"),
         ("parameters", f"{count.params:,}"),
         ("operators that fvcore did not count", ", ".join(count.not_counted) or "none"),
         ("channels that cannot be removed", f"{inspection.locked_share:.1%}"),
+        *(("rescaled by a number that follows the widths", line) for line in inspection.rescalings),
     ]
     show_table(inspection.address, ("", "is"), facts)
     columns = ("cost", "unit", "dense", "least", "least / dense")

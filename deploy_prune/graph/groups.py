@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,21 +13,25 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from deploy_prune.graph.recording import Lock, Recording, Slots
-from deploy_prune.values import ChannelGraph, Gather, Group, Member
+from deploy_prune.values import ChannelGraph, Gather, Group, Member, Step
 
 
 def build(recording: Recording) -> ChannelGraph:
     """Solve a recording: what was tied becomes units, units with the same places become groups."""
     solved = _solve(recording)
     groups, unit_of = _groups(recording, solved)
+    numbers = _number_labels(solved, unit_of)
     parameters = frozenset(name for name, tensor in recording.tensors.items() if isinstance(tensor, nn.Parameter))
     return ChannelGraph(
         groups=groups,
         layers=tuple(recording.layers),
-        gathers=tuple(Gather(call.buffer, _unit_numbers(call.labels, solved, unit_of)) for call in recording.gathers),
+        gathers=tuple(Gather(call.buffer, numbers[call.labels.numpy()]) for call in recording.gathers),
         shapes={name: tuple(tensor.shape) for name, tensor in recording.tensors.items()},
         parameters=parameters,
         fixed_macs=recording.fixed_macs,
+        training_layers=tuple(recording.training_layers),
+        steps=_in_units(recording.steps, numbers),
+        training_steps=_in_units(recording.training_steps, numbers),
     )
 
 
@@ -39,6 +43,9 @@ class _Solved:
     """Locked component -> the first reason that was given."""
     pins: dict[int, str]
     """Components to lock unless they are the only one of their kind (a one-channel gate)."""
+    treatment: np.ndarray
+    """A component's steps as one number: components that differ in it are not treated alike, as by an activation of
+    some of the channels. int64, shape (components,)."""
     residual: np.ndarray
     """Whether a component meets another in a residual add: bool, shape (components,)."""
 
@@ -53,7 +60,18 @@ def _solve(recording: Recording) -> _Solved:
     residual = np.zeros(components, dtype=bool)
     streams = _join(recording.residuals)
     residual[component[streams[streams >= 0]]] = True
-    return _Solved(component, reasons, pins, residual)
+    treatment = _sum_up_treatments([*recording.steps, *recording.training_steps], component, components)
+    return _Solved(component, reasons, pins, treatment, residual)
+
+
+def _sum_up_treatments(steps: Sequence[Step], component: np.ndarray, components: int) -> np.ndarray:
+    """Give components the same number if, and (but for chance) only if, the same steps read them."""
+    draw = np.random.default_rng(0)
+    treatment = np.zeros(components, dtype=np.int64)
+    for step in steps:
+        if step.reads:
+            treatment[np.unique(component[np.concatenate(step.reads)])] ^= draw.integers(1, 2**63 - 1)
+    return treatment
 
 
 def _first_reasons(component: np.ndarray, locks: list[Lock]) -> dict[int, str]:
@@ -72,13 +90,15 @@ def _join(parts: list[Tensor]) -> np.ndarray:
 def _groups(recording: Recording, solved: _Solved) -> tuple[tuple[Group, ...], dict[int, int]]:
     """Form a group of components with the same places; also component -> global unit number."""
     axes = list(recording.slots.values())
-    alike: dict[tuple[bytes, str | None], list[tuple[int, np.ndarray]]] = {}
+    alike: dict[tuple[bytes, str | None, int], list[tuple[int, np.ndarray]]] = {}
     placed = [(number, places.tobytes(), indices) for number, places, indices in _places(axes, solved.component)]
     kinds = Counter(places for _, places, _ in placed)
     for number, places, indices in placed:
         pinned = solved.pins.get(number) if kinds[places] > 1 else None
-        alike.setdefault((places, solved.reasons.get(number, pinned)), []).append((number, indices))
-    producers = {(layer.weight, layer.output_axis): order for order, layer in enumerate(recording.layers)}
+        key = places, solved.reasons.get(number, pinned), int(solved.treatment[number])
+        alike.setdefault(key, []).append((number, indices))
+    layers = (*recording.layers, *recording.training_layers)
+    producers = {(layer.weight, layer.output_axis): order for order, layer in enumerate(layers)}
     drafts = [_make_draft(axes, key, units, producers) for key, units in alike.items()]
     drafts.sort(key=lambda draft: draft.order)
     return _make_groups(drafts, solved)
@@ -113,7 +133,7 @@ class _Draft:
 
 def _make_draft(
     axes: list[Slots],
-    key: tuple[bytes, str | None],
+    key: tuple[bytes, str | None, int],
     units: list[tuple[int, np.ndarray]],
     producers: dict[tuple[str, int], int],
 ) -> _Draft:
@@ -168,9 +188,14 @@ def _make_groups(drafts: list[_Draft], solved: _Solved) -> tuple[tuple[Group, ..
     return tuple(groups), unit_of
 
 
-def _unit_numbers(labels: Tensor, solved: _Solved, unit_of: dict[int, int]) -> np.ndarray:
-    line = labels.numpy()
-    numbers = np.full(line.shape, -1, dtype=np.int64)
-    real = line >= 0
-    numbers[real] = [unit_of[int(number)] for number in solved.component[line[real]]]
-    return numbers
+def _number_labels(solved: _Solved, unit_of: dict[int, int]) -> np.ndarray:
+    """Label -> global unit number; -1 for what is in no unit, and for the labels below zero: int, (labels + 2,)."""
+    of_component = np.full(solved.component.max(initial=-1) + 1, -1)
+    for component, unit in unit_of.items():
+        of_component[component] = unit
+    return np.concatenate([of_component[solved.component], [-1, -1]])  # labels -2 and -1 count from the end
+
+
+def _in_units(steps: Iterable[Step], numbers: np.ndarray) -> tuple[Step, ...]:
+    """The steps of a recording, with the units that they read in place of the labels."""
+    return tuple(replace(step, reads=tuple(numbers[labels] for labels in step.reads)) for step in steps)

@@ -40,6 +40,10 @@ class Ledger:
             return along(self.slots(name, axes[0]), axes[0], shape)
         return constant(LOCKED if axes else NEUTRAL, shape)
 
+    def peek(self, tensor: Tensor) -> Tensor | None:
+        """The labels that an operator left on its result; None of parameters, and of what comes from outside."""
+        return self._labels.get(id(tensor))
+
     def weight(self, tensor: Tensor) -> tuple[str, tuple[int, ...]] | None:
         """The parameter that this tensor is (or is a transposed view of) and its axes in the tensor's order."""
         if id(tensor) in self.names:

@@ -20,7 +20,10 @@ from deploy_prune.graph import meta
 from deploy_prune.graph.labels import LOCKED, compact, constant
 from deploy_prune.graph.ledger import Ledger
 from deploy_prune.graph.recording import Recording
+from deploy_prune.graph.returned import find_tensors
 from deploy_prune.graph.rules import table
+from deploy_prune.graph.rules.call import Call
+from deploy_prune.graph.steps import are_alike, describe_step
 
 _TORCH = str(Path(torch.__file__).parent) + "/"
 _GRAPH = str(Path(__file__).parent) + "/"
@@ -47,20 +50,55 @@ def record(
 
     Raises:
         BrokenForward: the forward pass fails, or decides by the values of its tensors.
-        TraceError: the module cannot be copied.
+        TraceError: the module cannot be copied, or returns no tensor.
     """
     twin, named = on_meta(module)
-    constants = {name: tensor.cpu() for name, tensor in _named_tensors(module) if not tensor.is_floating_point()}
-    ledger = Ledger(Recording(tensors=named), constants, whole_groups)
+    recording = Recording(tensors=named)
+    _run(twin, Ledger(recording, _list_constants(module), whole_groups), input_shapes, batch=1)
+    return recording
+
+
+def record_training(
+    module: nn.Module, input_shapes: Sequence[tuple[int, ...]], before: Recording, *, whole_groups: Mapping[str, bool]
+) -> Recording:
+    """What a pass in training mode adds to `record`, such as auxiliary heads: both in one; `before`, where nothing.
+
+    Raises:
+        BrokenForward: the forward pass fails, or decides by the values of its tensors.
+        TraceError: the module cannot be copied, or returns no tensor.
+    """
+    twin, named = on_meta(module)
+    both = before.fork()
+    both.tensors, both.steps = named, []
+    # Two images: a norm over a batch of one image of one pixel is refused by torch.
+    _run(twin.train(), Ledger(both, _list_constants(module), whole_groups), input_shapes, batch=2)
+    if are_alike(before.steps, both.steps):
+        return before
+    known = {layer.weight for layer in before.layers}
+    both.training_layers = [layer for layer in both.layers if layer.weight not in known]
+    both.training_steps = both.steps
+    both.layers, both.steps, both.fixed_macs = before.layers, before.steps, before.fixed_macs
+    return both
+
+
+def _list_constants(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors that hold no weights, such as index maps, with their content."""
+    return {name: tensor.cpu() for name, tensor in _named_tensors(module) if not tensor.is_floating_point()}
+
+
+def _run(twin: nn.Module, ledger: Ledger, input_shapes: Sequence[tuple[int, ...]], *, batch: int) -> None:
+    """Run a network on meta; the ledger's recording then says what met in it."""
     recorder = Recorder(ledger)
     precision = next((each.dtype for each in twin.parameters() if each.is_floating_point()), None)
-    inputs = [torch.empty((1, *shape), dtype=precision, device="meta") for shape in input_shapes]
+    inputs = [torch.empty((batch, *shape), dtype=precision, device="meta") for shape in input_shapes]
     with torch.no_grad(), _explain_failures(recorder), recorder:
-        outputs = twin(*inputs)
-    for output in tree_flatten(outputs)[0]:
-        if isinstance(output, Tensor):
-            ledger.lock(ledger.labels(output), "model output")
-    return ledger.recording
+        returned = twin(*inputs)
+    outputs = find_tensors(returned)
+    if not outputs:
+        message = f"the network returns a {type(returned).__name__} in which there is no tensor"
+        raise TraceError(message, hint="let its forward return a tensor, or a tuple, list or dictionary of tensors")
+    for output in outputs:
+        ledger.lock(ledger.labels(output), "model output")
 
 
 def on_meta(module: nn.Module, *, integers: bool = True) -> tuple[nn.Module, dict[str, Tensor]]:
@@ -112,11 +150,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operator on meta, then label what it returned."""
         del types
+        given = args
         args, kwargs = tree_map(_to_meta, args), tree_map(_to_meta, kwargs or {})
         self.ledger.where = f"{func} {_find_source()}"
         self.touched = [item for item in tree_flatten((args, kwargs))[0] if isinstance(item, Tensor)]
         result = meta.run(func, args, kwargs)
-        labelled = table.apply(self.ledger, func, args, kwargs, result)
+        call = Call(func, args, kwargs, result)
+        self.ledger.recording.steps.append(describe_step(self.ledger, call, given))
+        labelled = table.apply(self.ledger, call)
         self._alive.append((args, result))
         results = result if isinstance(result, tuple | list) else (result,)
         if self.touched and not func._schema.is_mutable and any(each.alias_info for each in func._schema.returns):

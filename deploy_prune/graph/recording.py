@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from deploy_prune.values import Layer
+from deploy_prune.values import Layer, Step
 
 
 @dataclass(frozen=True)
@@ -72,3 +73,15 @@ class Recording:
         """MACs of products without a weight, at batch 1."""
         self.labels_used = 0
         """The next label that nobody has."""
+        self.steps: list[Step] = []
+        """Every operator in the order of the calls, with the labels that it reads."""
+        self.training_layers: list[Layer] = []
+        """The operators that apply a weight which no other call applies, in a pass in training mode."""
+        self.training_steps: list[Step] = []
+        """The steps of a pass in training mode, where it does something of its own."""
+
+    def fork(self) -> Recording:
+        """A second notebook with all that is in this one, to go on in."""
+        other = Recording(self.tensors)
+        vars(other).update({name: copy.copy(value) for name, value in vars(self).items()})
+        return other

@@ -10,6 +10,9 @@ import torch
 
 from deploy_prune.values import Count, Network
 
+FUSED = "aten::scaled_dot_product_attention"
+ROUNDING = 1e-3
+"""What a figure of four digits may be off by."""
 MACS_ROWS = ("conv", "linear", "addmm", "matmul", "bmm", "mm", "einsum")
 
 
@@ -31,4 +34,19 @@ def recount(network: Network) -> Count:
         fvcore_total=int(sum(rows.values())),
         params=sum(parameter.numel() for parameter in module.parameters()),
         not_counted=skipped,
+        einsum_macs=int(rows["einsum"]),
     )
+
+
+def explain_difference(traced_macs: int, count: Count) -> str:
+    """How and why fvcore counts other MACs than our own trace does, which is exact; empty where it does not."""
+    if traced_macs == count.macs:
+        return ""
+    difference = count.macs - traced_macs
+    if difference < 0 and FUSED in count.not_counted:
+        why = "it leaves out fused attention"
+    elif abs(difference) <= count.einsum_macs * ROUNDING:
+        why = "it rounds what einsum costs to four digits"
+    else:
+        why = f"it did not count {', '.join(count.not_counted) or 'something'}"
+    return f"fvcore counts {abs(difference):,} {'more' if difference > 0 else 'less'}: {why}"

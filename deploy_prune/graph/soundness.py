@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from deploy_prune.graph import trace
-from deploy_prune.graph.recorder import BrokenForward, on_meta, record
+from deploy_prune.graph.recorder import BrokenForward, on_meta, record, record_training
 from deploy_prune.graph.recording import Recording
-from deploy_prune.graph.surgery import cut, kept_indices, unit_offsets
+from deploy_prune.graph.steps import find_difference, find_rescalings
+from deploy_prune.graph.surgery import cut, kept_indices, kept_units, unit_offsets
 from deploy_prune.values import ChannelGraph, Group, Keep, Network
 
 
@@ -26,10 +27,10 @@ def settle(network: Network) -> ChannelGraph:
         TraceError: the dense network cannot be traced.
     """
     graph, ghost = trace(network), _make_ghost(network)
-    for probe in (_keep_halves, _keep_unevenly):
+    for probe in (_keep_halves, _keep_unevenly, _keep_few):
         while violations := _find_violations(ghost, graph, probe(graph.free)):
             graph = lock(graph, violations)
-    return graph
+    return dataclasses.replace(graph, rescalings=list_rescalings(network, graph, _keep_few(graph.free)))
 
 
 def find(network: Network, graph: ChannelGraph, keep: Keep) -> dict[str, str]:
@@ -40,25 +41,43 @@ def find(network: Network, graph: ChannelGraph, keep: Keep) -> dict[str, str]:
     return _find_violations(_make_ghost(network), graph, keep)
 
 
+def list_rescalings(network: Network, graph: ChannelGraph, keep: Keep) -> tuple[str, ...]:
+    """The operators and lines that multiply or divide by another number once a sound cut is made.
+
+    The author may mean it, as in `y * channels ** -0.5`; but nothing else of a cut network is scaled.
+    """
+    small = cut(_make_ghost(network), graph, keep)
+    return find_rescalings(graph.steps, _record(small, training=False).steps)
+
+
 def _make_ghost(network: Network) -> Network:
     """Copy the network without its data: cutting the copy costs next to nothing."""
     return dataclasses.replace(network, module=on_meta(network.module, integers=False)[0])
 
 
 def _find_violations(ghost: Network, graph: ChannelGraph, keep: Keep) -> dict[str, str]:
-    changed = [group.name for group in graph.free if len(keep.get(group.name, range(group.width))) < group.width]
+    changed = {
+        group.name: keep[group.name]
+        for group in graph.free
+        if len(keep.get(group.name, range(group.width))) < group.width
+    }
     if not changed:
         return {}
-    outcome = _compare(ghost, graph, keep)
-    if not outcome.failed_at or outcome.groups:
-        return outcome.groups
-    # The failure names no group: try each alone.
-    broken = {}
-    for name in changed:
-        alone = _compare(ghost, graph, {name: keep[name]})
-        if alone.failed_at or alone.groups:
-            broken[name] = alone.groups.get(name, f"its size is fixed: {alone.failed_at}")
-    return broken or dict.fromkeys(changed, f"cut together with others it breaks {outcome.failed_at}")
+    outcome = _compare(ghost, graph, changed)
+    return outcome.groups if outcome.groups or not outcome.reason else _find_guilty(ghost, graph, changed, outcome)
+
+
+def _find_guilty(ghost: Network, graph: ChannelGraph, changed: Keep, outcome: _Outcome) -> dict[str, str]:
+    """The groups without whose cut all would be as it was, where the failure itself names none: halve and try."""
+    if len(changed) == 1:
+        return dict.fromkeys(changed, outcome.reason)
+    names, guilty = list(changed), dict[str, str]()
+    for half in (names[: len(names) // 2], names[len(names) // 2 :]):
+        part = {name: changed[name] for name in half}
+        alone = _compare(ghost, graph, part)
+        if alone.groups or alone.reason:
+            guilty |= alone.groups or _find_guilty(ghost, graph, part, alone)
+    return guilty or dict.fromkeys(changed, f"cut together with others: {outcome.reason}")
 
 
 def lock(graph: ChannelGraph, reasons: Mapping[str, str]) -> ChannelGraph:
@@ -85,26 +104,43 @@ def _keep_unevenly(groups: Sequence[Group]) -> dict[str, tuple[int, ...]]:
     return kept
 
 
+def _keep_few(groups: Sequence[Group]) -> dict[str, tuple[int, ...]]:
+    """Keep two units of every group: whatever grows with the widths is here at its other end."""
+    return {group.name: tuple(range(min(2, max(1, group.width - 1)))) for group in groups}
+
+
 @dataclass(frozen=True)
 class _Outcome:
     groups: dict[str, str]
     """Broken group -> reason."""
-    failed_at: str = ""
-    """The operator and line at which the cut network stops, if it does."""
+    reason: str = ""
+    """What is not as it was, with the operator and the line, where no groups are named."""
 
 
 def _compare(ghost: Network, graph: ChannelGraph, keep: Keep) -> _Outcome:
     """Run the cut network on meta, and hold what meets in it against what met in the dense one."""
     small = cut(ghost, graph, keep)
     try:
-        recording = record(small.module, ghost.input_shapes, whole_groups=small.whole_groups)
+        recording = _record(small, training=bool(graph.training_steps))
     except BrokenForward as error:
         units = _dense_units(error.recording, graph, keep)
         labels = error.labels.numpy()
         here = _free_groups(graph, units[labels[labels >= 0]], f"baked into {error.where}")
         # What stops it may be the late consequence of a shift further up.
-        return _Outcome(_find_shifts(error.recording, graph, units) or here, error.where)
-    return _Outcome(_find_shifts(recording, graph, _dense_units(recording, graph, keep)))
+        return _Outcome(_find_shifts(error.recording, graph, units) or here, f"its size is fixed: {error.where}")
+    units = _dense_units(recording, graph, keep)
+    if broken := _find_shifts(recording, graph, units):
+        return _Outcome(broken)
+    stays = kept_units(graph, keep)
+    different = find_difference(graph.steps, recording.steps, units, stays)
+    return _Outcome({}, different or find_difference(graph.training_steps, recording.training_steps, units, stays))
+
+
+def _record(small: Network, *, training: bool) -> Recording:
+    recording = record(small.module, small.input_shapes, whole_groups=small.whole_groups)
+    if not training:
+        return recording
+    return record_training(small.module, small.input_shapes, recording, whole_groups=small.whole_groups)
 
 
 def _dense_units(recording: Recording, graph: ChannelGraph, keep: Keep) -> np.ndarray:

@@ -35,7 +35,7 @@ def cut(network: Network, graph: ChannelGraph, keep: Keep) -> Network:
     for gather in graph.gathers:
         _remap(network.module, memo, graph, (gather, keep))
     module: nn.Module = copy.deepcopy(network.module, memo)
-    whole = {layer.weight: layer.whole_groups for layer in graph.layers}
+    whole = {layer.weight: layer.whole_groups for layer in (*graph.layers, *graph.training_layers)}
     by_tensor = {id(tensor): whole.get(name, False) for name, tensor in _named_tensors(network.module)}
     for part, original in zip(module.modules(), network.module.modules(), strict=True):
         if isinstance(original, nn.modules.conv._ConvNd):
@@ -100,6 +100,17 @@ def kept_indices(graph: ChannelGraph, keep: Keep) -> Indices:
     return kept
 
 
+def kept_units(graph: ChannelGraph, keep: Keep) -> np.ndarray:
+    """Which units stay, by their global numbers: bool, shape (units,)."""
+    stays = np.ones(sum(group.width for group in graph.groups), dtype=bool)
+    starts = unit_offsets(graph)
+    for group in graph.groups:
+        if group.name in keep:
+            first = starts[group.name]
+            stays[first : first + group.width] = np.isin(np.arange(group.width), np.asarray(keep[group.name]))
+    return stays
+
+
 def _compose(before: Indices, now: Indices) -> Indices:
     """Work out which dense indices are left after a second cut: (2, 5, 7) and then (0, 2) are (2, 7)."""
     names = dict.fromkeys([*before, *now])
@@ -133,11 +144,7 @@ def _slice(tensor: Tensor, axes: Mapping[int, np.ndarray]) -> Tensor:
 def _remap(module: nn.Module, memo: dict[int, Tensor], graph: ChannelGraph, change: tuple[Gather, Keep]) -> None:
     """Rewrite the values of an index buffer: old channel numbers of its input become new ones."""
     gather, keep = change
-    stays = np.ones(sum(group.width for group in graph.groups), dtype=bool)
-    for group in graph.groups:
-        if group.name in keep:
-            start = unit_offsets(graph)[group.name]
-            stays[start : start + group.width] = np.isin(np.arange(group.width), np.asarray(keep[group.name]))
+    stays = kept_units(graph, keep)
     input_stays = np.where(gather.units < 0, True, stays[gather.units])
     position = torch.from_numpy(np.cumsum(input_stays) - 1)
     buffer = module.get_buffer(gather.buffer)

@@ -10,7 +10,7 @@ from deploy_prune import plugins
 from deploy_prune.budget.costs import COSTS
 from deploy_prune.budget.widths import Limits, dense_widths, ladder
 from deploy_prune.errors import Inconclusive, NotProfiled, RecordError, StorageError, Unavailable
-from deploy_prune.graph.recount import recount
+from deploy_prune.graph.recount import explain_difference, recount
 from deploy_prune.graph.soundness import settle
 from deploy_prune.values import ChannelGraph, Count, GroupRow, Network
 
@@ -36,6 +36,12 @@ class Inspection:
     reach: tuple[Reach, ...]
     locked_share: float
     """The share of channels that cannot be removed, the input's and the output's not counted."""
+    macs: int
+    """MACs by our own trace."""
+    difference: str = ""
+    """How and why fvcore's `count` is another; empty where it is not."""
+    rescalings: tuple[str, ...] = ()
+    """The operators and lines that multiply or divide by a number that follows the widths: it may be meant."""
 
 
 def inspect(network: Network, *, limits: Limits | None = None) -> Inspection:
@@ -49,7 +55,10 @@ def inspect(network: Network, *, limits: Limits | None = None) -> Inspection:
         GroupRow(group.name, group.width, group.width, group.channels_per_unit, group.locked) for group in graph.groups
     )
     reach = tuple(row for name in plugins.list_names(COSTS) if (row := _reach(name, graph, limits or Limits())))
-    return Inspection(network.address, recount(network), rows, reach, locked_share(graph))
+    macs = int(plugins.build(COSTS, "macs").model(graph)(dense_widths(graph.free)))
+    count = recount(network)
+    difference = explain_difference(macs, count)
+    return Inspection(network.address, count, rows, reach, locked_share(graph), macs, difference, graph.rescalings)
 
 
 def locked_share(graph: ChannelGraph) -> float:

@@ -20,8 +20,9 @@ from deploy_prune.errors import OurFault, PlanError
 from deploy_prune.exporting.export import export_in_turn
 from deploy_prune.exporting.parity.reference import make_questions_by_data
 from deploy_prune.graph import trace
-from deploy_prune.graph.recount import recount
-from deploy_prune.graph.soundness import find
+from deploy_prune.graph.law import check_law
+from deploy_prune.graph.recount import explain_difference, recount
+from deploy_prune.graph.soundness import find, list_rescalings
 from deploy_prune.graph.surgery import cut
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext, read_plan, start_network
@@ -52,7 +53,7 @@ from deploy_prune.train.evaluation import compare_in_pairs, evaluate
 from deploy_prune.train.loop import fit
 from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.train.recipe import Recipe
-from deploy_prune.values import Budget, ChannelGraph, Count, GroupRow, ImageSet, Keep, Network, Plan, Progress, Quality
+from deploy_prune.values import Budget, ChannelGraph, GroupRow, ImageSet, Keep, Network, Plan, Progress, Quality
 
 logger = logging.getLogger(__name__)
 
@@ -180,14 +181,14 @@ def shrink(context: RunContext, decided: PlanResult) -> CutResult:
 
     Raises:
         OurFault: the cut network is not what the trace of the dense one promised.
+        TraceError: it computes something else.
     """
     network = context.network(SCORED if (context.folder.path / SCORED).exists() else "dense")
     graph, keep = trace(network), in_own_numbers(network, decided.plan.keep)
     small = cut(network, graph, keep)
-    macs = _macs(graph)
-    predicted = Prediction(dense=macs({}), cut=macs(keep))
-    count = recount(small)
-    check_prediction(predicted, recount(network), count)
+    law_error, rescalings = check_law(network, graph, keep, small), list_rescalings(network, graph, keep)
+    predicted, count = _macs(graph)(keep), recount(small)
+    check_sizes((predicted, _macs(trace(small))({})), (_count_params(network), count.params))
     if context.config.compensate:
         small = compensate(small, network, graph, keep, context.data, seed=context.config.seed)
     straight = _judge(context, small, context.data.val)
@@ -197,7 +198,9 @@ def shrink(context: RunContext, decided: PlanResult) -> CutResult:
         again = _judge(context, small, context.data.val)
     checkpoint.save(small, context.folder.path / "cut")
     kernels = count.macs - masked_macs(small) if small.masks else None
-    return CutResult(count, predicted.cut, straight, again, kernels)
+    return CutResult(
+        count, predicted, straight, again, kernels, law_error, explain_difference(predicted, count), rescalings
+    )
 
 
 def masked_macs(network: Network) -> int:
@@ -208,33 +211,24 @@ def masked_macs(network: Network) -> int:
     return sum(positions[name] * int((~mask).sum()) for name, mask in network.masks.items())
 
 
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """MACs by our own cost model."""
-
-    dense: int
-    cut: int
-
-
-def check_prediction(predicted: Prediction, before: Count, after: Count) -> None:
+def check_sizes(macs: tuple[int, int], params: tuple[int, int]) -> None:
     """Our own guarantee: a cut network is smaller, and exactly as large as predicted.
 
-    Where fvcore counts the dense network differently already (it has no rule for an operator, or a layer is no
-    operator of its own), the two cannot agree on the cut one, and only the direction is held.
+    Args:
+        macs: of the cut network, as the dense one's trace predicts them and as its own trace counts them.
+        params: of the dense network and of the cut one.
 
     Raises:
         OurFault: it is not.
     """
-    for name, old, new in (("MACs", before.macs, after.macs), ("parameters", before.params, after.params)):
-        if new >= old:
-            raise OurFault(f"the cut network has {new:,} {name}, the dense one {old:,}")
-    if predicted.dense != before.macs:
-        logger.warning(
-            "fvcore counts %s MACs in the dense network, the trace %s; uncounted: %s",
-            f"{before.macs:,}", f"{predicted.dense:,}", ", ".join(before.not_counted) or "nothing",
-        )  # fmt: skip
-    elif predicted.cut != after.macs:
-        raise OurFault(f"the cut network has {after.macs:,} MACs by fvcore's count, {predicted.cut:,} were predicted")
+    if macs[0] != macs[1]:
+        raise OurFault(f"the cut network has {macs[1]:,} MACs, {macs[0]:,} were predicted")
+    if params[1] >= params[0]:
+        raise OurFault(f"the cut network has {params[1]:,} parameters, the dense one {params[0]:,}")
+
+
+def _count_params(network: Network) -> int:
+    return sum(parameter.numel() for parameter in network.module.parameters())
 
 
 def train(context: RunContext, number: int, recipe: Recipe | None) -> TrainResult:

@@ -14,6 +14,7 @@ from deploy_prune.values.graphs import Group as Group
 from deploy_prune.values.graphs import GroupRow as GroupRow
 from deploy_prune.values.graphs import Layer as Layer
 from deploy_prune.values.graphs import Member as Member
+from deploy_prune.values.graphs import Step as Step
 from deploy_prune.values.measuring import Bracket as Bracket
 from deploy_prune.values.measuring import Comparison as Comparison
 from deploy_prune.values.measuring import Conditions as Conditions

@@ -83,6 +83,23 @@ class Gather:
 
 
 @dataclass(frozen=True, eq=False)
+class Step:
+    """One operator as the forward pass called it: what a cut must leave as it is."""
+
+    operator: str
+    """Its name without the namespace, such as `relu`."""
+    where: str
+    """Its full name and the source line."""
+    reads: tuple[np.ndarray, ...]
+    """What each of its tensors carries, in the order of memory, repeated ones once and fixed content left out: global
+    unit numbers in a graph, labels in a recording. int64, shape (n,)."""
+    fixed: tuple[tuple[str, object], ...] = ()
+    """The arguments that are neither tensors nor numbers of channels."""
+    scales: tuple[tuple[str, object], ...] = ()
+    """The numbers that it multiplies or divides by."""
+
+
+@dataclass(frozen=True, eq=False)
 class ChannelGraph:
     """What may be cut in a network, and what each cut entails."""
 
@@ -98,11 +115,19 @@ class ChannelGraph:
     """The names of the parameters among them (the rest are buffers)."""
     fixed_macs: int = 0
     """The MACs of products without a weight (attention), at batch 1."""
+    training_layers: tuple[Layer, ...] = ()
+    """The calls with a weight that only training makes: they are cut with the rest, and cost nothing on a device."""
+    steps: tuple[Step, ...] = ()
+    """Every operator of the forward pass, in order."""
+    training_steps: tuple[Step, ...] = ()
+    """Those of a pass in training mode, where it does more than drop some of its values."""
+    rescalings: tuple[str, ...] = ()
+    """The operators and lines that multiply or divide by a number that follows the widths, as far as it was seen."""
 
     @property
     def made(self) -> frozenset[tuple[str, int]]:
         """Every axis of a weight that makes channels, as (weight, axis)."""
-        return frozenset((layer.weight, layer.output_axis) for layer in self.layers)
+        return frozenset((layer.weight, layer.output_axis) for layer in (*self.layers, *self.training_layers))
 
     @property
     def free(self) -> tuple[Group, ...]:

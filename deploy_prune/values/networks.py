@@ -166,3 +166,5 @@ class Count:
     """How many numbers the parameters hold."""
     not_counted: tuple[str, ...]
     """Operators that fvcore has no rule for."""
+    einsum_macs: int = 0
+    """Those of `macs` that are of `einsum`, whose cost fvcore reads from a figure of four digits."""

@@ -119,9 +119,16 @@ def test_the_verdict_is_the_error_of_the_outcome() -> None:
     assert (failed.value.exit_code, slow.value.exit_code) == (4, 6)
 
 
-def test_a_recount_that_differs_is_said(tmp_path: Path) -> None:
-    summary = dataclasses.replace(RUN, cut=dataclasses.replace(RUN.cut, predicted_macs=410_000))
-    assert "410,000 predicted, 400,000 by fvcore, which did not count aten::add" in page(summary, tmp_path)
+def test_a_recount_that_differs_is_said_with_the_cause(tmp_path: Path) -> None:
+    why = "fvcore counts 10,000 less: it leaves out fused attention"
+    summary = dataclasses.replace(RUN, cut=dataclasses.replace(RUN.cut, predicted_macs=410_000, difference=why))
+    assert f"410,000 predicted, the same by the trace's recount ({why})" in page(summary, tmp_path)
+
+
+def test_a_rescaling_is_said_with_its_line(tmp_path: Path) -> None:
+    cut = dataclasses.replace(RUN.cut, rescalings=("aten.mul.Tensor at nets/mine.py:7",))
+    text = page(dataclasses.replace(RUN, cut=cut), tmp_path)
+    assert "number that follows the widths, which may be meant: aten.mul.Tensor at nets/mine.py:7" in text
 
 
 def test_a_run_that_is_not_finished_has_no_report(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
+from deploy_prune.graph.law import zero_removed
 from deploy_prune.graph.surgery import cut
 from deploy_prune.values import ChannelGraph, Network
 
@@ -22,25 +21,11 @@ def law_error(network: Network, graph: ChannelGraph, keep: Keep, *, small: Netwo
     small = small or cut(network, graph, keep)
     images = inputs(network)
     with torch.no_grad():
-        expected, actual = outputs(zeroed(network, graph, keep).module, images), outputs(small.module, images)
+        expected, actual = outputs(zero_removed(network, graph, keep).module, images), outputs(small.module, images)
     assert [each.shape for each in expected] == [each.shape for each in actual]
     scale = max(float(each.abs().max()) for each in expected)
     assert scale > 1e-6, "a network that answers nothing shows nothing"
     return max(float((one - other).abs().max()) for one, other in zip(expected, actual, strict=True)) / scale
-
-
-def zeroed(network: Network, graph: ChannelGraph, keep: Keep) -> Network:
-    """A dense twin in which every parameter and statistic of a removed unit is zero."""
-    module = copy.deepcopy(network.module)
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    for group in graph.groups:
-        dropped = np.setdiff1d(np.arange(group.width), np.asarray(keep.get(group.name, range(group.width))))
-        for member in group.members:
-            tensor = tensors[member.parameter]
-            if dropped.size and tensor.is_floating_point():
-                gone = torch.from_numpy(member.indices[dropped].reshape(-1))
-                tensor.detach().index_fill_(member.axis, gone, 0.0)
-    return dataclasses.replace(network, module=module)
 
 
 def lively(module: nn.Module, *, seed: int = 0) -> nn.Module:

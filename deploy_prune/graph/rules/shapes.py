@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -122,9 +123,11 @@ def _with_size(like: Tensor, axis: int, size: int) -> tuple[int, ...]:
 
 
 def restride(ledger: Ledger, call: Call) -> Sequence[Tensor]:
-    """`as_strided` of a tensor with one real axis (global pooling in channels_last ends so) moves nothing."""
-    base = ledger.labels(call.args[0])
-    if base.shape != call.shape or sum(size > 1 for size in call.shape) > 1:
+    """`as_strided` moves nothing where it lays images and channels out as usual (global pooling ends so)."""
+    base, size, strides = ledger.labels(call.args[0]), call.args[1], call.args[2]
+    real = [axis for axis, length in enumerate(size) if length > 1]
+    usual = [math.prod(size[axis + 1 :]) for axis in real]
+    if base.shape != call.shape or len(real) > 2 or (len(real) > 1 and [strides[axis] for axis in real] != usual):
         return lock_unknown(ledger, call)
     return [base]
 

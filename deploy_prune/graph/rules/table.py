@@ -6,7 +6,6 @@ An operator that no rule knows locks what it touches, with its name and source l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import Tensor
 
@@ -18,6 +17,6 @@ from deploy_prune.graph.rules.call import Call, Rule, lock_unknown
 RULES: Mapping[str, Rule] = {**elementwise.RULES, **shapes.RULES, **reductions.RULES, **weighted.RULES}
 
 
-def apply(ledger: Ledger, func: Any, args: Any, kwargs: Any, result: Any) -> Sequence[Tensor]:
+def apply(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     """Labels of every result of one operator."""
-    return RULES.get(name_of(func), lock_unknown)(ledger, Call(func, args, kwargs, result))
+    return RULES.get(name_of(call.func), lock_unknown)(ledger, call)
