@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import os
-import random
 import tarfile
 from collections.abc import Callable
 from functools import cache
@@ -14,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
 
-from benchmarks.mutated import Kind, mutate_bytes
+from benchmarks.mutated import Kind
+from benchmarks.mutated_structures import mutate_image, mutate_safetensors, mutate_tar, mutate_zip
 from deploy_prune.sources.data import read_data
 from deploy_prune.sources.weights import load_weights
 from deploy_prune.train.precision import Arithmetic
@@ -87,17 +88,6 @@ def _make_tars(folder: Path) -> list[bytes]:
     return tars
 
 
-def _mutate_tar(content: bytes, generator: random.Random) -> bytes:
-    """Damage to one header whose sum is then made right again, or to any bytes."""
-    if generator.random() < 0.5:
-        return mutate_bytes(content, generator)
-    start = generator.randrange(len(content) // 512) * 512
-    header = bytearray(mutate_bytes(content[start : start + 512], generator).ljust(512, b"\0")[:512])
-    header[148:156] = b" " * 8
-    header[148:156] = f"{sum(header):06o}\0 ".encode()
-    return content[:start] + bytes(header) + content[start + 512 :]
-
-
 def _read_tar(folder: Path, content: bytes) -> None:
     path = folder / "damaged.tar"
     path.write_bytes(content)
@@ -150,7 +140,11 @@ def _make_states(folder: Path) -> list[bytes]:
     optimizer.step()
     path = folder / "state.safetensors"
     save_state(path, Standing(TRAINING, 2, Arithmetic(bf16=False, channels_last=False)), module, optimizer)
-    return [path.read_bytes()]
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    # One as it is, and one as versions of before wrote it, whose damage no digest shows.
+    return [path.read_bytes(), save(tensors, metadata={key: header[key] for key in ("schema", "standing")})]
 
 
 def _read_state(folder: Path, content: bytes) -> None:
@@ -159,10 +153,10 @@ def _read_state(folder: Path, content: bytes) -> None:
 
 
 KINDS = {
-    "image": Kind(_make_images, _read_image),
-    "tar": Kind(_make_tars, _read_tar, _mutate_tar),
-    "safetensors": Kind(_make_safetensors, _read_weights("damaged.safetensors")),
-    "pth": Kind(_make_pth, _read_weights("damaged.pth")),
-    "training state": Kind(_make_states, _read_state),
+    "image": Kind(_make_images, _read_image, mutate_image),
+    "tar": Kind(_make_tars, _read_tar, mutate_tar),
+    "safetensors": Kind(_make_safetensors, _read_weights("damaged.safetensors"), mutate_safetensors),
+    "pth": Kind(_make_pth, _read_weights("damaged.pth"), mutate_zip),
+    "training state": Kind(_make_states, _read_state, mutate_safetensors),
 }
 """What is damaged here, by name."""
