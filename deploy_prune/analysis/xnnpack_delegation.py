@@ -1,8 +1,9 @@
 """Asks LiteRT, in a process of its own, which operators of a .tflite file it hands to XNNPACK.
 
-    python -m deploy_prune.analysis.xnnpack_delegation PATH
+    python -m deploy_prune.analysis.xnnpack_delegation PATH PARENT
 
-It answers with one line of JSON. A damaged file may end that process; ours lives on.
+It answers with one line of JSON, and ends with PARENT, the number of the process that asks. A damaged file may end it;
+the one that asks lives on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy_prune.errors import Unavailable
+from deploy_prune.processes.lifeline import follow
 from deploy_prune.timing.client import make_environment
 
 TIMEOUT_S = 120.0
@@ -61,7 +63,7 @@ def find_delegated(operators: Sequence[Node], delegates: Iterable[Node]) -> froz
 
 
 def _ask_litert(path: Path) -> tuple[Node, ...]:
-    command = [sys.executable, "-m", "deploy_prune.analysis.xnnpack_delegation", str(path)]
+    command = [sys.executable, "-m", "deploy_prune.analysis.xnnpack_delegation", str(path), str(os.getpid())]
     try:
         done = subprocess.run(
             command,
@@ -89,7 +91,8 @@ def main(arguments: Sequence[str]) -> int:
     """Open the file as an app does, with the default delegate, and say what became of its graph."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever the vendor prints is not the answer
-    (path,) = arguments
+    path, parent = arguments
+    follow(int(parent))
     try:
         answer: dict[str, object] = {"nodes": _read_nodes(path)}
     except (ImportError, ValueError, RuntimeError, MemoryError) as error:
