@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deploy_prune import stats
 from deploy_prune.analysis.bench import group_by_network
+from deploy_prune.analysis.skipped_images import write_skipped_images
 from deploy_prune.records import read_record
 from deploy_prune.results import CutResult, RunSummary
 from deploy_prune.run_folder import read_asked
@@ -42,6 +43,7 @@ def report(run: Path | str) -> str:
         _write_search(run),
         "## Network",
         _write_network(summary),
+        write_skipped_images(run),
         "## Files",
         _write_files(summary),
         "## Time",

@@ -145,6 +145,7 @@ def _finish(context: RunContext) -> RunSummary:
     ship = folder.stage(f"shipped-{last}", ShipResult, lambda: stages.ship(context, last))
     bench = folder.stage(f"timed-{last}", BenchResult, lambda: stages.time_files(context, last, ship))
     summary = RunSummary(done.dense, done.plan, done.cut, done.trained[-1], test, ship, bench)
+    context.record_broken_images()  # the report tells
     _publish(folder.path, summary)
     return summary
 

@@ -61,6 +61,8 @@ def test_broken_images_are_in_the_record_and_may_be_taken_away(photos: Path, tmp
     unseen.write_bytes(b"broken before the start, and met at the end")
     began = prune(asked(tmp_path), run)
     assert name_broken(run) == {"train": [], "val": [], "test": [(unseen.name, 1)]}
+    told = f"1 of {len(data.test)} in test ({unseen.relative_to(photos)} cannot be decoded)."
+    assert told in (run / "report.md").read_text()
     # Taken away, as one is told to: the other images are where they were, and so is the result.
     unseen.unlink()
     end_stages(run, "test-1", "dense-test")
