@@ -33,6 +33,7 @@ from deploy_prune.scoring.methods import Scorer, Selector
 from deploy_prune.scoring.scores_file import SCORES, read_scores, save_scores
 from deploy_prune.scoring.study import Study
 from deploy_prune.scoring.top_units import best_units
+from deploy_prune.second_try import try_twice
 from deploy_prune.values import Budget, ChannelGraph, Keep, Scores
 
 logger = logging.getLogger(__name__)
@@ -105,12 +106,13 @@ def score_once(study: Study, scorer: Scorer | Path, folder: RunFolder) -> Scores
     """How much every unit matters by a method, or as another run left it; the run folder keeps it.
 
     Raises:
+        WorkerDied: a worker was killed, twice; nothing is kept but what the method itself keeps on the way.
         RecordError: the other run's scores are of another network.
     """
     own = folder.path / SCORES
     if own.exists():
         return read_scores(own, study.graph)
-    scores = read_scores(scorer, study.graph) if isinstance(scorer, Path) else scorer.score(study)
+    scores = read_scores(scorer, study.graph) if isinstance(scorer, Path) else try_twice(lambda: scorer.score(study))
     save_scores(scores, own)
     return scores
 

@@ -11,6 +11,7 @@ from deploy_prune.graph.filter_norms import filter_norms
 from deploy_prune.graph.soundness import settle
 from deploy_prune.processes.workers import Workers
 from deploy_prune.scoring.top_units import best_units
+from deploy_prune.second_try import try_twice
 from deploy_prune.train.fitness import Exam, Fitness, judge_candidate, prepare_examiner
 from deploy_prune.values import Data, Network, Progress, Scores, quiet
 
@@ -75,6 +76,7 @@ def sensitivity(
     Raises:
         ConfigError: a share that is not between 0 and 1.
         DataError: network and data do not belong together.
+        WorkerDied: a worker was killed, twice.
     """
     if not shares or any(not 0 < share < 1 for share in shares):
         raise ConfigError(f"shares {list(shares)} are not between 0 and 1", hint="write 0.75,0.5,0.25")
@@ -82,13 +84,16 @@ def sensitivity(
     graph = settle(network)
     asked = [(group.name, kept) for group in graph.free for kept in _widths(group.width, shares)]
     scores = Scores(filter_norms(network.module, graph, power=2))
-    plans = _plans(asked, scores)
-    results: list[Fitness] = []
     prepared = prepare_examiner(network, graph, data, exam)
-    for result in workers.map(judge_candidate, prepared, plans, ahead=AHEAD):
-        results.append(result)
-        progress("sensitivity", len(results), len(asked) + 1)
-    dense, *rest = results
+
+    def judge() -> list[Fitness]:
+        results: list[Fitness] = []
+        for result in workers.map(judge_candidate, prepared, _plans(asked, scores), ahead=AHEAD):
+            results.append(result)
+            progress("sensitivity", len(results), len(asked) + 1)
+        return results
+
+    dense, *rest = try_twice(judge)
     points: dict[str, list[Width]] = {group.name: [] for group in graph.free}
     for (name, kept), result in zip(asked, rest, strict=True):
         points[name].append(Width(kept, result.value, result.loss))

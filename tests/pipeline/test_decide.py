@@ -21,7 +21,7 @@ from deploy_prune.analysis import report
 from deploy_prune.budget.latency.model import LatencyCost, LatencyModel, fit_model
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.widths import Limits
-from deploy_prune.errors import ConfigError, NotProfiled, PlanError, RecordError, UnknownName
+from deploy_prune.errors import ConfigError, NotProfiled, PlanError, RecordError, UnknownName, WorkerDied
 from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut
 from deploy_prune.pipeline import stages
@@ -141,9 +141,12 @@ class Even:
     """Scores that grow alike in every group."""
 
     asked: list[str] = field(default_factory=list)
+    deaths: int = 0
 
     def score(self, study: Study) -> Scores:
         self.asked.append(study.network.address)
+        if len(self.asked) <= self.deaths:
+            raise WorkerDied("a worker process died")
         return Scores({group.name: np.arange(group.width) / group.width for group in study.graph.free})
 
 
@@ -269,6 +272,14 @@ def test_scores_are_found_once(parts: Parts) -> None:
     for _ in range(2):
         decide(dataclasses.replace(parts, scorer=scorer, open_files=None))
     assert len(scorer.asked) == 1
+
+
+@pytest.mark.parametrize(("deaths", "calls"), [(1, 2), (2, 2)])
+def test_a_search_whose_worker_is_killed_is_gone_on_with_once(parts: Parts, deaths: int, calls: int) -> None:
+    scorer = Even(deaths=deaths)
+    with pytest.raises(WorkerDied) if deaths == 2 else nullcontext():
+        decide(dataclasses.replace(parts, scorer=scorer, open_files=None))
+    assert len(scorer.asked) == calls
 
 
 def test_a_group_without_scores_stays_whole(parts: Parts) -> None:
