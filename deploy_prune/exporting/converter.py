@@ -17,6 +17,17 @@ from deploy_prune.values import Network
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 REASON_LENGTH = 200
+UNTRACEABLE = ("torch._dynamo", "torch.fx.experimental.symbolic_shapes")
+"""Modules of the errors that torch.export raises where it cannot follow a network."""
+UNKNOWN_OPERATOR = (
+    re.compile(r"Lowering not found: ([\w.]+)"),
+    re.compile(r"Unsupported fx node \w+, kind ([\w.]+)"),
+    re.compile(r"convert function for op '([\w.]+)' not implemented"),
+    re.compile(r"Operator torch\._ops\.([\w.]+) is not in Core ATen opset"),
+    re.compile(r"Missing out variants: \{'([\w:.]+)'"),
+    re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'"),
+)
+"""How converters say that they lack an operator: litert-torch, coremltools (twice), ExecuTorch (twice), torch.onnx."""
 
 
 def clean_copy(network: Network) -> nn.Module:
@@ -69,8 +80,27 @@ def explain_vendor_errors(name: str, network: Network) -> Iterator[None]:
         raise
     # Converters raise anything, from AssertionError to their own classes: this is the seam
     except Exception as error:
-        hint = "this format cannot express an operator or shape of the network; other formats may"
-        raise ExportFailed(f"{name} could not convert {network.address}: {shorten_reason(error)}", hint=hint) from error
+        reason = shorten_reason(error)
+        message = f"{name} could not convert {network.address}: {reason}"
+        raise ExportFailed(message, hint=_advise(error, reason)) from error
+
+
+def _advise(error: BaseException, reason: str) -> str:
+    """What to do about a converter's error: few of them say that the format cannot have what the network needs."""
+    unknown = next((match[1] for pattern in UNKNOWN_OPERATOR if (match := pattern.search(reason))), None)
+    if unknown:
+        return f"the converter does not know {unknown}: write it with other operators, or leave this format out"
+    if any(type(each).__module__.startswith(UNTRACEABLE) for each in _list_chain(error)):
+        return "the converter cannot follow sizes or branches that depend on values: take them from shapes alone"
+    return "a fault of the converter, as far as can be told: the format may be able to, and other formats may do"
+
+
+def _list_chain(error: BaseException) -> list[BaseException]:
+    """An error and those that led to it, the last one first."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    return chain
 
 
 def shorten_reason(error: BaseException) -> str:

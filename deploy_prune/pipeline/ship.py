@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploy_prune import plugins
-from deploy_prune.errors import ConfigError, DataError
+from deploy_prune.errors import ConfigError, DataError, DeployPruneError
 from deploy_prune.exporting.exporters import EXPORTERS
-from deploy_prune.run_folder import FORM, RUN, task_asked_for
-from deploy_prune.values import BY_DATA, AppForm, Network, Progress, Shipment, quiet
+from deploy_prune.run_folder import FORM, RUN, read_asked, task_asked_for
+from deploy_prune.trust import refuse_untrusted
+from deploy_prune.values import BY_DATA, AppForm, Data, Network, Progress, Shipment, quiet
 
 if TYPE_CHECKING:
     import numpy as np
 
     from deploy_prune.exporting.parity.reference import Questions
     from deploy_prune.train.tasks import Task
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Order:
     weights: Path | None = None
     """The file of trained weights; None: an architecture's are drawn from torch's current seed."""
     data: str | None = None
-    """Where real images for verifying come from, and what is not said of the form; None: random inputs alone."""
+    """Where images for verifying come from, and what is not said of the form; None: a run's own, else random inputs."""
     classes: int | None = None
     """How many classes the architecture is built for; None: its own number."""
     input_shape: tuple[int, int, int] | None = None
@@ -103,7 +107,7 @@ def _accept(target: str, wished: Mapping[str, Any]) -> dict[str, Any]:
 def _known(order: Order, network: Network) -> tuple[AppForm, np.ndarray | None, Task]:
     """What is known of the form, images to verify on, and the task: a run's own, else that of the data.
 
-    Without data the form is what the run folder remembers.
+    Without data the form is what the run folder remembers, and the images are those of the run.
     """
     from deploy_prune.exporting.app_interface import keep_fitting_labels
     from deploy_prune.exporting.parity.reference import CLASSIFICATION
@@ -114,8 +118,10 @@ def _known(order: Order, network: Network) -> tuple[AppForm, np.ndarray | None, 
     run = Path(order.address)
     task = plugins.build(TASKS, task_asked_for(run)) if (run / RUN).is_file() else None
     if order.data is None:
-        form = read_record(run / FORM, AppForm) if (run / FORM).is_file() else AppForm()
-        return keep_fitting_labels(network, form), None, task or CLASSIFICATION
+        data = _read_own_data(run, network) if (run / RUN).is_file() else None
+        form = describe_form(data) if data else AppForm()
+        form = read_record(run / FORM, AppForm) if (run / FORM).is_file() else form
+        return keep_fitting_labels(network, form), read_spread(data.val) if data else None, task or CLASSIFICATION
     _, height, width = network.input_shape
     data = read_data(order.data, size=(height, width))
     check_fit(network, data)
@@ -123,6 +129,22 @@ def _known(order: Order, network: Network) -> tuple[AppForm, np.ndarray | None, 
     if task.needs_labels:
         check_classes(network, data)
     return keep_fitting_labels(network, describe_form(data)), read_spread(data.val), task
+
+
+def _read_own_data(run: Path, network: Network) -> Data | None:
+    """The data of a run; None, and a warning, where they cannot be read any more or would execute code."""
+    from deploy_prune.sources.data import check_fit, read_data
+
+    asked, (_, height, width) = read_asked(run), network.input_shape
+    try:
+        refuse_untrusted((asked["data"],))
+        data = read_data(asked["data"], size=(height, width), options=asked.get("data_options"))
+        check_fit(network, data)
+    except DeployPruneError as error:
+        told = "files are verified on random inputs alone, not on the run's images: %s; --data names where they are"
+        logger.warning(told, error.message)
+        return None
+    return data
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

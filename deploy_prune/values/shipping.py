@@ -116,6 +116,8 @@ class Parity:
         """How many answers are the same, such as "99.5% of 200 (1 ties)"; empty where none were compared."""
         if self.agreement is None:
             return ""
+        if not self.images:
+            return f"{self.agreement:.1%} of random inputs"
         return f"{self.agreement:.1%} of {self.images}" + (f" ({self.ties} ties)" if self.ties else "")
 
 

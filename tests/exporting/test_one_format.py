@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import torch
 from absent import uninstall
 from building import delivered
-from torch import nn
+from torch import Tensor, nn
 
 from deploy_prune import plugins
 from deploy_prune.errors import StorageError
@@ -137,17 +138,65 @@ def test_a_folder_that_is_a_file_is_a_storage_error(tiny_network: Network, tmp_p
         delivered(tiny_network, "onnx", tmp_path / "out")
 
 
-def test_a_converter_that_refuses_leaves_nothing_behind(tmp_path: Path) -> None:
-    class Refuses(nn.Module):
-        def forward(self, x):
-            import torch
+class Doing(nn.Module):
+    """A network of one function of (1, 3, 2, 2)."""
 
-            return torch.linalg.eigvals(x.flatten(1).reshape(-1, 4, 3)[:, :3]).real
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
 
-    network = Network("tests:eigen", Refuses(), ((3, 2, 2),), 3)
-    row = delivered(network, "tflite", tmp_path)
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def median(x: Tensor) -> Tensor:
+    return x.median(2)[0]
+
+
+def branch(x: Tensor) -> Tensor:
+    return x * 2 if x.sum() > 0 else x
+
+
+def crash(x: Tensor) -> Tensor:
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        raise IndexError("something within the converter")
+    return x
+
+
+LEAVES_A_FOLDER = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
+"""coremltools does until its error is forgotten."""
+
+
+@LEAVES_A_FOLDER
+@pytest.mark.parametrize(
+    ("function", "target", "said"),
+    [
+        (median, "coreml", "the converter does not know median.dim"),
+        (branch, "coreml", "depend on values"),
+        (branch, "executorch", "depend on values"),
+        (crash, "coreml", "a fault of the converter, as far as can be told"),
+        pytest.param(median, "tflite", "the converter does not know aten.median.dim", marks=pytest.mark.heavy),
+        pytest.param(median, "executorch", "the converter does not know aten.median.dim", marks=pytest.mark.heavy),
+        pytest.param(lambda x: x.sort(3)[0], "tflite", "LiteRT does not run: STABLEHLO_SORT", marks=pytest.mark.heavy),
+        pytest.param(
+            lambda x: x.sort(3)[0], "executorch", "ExecuTorch does not run: aten::sort.values", marks=pytest.mark.heavy
+        ),
+    ],
+)
+def test_a_failure_says_whether_the_format_or_its_converter_is_at_fault(
+    function: Callable[[Tensor], Tensor], target: str, said: str, tmp_path: Path
+) -> None:
+    row = delivered(Network("tests:doing", Doing(function), ((3, 2, 2),), 3), target, tmp_path)
     assert row.status == "failed"
-    assert "could not convert tests:eigen" in row.reason
+    assert said in row.reason
+    assert "cannot express" not in row.reason
+
+
+@LEAVES_A_FOLDER
+def test_a_converter_that_refuses_leaves_nothing_behind(tmp_path: Path) -> None:
+    row = delivered(Network("tests:median", Doing(median), ((3, 2, 2),), 3), "coreml", tmp_path)
+    assert row.status == "failed"
+    assert "could not convert tests:median" in row.reason
     assert list(tmp_path.iterdir()) == []
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from deploy_prune.exporting.metadata import collect_facts, describe_input, descr
 from deploy_prune.exporting.rewriting.rewrite import rewrite
 from deploy_prune.exporting.steps import Asked, Draft, Step, write_in_steps
 from deploy_prune.formats.tensor_names import give_names
+from deploy_prune.scratch import make_scratch
 from deploy_prune.values import FP16, FP32, AppForm, Layout, Network, Precision, look_up_precision
 from deploy_prune.version import __version__
 
@@ -104,26 +104,24 @@ def trace(draft: Draft[CoreML]) -> Draft[CoreML]:
 
 
 def convert(draft: Draft[CoreML]) -> Draft[CoreML]:
-    """Convert the graph to coremltools' model of an ML program."""
+    """Convert the graph to an ML program, and keep the specification and the weights of the package that it becomes.
+
+    coremltools writes the whole package to a folder, which it leaves behind where it is not told one.
+    """
     coremltools = import_coremltools()
-    model = coremltools.convert(
-        draft.model.run_decompositions({torch.ops.aten.alias.default: torch.clone}),
-        convert_to="mlprogram",
-        minimum_deployment_target=coremltools.target.iOS16,
-        compute_precision=coremltools.precision[look_up_precision(draft.asked.precision).dtype.upper()],
-        skip_model_load=True,  # loading takes an Apple device
-    )
-    return replace(draft, model=model)
-
-
-def take_apart(draft: Draft[CoreML]) -> Draft[CoreML]:
-    """Have coremltools save its model, and keep the specification and the weights of what it saved."""
-    with tempfile.TemporaryDirectory() as folder:
-        saved = Path(folder) / "model.mlpackage"
-        draft.model.save(str(saved))
+    with make_scratch() as folder:
+        saved = folder / "model.mlpackage"
+        model = coremltools.convert(
+            draft.model.run_decompositions({torch.ops.aten.alias.default: torch.clone}),
+            convert_to="mlprogram",
+            minimum_deployment_target=coremltools.target.iOS16,
+            compute_precision=coremltools.precision[look_up_precision(draft.asked.precision).dtype.upper()],
+            skip_model_load=True,  # loading takes an Apple device
+            package_dir=str(saved),
+        )
         files = saved / "Data" / WEIGHTS
         weights = {file.name: file.read_bytes() for file in files.iterdir()} if files.is_dir() else {}
-    return replace(draft, model=Package(draft.model.get_spec(), weights))
+    return replace(draft, model=Package(model.get_spec(), weights))
 
 
 def name_tensors(draft: Draft[CoreML]) -> Draft[CoreML]:
@@ -199,6 +197,6 @@ def import_coremltools() -> Any:
 
 
 STEPS: tuple[Step[CoreML], ...] = (
-    take_floats, trace, convert, take_apart, name_tensors, declare_image, describe, pack,
+    take_floats, trace, convert, name_tensors, declare_image, describe, pack,
 )  # fmt: skip
 plugin: type[Exporter] = CoreML

@@ -17,7 +17,7 @@ from deploy_prune.sources.data import normalise
 from deploy_prune.train.outputs import list_tensors
 from deploy_prune.train.tasks import Task
 from deploy_prune.train.tasks.classification import Classification
-from deploy_prune.values import AppForm, Network
+from deploy_prune.values import FP32, AppForm, Network, look_up_precision
 
 CLASSIFICATION = Classification()
 RANDOM_INPUTS = 8
@@ -156,13 +156,25 @@ def _split_into_batches(inputs: Arrays) -> Iterator[Arrays]:
 
 
 def _takes_batches(module: nn.Module, network: Network) -> bool:
-    """Whether the network has no batch size of 1 baked into its forward; one that has is run image by image."""
+    """Whether the network answers each input of a batch as it does alone; one that does not is run input by input.
+
+    It may have a batch size of 1 baked into its forward, or mix the inputs of a batch (`x.max()`).
+    """
+    examples = make_example(network, batch=2)
     try:
         with torch.no_grad():
-            outputs = list_tensors(module(*make_example(network, batch=2)))
+            whole = list_tensors(module(*examples))
+            alone = [list_tensors(module(*(tensor[i : i + 1] for tensor in examples))) for i in range(2)]
     except RuntimeError:  # what torch raises for shapes that do not fit; any other fault shows in the run itself
         return False
-    return all(tensor.ndim > 0 and len(tensor) == 2 for tensor in outputs)
+    if not all(tensor.ndim > 0 and len(tensor) == 2 for tensor in whole):
+        return False
+    apart = [torch.cat(tensors) for tensors in zip(*alone, strict=True)]
+    tolerance = look_up_precision(FP32).tolerance
+    return all(
+        one.shape == other.shape and bool((one - other).abs().max() <= tolerance * other.abs().max())
+        for one, other in zip(whole, apart, strict=True)
+    )
 
 
 def _answer_all(module: nn.Module, inputs: Arrays, form: AppForm, *, size: int) -> Arrays:

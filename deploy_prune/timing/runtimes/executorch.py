@@ -29,6 +29,8 @@ DTYPES = {
 }  # fmt: skip
 """torch's numbers of its scalar types."""
 LOG_PLACE = re.compile(r"^\[\w+\.cpp:\d+\] ")
+LACKING = re.compile(r"kernel '([\w.:]+)' not found")
+"""How ExecuTorch says that it has no kernel for an operator."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,9 @@ class ExecuTorchSession:
         except RuntimeError as error:
             given = ", ".join(f"{array.dtype}{list(array.shape)}" for array in arrays)
             wanted = ", ".join(f"{spec.dtype}{list(spec.shape)}" for spec in self.inputs)
+            if given == wanted:
+                message = f"ExecuTorch cannot run an operator of {self._path} at the shapes that it has: {error}"
+                raise InputError(message, hint="write it with other operators, or take another format") from error
             message = f"{self._path} takes {wanted} and was given {given}: {error}"
             raise InputError(message, hint="give arrays of the shapes and types that the file takes") from error
         return tuple(output.numpy() for output in outputs)
@@ -132,6 +137,10 @@ class ExecuTorchSession:
             except (RuntimeError, ValueError, MemoryError) as error:
                 # the exception has but a number; the reason is the first line that the vendor logs
                 reason = LOG_PLACE.sub("", (said().strip() or str(error)).splitlines()[0])
+                if lacking := LACKING.search(reason):
+                    message = f"{self._path} has an operator that ExecuTorch does not run: {lacking[1]}"
+                    hint = "write what needs it with other operators, or take another format"
+                    raise InputError(message, hint=hint) from error
                 message = f"{self._path} is damaged or needs another runtime: {reason}"
                 raise InputError(message, hint="export it again") from error
 

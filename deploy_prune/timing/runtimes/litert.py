@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAGIC = b"TFL3"
+LACKING = re.compile(r"Didn't find op for builtin opcode '(\w+)'")
+"""How LiteRT says that it has no kernel for an operator."""
 NUMBERED = re.compile(r"serving_default_(args|output)_(\d+)(_output)?")
 """How litert-torch names what goes in and out; the number is the place in the torch call. Only
 files from before ours had names of their own are read by it."""
@@ -138,6 +140,11 @@ def _open_interpreter(path: Path, **options: Any) -> Any:
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
+        if lacking := LACKING.search(reason):
+            message = f"{path} has an operator that LiteRT does not run: {lacking[1]}"
+            raise InputError(
+                message, hint="write what needs it with other operators, or take another format"
+            ) from error
         raise InputError(f"{path} is damaged or needs another runtime: {reason}", hint="export it again") from error
     return interpreter
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from torch import nn
 
 from deploy_prune.analysis.artifacts import describe_artifact, explain_untimed
 from deploy_prune.analysis.bench import bench
-from deploy_prune.errors import InputError
+from deploy_prune.errors import ExportFailed, InputError
 from deploy_prune.exporting.exporters.coreml import CoreML
 from deploy_prune.values import Network
 
@@ -54,6 +57,26 @@ def test_an_export_is_verified_and_described_as_a_whole_folder(tiny_network, tmp
     folder = tmp_path / "model.mlpackage"
     assert row.artifact.size_bytes == sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     assert [path.name for path in tmp_path.iterdir()] == ["model.mlpackage"]
+
+
+@pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")  # coremltools, where it fails
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_stays_in_the_temporary_folder(fails, tmp_path, monkeypatch):
+    """coremltools leaves the whole package there where it is told no other place."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    network = _network(nn.Sequential(nn.Conv2d(3, 4, 3), Median() if fails else nn.ReLU()), (3, 6, 6))
+    with pytest.raises(ExportFailed) if fails else nullcontext():
+        CoreML().write(network, tmp_path / "net.mlpackage")
+    gc.collect()
+    assert [file for file in (tmp_path / "temporary").rglob("*") if file.is_file()] == []
+
+
+class Median(nn.Module):
+    """What coremltools does not know."""
+
+    def forward(self, x):
+        return x.median(2)[0]
 
 
 def test_half_precision_has_its_own_tolerance(tiny_network, tmp_path):

@@ -149,6 +149,19 @@ def test_a_file_that_takes_batches_gets_one_alone_and_batches(dynamic, batches):
     assert runtime.batches == batches
 
 
+def test_a_network_that_mixes_the_inputs_of_a_batch_answers_one_by_one():
+    """`x.max()` is another number in company; files run inputs alone."""
+
+    class Mixing(nn.Module):
+        def forward(self, x):
+            return x.flatten(1) / x.abs().max()
+
+    reference = answer(make_questions(_network(Mixing())))
+    for inputs, (scores,) in zip(reference.questions.inputs, reference.expected, strict=True):
+        expected = [image.ravel() / np.abs(image).max() for image in inputs.arrays[0]]
+        np.testing.assert_allclose(scores, expected, rtol=1e-6)
+
+
 def test_outputs_that_are_no_class_scores_are_compared_by_error_alone():
     class Map(nn.Module):
         def forward(self, x):
