@@ -35,8 +35,10 @@ KINDS: dict[str, Kind] = {**mutated_tensors.KINDS}
 """What is mutated, by name: a row has the maker of its seeds and its reader."""
 
 LIMIT_S = 2.0
+"""CPU seconds."""
 LIMIT_MB = 500.0
 GIVEN_UP_S = 20.0
+"""Seconds of the clock, after which a reader is taken to hang."""
 ADDRESS_SPACE_BYTES = 6 << 30
 """What a reader may map beside what the parent had mapped; one that asks for more meets a MemoryError."""
 NAMED = 20
@@ -79,6 +81,7 @@ class Outcome:
     is_ours: bool
     """Whether it was read, or refused by an error of ours that is no `OurFault`."""
     seconds: float
+    """CPU seconds of all its threads: those of the clock would be the machine's, too."""
     megabytes: float
     """The most memory that was resident at once, less what was before."""
 
@@ -182,7 +185,7 @@ def _read_all(name: str, kind: Kind, seeds: Sequence[bytes], numbers: Sequence[i
 
 def _read_one(open_as_user: Callable[[bytes], object], content: bytes) -> Mapping[str, Any]:
     Path("/proc/self/clear_refs").write_text("5")  # sets the peak to what is resident now
-    before, began = _read_peak_mb(), time.monotonic()
+    before, began = _read_peak_mb(), time.process_time()
     name, message, is_ours = "read", "", True
     try:
         open_as_user(content)
@@ -190,7 +193,7 @@ def _read_one(open_as_user: Callable[[bytes], object], content: bytes) -> Mappin
         name, message, is_ours = type(error).__name__, error.message, not isinstance(error, OurFault)
     except Exception as error:  # noqa: BLE001 (what it is is what is asked)
         name, message, is_ours = type(error).__name__, str(error), False
-    seconds, megabytes = time.monotonic() - began, _read_peak_mb() - before
+    seconds, megabytes = time.process_time() - began, _read_peak_mb() - before
     return {"name": name, "message": message[:200], "is_ours": is_ours, "seconds": seconds, "megabytes": megabytes}
 
 

@@ -27,7 +27,7 @@ def _suite_time(record: dict[str, Any]) -> str:
 
 
 def _mutations(record: dict[str, Any]) -> str:
-    head = ("kind", "inputs", "read", "refused", "wrong", "slowest, s", "most memory, MB")
+    head = ("kind", "inputs", "read", "refused", "wrong", "slowest, CPU s", "most memory, MB")
     rows: list[Row] = []
     for name, row in record["kinds"].items():
         read = row["outcomes"].get("read", 0)
@@ -36,7 +36,7 @@ def _mutations(record: dict[str, Any]) -> str:
                      f"{row['slowest_s']:.2f}", str(row["largest_mb"])))  # fmt: skip
     note = (
         "Read: opened in spite of its damage; refused: by an error that says what is wrong. Wrong: any other error, "
-        f"more than {record['limit_s']:g} s or more than {record['limit_mb']:g} MB."
+        f"more than {record['limit_s']:g} CPU s or more than {record['limit_mb']:g} MB."
     )
     gates = {f"{name}: none wrong": not row["wrong"] for name, row in record["kinds"].items()}
     return titled(record, "Damaged inputs", table(head, rows), note, gates)
