@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -90,7 +91,8 @@ def decode(blob: Blob, framing: Framing) -> Decoded | Broken:
 
 def decode_in_order(blobs: Sequence[Blob], framing: Framing) -> Iterator[Decoded | Broken]:
     """What becomes of each image, in their order, a few at once."""
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # of doubts about headers: what is broken is named here
         # In slices: `map` would otherwise queue, and so keep, every decoded image of a large set.
         for start in range(0, len(blobs), 1024):
             yield from pool.map(lambda blob: decode(blob, framing), blobs[start : start + 1024])

@@ -14,7 +14,16 @@ import pytest
 from PIL import Image
 
 from deploy_prune.errors import DataError
-from deploy_prune.sources.decoding import LARGEST_BYTES, Broken, Decoded, Framing, _Allowance, decode, decode_all
+from deploy_prune.sources.decoding import (
+    LARGEST_BYTES,
+    Broken,
+    Decoded,
+    Framing,
+    _Allowance,
+    decode,
+    decode_all,
+    decode_in_order,
+)
 from deploy_prune.sources.images import Blob, list_images
 
 
@@ -126,3 +135,10 @@ def test_threads_wait_until_enough_is_left() -> None:
     for thread in threads:
         thread.join()
     assert most == 8
+
+
+def test_doubts_of_pillow_are_not_printed(tmp_path: Path) -> None:
+    """Pillow warns of 100 million pixels, and warnings are errors here."""
+    (tmp_path / "a.png").write_bytes(png_of_size(10_000, 10_000))
+    (image,) = decode_in_order([Blob("a.png", tmp_path / "a.png")], Framing((6, 8)))
+    assert image == Broken("is 10,000x10,000 pixels, more than 67,108,864")
