@@ -15,6 +15,8 @@ from pathlib import Path
 
 PREFIX = "deploy-prune-work-"
 """What the names of our folders begin with in the system's folder for temporary files."""
+BESIDE = "beside"
+"""The file of a folder that says what else goes with it where its owner is killed, outside of it."""
 UNLOCKED = -1
 """Stands for the lock of a folder where the system or its file system has none: such a folder is never swept."""
 
@@ -47,6 +49,11 @@ def hold_new_folder(parent: Path, prefix: str) -> Iterator[Path]:
             os.close(lock)
 
 
+def sweep_beside(folder: Path, pattern: str) -> None:
+    """Have what matches an absolute pattern swept with the folder, should this process be killed."""
+    (folder / BESIDE).write_text(f"{os.getpid()}\n{pattern}")
+
+
 def remove_abandoned(folder: Path) -> None:
     """Remove a folder that nobody holds any more; one of another user, or one that is held, stays.
 
@@ -57,9 +64,23 @@ def remove_abandoned(folder: Path) -> None:
     if lock is None or lock == UNLOCKED:
         return
     try:
+        _remove_beside(folder)
         shutil.rmtree(folder)
     finally:
         os.close(lock)
+
+
+def _remove_beside(folder: Path) -> None:
+    """Remove what was to go with a folder, if it is this user's, and its owner's number is nobody else's by now."""
+    if not (folder / BESIDE).is_file():
+        return
+    owner, _, pattern = (folder / BESIDE).read_text().partition("\n")
+    if Path("/proc", owner).exists():
+        return
+    for path in Path("/").glob(pattern.removeprefix("/")):
+        with suppress(OSError):
+            if path.lstat().st_uid == os.getuid():
+                path.unlink()
 
 
 def _make_held(parent: Path, prefix: str) -> tuple[Path, int]:

@@ -58,6 +58,17 @@ def test_what_a_killed_owner_left_is_swept_and_a_live_owners_folder_stays(place:
     assert list(place.iterdir()) == []
 
 
+def test_what_was_to_go_with_a_folder_goes_when_its_owner_was_killed(place: Path) -> None:
+    for owner, gone in ((999_999_999, True), (os.getpid(), False)):  # the second number is a living process' by now
+        folder, beside = place / f"{scratch.PREFIX}{owner}", place / f"semaphore-{owner}-1"
+        folder.mkdir()
+        beside.write_text("")
+        (folder / scratch.BESIDE).write_text(f"{owner}\n{place}/semaphore-{owner}-*")
+        scratch.sweep_scratch()
+        assert not folder.exists()
+        assert beside.exists() is not gone
+
+
 def test_a_folder_that_this_process_holds_survives_its_own_sweeps(place: Path) -> None:
     with scratch.make_scratch() as first, scratch.make_scratch() as second:
         scratch.sweep_scratch()

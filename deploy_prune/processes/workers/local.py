@@ -16,9 +16,11 @@ from deploy_prune.errors import MissingDependency, WorkerDied
 from deploy_prune.processes.lifeline import follow
 from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, refuse_impossible, run_in_order
 from deploy_prune.processes.workshop.parcels import load, send
-from deploy_prune.scratch import make_scratch
+from deploy_prune.scratch import make_scratch, sweep_beside
 
 SHARED = "shared"
+SEMAPHORES = "/dev/shm/sem.loky-{}-*"  # noqa: S108 - where Linux keeps them, not a file of ours
+"""The files of the semaphores that loky makes for a process, which it removes unless it is killed as well."""
 
 _received: list[tuple[Task[Any, Any, Any], Any]] = []
 """What all tasks share, in a worker's process."""
@@ -59,6 +61,7 @@ class Local:
             raise MissingDependency("loky", "prune") from error
         with make_scratch() as folder:
             send(folder, (task, shared), ())
+            sweep_beside(folder, SEMAPHORES.format(os.getpid()))
             pool = loky.ProcessPoolExecutor(
                 processes,
                 initializer=_receive,
