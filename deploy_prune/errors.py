@@ -89,7 +89,7 @@ class UnknownName(InputError):
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        known = sorted(known)
+        known, name = sorted(known), str(name)
         close = get_close_matches(name, known, n=1, cutoff=0.5)
         offer = f"did you mean '{close[0]}'? " if close else ""
         # A hundred names bury the one that was meant.

@@ -11,12 +11,13 @@ import hashlib
 import importlib
 import importlib.util
 import pkgutil
+import reprlib
 import sys
 from collections.abc import Mapping
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, get_type_hints
 
 from deploy_prune.errors import ConfigError, MissingDependency, UnknownName
 from deploy_prune.trust import require_trust
@@ -94,9 +95,31 @@ def build(kind: Kind[Contract], name: str, options: Mapping[str, Any] | None = N
         if key not in known:
             raise UnknownName(f"option of {name}", key, known)
     try:
-        return cls(**(options or {}))
+        return cls(**_convert_options(cls, options or {}))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{kind.rstrip('s')} '{name}': {error}") from error
+
+
+def _convert_options(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as their fields have them: a list of a file becomes a tuple, a text in place of a number is refused.
+
+    Raises:
+        ValueError: names the option, and what was given.
+    """
+    if not options:
+        return {}
+    kinds = get_type_hints(cls, include_extras=True)
+    return {key: _convert_option(key, value, kinds[key]) for key, value in options.items()}
+
+
+def _convert_option(name: str, value: Any, kind: Any) -> Any:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        message = error.errors(include_url=False)[0]["msg"]
+        raise ValueError(f"{name}: {message}, got {reprlib.repr(value)}") from error
 
 
 def fetch_user_object(address: str) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from deploy_prune import schema_1
+from deploy_prune.bounded import parse_json, read_text
 from deploy_prune.errors import RecordError, StorageError
 from deploy_prune.scratch import hold_new_folder, remove_abandoned
 
@@ -23,6 +24,9 @@ FORMER_KINDS = {"SearchRecord": "Search"}
 """The class of a record -> what it was called in schema 1."""
 
 Value = TypeVar("Value")
+
+_TOLD = 3
+"""How many places of a record that do not fit are named."""
 
 REFUSED = {errno.ENOSPC: "the disk is full", errno.EROFS: "the file system is read-only"}
 REFUSED |= {errno.EACCES: "permission denied", errno.EPERM: "permission denied", errno.EDQUOT: "over quota"}
@@ -103,7 +107,7 @@ def read_record(path: Path, kind: type[Value]) -> Value:
         RecordError: the file is missing or truncated, of another schema, or a record of another kind.
     """
     try:
-        document = json.loads(path.read_text())
+        document = parse_json(read_text(path))
     except FileNotFoundError as error:
         raise RecordError(f"{path} does not exist", hint="is this a run folder?") from error
     except (ValueError, OSError) as error:
@@ -112,9 +116,23 @@ def read_record(path: Path, kind: type[Value]) -> Value:
     try:
         value = document["value"]
         return TypeAdapter(kind).validate_python(schema_1.upgrade(value) if document["schema"] == 1 else value)
-    except (KeyError, ValidationError) as error:
-        hint = "is it edited, or of another version? Remove it, and its stage is done again"
-        raise RecordError(f"{path} does not hold a {_name_kind(kind)}: {error}", hint=hint) from error
+    except ValidationError as error:
+        raise _tell_misfit(path, kind, explain_misfit(error)) from error
+    except (KeyError, TypeError, ValueError) as error:  # of a value's own rules, and of records of before
+        raise _tell_misfit(path, kind, f"{type(error).__name__}: {error}") from error
+
+
+def explain_misfit(error: ValidationError) -> str:
+    """The first places where a value does not fit, in one line: a record may have a million of them."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[:_TOLD]
+    told = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in first)
+    more = error.error_count() - len(first)
+    return f"{told}; and {more} more" if more else told
+
+
+def _tell_misfit(path: Path, kind: Any, reason: str) -> RecordError:
+    hint = "is it edited, or of another version? Remove it, and its stage is done again"
+    return RecordError(f"{path} does not hold a {_name_kind(kind)}: {reason}", hint=hint)
 
 
 def _name_kind(kind: Any) -> str:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import sys
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from deploy_prune.bounded import parse_toml, read_text
 from deploy_prune.budget.parse import parse
 from deploy_prune.errors import ConfigError, UnknownName
 from deploy_prune.processes.workers import USUAL
+from deploy_prune.setting_rules import MOST_SEED, check_image_shape
 from deploy_prune.timing.devices import THIS_MACHINE
 from deploy_prune.train.recipe import Recipe, Wish
 from deploy_prune.values import BY_DATA, Budget
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 class HookAddresses(BaseModel):
@@ -99,7 +96,7 @@ class RunConfig(BaseModel):
     a latency table that was imported."""
     store: Path | None = None
     """The store of latency tables, in your cache folder by default."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
     """Draws the weights of an untrained network, and whatever the method draws; a recipe has a seed of its own."""
 
     @field_validator("budget")
@@ -107,6 +104,13 @@ class RunConfig(BaseModel):
     def _refuse_no_budget(cls, text: str) -> str:
         parse(text)
         return text
+
+    @field_validator("input_shape")
+    @classmethod
+    def _refuse_impossible_shape(cls, shape: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        if shape is not None:
+            check_image_shape(shape)
+        return shape
 
     @property
     def parsed_budget(self) -> Budget:
@@ -135,6 +139,17 @@ def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
     if isinstance(values.get("finetune"), dict):
         default = RunConfig.model_fields["finetune"].default
         values["finetune"] = {"epochs": default.epochs, "lr": default.lr} | values["finetune"]
+    return check_config(values)
+
+
+def check_config(values: Mapping[str, Any]) -> RunConfig:
+    """The configuration of these keys.
+
+    Raises:
+        ConfigError: a value does not fit.
+        BudgetError: the budget is none.
+        UnknownName: a key that does not exist (the closest is offered).
+    """
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
@@ -148,18 +163,18 @@ def read_toml(text: str, source: str) -> dict[str, Any]:
         ConfigError: it is none; names the source.
     """
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return parse_toml(text)
+    except ValueError as error:
         hint = "docs/config.md has a complete example"
         raise ConfigError(f"{source} cannot be read as TOML: {error}", hint=hint) from error
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return read_toml(path.read_text(encoding="utf-8"), str(path))
+        return read_toml(read_text(path), str(path))
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist", hint="give --config a TOML file") from error
-    except (UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", hint="give --config a TOML file in UTF-8") from error
 
 
@@ -167,13 +182,13 @@ def _explained(error: ValidationError) -> ConfigError | UnknownName:
     unknown = ("extra_forbidden", "unexpected_keyword_argument")
     # A misspelt key is missing under its right name as well: the misspelling is the news.
     first = min(error.errors(), key=lambda each: each["type"] not in unknown)
-    *table, key = (str(part) for part in first["loc"])
+    *table, key = (str(part) for part in first["loc"] or ("",))
     place = ".".join([*table, key])
     if first["type"] in unknown:
         return UnknownName("configuration key", place, _known_keys(table))
     if first["type"] == "missing":
         return ConfigError(f"the configuration has no '{place}'", hint="set it in the file or by its flag")
-    return ConfigError(f"configuration key '{place}': {first['msg']}, got {first['input']!r}")
+    return ConfigError(f"configuration key '{place}': {first['msg']}, got {reprlib.repr(first['input'])}")
 
 
 def _known_keys(table: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from deploy_prune.budget.latency.place import check_device
 from deploy_prune.budget.parse import in_units
 from deploy_prune.errors import ConfigError
 from deploy_prune.exporting.exporters import EXPORTERS
-from deploy_prune.pipeline.config import RunConfig
+from deploy_prune.pipeline.config import RunConfig, check_config
 from deploy_prune.pipeline.context import RunContext, read_plan, start_network
 from deploy_prune.pipeline.deciders import build_deciders, build_workers, check_labels
 from deploy_prune.pipeline.priced import build_cost, is_timed
@@ -103,6 +103,7 @@ def adopt_run_folder(config: RunConfig) -> RunConfig:
     if "data" not in config.model_fields_set and (run / RUN).is_file():
         asked = {**LATER_KEYS, **read_asked(run)}
         taken = ("data", "data_options") if "task" in config.model_fields_set else ("data", "data_options", "task")
-        own |= {key: asked[key] for key in taken}
-        refuse_untrusted((asked["data"],))
-    return RunConfig.model_validate({**dict(config), **own})
+        own |= {key: asked[key] for key in taken if key in asked}
+    adopted = check_config({**dict(config), **own})
+    refuse_untrusted((adopted.data,))
+    return adopted

@@ -13,7 +13,7 @@ from deploy_prune import plugins
 from deploy_prune.analysis import report
 from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, RecordError, TargetMissed
 from deploy_prune.pipeline import stages
-from deploy_prune.pipeline.config import RunConfig
+from deploy_prune.pipeline.config import RunConfig, check_config
 from deploy_prune.pipeline.context import RunContext, record_data, record_what_breaks
 from deploy_prune.pipeline.deciders import find_widths_file
 from deploy_prune.pipeline.preflight import adopt_run_folder, preflight
@@ -180,7 +180,7 @@ def finetune(
     asked = read_asked(run)
     choose_accelerator(accelerator)  # before anything is written
     known = {key: asked[key] for key in RunConfig.model_fields if key in asked}
-    config = RunConfig.model_validate({**known, "accelerator": accelerator})
+    config = check_config({**known, "accelerator": accelerator})
     refuse_untrusted(config.code)  # before anything is written, too
     recipe = config.finetune or RunConfig.model_fields["finetune"].default
     more = dataclasses.replace(recipe, epochs=epochs or recipe.epochs)

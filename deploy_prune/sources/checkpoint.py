@@ -123,8 +123,9 @@ def final_network(folder: Path) -> Path:
     Raises:
         RecordError: there is no finished network in it.
     """
-    rounds = sorted(folder.glob("round-*"), key=lambda each: int(each.name.removeprefix("round-")), reverse=True)
-    for candidate in (*rounds, folder):
+    numbers = {each: each.name.removeprefix("round-") for each in folder.glob("round-*")}
+    rounds = [each for each, number in numbers.items() if number.isascii() and number.isdigit()]
+    for candidate in (*sorted(rounds, key=lambda each: (len(numbers[each]), numbers[each]), reverse=True), folder):
         if (candidate / NETWORK).is_file():
             return candidate
     raise RecordError(f"{folder} holds no finished network", hint="a run has one once its training stage is done")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from deploy_prune.bounded import parse_json, read_text
 from deploy_prune.errors import DataError
 from deploy_prune.sources.decoding import Framing, decode_all
 from deploy_prune.sources.images import ArrayImages, Blob, list_images, split_indices
@@ -96,7 +96,7 @@ def _choose_val(directory: Path, train: _Half, *, seed: int) -> np.ndarray:
     if not (train.sorted_by_name and path.is_file()):
         return split_indices(train.labels, (VAL_SHARE,), seed=seed)[0]
     try:
-        indices = np.asarray(json.loads(path.read_text()), dtype=np.int64)
+        indices = np.asarray(parse_json(read_text(path)), dtype=np.int64)
     except (ValueError, TypeError, OverflowError, OSError) as error:
         hint = "it is a JSON list of numbers of training images; remove it for a split by seed"
         raise DataError(f"{path} is not a list of indices: {error}", hint=hint) from error

@@ -11,6 +11,7 @@ from torch import nn
 
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError
+from deploy_prune.setting_rules import check_image_shape
 from deploy_prune.sources.addresses import split_address
 from deploy_prune.sources.models import MODELS
 from deploy_prune.values import Network
@@ -33,6 +34,8 @@ def build_network(
     """
     if classes is not None and classes < 1:
         raise ConfigError(f"a network cannot have {classes} classes", hint="give 1 or more")
+    if input_shape is not None:
+        check_image_shape(input_shape)
     name, rest = split_address(address)
     source = plugins.build(MODELS, name, options)
     network: Network = source.build(rest, classes=classes, input_shape=input_shape)

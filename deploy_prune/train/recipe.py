@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from deploy_prune.setting_rules import SettingRule, check_settings
+from deploy_prune.setting_rules import MOST_SEED, SettingRule, check_settings
 from deploy_prune.values import Data, Network
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Recipe:
             ("temperature", "positive", self.temperature > 0),
             ("precision", "auto, fp32 or bf16", self.precision in ("auto", "fp32", "bf16")),
             ("images", "at least 2", self.images is None or self.images >= 2),
+            ("seed", f"from 0 to {MOST_SEED}", 0 <= self.seed <= MOST_SEED),
         )
 
 

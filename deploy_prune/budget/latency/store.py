@@ -11,12 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from deploy_prune.bounded import parse_json
 from deploy_prune.budget.latency.store_schema import prepare
 from deploy_prune.budget.latency.table import Profile, Sample
 from deploy_prune.errors import NotProfiled, RecordError, StorageError
-from deploy_prune.records import explain_storage_errors
+from deploy_prune.records import explain_misfit, explain_storage_errors
 from deploy_prune.values import Target
 
 FILE = "latency.sqlite"
@@ -140,21 +141,22 @@ class Store:
         known = {name: row[name] for name in ("network", "address", "reference", "unit", "complete")}
         target = {name: row[name] for name in ("device", "runtime", "runtime_version", "threads", "precision")}
         profile: Profile = self._valid(
-            Profile, lambda: known | {"target": target, "drawing": json.loads(row["drawing"])}
+            Profile, lambda: known | {"target": target, "drawing": parse_json(row["drawing"])}
         )
         return profile
 
     def _sample(self, row: sqlite3.Row) -> Sample:
         known = {"ratio": row["ratio"], "interval": (row["low"], row["high"]), "operator": row["operator"]}
         texts = {"widths": row["widths"], "input_shape": row["input_shape"], "comparison": row["raw"] or "null"}
-        sample: Sample = self._valid(Sample, lambda: known | {name: json.loads(text) for name, text in texts.items()})
+        sample: Sample = self._valid(Sample, lambda: known | {name: parse_json(text) for name, text in texts.items()})
         return sample
 
     def _valid(self, kind: Any, read: Callable[[], Any]) -> Any:
         try:
             return _adapter(kind).validate_python(read())
-        except ValueError as error:
-            raise _damaged(self.path, str(error).splitlines()[0]) from error
+        except (TypeError, ValueError) as error:
+            reason = explain_misfit(error) if isinstance(error, ValidationError) else str(error).splitlines()[0]
+            raise _damaged(self.path, reason) from error
 
     def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
         with _explain_errors(self.path):

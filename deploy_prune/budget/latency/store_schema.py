@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from deploy_prune import schema_1
+from deploy_prune.bounded import parse_json
 from deploy_prune.errors import RecordError
 from deploy_prune.timing import conditions
 
@@ -75,7 +76,7 @@ def _upgrade(connection: sqlite3.Connection) -> None:
 
 def _upgraded(raw: str) -> str:
     """A comparison as JSON, in the words of today."""
-    return json.dumps(schema_1.upgrade(json.loads(raw)))
+    return json.dumps(schema_1.upgrade(parse_json(raw)))
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy_prune.bounded import parse_json, read_text
 from deploy_prune.errors import InputError
 from deploy_prune.formats.mil.about import About, decode_about
 from deploy_prune.formats.mil.program import Program, read_program
@@ -64,7 +64,7 @@ def _read_specification(path: Path) -> bytes:
 def _find_root_model(manifest: Path) -> Path:
     """The place of the root model within the package, as the manifest says."""
     try:
-        document = json.loads(manifest.read_text())
+        document = parse_json(read_text(manifest))
         entries, root = document["itemInfoEntries"], document["rootModelIdentifier"]
         place = Path(entries[root]["path"])
     except (KeyError, TypeError) as error:

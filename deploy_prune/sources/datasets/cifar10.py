@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy_prune.setting_rules import Seed
 from deploy_prune.sources.cifar import Choices, Layout, read_cifar
 from deploy_prune.sources.datasets import DataSource
 from deploy_prune.values import Data
@@ -25,7 +26,7 @@ LAYOUT = Layout(
 class Cifar10:
     """Ten classes: the binary layout, `train/CLASS/*.jpg` with `test/CLASS/*.jpg`, or a .tar of those."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Draws the validation images out of the training set, where no `val-indices.json` lists them."""
     gone: tuple[str, ...] = ()
     """Names of broken images (of folders or a tar) that keep their places in the splits, there or not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy_prune.setting_rules import Seed
 from deploy_prune.sources.cifar import Choices, Layout, read_cifar
 from deploy_prune.sources.datasets import DataSource
 from deploy_prune.values import Data
@@ -25,10 +26,12 @@ LAYOUT = Layout(
 class Cifar100:
     """A hundred classes: the binary layout, `train/CLASS/*.jpg` with `test/CLASS/*.jpg`, or a .tar of those."""
 
-    seed: int = 0
     """Draws the validation images out of the training set, as for `cifar10`."""
-    gone: tuple[str, ...] = ()
+    """Draws the validation images out of the training set, where no `val-indices.json` lists them."""
     """Names of broken images that keep their places in the splits, as for `cifar10`."""
+    gone: tuple[str, ...] = ()
+    seed: Seed = 0
+    seed: int = 0
 
     def read(self, rest: str, *, size: tuple[int, int] | None) -> Data:
         """See the contract."""

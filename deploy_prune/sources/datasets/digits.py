@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from deploy_prune.errors import DataError
+from deploy_prune.setting_rules import Seed
 from deploy_prune.sources.datasets import DataSource
 from deploy_prune.sources.images import ArrayImages, split_indices
 from deploy_prune.values import Data
@@ -21,7 +22,7 @@ DARKEST = 16  # the scans count ink from 0 to 16
 class Digits:
     """Real handwriting in seconds: for demonstrations and tests."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Draws the split; the default's is the one that published figures use."""
 
     def read(self, rest: str, *, size: tuple[int, int] | None) -> Data:

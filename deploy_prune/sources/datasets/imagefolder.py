@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from deploy_prune.errors import ConfigError, DataError
+from deploy_prune.setting_rules import Seed
 from deploy_prune.sources.broken_images import BrokenImages
 from deploy_prune.sources.cifar import MEAN, STD, VAL_SHARE
 from deploy_prune.sources.colours import Modes
@@ -34,7 +35,7 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 class ImageFolder:
     """Photographs of any size, of which only the names are read at the start; each is decoded whenever it is read."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Draws the splits that the folders do not make."""
     crop: float = 0.875
     """Share of the short side that the centre crop keeps (224 of 256)."""

@@ -11,6 +11,7 @@ from PIL import Image
 from torchvision import datasets
 
 from deploy_prune.errors import DataError, UnknownName
+from deploy_prune.setting_rules import Seed
 from deploy_prune.sources.cifar import MEAN, STD, VAL_SHARE
 from deploy_prune.sources.colours import convert_to_rgb
 from deploy_prune.sources.datasets import DataSource
@@ -28,7 +29,7 @@ HALVES = {"train": (True, False), "split": ("train", "test")}
 class TorchvisionData:
     """Sets whose items are (image, class number). torchvision checks pickled files' sums before it opens them."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Draws the validation images out of the training set."""
     mean: tuple[float, ...] = MEAN
     """The mean of the pixels, which go from 0 to 1, per channel; `std` is their standard deviation."""
