@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import io
+import logging
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Protocol, cast
+from typing import IO, Annotated, Protocol, cast
 
 import typer
 
@@ -27,9 +28,16 @@ from deploy_prune.cli import (
     report,
     sensitivity,
 )
+from deploy_prune.cli.ending import fill_closed_streams, is_unheard, name_error, stop_writing
 from deploy_prune.cli.flags import Flag, add_flags
 from deploy_prune.cli.trusting import add_trust
-from deploy_prune.errors import INTERRUPTED, OUR_FAULT, DeployPruneError, MissingDependency, StorageError
+from deploy_prune.errors import (
+    INTERRUPTED,
+    OUR_FAULT,
+    UNHEARD,
+    DeployPruneError,
+)
+from deploy_prune.legible import LegibleFormatter
 from deploy_prune.version import __version__
 
 Verbs = Mapping[str, Callable[..., int | None]]
@@ -75,27 +83,37 @@ HELP = {"latency": "Look into the store of latency tables, and share them as fil
 class _UsageError(Protocol):
     """What typer's exceptions for wrong flags can do; it exports their base class alone."""
 
-    def show(self) -> None: ...
+    def show(self, file: IO[str]) -> None: ...
 
     def format_message(self) -> str: ...
 
 
 def main() -> None:
     """Run the command line of this process and leave with its exit code."""
+    if not fill_closed_streams():
+        sys.exit(UNHEARD)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what its encoding lacks is spelled out, not a fault
+            stream.reconfigure(errors="backslashreplace")
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(LegibleFormatter())
     stopped_by = _stop_on_signals()
     try:
         exit_code = run(sys.argv[1:], stopped_by=stopped_by)
     except KeyboardInterrupt:  # between what `run` guards
         exit_code = _find_stop_code(stopped_by)
     except Exception:  # noqa: BLE001 - a fault of ours must not look like a gate that was missed (exit 1)
-        traceback.print_exc()
-        typer.echo("This is a fault of deploy-prune: please report it with the lines above.", err=True)
+        output.say(traceback.format_exc(), err=True)
+        output.say("This is a fault of deploy-prune: please report it with the lines above.", err=True)
         exit_code = OUR_FAULT
     try:
         sys.stdout.flush()
+    except BrokenPipeError:
+        exit_code = UNHEARD
     except OSError:
-        # Stdout is full or closed, which the exit code says already: the interpreter must not trip over it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        stop_writing()  # it is full, which the exit code says already
+    if exit_code == UNHEARD:
+        stop_writing()
     sys.exit(exit_code)
 
 
@@ -133,6 +151,10 @@ def run(arguments: Sequence[str], *, verbs: Verbs = VERBS, stopped_by: Sequence[
     """
     try:
         return _run(arguments, verbs, stopped_by)
+    except BrokenPipeError as error:
+        if not is_unheard(error):
+            raise
+        return UNHEARD
     except Exception:
         if not stopped_by:
             raise
@@ -146,26 +168,19 @@ def _run(arguments: Sequence[str], verbs: Verbs, stopped_by: Sequence[int]) -> i
         result = build_application(asked, verbs=verbs)(
             args=list(arguments), prog_name="deploy-prune", standalone_mode=False
         )
-    except DeployPruneError as error:
-        if stopped_by:
-            raise
-        return _tell_error(error, as_json=as_json)
     except typer.TyperException as error:
         return _tell_misuse(error, as_json=as_json)
-    except ModuleNotFoundError as error:
-        # A verb that works on networks imports torch before any plugin can say that it is missing.
-        if not error.name or error.name.startswith("deploy_prune"):
-            raise
-        return _tell_error(MissingDependency(error.name.partition(".")[0], "prune"), as_json=as_json)
     except KeyboardInterrupt:
         result = INTERRUPTED
-    except OSError as error:
-        from deploy_prune.records import REFUSED
-
-        if error.errno not in REFUSED:
+    except SystemExit as leaving:
+        if not is_unheard(leaving):
             raise
-        hint = "free space or choose another output folder"
-        return _tell_error(StorageError(f"the file system refused: {error}", hint=hint), as_json=as_json)
+        result = UNHEARD
+    except Exception as error:
+        named = name_error(error)
+        if named is None or stopped_by:
+            raise
+        return _tell_error(named, as_json=as_json)
     if result == INTERRUPTED:
         return _tell_interruption(_find_stop_code(stopped_by), as_json=as_json)
     return result if isinstance(result, int) else 0
@@ -209,7 +224,9 @@ def _tell_error(error: DeployPruneError, *, as_json: bool) -> int:
 
 def _tell_misuse(error: typer.TyperException, *, as_json: bool) -> int:
     usage = cast("_UsageError", error)
-    usage.show()
+    told = io.StringIO()
+    usage.show(told)
+    output.say(told.getvalue().rstrip("\n"), err=True)
     if as_json:
         record = output.make_failure_record("UsageError", usage.format_message(), "", error.exit_code)
         output.show_json(error=record)
@@ -218,7 +235,7 @@ def _tell_misuse(error: typer.TyperException, *, as_json: bool) -> int:
 
 def _tell_interruption(exit_code: int, *, as_json: bool) -> int:
     message, hint = "interrupted", "the same command continues where it stopped"
-    typer.echo(f"{message}; {hint}", err=True)
+    output.say(f"{message}; {hint}", err=True)
     if as_json:
         output.show_json(error=output.make_failure_record("Interrupted", message, hint, exit_code))
     return exit_code

@@ -28,8 +28,12 @@ MOST_PARTS = 32
 """Parts of a dotted key."""
 LARGEST = 2**63 - 1
 """Whole numbers are no larger, nor smaller than their negatives less one: those of tensors and of SQLite."""
+NUL = "a text has the character NUL, which no name can have"
+LARGEST_STATE = 2**128 - 1
+"""Records also hold the states of numpy's generators."""
 
 _JSON_TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+_JSON_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _TOML_TEXTS = re.compile(
     r'"""(?:[^"\\]|\\.|"(?!""))*(?:"""|\\?\Z)'
     r"|'''(?:[^']|'(?!''))*(?:'''|\Z)"
@@ -59,9 +63,12 @@ def parse_json(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is none, nests too deep, or holds NaN, infinity or a whole number of more than 64 bits.
+        ValueError: it is none, nests too deep, or holds NaN, infinity, a whole number of more than 128 bits
+            or a text with NUL.
     """
     _refuse_depth(match[0] for match in _JSON_TOKENS.finditer(text))
+    if _JSON_NUL.search(text):
+        raise ValueError(NUL)
     return json.loads(text, parse_constant=_refuse_constant, parse_int=_read_whole, parse_float=_read_finite)
 
 
@@ -69,8 +76,8 @@ def parse_toml(text: str) -> dict[str, Any]:
     """The tables of a TOML text.
 
     Raises:
-        ValueError: it is none, is too long, nests too deep, has a key of too many parts, or holds NaN, infinity or a
-            whole number of more than 64 bits.
+        ValueError: it is none, is too long, nests too deep, has a key of too many parts, or holds NaN, infinity, a
+            whole number of more than 64 bits or a text with NUL.
     """
     if len(text) > MOST_TOML_BYTES:
         raise ValueError(f"it is longer than {MOST_TOML_BYTES >> 10} kB")
@@ -79,23 +86,25 @@ def parse_toml(text: str) -> dict[str, Any]:
     if any(part.count(".") >= MOST_PARTS for part in re.split(r"[=,{}\[\]\n]", bare)):
         raise ValueError(f"a key has more than {MOST_PARTS} parts")
     values = tomllib.loads(text)
-    refuse_wild_numbers(values)
+    refuse_wild_values(values)
     return values
 
 
-def refuse_wild_numbers(value: Any) -> None:
-    """Refuse NaN, infinity and whole numbers of more than 64 bits, wherever they are in lists and tables.
+def refuse_wild_values(value: Any) -> None:
+    """Refuse NaN, infinity, whole numbers of more than 64 bits and NUL in texts, wherever in lists and tables.
 
     Raises:
-        ValueError: names the number.
+        ValueError: names what it is.
     """
     waiting = [value]
     while waiting:
         each = waiting.pop()
         if isinstance(each, dict):
-            waiting += each.values()
+            waiting += [*each, *each.values()]
         elif isinstance(each, (list, tuple)):
             waiting += each
+        elif isinstance(each, str) and "\0" in each:
+            raise ValueError(NUL)
         elif isinstance(each, float) and not math.isfinite(each):
             _refuse_constant(str(each))
         elif isinstance(each, int) and not -LARGEST - 1 <= each <= LARGEST:
@@ -115,8 +124,8 @@ def _refuse_constant(name: str) -> float:
 
 
 def _read_whole(text: str) -> int:
-    if len(text) > len(str(-LARGEST)) or not -LARGEST - 1 <= int(text) <= LARGEST:
-        raise ValueError(f"a whole number of {len(text)} digits, at most 64 bits can be")
+    if len(text) > len(str(LARGEST_STATE)) or int(text) > LARGEST_STATE:
+        raise ValueError(f"a whole number of {len(text)} digits, at most 128 bits can be")
     return int(text)
 
 

@@ -26,8 +26,8 @@
     ├── Diverged             8   a training ended in NaN or infinity
     └── OurFault            70   a cut network is not what was promised: a fault of deploy-prune
 
-0 is success, 130 an interruption (Ctrl-C; 143 by SIGTERM, 129 where the terminal closes), and 70 also any exception
-that is none of these: a fault of ours, too.
+0 is success, 130 an interruption (Ctrl-C; 143 by SIGTERM, 129 where the terminal closes), 141 a stdout that nobody
+reads any more, and 70 also any exception that is none of these: a fault of ours, too.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ from typing import ClassVar
 
 INTERRUPTED = 130
 """The exit code of a command that was interrupted."""
+UNHEARD = 141
+"""The exit code of a command whose stdout was closed while it wrote, as of one that SIGPIPE ended (128 + 13)."""
 OUR_FAULT = 70
 """The exit code of what is a fault of ours (EX_SOFTWARE of sysexits.h)."""
 

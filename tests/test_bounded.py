@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy_prune.bounded import DEEPEST, parse_json, parse_toml, read_text, refuse_wild_numbers
+from deploy_prune.bounded import DEEPEST, parse_json, parse_toml, read_text, refuse_wild_values
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,9 @@ from deploy_prune.bounded import DEEPEST, parse_json, parse_toml, read_text, ref
         ("[NaN]", "NaN"),
         ("[-Infinity]", "Infinity"),
         ("1e999", "1e999"),
-        (str(2**63), "64 bits"),
-        ("9" * 10_000, "64 bits"),
+        (str(2**128), "128 bits"),
+        ("9" * 10_000, "128 bits"),
+        (r'{"a": "x\\\u0000"}', "NUL"),
         ('"' * 200_001, "Extra data"),
         ('"' + "\\" * 200_001, "Unterminated"),
         ('\\"' * 200_000, "Expecting value"),
@@ -34,7 +35,11 @@ def test_json_out_of_bounds_is_refused_at_once(text: str, said: str) -> None:
 
 
 def test_brackets_in_texts_do_not_count() -> None:
-    value = {"[[{" * 50: ["]" * 100, '\\"[', "{" * 100], "numbers": [-(2**63), 2**63 - 1, 1e-9, 0.0, True, None]}
+    value = {
+        "[[{" * 50: ["]" * 100, '\\"[', "{" * 100],
+        "a": r"\u0000",
+        "numbers": [-(2**63), 2**63 - 1, 1e-9, 0.0, True, None],
+    }
     assert parse_json(json.dumps(value)) == value
     deep = json.dumps(value)
     for _ in range(DEEPEST - 2):
@@ -51,6 +56,7 @@ def test_brackets_in_texts_do_not_count() -> None:
         ("[" + " . ".join(['"a"'] * 40_000) + "]", "parts"),
         ("a = {" + ".".join(["b"] * 40_000) + " = 1}", "parts"),
         ("a = nan", "nan"),
+        (r'a = ["x\u0000"]', "NUL"),
         ("a = [1.0, -inf]", "inf"),
         (f"a = {2**63}", "64 bits"),
         (f"a = {'1' * 300_000}", "longer"),
@@ -93,7 +99,7 @@ def test_a_file_that_is_too_large_or_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_numbers_within_tables_are_looked_at() -> None:
-    refuse_wild_numbers({"a": [(1, 2.5, "x", None, True)], "b": {"c": -(2**63)}})
+    refuse_wild_values({"a": [(1, 2.5, "x", None, True)], "b": {"c": -(2**63)}})
     for wild in (float("nan"), float("inf"), 2**63):
         with pytest.raises(ValueError, match=r"nan|inf|bits"):
-            refuse_wild_numbers({"a": [{"b": (wild,)}]})
+            refuse_wild_values({"a": [{"b": (wild,)}]})

@@ -78,7 +78,7 @@ def test_every_error_stands_in_troubleshooting_with_its_code() -> None:
 def test_every_exit_code_stands_in_troubleshooting() -> None:
     text = (ROOT / "docs" / "troubleshooting.md").read_text()
     codes = {kind.exit_code for kind in vars(errors).values() if inspect.isclass(kind) and hasattr(kind, "exit_code")}
-    for code in {0, errors.OUR_FAULT, errors.INTERRUPTED, *codes}:
+    for code in {0, errors.OUR_FAULT, errors.INTERRUPTED, errors.UNHEARD, *codes}:
         assert f"\n| {code} | " in text
 
 

@@ -28,6 +28,7 @@ ELSEWHERE = {
     "budget/latency/timer.py": "budget/latency/test_profiling.py",
     "cli/demo.py": "cli/test_main.py",
     "cli/flags.py": "cli/test_prune.py",
+    "cli/ending.py": "cli/test_main.py",
     "cli/finetune.py": "pipeline/test_run_again.py",
     "cli/report.py": "cli/test_main.py",
     "cli/sensitivity.py": "scoring/test_sensitivity.py",
@@ -78,6 +79,7 @@ ELSEWHERE = {
     "train/recalibration.py": "train/test_evaluation.py",
     "train/recipe.py": "train/test_loop.py",
     "train/state.py": "train/test_loop.py",
+    "train/guarded_hooks.py": "cli/test_bad_input.py",
     "values/*.py": "test_records.py",
     "version.py": "test_packaging.py",
 }

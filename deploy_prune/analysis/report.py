@@ -8,6 +8,7 @@ from pathlib import Path
 from deploy_prune import stats
 from deploy_prune.analysis.bench import group_by_network
 from deploy_prune.analysis.skipped_images import write_skipped_images
+from deploy_prune.legible import spell_controls
 from deploy_prune.records import read_record
 from deploy_prune.results import CutResult, RunSummary
 from deploy_prune.run_folder import read_asked
@@ -35,7 +36,7 @@ def report(run: Path | str) -> str:
     asked = read_asked(run)
     summary = read_record(run / SUMMARY, RunSummary)
     parts = [
-        f"# {asked['model']} on {asked['data']}, {summary.plan.plan.budget}",
+        f"# {asked.get('model')} on {asked.get('data')}, {summary.plan.plan.budget}",
         _write_outcome(summary),
         f"**{summary.dense.caution}**" if summary.dense.caution else "",
         _write_budget(summary),
@@ -52,7 +53,7 @@ def report(run: Path | str) -> str:
         "## Widths",
         _write_widths(summary),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return spell_controls("\n\n".join(part for part in parts if part)) + "\n"
 
 
 def _write_outcome(summary: RunSummary) -> str:

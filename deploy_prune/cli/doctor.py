@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,11 +89,11 @@ def show_description(description: FileDescription) -> None:
     _show_facts(description.path, facts)
     tensors = [(way, spec) for way, specs in (("in", report.inputs), ("out", report.outputs)) for spec in specs]
     rows = [(way, spec.name, "x".join(map(_write_size, spec.shape)), spec.dtype) for way, spec in tensors]
-    _show("In and out", ("", "name", "shape", "type"), rows)
+    show_table("In and out", ("", "name", "shape", "type"), rows)
     operators = [(row.name, str(row.count), row.kernels or "not known") for row in report.operators]
-    _show("Operators", ("operator", "count", "computed by"), operators)
+    show_table("Operators", ("operator", "count", "computed by"), operators)
     if report.metadata:
-        _show("Metadata", ("key", "value"), list(report.metadata.items()))
+        show_table("Metadata", ("key", "value"), list(report.metadata.items()))
 
 
 def write_weight_shares(weights_bytes: Mapping[str, int]) -> str:
@@ -121,13 +121,4 @@ def _write_size(size: int) -> str:
 
 
 def _show_facts(title: str, facts: Mapping[str, str]) -> None:
-    _show(title, ("", "is"), list(facts.items()))
-
-
-def _show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table of words that a file chose: none of them may steer the terminal."""
-    show_table(
-        title,
-        columns,
-        [["".join(each if each.isprintable() else "?" for each in cell) for cell in row] for row in rows],
-    )
+    show_table(title, ("", "is"), list(facts.items()))

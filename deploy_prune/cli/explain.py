@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy_prune.cli.options import DeviceAddress, Json
-from deploy_prune.cli.output import make_error_record, show_json, show_progress, show_table
+from deploy_prune.cli.output import make_error_record, say, show_json, show_progress, show_table
 from deploy_prune.errors import NoSpeedUp
 from deploy_prune.timing.devices import THIS_MACHINE, device_at
 
@@ -78,9 +78,9 @@ def show_explanation(explanation: Explanation, *, every: bool) -> None:
     shown = pairs if every else pairs[:SHOWN]
     show_table(f"{explanation.before} -> {explanation.after}", COLUMNS, [_make_row(pair) for pair in shown])
     if left := len(pairs) - len(shown):
-        typer.echo(f"{left} more layers with --all.")
+        say(f"{left} more layers with --all.")
     show_table("Of the whole file", ("", "is"), _list_facts(explanation))
-    typer.echo(f"{explanation.sentence}.\n")
+    say(f"{explanation.sentence}.\n")
 
 
 def _make_row(pair: LayerPair) -> tuple[str, ...]:

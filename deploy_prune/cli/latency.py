@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy_prune.cli import options as flags
-from deploy_prune.cli.output import show_json, show_progress, show_table
+from deploy_prune.cli.output import say, show_json, show_progress, show_table
 from deploy_prune.cli.profile import Threads, take_one_count
 from deploy_prune.errors import ConfigError
 from deploy_prune.timing.devices import THIS_MACHINE
@@ -29,15 +29,22 @@ Called = Annotated[str | None, typer.Option("--device", help="What to call the d
 
 def list_tables(store: flags.StoreFile = None, as_json: flags.Json = False) -> None:
     """List the networks and targets that were measured."""
-    from deploy_prune.budget.latency.store import open_store
-
-    with open_store(store) as table:
-        tables = [(profile, len(table.whole(profile).samples)) for profile in table.profiles()]
+    tables = _list_profiles(store)
     if as_json:
         show_json(tables=[_make_record(profile, samples) for profile, samples in tables])
         return
     columns = ("network", "device", "runtime", "threads", "dense ms", "samples", "whole")
     show_table("Latency tables", columns, [tuple(map(str, _make_record(*each).values())) for each in tables])
+
+
+def _list_profiles(path: Path | None) -> list[tuple[Profile, int]]:
+    """The profiles of a store and how many samples they have; none where there is no store, which is not made."""
+    from deploy_prune.budget.latency.store import open_store, usual_path
+
+    if not (path or usual_path()).exists():
+        return []
+    with open_store(path, make=False) as table:
+        return [(profile, len(table.whole(profile).samples)) for profile in table.profiles()]
 
 
 def _make_record(profile: Profile, samples: int) -> dict[str, object]:
@@ -96,7 +103,7 @@ def show(
     if as_json:
         show_json(staircase=staircase)
     else:
-        typer.echo(draw_in_terminal(plot))
+        say(draw_in_terminal(plot))
 
 
 def _list_pictures(png: Path | None, html: Path | None) -> list[Path]:
@@ -162,7 +169,7 @@ def export_table(
     if as_json:
         show_json(file=str(file), samples=len(profile.samples))
     else:
-        typer.echo(f"{len(profile.samples)} samples of {profile.address} in {file}")
+        say(f"{len(profile.samples)} samples of {profile.address} in {file}")
 
 
 def import_table(
@@ -181,7 +188,7 @@ def import_table(
         show_json(network=profile.address, target=profile.target, samples=len(profile.samples))
     else:
         target = profile.target
-        typer.echo(f"{profile.address} on {target.device}, {target.runtime} {target.runtime_version}: "
+        say(f"{profile.address} on {target.device}, {target.runtime} {target.runtime_version}: "
                    f"{len(profile.samples)} samples; plan with --device '{target.device}'")  # fmt: skip
 
 

@@ -12,9 +12,15 @@ from typing import Any
 import typer
 
 from deploy_prune.errors import DeployPruneError
+from deploy_prune.legible import indent_further_lines, spell_controls
 from deploy_prune.values import Progress, quiet
 
 _LOG_EVERY_S = 10.0
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """A text on stdout, or on stderr; names in it cannot steer the terminal."""
+    typer.echo(spell_controls(text), err=err)
 
 
 def show_json(**results: Any) -> None:
@@ -31,22 +37,24 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=Text(spell_controls(title)), title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
         numeric = all(row[index][:1].isdigit() or row[index] in {"", "-"} for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(spell_controls(column)), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(spell_controls(cell)) for cell in row))
     # A pipe has no width: 80 columns would fold paths that scripts look for.
     console = Console(soft_wrap=False, width=None if sys.stdout.isatty() else 200)
-    console.print(table)
+    with console.capture() as drawn:  # rich would end the process where nobody reads stdout
+        console.print(table)
+    typer.echo(drawn.get(), nl=False)
 
 
 def show_error(error: DeployPruneError, *, as_json: bool) -> None:
     """Message and hint on stderr, and with `--json` as an object on stdout."""
-    typer.echo(f"error: {error.message}", err=True)
+    say(f"error: {indent_further_lines(error.message)}", err=True)
     if error.hint:
-        typer.echo(f"hint: {error.hint}", err=True)
+        say(f"hint: {indent_further_lines(error.hint)}", err=True)
     if as_json:
         # Where stdout is what refused, stderr has said it all.
         with suppress(OSError):
@@ -93,6 +101,7 @@ def _show_bars() -> Iterator[Progress]:
     with Bars(*columns, console=Console(stderr=True), transient=False) as bars:
 
         def draw(task: str, done: int, total: int, note: str = "") -> None:
+            task, note = spell_controls(task), spell_controls(note)
             if task not in tasks:
                 tasks[task] = bars.add_task(task, total=total, note=note)
             bars.update(tasks[task], completed=done, total=total, note=note)
@@ -109,6 +118,6 @@ def _show_lines(clock: Callable[[], float]) -> Progress:
         if task in last and done < total and now - last[task] < _LOG_EVERY_S:
             return
         last[task] = now
-        typer.echo(f"{task}: {done}/{total}{'  ' + note if note else ''}", err=True)
+        say(f"{task}: {done}/{total}{'  ' + note if note else ''}", err=True)
 
     return log

@@ -10,7 +10,7 @@ import typer
 
 from deploy_prune.cli.flags import Flag, read_flags
 from deploy_prune.cli.options import Epochs, Json, parse_names
-from deploy_prune.cli.output import make_error_record, show_json, show_progress, show_table
+from deploy_prune.cli.output import make_error_record, say, show_json, show_progress, show_table
 from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, TargetMissed
 from deploy_prune.stats import write_percent
 
@@ -174,7 +174,7 @@ def _make_row(row: FrontPoint) -> tuple[str, ...]:
 def show_caution(dense: DenseResult) -> None:
     """What to know before believing the qualities above, as the last line: by then a warning has scrolled away."""
     if dense.caution:
-        typer.echo(dense.caution)
+        say(dense.caution)
 
 
 def run_drop(config: Path | None, overrides: dict[str, Any], points: float, out: Path, *, as_json: bool) -> int:
@@ -208,7 +208,7 @@ def show_run(folder: Path, summary: RunSummary, *, as_json: bool) -> int:
     from deploy_prune.pipeline.run import judge
 
     if not as_json:
-        typer.echo(report(folder))
+        say(report(folder))
         show_caution(summary.dense)
         judge(summary)
         return 0

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import typer
-
 from deploy_prune.cli.options import Json, Run
-from deploy_prune.cli.output import show_json
+from deploy_prune.cli.output import say, show_json
 
 
 def report(run: Run, as_json: Json = False) -> None:
@@ -16,4 +14,4 @@ def report(run: Run, as_json: Json = False) -> None:
     if as_json:
         show_json(run=str(run), report=markdown)
     else:
-        typer.echo(markdown)
+        say(markdown)

@@ -33,6 +33,7 @@ from deploy_prune.run_folder import RunFolder, open_run, read_asked
 from deploy_prune.scoring.scores_file import SCORES
 from deploy_prune.sources import checkpoint
 from deploy_prune.train.accelerator import AUTO, choose_accelerator
+from deploy_prune.train.guarded_hooks import guard_hooks
 from deploy_prune.train.recipe import Hooks, Recipe
 from deploy_prune.trust import refuse_untrusted, trust_named
 from deploy_prune.values import Progress, quiet
@@ -258,8 +259,8 @@ def describe_asked(config: RunConfig, plan: Path | None = None) -> dict[str, Any
 
 
 def find_hooks(config: RunConfig, hooks: Hooks | None) -> Hooks:
-    """The caller's callables, or those that the configuration names."""
-    if hooks is not None:
-        return hooks
-    named = {key: address for key, address in config.hooks.model_dump().items() if address is not None}
-    return Hooks(**{key: plugins.fetch_user_object(address) for key, address in named.items()})
+    """The caller's callables, or those that the configuration names; what fails in them is told as theirs."""
+    if hooks is None:
+        named = {key: address for key, address in config.hooks.model_dump().items() if address is not None}
+        hooks = Hooks(**{key: plugins.fetch_user_object(address) for key, address in named.items()})
+    return guard_hooks(hooks)

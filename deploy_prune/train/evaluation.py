@@ -6,7 +6,6 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.sources.data import check_fit, normalise, read_labelled, require_labels
 from deploy_prune.train.accelerator import find_device
+from deploy_prune.train.guarded_hooks import name_hook
 from deploy_prune.train.outputs import Outputs, convert_to_fp32, join_batches, list_tensors, map_tensors
 from deploy_prune.train.recipe import OURS, Hooks, Metric
 from deploy_prune.train.targets import find_dense_network, find_task
@@ -86,7 +86,7 @@ def name_quality(task: Task, metric: Metric | None) -> str:
     """What the mean of a metric's numbers is called; without one, what the task calls that of its own numbers."""
     if metric is None:
         return task.quality
-    name = metric.__name__ if isinstance(metric, FunctionType) else type(metric).__name__
+    name = name_hook(metric)
     return "your metric" if name == LAMBDA else name
 
 

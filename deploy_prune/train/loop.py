@@ -166,6 +166,8 @@ def _train_epoch(run: _Run, optimizer: torch.optim.Optimizer, arithmetic: Arithm
         with arithmetic.autocast(run.device):
             aimed = add_target(moved, find_dense_network(run.task, run.hooks))
             loss = step(run.module, aimed, _make_objective(run, aimed))
+        if not loss.requires_grad:
+            raise ConfigError("your loss does not depend on the network's weights", hint="return it undetached")
         value = float(loss.detach())
         if not math.isfinite(value):
             message = (

@@ -152,9 +152,25 @@ def test_an_unknown_name_comes_with_the_closest(refused: Refused, flags: Sequenc
         ("method_options = {norm = 3}", "uniform"),
         ("hooks = {loss = 'x.py:loss'}", "x.py does not exist"),
         ("seed = ", "cannot be read as TOML"),
+        ("seed = -1", "configuration key 'seed'"),
+        ("seed = 9999999999", "configuration key 'seed'"),
+        ("data_options = {seed = -1}\ndata = 'digits'\ninput_shape = [3, 8, 8]", "dataset 'digits': seed"),
+        ("method_options = {norm = 'l2', size = 3}", "unknown option of uniform 'size'"),
+        ("method = 'dcp'\nmethod_options = {images = 'many'}", "method 'dcp': images"),
+        ("input_shape = [3, 1000000, 1000000]", "3,000,000,000,000 numbers"),
+        ("input_shape = [3, 0, 8]", "an image of 3x0x8 cannot be"),
+        ("floor = nan", "a number is nan"),
+        ("multiple = 99999999999999999999999", "a whole number of 77 bits"),
+        (f"model_options = {'{a = ' * 2000}1{'}' * 2000}", "nests more than 64 deep"),
+        ("x" + ".x" * 2000 + " = 1", "a key has more than 32 parts"),
     ],
 )
 def test_a_configuration_that_does_not_fit(refused: Refused, folder: Path, line: str, said: str) -> None:
+    if line.count("\n"):  # keys that are there already
+        replaced = {each.partition(" ")[0] for each in line.splitlines()}
+        path = folder / "run.toml"
+        kept = [each for each in path.read_text().splitlines() if each.partition(" ")[0] not in replaced]
+        path.write_text("\n".join(kept))
     configured(folder, line)
     assert said in refused(code=2)
 
@@ -303,3 +319,41 @@ def test_with_json_each_of_them_is_an_object(folder: Path, capsys: Captured) -> 
     error = json.loads(capsys.readouterr().out)["error"]
     assert (error["kind"], error["exit_code"]) == ("BudgetError", 2)
     assert "smallest network" in error["message"]
+
+
+def test_folders_beside_the_rounds_do_not_count(folder: Path, refused: Refused, capsys: Captured) -> None:
+    refused(code=0)
+    for name in ("round-abc", "round-", "round-²"):
+        (folder / "run" / name).mkdir()
+    assert __main__.run(["inspect", str(folder / "run"), "--trust-code"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("hook", "body", "said"),
+    [
+        ("metric", "return 0.5", "your metric returned a float"),
+        ("metric", "return outputs.mean()", "your metric gives shape ()"),
+        ("metric", "return outputs[0][1][2]", "your metric failed in hooks.py:2: IndexError"),
+        ("loss", "return 0.5", "your loss returned a float"),
+        ("loss", "return outputs", "your loss returned a Tensor of shape"),
+        ("loss", "return outputs.detach().sum()", "does not depend on the network's weights"),
+        ("loss", "raise KeyError('x')", "your loss failed in hooks.py:2: KeyError: 'x'"),
+    ],
+)
+def test_a_hook_of_the_user_that_gives_something_else(
+    refused: Refused, folder: Path, hook: str, body: str, said: str
+) -> None:
+    (folder / "hooks.py").write_text(f"def mine(outputs, target):\n    {body}\n")
+    configured(folder, f"hooks = {{{hook} = '{folder}/hooks.py:mine'}}")
+    assert said in refused(code=2)
+
+
+def test_names_in_an_error_do_not_steer_the_terminal(capsys: Captured) -> None:
+    assert __main__.run(["inspect", "net\x1b[2J\nhint, run this"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: unknown model 'net\\x1b[2J\n  hint, run this'\nhint: ")
+
+
+def test_a_path_that_is_too_long(capsys: Captured) -> None:
+    assert __main__.run(["inspect", "a" * 5000]) == 2
+    assert "a path cannot be used: File name too long" in capsys.readouterr().err

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,9 +37,43 @@ def test_the_list_as_json(imported: Phone, capsys: Captured) -> None:
     assert (table["device"], table["samples"], table["complete"]) == ("phone", 64, "yes")
 
 
-def test_an_empty_store_lists_nothing(tmp_path: Path, capsys: Captured) -> None:
-    assert __main__.run(["latency", "list", "--store", str(tmp_path / "new.sqlite"), "--json"]) == 0
+def test_where_there_is_no_store_nothing_is_listed_and_none_is_made(tmp_path: Path, capsys: Captured) -> None:
+    assert __main__.run(["latency", "list", "--store", str(tmp_path / "deep" / "new.sqlite"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"tables": []}
+    assert not list(tmp_path.iterdir())
+
+
+def test_listing_leaves_an_empty_file_as_it_is(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "empty").touch()
+    assert __main__.run(["latency", "list", "--store", str(tmp_path / "empty")]) == 2
+    assert "is a database of something else" in capsys.readouterr().err
+    assert (tmp_path / "empty").read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER pwn AFTER DELETE ON profiles BEGIN DELETE FROM samples; END",
+        "CREATE VIEW pwn AS SELECT * FROM profiles",
+        "CREATE INDEX pwn ON samples (ratio)",
+    ],
+)
+def test_a_store_that_acts_by_itself_is_refused(imported: Phone, capsys: Captured, statement: str) -> None:
+    with closing(sqlite3.connect(imported.store)) as connection:
+        connection.execute(statement)
+        connection.commit()
+    assert __main__.run(["latency", "list", "--store", str(imported.store)]) == 2
+    assert re.search(r"has what none of ours has: (trigger|view|index) pwn", capsys.readouterr().err)
+
+
+def test_names_of_a_table_do_not_steer_the_terminal(phone: Phone, capsys: Captured) -> None:
+    text = phone.file.read_text().replace('"phone"', '"phone\\u001b[31m"')
+    (phone.store.parent / "esc.json").write_text(text)
+    assert __main__.run(["latency", "import", str(phone.store.parent / "esc.json"), "--store", str(phone.store)]) == 0
+    assert __main__.run(["latency", "list", "--store", str(phone.store)]) == 0
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert said.count(r"phone\x1b[31m") == 3
 
 
 def test_a_table_goes_out_as_it_came_in(imported: Phone, tmp_path: Path, capsys: Captured) -> None:

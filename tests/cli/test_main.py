@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ import typer
 from deploy_prune import __main__, __version__
 from deploy_prune.cli.options import Json
 from deploy_prune.cli.output import show_json
-from deploy_prune.errors import BudgetError, ParityFailed, WorkerDied
+from deploy_prune.errors import BudgetError, ConfigError, ParityFailed, WorkerDied
 from deploy_prune.records import REFUSED
 
 Captured = pytest.CaptureFixture[str]
@@ -171,6 +173,77 @@ def test_a_full_disk_under_stdout_is_exit_code_7(arguments: list[str]) -> None:
     assert done.returncode == 7
     assert "Traceback" not in done.stderr
     assert "No space left" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["doctor"], ["doctor", "--json"], ["--help"], ["report", "nothing"]])
+def test_a_stdout_that_nobody_reads_ends_quietly(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "deploy_prune", *arguments]
+    both = arguments[0] == "report"  # all that it writes is an error
+    done = subprocess.run(
+        command, stdout=writing, stderr=writing if both else subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    os.close(writing)
+    assert done.returncode == 141
+    assert not done.stderr
+
+
+def test_a_stdout_that_is_closed_ends_quietly() -> None:
+    command = f"exec {shlex.quote(sys.executable)} -m deploy_prune doctor >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_stderr_that_is_closed_hinders_nobody() -> None:
+    command = f"exec {shlex.quote(sys.executable)} -m deploy_prune report nothing 2>&- <&-"
+    done = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == 2
+
+
+def test_a_pipe_of_a_worker_of_ours_that_breaks_is_a_fault() -> None:
+    """Only a stdout or stderr that nobody reads is nobody's fault."""
+
+    def write() -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    with pytest.raises((SystemExit, BrokenPipeError)):
+        __main__.run(["write"], verbs={"write": write})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: 3 bytes"),
+        ConfigError("net.py:build failed: RuntimeError: DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory_that_ran_out_is_a_kind_of_its_own(error: Exception, capsys: Captured) -> None:
+    def grow() -> None:
+        raise error
+
+    assert __main__.run(["grow"], verbs={"grow": grow}) == 3
+    said = capsys.readouterr().err
+    assert "error: memory ran out: " in said
+    assert "ulimit -v" in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
+@pytest.mark.heavy
+def test_little_memory_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "big.py").write_text(
+        "from torch import nn\ndef build(num_classes=4):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(192, 20_000_000), nn.Linear(20_000_000, num_classes))\n"
+    )
+    limit = "ulimit -v 6000000; exec"
+    command = f"{limit} {shlex.quote(sys.executable)} -m deploy_prune inspect big.py:build --input-shape 3,8,8"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    assert "memory ran out" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -189,14 +189,15 @@ def open_store(path: Path | None = None, *, make: bool = True) -> Iterator[Store
     path = path or usual_path()
     if not make and not path.exists():
         raise NotProfiled(f"there is no latency store at {path} yet", hint="measure: deploy-prune profile MODEL")
-    with explain_storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if make:
+        with explain_storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
     with (
         _explain_errors(path),
         closing(sqlite3.connect(path, timeout=WAIT_S, isolation_level="IMMEDIATE")) as connection,
     ):
         connection.row_factory = sqlite3.Row
-        prepare(connection, path)
+        prepare(connection, path, make=make)
         yield Store(connection, path)
 
 

@@ -35,15 +35,25 @@ FROM_SCHEMA_1 = (
 NAMES = {"profiles", "samples"}
 
 
-def prepare(connection: sqlite3.Connection, path: Path) -> None:
+def prepare(connection: sqlite3.Connection, path: Path, *, make: bool) -> None:
     """Make the tables where the file is new, and bring those of schema 1 up to date; all of that or nothing.
 
     Nothing is changed in a file of somebody else.
 
+    Args:
+        connection: to the file; nothing was asked of it yet.
+        path: where the file is, for messages.
+        make: whether an empty file becomes a store.
+
     Raises:
-        RecordError: the file is of a schema that nobody here reads, or a database of something else.
+        RecordError: the file is of a schema that nobody here reads, a database of something else, or one that does
+            more than hold tables.
     """
-    if _version(connection) == 0:
+    connection.execute("PRAGMA trusted_schema = OFF")
+    if acting := sorted(map(str, _list_acting(connection))):
+        message = f"the latency store {path} has what none of ours has: {', '.join(acting[:5])}"
+        raise RecordError(message, hint="who made it? Triggers and views act when it is read: give another --store")
+    if _version(connection) == 0 and make:
         _make(connection)
     if _version(connection) == 1 and _tables(connection) == NAMES:
         _upgrade(connection)
@@ -85,3 +95,9 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def _tables(connection: sqlite3.Connection) -> set[str]:
     return {str(row[0]) for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def _list_acting(connection: sqlite3.Connection) -> list[str]:
+    """What does something by itself, such as `trigger pwn`: a store of ours has tables and their own indices alone."""
+    rows = connection.execute("SELECT type, name FROM sqlite_master WHERE type != 'table' AND sql IS NOT NULL")
+    return [f"{kind} {name}" for kind, name in rows]

@@ -26,12 +26,10 @@ LAYOUT = Layout(
 class Cifar100:
     """A hundred classes: the binary layout, `train/CLASS/*.jpg` with `test/CLASS/*.jpg`, or a .tar of those."""
 
-    """Draws the validation images out of the training set, as for `cifar10`."""
-    """Draws the validation images out of the training set, where no `val-indices.json` lists them."""
-    """Names of broken images that keep their places in the splits, as for `cifar10`."""
-    gone: tuple[str, ...] = ()
     seed: Seed = 0
-    seed: int = 0
+    """Draws the validation images out of the training set, as for `cifar10`."""
+    gone: tuple[str, ...] = ()
+    """Names of broken images that keep their places in the splits, as for `cifar10`."""
 
     def read(self, rest: str, *, size: tuple[int, int] | None) -> Data:
         """See the contract."""
