@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from deploy_prune.errors import ConfigError
+from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.graph.filter_norms import filter_norms
 from deploy_prune.graph.soundness import settle
 from deploy_prune.processes.workers import Workers
@@ -76,6 +77,7 @@ def sensitivity(
     Raises:
         ConfigError: a share that is not between 0 and 1.
         DataError: network and data do not belong together.
+        Diverged: the network, whole or cut, gives NaN.
         WorkerDied: a worker was killed, twice.
     """
     if not shares or any(not 0 < share < 1 for share in shares):
@@ -94,6 +96,9 @@ def sensitivity(
         return results
 
     dense, *rest = try_twice(judge)
+    _refuse_lost(network, "as it is", dense)
+    for (name, kept), result in zip(asked, rest, strict=True):
+        _refuse_lost(network, f"with {kept} units of '{name}'", result)
     points: dict[str, list[Width]] = {group.name: [] for group in graph.free}
     for (name, kept), result in zip(asked, rest, strict=True):
         points[name].append(Width(kept, result.value, result.loss))
@@ -102,6 +107,12 @@ def sensitivity(
     return Sensitivity(
         network.address, images, prepared.quality, dense.value, dense.loss, curves, time.monotonic() - began
     )
+
+
+def _refuse_lost(network: Network, cut: str, result: Fitness) -> None:
+    if not math.isfinite(result.loss):
+        message = f"{network.address} gives NaN or infinity {cut}"
+        raise Diverged(message, hint="its training diverged: take other weights")
 
 
 def _widths(width: int, shares: Sequence[float]) -> list[int]:

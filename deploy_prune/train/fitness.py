@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from deploy_prune.errors import ConfigError
 from deploy_prune.graph.fold_norms import find_foldable, fold_modules
 from deploy_prune.graph.surgery import cut
 from deploy_prune.sources.data import check_fit, normalise, read_labelled
@@ -83,7 +84,8 @@ class Fitness:
     loss: float
     """Mean over the validation images, the task's or the user's own; infinite where it is no number."""
     value: float
-    """The quality on the validation images: the mean of the task's numbers, or of the user's metric."""
+    """The quality on the validation images: the mean of the task's numbers, or of the user's metric; 0 where the loss
+    is no number."""
     seconds: float
 
 
@@ -140,7 +142,11 @@ def _list_tuned(data: Data, exam: Exam, seed: int) -> Iterator[Batch]:
 
 
 def judge_candidate(prepared: Examiner, keep: Keep) -> Fitness:
-    """Judge the network that keeps these units; the network itself is not touched, and nothing is drawn."""
+    """Judge the network that keeps these units; the network itself is not touched, and nothing is drawn.
+
+    Raises:
+        ConfigError: the user's metric gives no number where the loss is one.
+    """
     began = time.monotonic()
     small = cut(prepared.network, prepared.graph, keep)
     small.module.to(memory_format=LAYOUT)
@@ -154,7 +160,12 @@ def judge_candidate(prepared: Examiner, keep: Keep) -> Fitness:
         module = measure_norms(module, prepared.norms_on)
     folded = fold_modules(module, prepared.foldable)
     loss, value = judge(folded, prepared.judged_on, prepared.loss, prepared.metric)
-    return Fitness(loss if math.isfinite(loss) else math.inf, value, time.monotonic() - began)
+    if not math.isfinite(loss):  # whatever NaN counts as by the metric, it is no answer
+        return Fitness(math.inf, 0.0, time.monotonic() - began)
+    if not math.isfinite(value):
+        message = f"your metric gives NaN or infinity for a candidate whose loss is {loss:g}"
+        raise ConfigError(message, hint="return finite numbers; a mean over nothing, or a logarithm of 0, is none")
+    return Fitness(loss, value, time.monotonic() - began)
 
 
 def judge(module: nn.Module, batches: Sequence[Batch], loss: Loss, metric: Metric) -> tuple[float, float]:

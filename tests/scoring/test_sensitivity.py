@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+
 import pytest
 from studies import stack, stripes, trained
 
 from deploy_prune import plugins
-from deploy_prune.errors import ConfigError
+from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.graph import trace
 from deploy_prune.graph.filter_norms import filter_norms
 from deploy_prune.scoring.sensitivity import sensitivity
@@ -37,6 +40,14 @@ def test_every_group_is_cut_alone_and_the_rest_is_whole(network: Network) -> Non
     group, points = graph.free[1].name, found.curves[1].points
     largest = tuple(sorted(norms[group].argsort()[::-1][:4].tolist()))
     assert judge_candidate(prepared, {group: largest}).value == points[2].value
+
+
+def test_a_network_that_gives_nan_has_no_sensitivity(network: Network) -> None:
+    lost = dataclasses.replace(network, module=copy.deepcopy(network.module))
+    for parameter in lost.module.parameters():
+        parameter.data.mul_(1e30)
+    with pytest.raises(Diverged, match="gives NaN or infinity as it is"):
+        sensitivity(lost, DATA, plugins.build("workers", "local"), shares=(0.5,), exam=Exam(images=8, norm_images=0))
 
 
 @pytest.mark.parametrize("shares", [(), (0.5, 1.0), (0.0,)])

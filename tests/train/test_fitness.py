@@ -12,7 +12,7 @@ from studies import stack, stripes, trained
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deploy_prune.errors import DataError
+from deploy_prune.errors import ConfigError, DataError
 from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut
 from deploy_prune.train.evaluation import evaluate
@@ -45,6 +45,16 @@ def test_it_is_what_the_slow_way_gives(network: Network) -> None:
     found = judge_candidate(prepare_examiner(network, graph, DATA, ALL, seed=3), keep(network))
     assert found.value == expected.value
     assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+
+
+def test_nan_has_no_quality(network: Network) -> None:
+    """The largest of NaN scores is the first, and some images are of that class."""
+    prepared = prepare_examiner(network, trace(network), DATA, Exam(images=40))
+    lost = dataclasses.replace(prepared, loss=lambda logits, labels: logits.sum() * float("nan"))
+    assert (judge_candidate(lost, {}).loss, judge_candidate(lost, {}).value) == (math.inf, 0.0)
+    theirs = dataclasses.replace(prepared, metric=lambda logits, labels: labels / 0)
+    with pytest.raises(ConfigError, match="your metric gives NaN or infinity for a candidate"):
+        judge_candidate(theirs, {})
 
 
 def test_part_of_validation_has_its_share_of_every_class(network: Network) -> None:
