@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tinyrun import QUICK, config, written
+from tinyrun import QUICK, config, weights_sha256, written
 
 from deploy_prune.errors import DataError
 from deploy_prune.pipeline.config import RunConfig
@@ -75,6 +75,30 @@ def test_broken_images_are_in_the_record_and_may_be_taken_away(photos: Path, tmp
         assert prune(asked(tmp_path), run).test.dense == began.test.dense
         assert name_broken(run) == {"train": [(looked_at.name, 0)], "val": [], "test": [(unseen.name, 1)]}
         looked_at.unlink(missing_ok=True)
+
+
+@pytest.mark.heavy
+def test_a_first_training_goes_on_to_the_same_weights_when_its_broken_image_is_gone(
+    photos: Path, tmp_path: Path
+) -> None:
+    settings = asked(tmp_path).model_copy(update={"finetune": None})
+    broken = path_of(read_data(f"imagefolder:{photos}", size=(8, 8)).train, 2)
+    broken.write_bytes(b"broken")
+    prune(settings, tmp_path / "straight")
+    recorded = []
+
+    def stop(task: str, done: int, total: int, note: str = "") -> None:
+        del total, note
+        if task == "dense: training" and done == 2:
+            recorded.append(name_broken(tmp_path / "run")["train"])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prune(settings, tmp_path / "run", progress=stop)
+    assert recorded == [[(broken.name, 2)]], "it is written down at once: the process might be killed"
+    broken.unlink()
+    prune(settings, tmp_path / "run")
+    assert weights_sha256(tmp_path / "run") == weights_sha256(tmp_path / "straight")
 
 
 def begin(run: Path, photos: Path, folder: Path) -> Data:
