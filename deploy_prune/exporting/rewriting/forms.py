@@ -1,4 +1,4 @@
-"""Equal forms of transposed convolutions, nearest pixels, expansion, powers and extremes.
+"""Equal forms of convolutions, nearest pixels, expansion, powers, extremes and padding.
 
 Every function looks at a call and gives a form for it, or None where the operator may stay as it is.
 """
@@ -158,3 +158,16 @@ def pad_in_turns(call: Call) -> Form | None:
         return image
 
     return padded
+
+
+def pad_same(call: Call) -> Form | None:
+    """Pad as "same" means it in torch, all of it before the convolution."""
+    kernel = call.arguments["weight"].shape[2:]
+    if call.arguments["padding"] != "same":
+        return None
+    steps, ones, groups = call.list_each("dilation", len(kernel)), [1] * len(kernel), call.arguments["groups"]
+    totals = [step * (size - 1) for step, size in zip(steps, kernel, strict=True)]
+    ends = [end for total in reversed(totals) for end in (total // 2, total - total // 2)]
+    return lambda image, weight, bias=None, *_: call.operator(
+        pad(image, ends), weight, bias, ones, "valid", steps, groups
+    )

@@ -46,6 +46,8 @@ REWRITES: tuple[Rewrite, ...] = (
     ),
     # litert-torch turns channels last what reads an expanded weight, but not the weight
     Rewrite(("expand.default", "expand_as.default"), (TFLITE,), forms.repeat_expanded),
+    # Apple does not say at which end "same" has the odd one of a dilated or even kernel
+    Rewrite(("conv1d.padding", "conv2d.padding", "conv3d.padding"), (COREML,), forms.pad_same),
     # Core ML and ExecuTorch refuse negative padding; Core ML has none around a circle
     Rewrite(("pad.default", "constant_pad_nd.default"), (COREML, EXECUTORCH), forms.pad_in_turns),
     # LiteRT's power broadcasts in four dimensions at most

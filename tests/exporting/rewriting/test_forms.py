@@ -106,6 +106,12 @@ def test_plain_padding_stays() -> None:
     assert forms.pad_in_turns(bind(aten.pad.default, torch.randn(1, 2, 5, 6), [1, 0, 2, 2])) is None
 
 
+@pytest.mark.parametrize(("kernel", "dilation"), [((2, 3), (1, 1)), ((4, 3), (3, 2)), ((1, 5), (1, 1))])
+def test_padding_that_keeps_the_size_is_given_in_numbers(kernel: tuple[int, int], dilation: tuple[int, int]) -> None:
+    image, weight, bias = torch.randn(1, 4, 9, 8), torch.randn(6, 2, *kernel), torch.randn(6)
+    check(forms.pad_same, aten.conv2d.padding, image, weight, bias, (1, 1), "same", dilation, 2)
+
+
 def row(tensor: Tensor) -> list[float]:
     return [float(number) for number in tensor.flatten()]
 
