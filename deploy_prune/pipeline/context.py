@@ -79,7 +79,7 @@ class RunContext:
         size = self.config.input_shape[1:] if self.config.input_shape else None
         folders = [self.base.path] if self.base else []
         folders += [self.folder.path] if is_begun(self.folder.path) else []
-        data = read_run_images(self.config, size, folders)
+        data = read_run_images(self.config.data, self.config.data_options, size, folders)
         for folder in folders:
             if folder != self.folder.path or self.has_begun:
                 refuse_other_images(folder, data)

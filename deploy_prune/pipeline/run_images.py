@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from deploy_prune import plugins
 from deploy_prune.errors import DataError
-from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.records import read_record, write_record
 from deploy_prune.run_folder import SPLITS, is_begun
 from deploy_prune.sources.addresses import split_address
@@ -20,20 +20,23 @@ GONE = "gone"
 """The option of data sources that takes the names of images that keep their places."""
 
 
-def read_run_images(config: RunConfig, size: tuple[int, int] | None, folders: Sequence[Path]) -> Data:
+def read_run_images(
+    address: str, asked: Mapping[str, Any] | None, size: tuple[int, int] | None, folders: Sequence[Path]
+) -> Data:
     """Read a run's data set; images that were broken before keep their places in the splits when they are taken away.
 
     Args:
-        config: the run's.
+        address: of the data set.
+        asked: the options of its source that the run was made with.
         size: the height and width of the images; None: the data set's own.
         folders: those whose records say what was broken, if they have any: the run's and that of its front.
     """
     records = [folder / SPLITS for folder in folders if (folder / SPLITS).exists()]
     broken = {each.name for record in records for split in _read(record).values() for each in split.broken}
-    options = dict(config.data_options)
-    if broken and GONE in plugins.list_options(DATASETS, split_address(config.data)[0]):
+    options = dict(asked or {})
+    if broken and GONE in plugins.list_options(DATASETS, split_address(address)[0]):
         options[GONE] = sorted(broken.union(options.get(GONE, ())))
-    return read_data(config.data, size=size, options=options)
+    return read_data(address, size=size, options=options)
 
 
 def refuse_other_images(folder: Path, data: Data) -> None:

@@ -133,12 +133,13 @@ def _known(order: Order, network: Network) -> tuple[AppForm, np.ndarray | None, 
 
 def _read_own_data(run: Path, network: Network) -> Data | None:
     """The data of a run; None, and a warning, where they cannot be read any more or would execute code."""
-    from deploy_prune.sources.data import check_fit, read_data
+    from deploy_prune.pipeline.run_images import read_run_images
+    from deploy_prune.sources.data import check_fit
 
     asked, (_, height, width) = read_asked(run), network.input_shape
     try:
         refuse_untrusted((asked["data"],))
-        data = read_data(asked["data"], size=(height, width), options=asked.get("data_options"))
+        data = read_run_images(asked["data"], asked.get("data_options"), (height, width), [run])
         check_fit(network, data)
     except DeployPruneError as error:
         told = "files are verified on random inputs alone, not on the run's images: %s; --data names where they are"

@@ -181,12 +181,12 @@ def prepare_lesson(small: Network, whole: Network, config: RunConfig, hooks: Hoo
         DataError: the images cannot be read at that size, or the outputs have other shapes there.
     """
     (_, height, width), (_, *own) = small.input_shape, whole.input_shape
-    data = read_run_images(config, (height, width), [front])
+    data = read_run_images(config.data, config.data_options, (height, width), [front])
     task = choose_task(config.task, data)
     hooks = dataclasses.replace(hooks, task=task)
     if task.needs_labels:
         return Lesson(small, data, hooks)
-    data = read_run_images(config, (own[0], own[1]), [front])
+    data = read_run_images(config.data, config.data_options, (own[0], own[1]), [front])
     return Lesson(take_whole_images(small, whole), data, dataclasses.replace(hooks, teacher=whole))
 
 

@@ -101,8 +101,12 @@ def test_a_first_training_goes_on_to_the_same_weights_when_its_broken_image_is_g
     assert weights_sha256(tmp_path / "run") == weights_sha256(tmp_path / "straight")
 
 
+def reread(folder: Path, run: Path) -> Data:
+    return read_run_images(asked(folder).data, {}, (8, 8), [run])
+
+
 def begin(run: Path, photos: Path, folder: Path) -> Data:
-    data = read_run_images(asked(folder), (8, 8), [run])
+    data = reread(folder, run)
     record_images(run, data)
     return data
 
@@ -113,12 +117,12 @@ def test_a_whole_image_may_not_be_taken_away_or_changed(photos: Path, tmp_path: 
     content = path.read_bytes()
     Image.new("RGB", (8, 8)).save(path)
     with pytest.raises(DataError, match="train had 20 images, now 20, of which some are others"):
-        refuse_other_images(run, read_run_images(asked(tmp_path), (8, 8), [run]))
+        refuse_other_images(run, reread(tmp_path, run))
     path.unlink()
     with pytest.raises(DataError, match="has changed since the run began"):
-        refuse_other_images(run, read_run_images(asked(tmp_path), (8, 8), [run]))
+        refuse_other_images(run, reread(tmp_path, run))
     path.write_bytes(content)
-    refuse_other_images(run, read_run_images(asked(tmp_path), (8, 8), [run]))
+    refuse_other_images(run, reread(tmp_path, run))
 
 
 def test_what_was_said_of_a_broken_image_stays_and_it_is_listed_once(photos: Path, tmp_path: Path) -> None:
@@ -129,7 +133,7 @@ def test_what_was_said_of_a_broken_image_stays_and_it_is_listed_once(photos: Pat
     data = begin(run, photos, tmp_path)
     why = read_record(run / SPLITS, dict[str, SplitRecord])["val"].broken[0].why
     path.unlink()
-    again = read_run_images(asked(tmp_path), (8, 8), [run])
+    again = reread(tmp_path, run)
     again.val.read(np.arange(len(again.val)))
     record_broken(run, again)
     assert [(each.name, each.why) for each in read_record(run / SPLITS, dict[str, SplitRecord])["val"].broken] == [
@@ -146,4 +150,4 @@ def test_a_record_of_before_is_held_against_the_same_digest(photos: Path, tmp_pa
     refuse_other_images(run, data)
     Image.new("RGB", (8, 8)).save(path_of(data.train, 0))
     with pytest.raises(DataError, match="has changed"):
-        refuse_other_images(run, read_run_images(asked(tmp_path), (8, 8), [run]))
+        refuse_other_images(run, reread(tmp_path, run))
