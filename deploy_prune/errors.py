@@ -16,6 +16,7 @@
     │   └── NotProfiled          no milliseconds of this network on that target, or stale ones
     ├── Unavailable          3   a device, tool or dependency is not there
     │   ├── MissingDependency    a Python package of an extra is not installed
+    │   ├── MissingLibrary       a library of the operating system is not installed
     │   ├── WorkerDied           a process that works for ours was killed, or memory ran out in it
     │   └── NotVerifiable        an exported file with an operator that nothing here can evaluate
     ├── ExportFailed         4   the converter failed
@@ -32,7 +33,8 @@ reads any more, and 70 also any exception that is none of these: a fault of ours
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import ClassVar
 
@@ -42,6 +44,16 @@ UNHEARD = 141
 """The exit code of a command whose stdout was closed while it wrote, as of one that SIGPIPE ended (128 + 13)."""
 OUR_FAULT = 70
 """The exit code of what is a fault of ours (EX_SOFTWARE of sysexits.h)."""
+
+DEBIAN_PACKAGES: Mapping[str, str] = {
+    "libstdc++.so.6": "libstdc++6",
+    "libgcc_s.so.1": "libgcc-s1",
+    "libgomp.so.1": "libgomp1",
+    "libatomic.so.1": "libatomic1",
+    "libz.so.1": "zlib1g",
+    "libGL.so.1": "libgl1",
+}
+"""File names of system libraries that the packages of ours load -> the packages of Debian that bring them."""
 
 _SHOWN = 20
 """How many known names a hint lists at the most."""
@@ -96,7 +108,8 @@ class UnknownName(InputError):
         offer = f"did you mean '{close[0]}'? " if close else ""
         # A hundred names bury the one that was meant.
         shown = known if len(known) <= _SHOWN else [*get_close_matches(name, known, n=_SHOWN, cutoff=0.3), "..."]
-        super().__init__(f"unknown {kind} '{name}'", hint=f"{offer}known: {', '.join(shown)}")
+        listed = f"known: {', '.join(shown)}" if known else "there are none"
+        super().__init__(f"unknown {kind} '{name}'", hint=f"{offer}{listed}")
 
 
 class WeightsError(InputError):
@@ -154,6 +167,24 @@ class MissingDependency(Unavailable):
             f"the Python package '{package}' is not installed",
             hint=f"pip install 'deploy-prune[{extra}]'",
         )
+
+
+class MissingLibrary(Unavailable):
+    """A shared library of the operating system is not installed, without which a package cannot be loaded.
+
+    Args:
+        library: its file name, such as `libstdc++.so.6`.
+    """
+
+    def __init__(self, library: str) -> None:
+        package = DEBIAN_PACKAGES.get(library)
+        named = (
+            f"apt install {package}"
+            if package
+            else f"find its package: apt install apt-file, apt-file search {library}"
+        )
+        message = f"the system library '{library}' is not installed, and a package that is needed cannot be loaded"
+        super().__init__(message, hint=f"on Debian and Ubuntu: {named}; elsewhere, what brings the same file")
 
 
 class WorkerDied(Unavailable):
@@ -217,6 +248,22 @@ class OurFault(DeployPruneError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, hint="this is a fault of deploy-prune: please report it with the network")
+
+
+_NO_LIBRARY = re.compile(r"(\S+\.(?:so|dylib)[.\d]*): cannot open shared object file: No such file or directory")
+
+
+def find_missing_library(error: BaseException) -> MissingLibrary | None:
+    """The system library for want of which an import failed, by the loader's own message; None: it was something else.
+
+    Packages wrap that message in others of their own, so whatever the error was raised from is read too.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ImportError | OSError) and (named := _NO_LIBRARY.search(str(cause))):
+            return MissingLibrary(named[1].rpartition("/")[2])
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 OUT_OF_MEMORY = ("can't allocate memory", "cannot allocate memory", "bad_alloc", "bad allocation", "out of memory")

@@ -7,20 +7,16 @@ frozen dataclass whose fields are its options and that fulfils the contract in t
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
-import importlib.util
 import pkgutil
 import reprlib
-import sys
 from collections.abc import Mapping
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
 from typing import Any, Generic, TypeVar, cast, get_type_hints
 
 from deploy_prune.errors import ConfigError, MissingDependency, UnknownName
 from deploy_prune.trust import require_trust
+from deploy_prune.user_files import load_user_module
 
 Contract = TypeVar("Contract")
 
@@ -38,10 +34,6 @@ PACKAGES = {
     "workers": "deploy_prune.processes.workers",
 }
 """Kind of plugin -> the package that holds its files and, in `__init__`, its contract."""
-
-
-USER_MODULE = "deploy_prune_user_"
-"""The names of modules of users' files begin with this; a digest of the file's path and content follows."""
 
 
 class Kind(str, Generic[Contract]):
@@ -88,10 +80,13 @@ def build(kind: Kind[Contract], name: str, options: Mapping[str, Any] | None = N
 
     Raises:
         UnknownName: no such plugin, or no such option.
-        ConfigError: an option has a value that the plugin refuses.
+        ConfigError: the plugin has no options, or refuses the value of one.
     """
     cls, known = load(kind, name), list_options(kind, name)
     for key in options or {}:
+        if not known:
+            hint = "leave it out" + "; what a function of your own needs is written in its file" * (name == "file")
+            raise ConfigError(f"{kind.rstrip('s')} '{name}' takes no options, got '{key}'", hint=hint)
         if key not in known:
             raise UnknownName(f"option of {name}", key, known)
     try:
@@ -126,7 +121,8 @@ def fetch_user_object(address: str) -> Any:
     """Fetch the object that `path/to/file.py:name` names; the user's file is executed once per process.
 
     Objects of one file share its module, so that what a hook remembers the next one sees; an edited file is another
-    module. No module claims the file's bare name: `resnet.py` hides no package `resnet`.
+    module. No module claims the file's bare name: `resnet.py` hides no package `resnet`. What it imports may
+    lie beside it.
 
     Raises:
         ConfigError: no such file, no such name, or the file fails while it is imported.
@@ -139,35 +135,8 @@ def fetch_user_object(address: str) -> Any:
     if not path.is_file():
         raise ConfigError(f"{path} does not exist", hint=f"'{address}' should name a Python file")
     require_trust(path)
-    module = _load_user_module(path)
+    module = load_user_module(path)
     if attribute not in vars(module):
         public = (name for name in vars(module) if not name.startswith("_"))
         raise UnknownName(f"name in {path}", attribute, public)
     return vars(module)[attribute]
-
-
-class _AsItStands(SourceFileLoader):
-    """Compiles a user's file anew: bytecode on disk is taken for that of an edit within the same second."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        """What the file says now; nothing is written beside it."""
-        del fullname
-        return self.source_to_code(self.get_data(self.path), self.path)
-
-
-def _load_user_module(path: Path) -> ModuleType:
-    content = b"\0".join((str(path.resolve()).encode(), path.read_bytes()))
-    name = f"{USER_MODULE}{hashlib.sha256(content).hexdigest()[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path, loader=_AsItStands(name, str(path)))
-    assert spec
-    assert spec.loader
-    sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(sys.modules[name])
-    except Exception as error:
-        del sys.modules[name]
-        hint = f"`python {path}` shows the line; what it imports must be installed here"
-        raise ConfigError(f"{path} could not be imported: {type(error).__name__}: {error}", hint=hint) from error
-    return sys.modules[name]

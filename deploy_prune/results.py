@@ -201,6 +201,11 @@ class RunSummary:
         return tuple(item for item in self.bench.measurements if item.ratio is not None)
 
     @property
+    def not_faster(self) -> tuple[Measurement, ...]:
+        """Those of the pruned files that are not faster for certain than the dense file of their format."""
+        return tuple(item for item in self.speedups if item.ratio_interval is None or item.ratio_interval[1] >= 1)
+
+    @property
     def shipped_time(self) -> tuple[float, Interval] | None:
         """What the shipped file takes of a budget in milliseconds, in the unit of `Closing`, and its interval.
 
@@ -236,5 +241,4 @@ class RunSummary:
             return "not verified"
         if not self.speedups:
             return "not timed"
-        slower = [item for item in self.speedups if item.ratio_interval is None or item.ratio_interval[1] >= 1]
-        return "no speed-up" if slower else "faster"
+        return "no speed-up" if self.not_faster else "faster"

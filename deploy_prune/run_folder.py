@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,7 +56,7 @@ class RunFolder:
 def open_run(path: Path, asked: dict[str, Any], *, progress: Progress = quiet) -> Iterator[RunFolder]:
     """Make or continue the run folder for this configuration, with this process the only one that works in it.
 
-    A folder in which nothing was finished or begun takes any configuration: a run that was refused can be corrected.
+    A folder in which nothing was finished or begun takes any configuration; a run that is refused leaves nothing.
 
     Raises:
         ConfigError: it was made for another configuration; names the keys.
@@ -65,13 +65,30 @@ def open_run(path: Path, asked: dict[str, Any], *, progress: Progress = quiet) -
     if not (path / RUN).exists() and path.is_dir() and _list_visible(path):
         raise ConfigError(f"{path} is not empty and no run folder", hint="choose another --out")
     sweep_scratch()
-    with _hold_lock(path):
+    with _remove_unless_begun(path), _hold_lock(path):
         if not is_begun(path):
             write_record(path / RUN, asked, dict)
         else:
             _refuse_changes(path, asked)
             remove_unfinished(path)
         yield RunFolder(path, progress)
+
+
+@contextmanager
+def _remove_unless_begun(path: Path) -> Iterator[None]:
+    """Where the block fails before anything was begun in a run folder, take away what the block made."""
+    made = [each for each in (path, *path.parents) if not each.exists()]
+    was_there = (path / RUN).exists()
+    try:
+        yield
+    except BaseException:
+        if not was_there and path.is_dir() and not is_begun(path):
+            for name in (RUN, SPLITS, FORM, LOCK):
+                (path / name).unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else has put something in
+                for folder in made:
+                    folder.rmdir()
+        raise
 
 
 def is_begun(path: Path) -> bool:

@@ -23,6 +23,7 @@ EXIT_CODES = {
     "NotProfiled": 2,
     "Unavailable": 3,
     "MissingDependency": 3,
+    "MissingLibrary": 3,
     "NotVerifiable": 3,
     "WorkerDied": 3,
     "ExportFailed": 4,

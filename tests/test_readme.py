@@ -62,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shape(text: str) -> str:
     """A text without its figures, and without what a busy machine turns round."""
-    alike = re.sub(r"faster|slower|level|Faster than .*|Not faster .*|Pruned, but .*", "TIME", text)
+    alike = re.sub(r"faster|slower|level|Faster than .*|\*\*Not faster\*\*.*|Pruned, but .*", "TIME", text)
     return re.sub(r"[+-]?\d[\d.,]*(e-\d+)?", "N", alike).strip()
 
 

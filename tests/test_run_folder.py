@@ -102,6 +102,25 @@ def test_other_settings_are_refused_once_something_is_there(tmp_path: Path) -> N
     assert read_asked(run) == {"seed": 1, "budget": "0.5x"}
 
 
+def test_a_run_that_is_refused_leaves_what_was_there_before(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for run in (tmp_path / "a" / "b", tmp_path / "there"):
+        with pytest.raises(ConfigError), open_run(run, {}):
+            raise ConfigError("refused")
+    assert [each.name for each in tmp_path.iterdir()] == ["there"]
+    assert not list((tmp_path / "there").iterdir())
+
+
+def test_a_run_that_fails_after_something_was_begun_keeps_it(tmp_path: Path) -> None:
+    def fail() -> dict[str, int]:
+        raise ConfigError("later")
+
+    with pytest.raises(ConfigError), open_run(tmp_path / "run", {}) as folder:
+        folder.stage("second", dict, fail if folder.stage("first", dict, lambda: {"done": 1}) else dict)
+    assert (tmp_path / "run" / "first.json").exists()
+    assert read_asked(tmp_path / "run") == {}
+
+
 def test_what_an_interrupted_first_write_left_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / ".writing-run-x1y2.json").write_text("{")
     with open_run(tmp_path, {"seed": 0}):

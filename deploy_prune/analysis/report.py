@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from deploy_prune import stats
-from deploy_prune.analysis.bench import group_by_network
+from deploy_prune.analysis.report_times import write_formats, write_speed, write_table, write_times
 from deploy_prune.analysis.skipped_images import write_skipped_images
 from deploy_prune.legible import spell_controls
 from deploy_prune.records import read_record
 from deploy_prune.results import CutResult, RunSummary
 from deploy_prune.run_folder import read_asked
 from deploy_prune.search_results import SEARCH, SearchRecord
-from deploy_prune.values import Count, Interval, Measurement, Quality, Shipment
+from deploy_prune.values import Count, Interval, Quality, Shipment
 
 SUMMARY = "summary.json"
 REPORT = "report.md"
-
-SPEED = {
-    "faster": "Faster than the dense network wherever it was timed.",
-    "no speed-up": "**Not faster** on every target: see the ratios.",
-    "not timed": "**Not timed**.",
-    "not verified": "",
-}
 
 
 def report(run: Path | str) -> str:
@@ -48,8 +40,8 @@ def report(run: Path | str) -> str:
         "## Files",
         _write_files(summary),
         "## Time",
-        _write_times(summary.bench.measurements),
-        _write_formats(summary.bench.measurements),
+        write_times(summary.bench.measurements),
+        write_formats(summary.bench.measurements),
         "## Widths",
         _write_widths(summary),
     ]
@@ -66,7 +58,7 @@ def _write_outcome(summary: RunSummary) -> str:
         f"**Not verified**, as nothing here runs it: {formats['exported']}." if formats["exported"] else "",
         f"**Failed**: {formats['failed']}, see the files." if formats["failed"] else "",
         "" if summary.ship.pruned else "No format was asked for.",
-        SPEED[summary.outcome],
+        write_speed(summary),
     ]
     return " ".join(part for part in parts if part)
 
@@ -102,7 +94,7 @@ def _write_milliseconds(summary: RunSummary) -> str:
     rows.append(
         ("**shipped**", "", f"{predicted:.3f}", stats.write_with_interval(*shipped) if shipped else "not timed")
     )
-    table = _write_table(
+    table = write_table(
         ("file", f"aimed at, {closing.unit}", f"predicted {closing.unit}", f"measured {closing.unit}"), rows
     )
     said = (
@@ -116,7 +108,9 @@ def _write_milliseconds(summary: RunSummary) -> str:
     return (
         f"Milliseconds on {target.device}, {target.runtime} {target.runtime_version}, {target.threads} threads "
         f"(the dense network stands for {closing.reference:.3f} {closing.unit} there). {said}: "
-        f"{closing.limit:.4g} {closing.unit}.\n\n{table}"
+        f"{closing.limit:.4g} {closing.unit}. What is measured here is scaled: the file's time / the dense file's, in "
+        f"turns, times {closing.reference:.3f}; the times of the last session, under Time, are as they were taken."
+        f"\n\n{table}"
     )
 
 
@@ -177,7 +171,7 @@ def _write_network(summary: RunSummary) -> str:
         (_write_training(summary.trained.epochs), "", _format_quality(summary.trained.val), ""),
         (f"**{test.dense.name} on test, once**", _format_quality(test.dense), _format_quality(test.pruned), change),
     ]
-    table = _write_table(("", "dense", "pruned", "change"), rows)
+    table = write_table(("", "dense", "pruned", "change"), rows)
     where = " and ".join(dict.fromkeys((dense.accelerator, summary.trained.accelerator)))
     intervals = "Intervals are 95 %; the change on test is paired by image."
     return f"{table}\n\nDense weights: {dense.weights}. Trained and judged on {where}. {intervals}"
@@ -213,7 +207,7 @@ def _format_points(difference: float, interval: Interval) -> str:
 def _write_files(summary: RunSummary) -> str:
     labelled = [("dense", row) for row in summary.ship.dense] + [("pruned", row) for row in summary.ship.pruned]
     rows = [(row.format, which, row.status, *_make_file_row(row)) for which, row in labelled]
-    return _write_table(("format", "network", "status", "size", "max error", "same top-1", "why"), sorted(rows))
+    return write_table(("format", "network", "status", "size", "max error", "same top-1", "why"), sorted(rows))
 
 
 def _make_file_row(row: Shipment) -> tuple[str, str, str, str]:
@@ -223,72 +217,9 @@ def _make_file_row(row: Shipment) -> tuple[str, str, str, str]:
     return size, f"{row.parity.max_error:.1e}", row.parity.answers, row.reason
 
 
-def _write_times(measurements: Sequence[Measurement]) -> str:
-    if not measurements:
-        return "Not timed."
-    rows = [
-        (
-            Path(item.artifact).name,
-            f"{item.target.runtime} {item.target.runtime_version}",
-            str(item.target.threads),
-            stats.write_with_interval(item.median, item.interval),
-            _format_ratio(item),
-        )
-        for item in measurements
-    ]
-    table = _write_table(("file", "runtime", "threads", "median ms", "time / dense"), rows)
-    return f"{table}\n\nMedian with its bootstrap interval; files of one session took turns on the same cores."
-
-
-def _format_ratio(item: Measurement) -> str:
-    if item.ratio is None or item.ratio_interval is None:
-        return "reference"
-    ratio = stats.write_with_interval(item.ratio, item.ratio_interval)
-    return f"{ratio} = {_word_speed(item.ratio, item.ratio_interval)}"
-
-
-def _word_speed(ratio: float, interval: Interval) -> str:
-    """In words; where the interval reaches 1, nobody has won."""
-    words = {"faster": f"{1 / ratio:.2f}x faster", "slower": f"{ratio:.2f}x slower", "level": "level"}
-    return words[stats.word_ratio(interval)]
-
-
-def _write_formats(measurements: Sequence[Measurement]) -> str:
-    """A column per format; empty, where no network was timed in two."""
-    groups = group_by_network(measurements)
-    if not groups:
-        return ""
-    formats = dict.fromkeys(_name_format(item) for group in groups for item in group)
-    rows = []
-    for group in groups:
-        cells = {_name_format(item): _format_time(item) for item in group}
-        row = (Path(group[0].artifact).stem, str(group[0].target.threads), *(cells.get(name, "") for name in formats))
-        rows.append(row)
-    table = _write_table(("network", "threads", *(f"{name} ms" for name in formats)), rows)
-    note = 'Formats of one network, with time / time of the first; "level": the interval reaches 1.'
-    return f"{table}\n\n{note}"
-
-
-def _name_format(item: Measurement) -> str:
-    return Path(item.artifact).suffix[1:]
-
-
-def _format_time(item: Measurement) -> str:
-    if item.format_ratio is None or item.format_ratio_interval is None:
-        return f"{item.median:.3f}"
-    interval = item.format_ratio_interval
-    ratio = stats.write_with_interval(item.format_ratio, interval)
-    return f"{item.median:.3f}, {ratio} = {_word_speed(item.format_ratio, interval)}"
-
-
 def _write_widths(summary: RunSummary) -> str:
     rows = [
         (row.name, str(row.width * row.channels_per_unit), str(row.kept * row.channels_per_unit), row.locked or "")
         for row in summary.plan.groups
     ]
-    return _write_table(("group", "channels", "kept", "locked because"), rows)
-
-
-def _write_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+    return write_table(("group", "channels", "kept", "locked because"), rows)

@@ -13,6 +13,7 @@ from deploy_prune.errors import (
     MissingDependency,
     StorageError,
     Unavailable,
+    find_missing_library,
     is_out_of_memory,
 )
 
@@ -27,17 +28,22 @@ def name_error(error: Exception) -> DeployPruneError | None:
         return _name_memory(error)  # which says nothing of the input that was being read
     if isinstance(error, DeployPruneError):
         return error
+    if library := find_missing_library(error):
+        return library
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("deploy_prune"):
         # A verb that works on networks imports torch before any plugin can say that it is missing.
         return MissingDependency(error.name.partition(".")[0], "prune")
-    if isinstance(error, OSError):
-        from deploy_prune.records import REFUSED
+    return _name_refusal(error) if isinstance(error, OSError) else None
 
+
+def _name_refusal(error: OSError) -> DeployPruneError | None:
+    from deploy_prune.records import REFUSED
+
+    if error.errno in REFUSED:
         hint = "free space or choose another output folder"
-        if error.errno in REFUSED:
-            return StorageError(f"the file system refused: {error}", hint=hint)
-        if error.errno in UNUSABLE:
-            return InputError(f"a path cannot be used: {error.strerror}: {error.filename}", hint="check the path")
+        return StorageError(f"the file system refused: {error}", hint=hint)
+    if error.errno in UNUSABLE:
+        return InputError(f"a path cannot be used: {error.strerror}: {error.filename}", hint="check the path")
     return None
 
 

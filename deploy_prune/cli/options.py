@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,8 +54,8 @@ def parse_names(text: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def parse_integers(flag: str, text: str | None) -> tuple[int, ...] | None:
-    """`"1,4"` -> `(1, 4)`, all of them at least 1; None stays None.
+def parse_integers(flag: str, text: str | None, example: str = "1,4") -> tuple[int, ...] | None:
+    """`"1,4"` -> `(1, 4)`, all of them at least 1; None stays None. The hint writes `example` after the flag.
 
     Raises:
         ConfigError: something else than positive integers; names the flag.
@@ -63,7 +64,7 @@ def parse_integers(flag: str, text: str | None) -> tuple[int, ...] | None:
         return None
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-        raise ConfigError(f"{flag} '{text}' is no list of positive integers", hint=f"write {flag} 1,4")
+        raise ConfigError(f"{flag} '{text}' is no list of positive integers", hint=f"write {flag} {example}")
     return tuple(int(part) for part in parts)
 
 
@@ -90,11 +91,14 @@ def parse_image_shape(text: str | None) -> tuple[int, int, int] | None:
     Raises:
         ConfigError: not three positive integers.
     """
-    sizes = parse_integers("--input-shape", text)
-    if sizes is None:
+    if text is None:
         return None
+    meant = re.findall(r"\d+", text)  # as in 3x100x100
+    example = ",".join(meant) if len(meant) == 3 and all(map(int, meant)) else "3,224,224"
+    sizes = parse_integers("--input-shape", text, example)
+    assert sizes
     if len(sizes) != 3:
-        hint = "write channels, height and width: --input-shape 3,224,224"
+        hint = f"write channels, height and width: --input-shape {example}"
         raise ConfigError(f"--input-shape '{text}' has {len(sizes)} numbers, an image has 3", hint=hint)
     channels, height, width = sizes
     return channels, height, width

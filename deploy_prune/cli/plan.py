@@ -72,10 +72,10 @@ def plan(
     from deploy_prune.pipeline.outlook import Wish, outlook
     from deploy_prune.sources.open import open_network
 
+    wish = Wish(tuple(map(parse, texts)), method, Limits(multiple=multiple, scope=scope))
+    place = Place(runtime, device, take_one_count(counts))
     check_device(device, store)
     network = open_network(model, weights=weights, classes=classes, input_shape=shape, options=options)
-    place = Place(runtime, device, take_one_count(counts))
-    wish = Wish(tuple(map(parse, texts)), method, Limits(multiple=multiple, scope=scope))
     with show_progress(as_json=as_json) as told, open_store(store) as table:
         result = outlook(network, place, table, wish, progress=told)
     if as_json:

@@ -62,8 +62,10 @@ def front(
         BudgetError: budgets of several costs, or out of reach.
         DeployPruneError: see `errors`; what was finished stays.
     """
+    parsed = tuple(map(parse, budgets))
+    find_tightest(parsed)
     trust_named(config.code)
-    out, hooks, parsed = Path(out), find_hooks(config, hooks), tuple(map(parse, budgets))
+    out, hooks = Path(out), find_hooks(config, hooks)
     base = rank_network(config, parsed, out, hooks=hooks, progress=progress)
     arms: list[tuple[RunConfig, PointKind]] = [(base, "pruned")]
     arms += [(_control(base), "uniform")] * controls

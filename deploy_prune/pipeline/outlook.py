@@ -63,13 +63,23 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Wish:
-    """What to plan."""
+    """What to plan.
+
+    Raises:
+        BudgetError: a budget is of another cost than milliseconds.
+    """
 
     budgets: tuple[Budget, ...] = ()
     """In milliseconds, or fractions of the dense network's; none: eight between dense and smallest."""
     method: str = "uniform"
     """The method whose scores decide the widths."""
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        for budget in self.budgets:
+            if budget.cost != "latency" and not _is_share(budget):
+                message = f"'{budget.text}' is no budget in milliseconds"
+                raise BudgetError(message, hint="write 5ms, or 0.5x of the dense network's")
 
 
 def outlook(
@@ -121,14 +131,13 @@ def _scores(network: Network, graph: ChannelGraph, method: str) -> Scores:
     return build_scorer(method).score(Study(network, graph, None, 0))
 
 
+def _is_share(budget: Budget) -> bool:
+    """Whether a budget is `0.5x` of what this verb is about."""
+    return budget.cost == "macs" and budget.relative
+
+
 def _limit(budget: Budget, dense: float, unit: str) -> float:
-    if budget.cost == "macs" and budget.relative:  # `0.5x` of what this verb is about
-        return budget.limit * dense
-    if budget.cost != "latency":
-        raise BudgetError(
-            f"'{budget.text}' is no budget in milliseconds", hint="write 5ms, or 0.5x of the dense network's"
-        )
-    return in_units(budget, dense, unit)
+    return budget.limit * dense if _is_share(budget) else in_units(budget, dense, unit)
 
 
 def _levels(dense_ms: float, least_ms: float) -> dict[str, float]:

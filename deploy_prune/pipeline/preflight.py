@@ -17,14 +17,15 @@ from deploy_prune.pipeline.deciders import build_deciders, build_workers, check_
 from deploy_prune.pipeline.priced import build_cost, is_timed
 from deploy_prune.run_folder import LATER_KEYS, RUN, read_asked
 from deploy_prune.sources import checkpoint
-from deploy_prune.sources.addresses import split_address
+from deploy_prune.sources.addresses import refuse_path, split_address
 from deploy_prune.sources.data import check_fit
 from deploy_prune.sources.datasets import DATASETS
 from deploy_prune.sources.models import MODELS
 from deploy_prune.sources.open import refuse_given
+from deploy_prune.timing.devices import is_address
 from deploy_prune.train.targets import check_outputs
 from deploy_prune.trust import refuse_untrusted
-from deploy_prune.values import Budget, Network
+from deploy_prune.values import Budget, Network, same_unit
 
 
 def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
@@ -38,6 +39,7 @@ def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
         ConfigError: a device that is none, or outputs of the network that its task cannot judge.
         UnknownName: a model, data source, method, cost or target that does not exist.
         MissingDependency: a target's converter is not installed.
+        UnitError: a budget is in another unit than its cost.
         Unavailable: the accelerator that is asked for is not there.
         DataError: the data cannot be read, are not for this network, or lack the labels that a method needs.
         WeightsError: the weights are not for this network.
@@ -46,13 +48,18 @@ def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
     """
     config = context.config
     check_device(config.device, config.store)
-    build_cost(config)
+    _refuse_unused_table(config)
+    unit = build_cost(config).unit
+    for budget in budgets:
+        same_unit(budget.unit or unit, unit)
     for target in config.targets:
         plugins.build(EXPORTERS, target).version()
     build_deciders(config)
     build_workers(config, context.accelerator)
     if not Path(config.model).is_dir():
+        refuse_path(MODELS, config.model)
         plugins.load(MODELS, split_address(config.model)[0])
+    refuse_path(DATASETS, config.data)
     plugins.load(DATASETS, split_address(config.data)[0])
     network = start_network(context)
     check_fit(network, context.data)
@@ -61,6 +68,13 @@ def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
         read_plan(context, network)
     elif not is_timed(config):
         check_budgets(context, budgets)
+
+
+def _refuse_unused_table(config: RunConfig) -> None:
+    """Refuse a device whose table no budget asks for: its files would be timed on this machine, without a word."""
+    if config.parsed_budget.cost != "latency" and not is_address(config.device):
+        message = f"a latency table of device '{config.device}' says nothing about the budget {config.budget}"
+        raise ConfigError(message, hint="give a budget in milliseconds, such as latency=0.5x, or leave --device out")
 
 
 def check_budgets(context: RunContext, budgets: Sequence[Budget]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from deploy_prune import plugins
 from deploy_prune.analysis import report
+from deploy_prune.analysis.report_times import name_timed
 from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, RecordError, TargetMissed
 from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig, check_config
@@ -232,8 +233,7 @@ def judge(summary: RunSummary) -> None:
         message = f"the shipped file takes {shipped[0]:.2f} {closing.unit}, {summary.missed_by:.1%} more than {limit}"
         raise TargetMissed(message, hint="its plan was timed before training: see the report; try a smaller budget")
     if summary.outcome == "no speed-up":
-        slow = [item for item in summary.speedups if not item.ratio_interval or item.ratio_interval[1] >= 1]
-        names = ", ".join(f"{Path(item.artifact).name} on {item.target.threads} threads" for item in slow)
+        names = ", ".join(map(name_timed, summary.not_faster))
         hint = "narrow layers may sit just above a step of the kernel: try --multiple 16 or a smaller budget"
         raise NoSpeedUp(f"pruned, but not faster: {names}", hint=hint)
 

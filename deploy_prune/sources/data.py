@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploy_prune import plugins
 from deploy_prune.errors import DataError
-from deploy_prune.sources.addresses import split_address
+from deploy_prune.sources.addresses import refuse_path, split_address
 from deploy_prune.sources.datasets import DATASETS
 from deploy_prune.values import AppForm, BrokenImage, Data, ImageSet, Network, Normalisation, SplitRecord
 
@@ -27,6 +27,7 @@ def read_data(address: str, *, size: tuple[int, int] | None = None, options: Map
         UnknownName: no such source or option (the closest is offered).
         DataError: nothing there, nothing readable, or labels that are none of the classes.
     """
+    refuse_path(DATASETS, address)
     name, rest = split_address(address)
     data: Data = plugins.build(DATASETS, name, options).read(rest, size=size)
     for split, images in (("train", data.train), ("val", data.val), ("test", data.test)):
@@ -84,8 +85,10 @@ def check_classes(network: Network, data: Data) -> None:
         DataError: they do not belong together.
     """
     if has_labels(data) and network.classes not in (None, len(data.classes)):
-        message = f"{network.address} has {network.classes} classes, {data.name} has {len(data.classes)}"
-        raise DataError(message, hint=f"build the network with {len(data.classes)} classes")
+        counted = f"{network.classes} class{'es' * (network.classes != 1)}"
+        message = f"{network.address} has {counted}, {data.name} has {len(data.classes)}"
+        hint = f"build the network with {len(data.classes)} classes (--classes {len(data.classes)}), or take other data"
+        raise DataError(message, hint=hint)
 
 
 def check_fit(network: Network, data: Data) -> None:

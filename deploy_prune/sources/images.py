@@ -125,6 +125,9 @@ def _list_folder(root: Path) -> Iterator[Blob]:
 def _list_tar(path: Path) -> list[Blob]:
     if not path.is_file():
         raise DataError(f"{path} does not exist", hint="give a folder or a .tar of images")
+    if path.suffix != ".tar" and not _begins_as_tar(path):
+        hint = "give the folder that the images are in, or an uncompressed .tar of it"
+        raise DataError(f"{path} is a file, not a folder of images", hint=hint)
     try:
         # "r:" refuses compression: images are read in place, by offset.
         with tarfile.open(path, "r:") as tar:
@@ -133,6 +136,12 @@ def _list_tar(path: Path) -> list[Blob]:
         hint = "copy it again if it is damaged; a compressed tar must be unpacked"
         raise DataError(f"{path} is no readable .tar: {error}", hint=hint) from error
     return [Blob(member.name.removeprefix("./"), path, member.offset_data, member.size) for member in members]
+
+
+def _begins_as_tar(path: Path) -> bool:
+    """Whether a file has the mark of a tar, whatever it is called."""
+    with path.open("rb") as file:
+        return file.read(262)[257:] == b"ustar"
 
 
 def _is_image(name: str) -> bool:

@@ -12,7 +12,7 @@ from torch import nn
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError
 from deploy_prune.setting_rules import check_image_shape
-from deploy_prune.sources.addresses import split_address
+from deploy_prune.sources.addresses import refuse_path, split_address
 from deploy_prune.sources.models import MODELS
 from deploy_prune.values import Network
 
@@ -36,6 +36,7 @@ def build_network(
         raise ConfigError(f"a network cannot have {classes} classes", hint="give 1 or more")
     if input_shape is not None:
         check_image_shape(input_shape)
+    refuse_path(MODELS, address)
     name, rest = split_address(address)
     source = plugins.build(MODELS, name, options)
     network: Network = source.build(rest, classes=classes, input_shape=input_shape)
@@ -85,4 +86,5 @@ def _try_out(network: Network) -> None:
         shapes = " and ".join("x".join(map(str, shape)) for shape in network.input_shapes)
         text = str(error).strip().split("\n")[0]
         message = f"{network.address} does not run on an input of {shapes}: {type(error).__name__}: {text}"
-        raise ConfigError(message, hint="set the input shape to one that the network takes") from error
+        hint = "set the input shape to one that the network takes: --input-shape C,H,W, such as 3,32,32"
+        raise ConfigError(message, hint=hint) from error

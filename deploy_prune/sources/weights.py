@@ -91,6 +91,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise WeightsError(f"{path} does not exist", hint="give a .safetensors or .pth file")
+    _refuse_text(path)
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
@@ -106,6 +107,22 @@ def read_tensors(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds a {type(content).__name__}, not weights", hint="save module.state_dict()")
     return content
+
+
+def _refuse_text(path: Path) -> None:
+    """Refuse what stands in the place of weights when a download went wrong, or when another file was meant."""
+    try:
+        with path.open("rb") as file:
+            begins = file.read(256)
+    except OSError as error:
+        hint = "may it be read, and is it whole?"
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}", hint=hint) from error
+    if begins and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in begins):
+        hint = (
+            "is it the pointer of a Git LFS file, or the page that a download ended on? Fetch the weights themselves, "
+            "as torch.save(module.state_dict(), FILE) writes them, or a .safetensors file"
+        )
+        raise WeightsError(f"{path} is a text, not a file of weights", hint=hint)
 
 
 def _unwrap(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:

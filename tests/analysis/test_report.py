@@ -55,7 +55,7 @@ def untimed() -> RunSummary:
     ("summary", "outcome", "said"),
     [
         (RUN, "faster", "Verified: tflite, onnx. Faster than the dense network wherever it was timed."),
-        (slower(), "no speed-up", "Verified: tflite, onnx. **Not faster** on every target"),
+        (slower(), "no speed-up", "Verified: tflite, onnx. **Not faster** than the dense network: "),
         (untimed(), "not timed", "Verified: tflite, onnx. **Not timed**."),
         (with_pruned(status="failed", reason="no"), "not verified", "**Failed**: tflite, see the files."),
         (with_pruned(status="exported"), "faster", "**Not verified**, as nothing here runs it: tflite. Faster"),
@@ -71,6 +71,18 @@ def test_an_outcome_is_said_and_nothing_is_claimed_beyond_it(
 ) -> None:
     assert summary.outcome == outcome
     assert said in page(summary, tmp_path)
+
+
+def test_where_one_file_of_two_is_faster_both_are_named(tmp_path: Path) -> None:
+    (level,) = [item for item in RUN.speedups if item.artifact.endswith(".onnx")] or RUN.speedups[-1:]
+    measured = tuple(
+        dataclasses.replace(item, ratio_interval=(0.9, 1.1)) if item == level else item
+        for item in RUN.bench.measurements
+    )
+    summary = dataclasses.replace(RUN, bench=BenchResult(measured))
+    assert "**Not faster** than the dense network: pruned.onnx (1 thread). Faster: pruned.tflite (1 thread)." in page(
+        summary, tmp_path
+    )
 
 
 def test_a_slower_file_is_called_slower(tmp_path: Path) -> None:
@@ -114,7 +126,7 @@ def test_the_verdict_is_the_error_of_the_outcome() -> None:
         judge(good)
     with pytest.raises(ParityFailed, match="tflite: differs") as failed:
         judge(with_pruned(status="failed", reason="differs"))
-    with pytest.raises(NoSpeedUp, match=r"pruned\.tflite on 1 threads") as slow:
+    with pytest.raises(NoSpeedUp, match=r"pruned\.tflite \(1 thread\)") as slow:
         judge(slower())
     assert (failed.value.exit_code, slow.value.exit_code) == (4, 6)
 

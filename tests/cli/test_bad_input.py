@@ -70,8 +70,16 @@ def test_missing_weights(refused: Refused, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["bad.safetensors", "bad.pth"])
 def test_corrupt_weights(refused: Refused, folder: Path, name: str) -> None:
-    (folder / name).write_bytes(b"these are no tensors")
+    (folder / name).write_bytes(b"\x80these are no tensors")
     assert f"{name} is corrupt" in refused("--weights", folder / name, code=2)
+
+
+@pytest.mark.parametrize("name", ["page.safetensors", "page.pth"])
+def test_a_text_in_the_place_of_weights_is_called_one(refused: Refused, folder: Path, name: str) -> None:
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    said = refused("--weights", folder / name, code=2)
+    assert f"{name} is a text" in said
+    assert "Git LFS" in said
 
 
 def test_weights_of_another_number_of_classes(refused: Refused, folder: Path) -> None:
@@ -101,6 +109,50 @@ def test_a_missing_image_folder(refused: Refused, folder: Path) -> None:
 def test_an_empty_image_folder(refused: Refused, folder: Path) -> None:
     (folder / "empty").mkdir()
     assert "holds no images" in refused("--data", f"imagefolder:{folder}/empty", code=2)
+
+
+def test_one_class_is_named_with_what_to_do(refused: Refused, folder: Path) -> None:
+    (images(folder) / "dogs").rename(folder / "elsewhere")
+    said = refused("--data", f"imagefolder:{folder}/photos", code=2)
+    assert "are of one class, 'cats'" in said
+    assert "add a folder for every other class" in said
+
+
+@pytest.mark.parametrize("source", ["imagefolder", "cifar10"])
+def test_a_file_in_the_place_of_an_image_folder(refused: Refused, folder: Path, source: str) -> None:
+    (folder / "photo.txt").write_text("a list")
+    said = refused("--data", f"{source}:{folder}/photo.txt", code=2)
+    assert "photo.txt is a file, not a folder" in said
+    assert "hint: give the folder" in said
+
+
+def test_a_path_alone_is_told_how_it_is_written(refused: Refused, folder: Path) -> None:
+    said = refused("--data", images(folder), code=2)
+    assert f"write imagefolder:{folder}/photos" in said
+    assert "data.py:NAME" in refused("--data", f"{folder}/data.py", code=2)
+    assert "net.py:NAME" in refused(f"{folder}/net.py", code=2)
+
+
+@pytest.mark.parametrize(("device", "hint"), [("adb", "latency import FILE"), ("cuda", "trained is --accelerator")])
+def test_what_is_no_device_for_timing_says_what_is_meant(refused: Refused, device: str, hint: str) -> None:
+    said = refused("--device", device, code=2)
+    assert f"'{device}' is no device that files can be timed on" in said
+    assert hint in said
+
+
+def test_a_shape_with_crosses_is_written_anew(refused: Refused) -> None:
+    assert "hint: write --input-shape 3,100,100" in refused("--input-shape", "3x100x100", code=2)
+
+
+@pytest.mark.parametrize("flags", [("--budget", "5zz"), ("--budget", "0.5x,5zz"), ("--budget", "size=4ms")])
+def test_a_budget_s_text_is_read_before_anything_is_opened(refused: Refused, folder: Path, flags: list[str]) -> None:
+    said = refused(f"{folder}/nowhere.py:build", *flags, code=2)
+    assert "nowhere" not in said
+
+
+def test_a_refused_run_leaves_no_folder(refused: Refused, folder: Path) -> None:
+    refused("--classes", "7", code=2, out=folder / "runs" / "first")
+    assert not (folder / "runs").exists()
 
 
 def test_a_tar_that_is_none(refused: Refused, folder: Path) -> None:
@@ -135,7 +187,7 @@ def test_one_broken_image_among_good_ones_is_named_and_another_stands_in(
         (["--target", "onxx"], "unknown exporter 'onxx'\nhint: did you mean 'onnx'?"),
         (["--method", "magnitud"], "unknown method 'magnitud'\nhint: did you mean 'magnitude'?"),
         (["--budget", "paramss=1M"], "unknown cost 'paramss'\nhint: did you mean 'params'?"),
-        (["--option", "setting=small"], "unknown option of file 'setting'"),
+        (["--option", "setting=small"], "model 'file' takes no options, got 'setting'"),
         (["--option", "setting"], "--option 'setting' has no value"),
     ],
 )

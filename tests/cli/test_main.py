@@ -59,6 +59,22 @@ def test_a_package_that_is_not_installed_is_exit_code_3(capsys: Captured) -> Non
     assert capsys.readouterr().err.endswith("hint: pip install 'deploy-prune[prune]'\n")
 
 
+@pytest.mark.parametrize(
+    ("library", "hint"),
+    [("libstdc++.so.6", "apt install libstdc++6"), ("/opt/x/libodd-2.so", "apt-file search libodd-2.so")],
+)
+def test_a_missing_system_library_is_named_with_its_package(library: str, hint: str, capsys: Captured) -> None:
+    """The loader says it so, and numpy wraps that in an error of its own."""
+    said = f"{library}: cannot open shared object file: No such file or directory"
+    wrapped = ImportError("Error importing numpy: you should not try to import numpy from its source directory")
+    wrapped.__cause__ = ImportError(said)
+    for error in (ImportError(said), OSError(said), wrapped):
+        assert __main__.run(["fail"], verbs=failing(error)) == 3
+        told = capsys.readouterr().err
+        assert f"the system library '{library.rpartition('/')[2]}' is not installed" in told
+        assert hint in told
+
+
 def test_a_fault_of_our_own_is_not_dressed_up() -> None:
     with pytest.raises(OSError, match="bad"):
         __main__.run(["fail"], verbs=failing(OSError(errno.EBADF, "bad")))

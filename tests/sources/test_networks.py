@@ -87,3 +87,9 @@ def test_a_network_of_any_outputs_opens_and_no_classes_are_made_up(tmp_path: Pat
 
 def test_a_module_is_what_a_source_builds():
     assert isinstance(build_network("timm:mobilenetv1_100", classes=4, input_shape=(3, 32, 48)).module, nn.Module)
+
+
+def test_a_model_of_torchvision_that_is_no_classifier_is_told_apart_from_a_misspelt_one() -> None:
+    with pytest.raises(ConfigError, match="is no classifier: it is of detection") as caught:
+        build_network("torchvision:fasterrcnn_resnet50_fpn")
+    assert "my_net.py:build" in caught.value.hint

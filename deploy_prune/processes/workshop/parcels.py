@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from deploy_prune.plugins import USER_MODULE
+from deploy_prune.user_files import USER_MODULE
 
 NO_MEMORY = 12
 """What the process of an item ends with in which memory ran out: ENOMEM."""

@@ -95,7 +95,12 @@ def _place(root: Path, blobs: list[Blob]) -> list[tuple[str, str, Blob]]:
         for part, blob in zip(parts, blobs, strict=True)
         if len(part) > depth + 1
     ]
-    if len({name for _, name, _ in placed}) < 2:
+    names = {name for _, name, _ in placed}
+    if len(names) == 1:
+        message = f"all images of {root} are of one class, '{names.pop()}', and there is nothing to tell apart"
+        hint = "add a folder for every other class; or give images without any folder, to prune without labels"
+        raise DataError(message, hint=hint)
+    if not names:
         raise DataError(f"{root} has no class folders", hint=LAYOUTS)
     return placed
 

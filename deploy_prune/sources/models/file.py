@@ -47,8 +47,10 @@ def _count_classes(address: str, module: nn.Module, shape: tuple[int, int, int])
         with torch.no_grad():
             output = module.eval()(torch.zeros(1, *shape))
     except Exception as error:
-        text = f"{address} does not run on an input of {shape}: {type(error).__name__}: {error}"
-        raise ConfigError(text, hint="set the input shape") from error
+        sizes = "x".join(map(str, shape))
+        text = f"{address} does not run on an input of {sizes}: {type(error).__name__}: {error}"
+        hint = "set the input shape to one that the network takes: --input-shape C,H,W, such as 3,32,32"
+        raise ConfigError(text, hint=hint) from error
     return output.shape[1] if isinstance(output, torch.Tensor) and output.ndim == 2 else None
 
 

@@ -33,6 +33,9 @@ class Torchvision:
         """See the contract."""
         known = models.list_models(module=models)
         if rest not in known:
+            if rest in models.list_models():
+                message = f"torchvision:{rest} is no classifier: it is of {_find_task(rest)}"
+                raise ConfigError(message, hint=_HINT)
             raise UnknownName("torchvision model", rest, known)
         classes = classes or DEFAULT_CLASSES
         side = SIDES.get(rest, DEFAULT_SIDE)
@@ -45,5 +48,16 @@ class Torchvision:
             set_stem_stride(module, self.stem_stride)
         return Network(address=f"torchvision:{rest}", module=module, input_shapes=(shape,), classes=classes)
 
+
+def _find_task(name: str) -> str:
+    """What a model of torchvision is for, which is the name of the part of torchvision that it is in."""
+    module: str = models.get_model_builder(name).__module__
+    return module.split(".")[2]
+
+
+_HINT = (
+    "torchvision: builds classifiers; prune a part of it by a file of your own, whose function returns for example "
+    "the backbone (my_net.py:build), and put the pruned part back"
+)
 
 plugin: type[ModelSource] = Torchvision

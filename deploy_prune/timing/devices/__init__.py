@@ -17,6 +17,10 @@ THIS_MACHINE = "local"
 """The address of the machine that deploy-prune itself runs on."""
 
 
+PROCESSORS = frozenset({"cpu", "cuda", "gpu", "mps", "npu", "rocm", "xpu"})
+"""What is no device, but taken for one: where torch computes."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One file to time, and how."""
@@ -160,7 +164,13 @@ def device_at(address: str) -> Device:
 def explain_no_address(text: str, tables: Sequence[str] = ()) -> ConfigError:
     """What to say of a text that is no address; `tables`: names of devices whose latency tables are at hand."""
     known = ", ".join((*plugins.list_names(DEVICES), *(f"'{name}'" for name in tables)))
-    hint = f"known: {known}; times of another device come with `deploy-prune latency import`"
+    if text.partition(":")[0].lower() in PROCESSORS:
+        hint = f"--device is where files are timed (known: {known}); where networks are trained is --accelerator"
+    else:
+        hint = (
+            f"known: {known}; files are timed on this machine alone, and for budgets on a phone or another device a "
+            "table that was measured there is read by `deploy-prune latency import FILE` (docs/milliseconds.md)"
+        )
     return ConfigError(f"'{text}' is no device that files can be timed on", hint=hint)
 
 

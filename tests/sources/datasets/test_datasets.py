@@ -189,7 +189,7 @@ def test_unlabelled_splits_that_folders_make_are_taken(tmp_path: Path):
 
 def test_a_folder_around_all_images_is_no_class(tmp_path: Path):
     picture(tmp_path / "cat" / "1.png", 5)
-    with pytest.raises(DataError, match="no class folders") as caught:
+    with pytest.raises(DataError, match="are of one class") as caught:
         read_data(f"imagefolder:{tmp_path}")
     assert "images without any folder" in caught.value.hint
     picture(tmp_path / "flat" / "1.png", 5)
