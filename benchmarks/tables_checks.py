@@ -66,9 +66,25 @@ def _judge(told: dict[str, Any]) -> str:
     return f"{told['max_error']:.0e}" if told["status"] == "verified" else str(told["status"])
 
 
+def _kills(record: dict[str, Any]) -> str:
+    rows: list[Row] = [(name, str(row["kills"]), str(len(row["faults"]))) for name, row in record["rows"].items()]
+    faults = [fault for row in record["rows"].values() for fault in row["faults"]]
+    note = (
+        f"{record['kills']} of {record['asked']} kills were made, each at a random moment of a tiny run, and the same "
+        "command given again until it was done. A fault is a result that differs from that of a run that nobody "
+        "killed, a process or a temporary file that was left, or a signal that did not end a command quietly."
+    )
+    gates = {
+        "no kill has a fault": not faults,
+        f"{record['asked']} kills made": record["kills"] >= record["asked"],
+    }
+    return titled(record, "Kills at random moments", table(("run, kill", "kills", "faults"), rows), note, gates)
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "operators": _operators,
     "image_start": _image_start,
     "suite_time": _suite_time,
     "mutations": _mutations,
+    "kills": _kills,
 }
