@@ -1,14 +1,16 @@
 """Small networks, each of one operator, in four formats: verified, or refused with which message.
 
-    python -m benchmarks.operators
+    python -m benchmarks.operators [--again CASE ...]
 
 Every case is a convolution, the operator, and a head (`benchmarks.operator_cases`), with random weights from a stored
 seed, written and run on eight random inputs as `deploy-prune export` does, two cases at a time. The record is written
-after every case, so that a killed table keeps what it has. About 10 minutes on two idle cores.
+after every case, so that a killed table keeps what it has; `--again` exports some cases alone, and keeps the record's
+rows of the others. About 10 minutes on two idle cores.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
@@ -20,7 +22,7 @@ from typing import Any
 import torch
 
 from benchmarks.operator_cases import CASES, SIZE, Around
-from benchmarks.recording import write
+from benchmarks.recording import read, write
 from deploy_prune import plugins
 from deploy_prune.exporting import one_format
 from deploy_prune.exporting.exporters import EXPORTERS
@@ -34,13 +36,18 @@ SEED, AT_ONCE = 0, 2
 
 def main() -> int:
     """Export every case and write the record."""
-    began, done = time.monotonic(), dict[str, dict[str, Any]]()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--again", nargs="*", choices=list(CASES), metavar="CASE")
+    asked = parser.parse_args().again
+    before: dict[str, Any] = read("operators") if asked else {"rows": [], "wall_s": 0}
+    began = time.monotonic()
+    done = {row["case"]: row["formats"] for row in before["rows"]}
     with ProcessPoolExecutor(AT_ONCE, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(export_case, name): name for name in CASES}
+        running = {pool.submit(export_case, name): name for name in asked or CASES}
         for finished in as_completed(running):
             done[running[finished]] = finished.result()
             rows = [{"case": name, "formats": done[name]} for name in CASES if name in done]
-            result = {"seed": SEED, "wall_s": round(time.monotonic() - began), "rows": rows}
+            result = {"seed": SEED, "wall_s": before["wall_s"] + round(time.monotonic() - began), "rows": rows}
             print(write("operators", "python -m benchmarks.operators", result, PACKAGES), len(rows), flush=True)
     return 0
 

@@ -26,8 +26,7 @@ def average_padded(call: Call) -> Form | None:
     window, divisor = Window(call), call.arguments.get("divisor_override")
     counts_padding = call.arguments["count_include_pad"]
     if divisor is None and not any(window.overhang) and not (counts_padding and any(window.padding)):
-        plain = (window.kernel, window.strides, window.padding, False, counts_padding)
-        return (lambda image, *_: call.operator(image, *plain)) if call.arguments["ceil_mode"] else None
+        return round_down(call)
     divisors = window.count(include_padding=counts_padding) if divisor is None else np.array(divisor)
     corrections = np.prod(window.kernel) / divisors
 
@@ -43,9 +42,15 @@ def compare_taps(call: Call) -> Form | None:
     window = Window(call)
     if any(step > 1 for step in window.dilation):
         return lambda image, *_: _take_largest(image, window)
-    if call.arguments["ceil_mode"] and not any(window.overhang):
-        return lambda image, *_: call.operator(image, window.kernel, window.strides, window.padding)
-    return None
+    return round_down(call)
+
+
+def round_down(call: Call) -> Form | None:
+    """Round down where rounding up adds no window, as one that would begin outside the image is none to torch."""
+    if not call.arguments["ceil_mode"] or any(Window(call).overhang):
+        return None
+    _, *rest = (False if name == "ceil_mode" else value for name, value in call.arguments.items())
+    return lambda image, *_: call.operator(image, *rest)
 
 
 def _take_largest(image: Tensor, window: Window) -> Tensor:

@@ -61,6 +61,12 @@ REWRITES: tuple[Rewrite, ...] = (
         (COREML,),
         pooling.average_padded,
     ),
+    # litert-torch pads by a negative number where a last window would begin outside the image
+    Rewrite(
+        tuple(f"{kind}_pool{space}d.default" for kind in ("avg", "max") for space in (1, 2, 3)),
+        (TFLITE,),
+        pooling.round_down,
+    ),
     # Core ML's pooling has no dilation
     Rewrite(
         ("max_pool1d.default", "max_pool2d.default", "max_pool3d.default"),
