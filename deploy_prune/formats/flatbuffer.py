@@ -12,16 +12,39 @@ from typing import Any
 
 from deploy_prune.formats.protobuf import Malformed
 
-MOST_READS = 20_000_000
+MOST_READS = 500_000
 """Tables may share what they point to, so that a small damaged file can say that it holds billions of them."""
+MOST_COPIES, FREE_BYTES = 8, 1 << 20
+"""How many times the bytes of a file may be taken out of it, and how many bytes of any file; vectors may overlap."""
+MOST_SIZES = 32
+"""Sizes of a tensor."""
+
+
+class Budget:
+    """What may still be read of a file, and of the files within it. Not a value: it shrinks, so that reading ends."""
+
+    def __init__(self, size_bytes: int, *, most_reads: int = MOST_READS) -> None:
+        self._reads_left = most_reads
+        self._bytes_left = MOST_COPIES * size_bytes + FREE_BYTES
+
+    def spend(self, size_bytes: int) -> None:
+        """Count one read of so many bytes.
+
+        Raises:
+            Malformed: there have been too many.
+        """
+        self._reads_left -= 1
+        self._bytes_left -= size_bytes
+        if self._reads_left < 0 or self._bytes_left < 0:
+            raise Malformed("its tables lead around in circles")
 
 
 class Buffer:
-    """The bytes of a file. Not a value: it counts what is read, so that reading ends."""
+    """The bytes of a file, or of a file within it, and what may still be read of both."""
 
-    def __init__(self, content: bytes, *, most_reads: int = MOST_READS) -> None:
+    def __init__(self, content: bytes, budget: Budget | None = None) -> None:
         self.content = content
-        self._reads_left = most_reads
+        self.budget = budget or Budget(len(content))
 
     def unpack(self, layout: str, position: int) -> Any:
         """The one number that stands there.
@@ -29,9 +52,7 @@ class Buffer:
         Raises:
             Malformed: the file ends before, or too much has been read.
         """
-        self._reads_left -= 1
-        if self._reads_left < 0:
-            raise Malformed("its tables lead around in circles")
+        self.budget.spend(0)
         if position < 0 or position + struct.calcsize(layout) > len(self.content):
             raise Malformed(f"an offset leads to byte {position} of {len(self.content)}")
         return struct.unpack_from(layout, self.content, position)[0]
@@ -44,6 +65,7 @@ class Buffer:
         """
         if start < 0 or start + size_bytes > len(self.content):
             raise Malformed(f"{size_bytes} bytes from byte {start} on, where {len(self.content)} are all")
+        self.budget.spend(size_bytes)
         return self.content[start : start + size_bytes]
 
 
@@ -83,8 +105,26 @@ class Table:
 
     def numbers(self, field: int, item: str) -> tuple[int, ...]:
         """A vector of numbers; `item` is `struct`'s letter."""
-        start, count = self._vector(field, item_bytes=struct.calcsize(f"<{item}"))
+        size_bytes = struct.calcsize(f"<{item}")
+        start, count = self._vector(field, item_bytes=size_bytes)
+        self._buffer.budget.spend(count * size_bytes)
         return struct.unpack_from(f"<{count}{item}", self._buffer.content, start)
+
+    def sizes(self, field: int) -> tuple[int, ...]:
+        """A tensor's sizes, 32-bit numbers."""
+        listed = self.numbers(field, "i")
+        if len(listed) > MOST_SIZES:
+            raise Malformed(f"a tensor of {len(listed)} dimensions")
+        return listed
+
+    def slice(self, start: int, size_bytes: int) -> bytes:
+        """Some bytes of the whole file, wherever they are."""
+        return self._buffer.slice(start, size_bytes)
+
+    @property
+    def budget(self) -> Budget:
+        """What may still be read of the file that the table is in."""
+        return self._buffer.budget
 
     def data(self, field: int) -> bytes:
         """A vector of bytes."""
@@ -113,15 +153,20 @@ class Table:
         return start + 4, count
 
 
-def read_root(content: bytes, identifiers: Sequence[bytes], *, most_reads: int = MOST_READS) -> Table:
-    """The table that a flatbuffer begins with; after `most_reads` numbers of it, reading is refused.
+def read_root(content: bytes, identifiers: Sequence[bytes], budget: Budget | None = None) -> Table:
+    """The table that a flatbuffer begins with.
+
+    Args:
+        content: the file, or a file within another.
+        identifiers: what it may begin with.
+        budget: what may still be read of the other file; None: what may be of this one.
 
     Raises:
         Malformed: it bears none of these identifiers.
     """
     if content[4:8] not in identifiers:
         raise Malformed(f"it does not begin as {b' or '.join(identifiers).decode()} does")
-    buffer = Buffer(content, most_reads=most_reads)
+    buffer = Buffer(content, budget)
     return Table(buffer, buffer.unpack("<I", 0))
 
 

@@ -11,7 +11,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+MOST_ENTRIES = 200_000
+"""Fields of one message, and numbers of one field: weights are single fields of bytes or floats."""
+MOST_SIZES = 32
+"""Sizes of a tensor."""
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+VARINT_BYTES = 10
+"""The longest number that is not fixed."""
 FIXED_BYTES = {FIXED64: 8, FIXED32: 4}
 
 Field = int | bytes
@@ -30,7 +36,9 @@ def read_fields(message: bytes) -> Fields:
         Malformed: truncated, or not protobuf.
     """
     fields: dict[int, list[Field]] = {}
-    for number, value in _walk(message):
+    for count, (number, value) in enumerate(_walk(message)):
+        if count >= MOST_ENTRIES:
+            raise Malformed(f"a message of more than {MOST_ENTRIES:,} fields")
         fields.setdefault(number, []).append(value)
     return fields
 
@@ -80,7 +88,19 @@ def read_integers(fields: Fields, number: int) -> list[int]:
             while position < len(value):
                 each, position = _varint(value, position)
                 values.append(each)
+                if len(values) > MOST_ENTRIES:
+                    raise Malformed(f"field {number} has more than {MOST_ENTRIES:,} numbers")
     return [value - (1 << 64) if value >> 63 else value for value in values]
+
+
+def read_sizes(fields: Fields, number: int) -> list[int]:
+    """The sizes of a tensor, a repeated whole number, none of them negative."""
+    entries = sum(1 if isinstance(value, int) else len(value) for value in fields.get(number, []))
+    if entries > VARINT_BYTES * MOST_SIZES or len(sizes := read_integers(fields, number)) > MOST_SIZES:
+        raise Malformed(f"a tensor of more than {MOST_SIZES} dimensions")
+    if min(sizes, default=0) < 0:
+        raise Malformed(f"a tensor of the sizes {sizes}")
+    return sizes
 
 
 def read_floats(fields: Fields, number: int, dtype: str) -> np.ndarray:

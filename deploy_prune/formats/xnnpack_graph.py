@@ -48,15 +48,15 @@ class Graph:
     weights: tuple[Weight, ...]
 
 
-def read_graph(content: bytes) -> Graph:
-    """The graph in a delegate's data.
+def read_graph(content: bytes, budget: flatbuffer.Budget | None = None) -> Graph:
+    """The graph in a delegate's data; `budget` is what may still be read of the file that this is in.
 
     Raises:
         Malformed: truncated or foreign.
     """
     if content[4:8] == MAGIC:
-        content = flatbuffer.Buffer(content).slice(*unpack("<II", content, 10))
-    graph = flatbuffer.read_root(content, IDENTIFIERS)
+        content = flatbuffer.Buffer(content, budget).slice(*unpack("<II", content, 10))
+    graph = flatbuffer.read_root(content, IDENTIFIERS, budget)
     numbers = [node.number(0, "<B") for node in graph.tables(1)]
     names = [OPERATORS[number - 1] if 0 < number <= len(OPERATORS) else f"node {number}" for number in numbers]
     return Graph(tuple(names), tuple(_read_weights(graph)))

@@ -52,3 +52,20 @@ def test_a_truncated_message_is_refused_or_ends_between_fields(end):
     else:
         with pytest.raises(protobuf.Malformed):
             protobuf.read_fields(EXAMPLE[:end])
+
+
+@pytest.mark.parametrize("content", ["0a21" + "01" * 33, "0801" * 33, "0a89069601" + "01" * 775])
+def test_a_tensor_has_few_sizes(content):
+    with pytest.raises(protobuf.Malformed, match="more than 32 dimensions"):
+        protobuf.read_sizes(protobuf.read_fields(bytes.fromhex(content)), 1)
+
+
+def test_sizes_are_not_negative():
+    with pytest.raises(protobuf.Malformed, match="-1"):
+        protobuf.read_sizes(protobuf.read_fields(bytes.fromhex("08ffffffffffffffffff01")), 1)
+    assert protobuf.read_sizes(protobuf.read_fields(bytes.fromhex("0a03018001")), 1) == [1, 128]
+
+
+def test_a_message_of_very_many_fields_is_refused():
+    with pytest.raises(protobuf.Malformed, match="more than 200,000 fields"):
+        protobuf.read_fields(bytes.fromhex("0801") * 200_001)

@@ -64,7 +64,7 @@ class ExecuTorch:
         if not plans:
             raise Malformed("it holds no method")
         main = plans.get(METHOD) or next(iter(plans.values()))
-        graphs = [_read_graph(delegate, program, content, head.segments_at) for delegate in main.tables(7)]
+        graphs = [_read_graph(delegate, program, head.segments_at) for delegate in main.tables(7)]
         operators = count_operators(_list_operators(main, graphs))
         return FileReport(
             format="ExecuTorch",
@@ -83,17 +83,17 @@ class ExecuTorch:
         return find_origin(self.read(path), f"get_{NETWORK_DIGEST}")
 
 
-def _read_graph(delegate: Table, program: Table, content: bytes, segments_at: int) -> Graph | str:
+def _read_graph(delegate: Table, program: Table, segments_at: int) -> Graph | str:
     """A graph of XNNPACK, or the name of another backend, whose graphs are its own."""
     name, data = delegate.text(0), delegate.table(1)
     if name != XNNPACK_ID or data is None:
         return name or "unnamed delegate"
     index = data.number(1, "<I")
     if data.number(0, "<b") == 0:
-        return read_graph(pick_entry(program.tables(3), index).data(0))
+        return read_graph(pick_entry(program.tables(3), index).data(0), program.budget)
     segment: Table = pick_entry(program.tables(4), index)
     start = segments_at + segment.number(0, "<Q")
-    return read_graph(flatbuffer.Buffer(content).slice(start, segment.number(1, "<Q")))
+    return read_graph(program.slice(start, segment.number(1, "<Q")), program.budget)
 
 
 def _list_operators(plan: Table, graphs: Sequence[Graph | str]) -> Iterator[tuple[str, str]]:
@@ -109,11 +109,12 @@ def _list_operators(plan: Table, graphs: Sequence[Graph | str]) -> Iterator[tupl
                 yield pick_entry(names, index), OWN
                 continue
             graph: Graph | str = pick_entry(graphs, index)
-            yield from (
-                [(f"graph of {graph}", graph)]
-                if isinstance(graph, str)
-                else ((name, XNNPACK) for name in graph.operators)
-            )
+            if isinstance(graph, str):
+                yield f"graph of {graph}", graph
+                continue
+            for name in graph.operators:
+                plan.budget.spend(0)  # any number of calls may name one graph
+                yield name, XNNPACK
 
 
 def _list_lowered(graphs: Sequence[Graph | str]) -> Iterator[tuple[str, int]]:
@@ -134,7 +135,7 @@ def _list_constants(plan: Table) -> Iterator[tuple[str, int]]:
             continue
         if buffer := tensor.number(5, "<I"):
             name, size_bytes = _name_dtype(tensor)
-            constants[buffer] = name, size_bytes * prod(tensor.numbers(2, "i"))
+            constants[buffer] = name, size_bytes * prod(tensor.sizes(2))
     yield from constants.values()
 
 
@@ -144,7 +145,7 @@ def _read_specs(plan: Table, word: str, places: Sequence[int]) -> tuple[TensorSp
     unions = [pick_entry(values, place).union(1) for place in places]
     names = [word] if len(unions) == 1 else [f"{word}_{index}" for index in range(len(unions))]
     return tuple(
-        TensorSpec(name, value.numbers(2, "i"), _name_dtype(value)[0])
+        TensorSpec(name, value.sizes(2), _name_dtype(value)[0])
         if kind == TENSOR and value is not None
         else TensorSpec(name, (), "no tensor")
         for name, (kind, value) in zip(names, unions, strict=True)

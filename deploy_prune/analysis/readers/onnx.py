@@ -41,7 +41,7 @@ DTYPES: Mapping[int, tuple[str, float]] = {
     23: ("float4e2m1", 0.5),
 }  # fmt: skip
 """Number of a type -> its name and bytes."""
-DEEPEST = 50
+DEEPEST = 16
 """Graphs within graphs; ONNX Runtime and protobuf itself have such limits too."""
 
 
@@ -128,9 +128,7 @@ def _read_tensor(content: bytes) -> tuple[str, str, int]:
     """Name, type and bytes of a tensor, the last from its shape."""
     tensor = protobuf.read_fields(content)
     name, size = _name_dtype(protobuf.read_integer(tensor, 2))
-    sizes = protobuf.read_integers(tensor, 1)
-    if min(sizes, default=0) < 0:
-        raise Malformed(f"tensor '{protobuf.read_text(tensor, 8)}' has the sizes {sizes}")
+    sizes = protobuf.read_sizes(tensor, 1)
     elements = prod(sizes)
     raw = protobuf.read_message(tensor, 9)
     size_bytes = int(elements * size + 0.5)

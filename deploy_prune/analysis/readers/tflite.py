@@ -49,7 +49,7 @@ class TFLite:
         """
         content = path.read_bytes()
         model = flatbuffer.read_root(content, [IDENTIFIER])
-        buffers = [_read_data(buffer, content) for buffer in model.tables(4)]
+        buffers = [_read_data(buffer) for buffer in model.tables(4)]
         graphs, codes = model.tables(2), _read_codes(model)
         main = pick_entry(graphs, 0)
         places = [[_find_code(codes, operator) for operator in graph.tables(3)] for graph in graphs]
@@ -75,15 +75,15 @@ class TFLite:
         """Read the digest in the file's metadata, and the types of its weights; LiteRT does not open it."""
         content = path.read_bytes()
         model = flatbuffer.read_root(content, [IDENTIFIER])
-        buffers = [_read_data(buffer, content) for buffer in model.tables(4)]
+        buffers = [_read_data(buffer) for buffer in model.tables(4)]
         digest = _read_metadata(model, buffers).get(NETWORK_DIGEST, "")
         return FileOrigin(digest, sum_bytes(_list_weights(model.tables(2), buffers)))
 
 
-def _read_data(buffer: Table, content: bytes) -> bytes:
+def _read_data(buffer: Table) -> bytes:
     """Inline, or behind the flatbuffer in files of more than 2 GB."""
     start, size_bytes = buffer.number(1, "<Q"), buffer.number(2, "<Q")
-    return flatbuffer.Buffer(content).slice(start, size_bytes) if start > 1 else buffer.data(0)
+    return buffer.slice(start, size_bytes) if start > 1 else buffer.data(0)
 
 
 def _read_codes(model: Table) -> list[tuple[str, int]]:
@@ -138,7 +138,7 @@ def _read_specs(graph: Table, places: Sequence[int]) -> tuple[TensorSpec, ...]:
     return tuple(
         TensorSpec(
             tensor.text(3),
-            tensor.numbers(7, "i") or tensor.numbers(0, "i"),
+            tensor.sizes(7) or tensor.sizes(0),
             names.get(tensor.number(1, "<b"), "unknown").lower(),
         )
         for tensor in listed
@@ -150,13 +150,13 @@ def _read_metadata(model: Table, buffers: Sequence[bytes]) -> dict[str, str]:
     for entry in model.tables(6):
         content: bytes = pick_entry(buffers, entry.number(1, "<I"))
         name = entry.text(0)
-        metadata |= _read_details(name, content) if content[4:8] == DETAILS else {name: shorten(content)}
+        metadata |= _read_details(name, content, model.budget) if content[4:8] == DETAILS else {name: shorten(content)}
     signatures = [signature.text(2) for signature in model.tables(7)]
     return metadata | ({"signatures": ", ".join(signatures)} if signatures else {})
 
 
-def _read_details(name: str, content: bytes) -> dict[str, str]:
-    details = flatbuffer.read_root(content, [DETAILS])
+def _read_details(name: str, content: bytes, budget: flatbuffer.Budget) -> dict[str, str]:
+    details = flatbuffer.read_root(content, [DETAILS], budget)
     texts = {f"{name}.{key}": shorten(details.text(field)) for field, key in DETAIL_TEXTS.items()}
     graphs = details.tables(3)
     files = [*details.tables(6), *(file for graph in graphs for file in graph.tables(4))]

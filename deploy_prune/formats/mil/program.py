@@ -18,6 +18,8 @@ from deploy_prune.formats.protobuf import Malformed
 ML_PROGRAM, DESCRIPTION, INPUT, OUTPUT = 502, 2, 1, 10
 """Fields of Model, the last two of its description."""
 
+DEEPEST = 16
+"""Tuples and lists within one another."""
 STRING = "str"
 DTYPES = {
     1: "?", 2: STRING, 10: "<f2", 11: "<f4", 12: "<f8",
@@ -129,7 +131,10 @@ def _read_tensor_type(kind: protobuf.Fields) -> TensorType | None:
     number = protobuf.read_integer(tensor, 1)
     if number not in DTYPES:
         raise Malformed(f"a tensor of type {number}, which is not known here")
-    return TensorType(DTYPES[number], tuple(map(_read_size, protobuf.read_messages(tensor, 3))))
+    sizes = protobuf.read_messages(tensor, 3)
+    if len(sizes) > protobuf.MOST_SIZES:
+        raise Malformed(f"a tensor of {len(sizes)} dimensions")
+    return TensorType(DTYPES[number], tuple(map(_read_size, sizes)))
 
 
 def _read_size(dimension: bytes) -> int:
@@ -137,8 +142,10 @@ def _read_size(dimension: bytes) -> int:
     return protobuf.read_integer(protobuf.read_fields(protobuf.read_message(fields, 1)), 1) if 1 in fields else -1
 
 
-def _read_value(content: bytes, weights: bytes) -> Value:
+def _read_value(content: bytes, weights: bytes, depth: int = 0) -> Value:
     """Field 3: the value itself; 5: where it stands in the weight file."""
+    if depth > DEEPEST:
+        raise Malformed(f"values within values, more than {DEEPEST} deep")
     fields = protobuf.read_fields(content)
     kind = _read_tensor_type(protobuf.read_fields(protobuf.read_message(fields, 2)))
     if 5 in fields:
@@ -150,7 +157,7 @@ def _read_value(content: bytes, weights: bytes) -> Value:
     for number in (2, 3):  # tuple, list
         if number in immediate:
             parts = protobuf.read_messages(protobuf.read_fields(protobuf.read_message(immediate, number)), 1)
-            return tuple(_read_value(part, weights) for part in parts)
+            return tuple(_read_value(part, weights, depth + 1) for part in parts)
     if kind is None:
         return None  # a dictionary: nothing that changes what is computed
     return _read_tensor_value(protobuf.read_fields(protobuf.read_message(immediate, 1)), kind)
