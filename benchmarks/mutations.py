@@ -26,12 +26,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import mutated_tensors
+from benchmarks import mutated_exports, mutated_tensors, mutated_texts
 from benchmarks.mutated import Kind
 from benchmarks.recording import RESULTS, read, write
 from deploy_prune.errors import DeployPruneError, OurFault
 
-KINDS: dict[str, Kind] = {**mutated_tensors.KINDS}
+KINDS: dict[str, Kind] = {**mutated_tensors.KINDS, **mutated_texts.KINDS, **mutated_exports.KINDS}
 """What is mutated, by name: a row has the maker of its seeds and its reader."""
 
 LIMIT_S = 2.0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_prune import plugins
+from deploy_prune.analysis.describe import read_origin
 from deploy_prune.analysis.readers import READERS, FileOrigin
 from deploy_prune.errors import DeployPruneError, InputError, MissingDependency, RecordError
 from deploy_prune.records import count_bytes, read_record, sha256
@@ -119,7 +120,7 @@ def describe_artifact(path: Path) -> Artifact:
         raise InputError(f"no runtime for '{path.suffix}' files ({path})", hint=hint)
     readers = {plugins.load(READERS, name).suffix: name for name in plugins.list_names(READERS)}
     format_ = readers.get(path.suffix, path.suffix[1:])
-    origin = _read_origin(path, format_) if path.suffix in readers else FileOrigin()
+    origin = _read_origin(path) if path.suffix in readers else FileOrigin()
     return Artifact(
         path=str(path),
         format=format_,
@@ -169,10 +170,9 @@ def _list_runtimes() -> dict[str, str]:
     return {suffix: name for name in plugins.list_names(RUNTIMES) for suffix in plugins.load(RUNTIMES, name).suffixes}
 
 
-def _read_origin(path: Path, reader: str) -> FileOrigin:
+def _read_origin(path: Path) -> FileOrigin:
     """What a file says of where it is from; nothing where it cannot be read, as its runtime may run it all the same."""
     try:
-        return plugins.build(READERS, reader).read_origin(path)
-    # numbers of a damaged file lead anywhere within these
-    except (DeployPruneError, OSError, ValueError, OverflowError, RecursionError, MemoryError):
+        return read_origin(path)
+    except DeployPruneError:
         return FileOrigin()

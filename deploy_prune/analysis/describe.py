@@ -6,13 +6,15 @@ of its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deploy_prune import plugins
 from deploy_prune.analysis import doctor
-from deploy_prune.analysis.readers import READERS, FileReport
+from deploy_prune.analysis.readers import READERS, FileOrigin, FileReport
 from deploy_prune.errors import DeployPruneError, InputError
 from deploy_prune.timing.devices import THIS_MACHINE, Job, device_at
 from deploy_prune.timing.runtimes import RUNTIMES
@@ -58,14 +60,34 @@ def read_report(path: Path) -> FileReport:
         MissingDependency: the package that knows the format's names is not installed.
     """
     reader = _find_reader(path)
-    try:
+    with _tell_damage(path):
         report: FileReport = reader.read(path)
+    return report
+
+
+def read_origin(path: Path) -> FileOrigin:
+    """What an exported file says of the network that it was made of; no process is started.
+
+    Raises:
+        InputError: missing, truncated, foreign, or of a format that nothing here reads.
+        MissingDependency: the package that knows the format's names is not installed.
+    """
+    reader = _find_reader(path)
+    with _tell_damage(path):
+        origin: FileOrigin = reader.read_origin(path)
+    return origin
+
+
+@contextmanager
+def _tell_damage(path: Path) -> Iterator[None]:
+    """Tell whatever goes wrong while a file is read as InputError."""
+    try:
+        yield
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
     # numbers of a damaged file lead anywhere within these
     except (ValueError, OverflowError, RecursionError, MemoryError) as error:
-        raise InputError(f"{path} is no readable {reader.suffix} file: {error}", hint="export it again") from error
-    return report
+        raise InputError(f"{path} is no readable {path.suffix} file: {error}", hint="export it again") from error
 
 
 def try_to_open(path: Path, runtime: str) -> Opening:
