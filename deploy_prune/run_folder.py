@@ -22,6 +22,8 @@ RUN = "run.json"
 SPLITS = "splits.json"
 FORM = "form.json"
 LOCK = ".lock"
+READ_ALONE: dict[str, type] = {"model": str, "data": str, "data_options": dict, "task": str}
+"""Keys that are also read without the whole configuration, and what they are."""
 LATER_KEYS = {"task": BY_DATA}
 """Keys that configurations of before do not have, and what these runs were made with."""
 
@@ -118,6 +120,10 @@ def read_asked(path: Path) -> dict[str, Any]:
     if not (path / RUN).is_file():
         raise RecordError(f"{path} is no run folder: it has no {RUN}", hint="name the --out of a run")
     asked: dict[str, Any] = read_record(path / RUN, dict)
+    for key, kind in READ_ALONE.items():
+        if not isinstance(asked.get(key, kind()), kind):
+            message = f"{path / RUN} is damaged: its {key} is a {type(asked[key]).__name__}"
+            raise RecordError(message, hint="use the command that began the run, with another --out")
     return asked
 
 

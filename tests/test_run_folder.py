@@ -185,3 +185,10 @@ def test_a_finished_run_can_be_read_where_nothing_can_be_written(tmp_path: Path)
     with open_run(tmp_path / "run", {}) as folder:
         folder.stage("first", dict, dict)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == before
+
+
+@pytest.mark.parametrize(("key", "value"), [("data", 3), ("data_options", "x"), ("model", None), ("task", ["none"])])
+def test_a_record_of_what_was_asked_for_whose_keys_are_of_another_kind(tmp_path: Path, key: str, value: object) -> None:
+    write_record(tmp_path / RUN, {"model": "net", "data": "digits", key: value}, dict)
+    with pytest.raises(RecordError, match=f"is damaged: its {key} is a"):
+        read_asked(tmp_path)

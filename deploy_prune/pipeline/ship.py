@@ -138,8 +138,8 @@ def _read_own_data(run: Path, network: Network) -> Data | None:
 
     asked, (_, height, width) = read_asked(run), network.input_shape
     try:
-        refuse_untrusted((asked["data"],))
-        data = read_run_images(asked["data"], asked.get("data_options"), (height, width), [run])
+        refuse_untrusted((asked.get("data", ""),))
+        data = read_run_images(asked.get("data", ""), asked.get("data_options"), (height, width), [run])
         check_fit(network, data)
     except DeployPruneError as error:
         told = "files are verified on random inputs alone, not on the run's images: %s; --data names where they are"
