@@ -147,7 +147,7 @@ def _check_header(document: Any, path: Path, name: str) -> None:
         message = f"{path} has schema {header.get('schema')}, this version reads {READABLE[0]} to {SCHEMA}"
         raise RecordError(message, hint=hint)
     kind = header.get("kind")
-    if kind not in {name, FORMER_KINDS.get(name)}:
+    if kind not in (name, FORMER_KINDS.get(name, name)):  # not a set: a damaged one may be a list
         raise RecordError(f"{path} holds a {kind}, not a {name}", hint="is this the file that you meant?")
 
 

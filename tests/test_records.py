@@ -224,3 +224,10 @@ def test_size_and_digest_of_a_folder_are_over_names_and_contents(tmp_path: Path)
     renamed = sha256(folder)
     (folder / "inner" / "c").write_bytes(b"df")
     assert len({before, renamed, sha256(folder)}) == 3
+
+
+@pytest.mark.parametrize("kind", ['["Plan"]', "{}", "null", "7"])
+def test_a_kind_that_is_no_text_is_another_kind(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "plan.json").write_text(f'{{"schema": 2, "kind": {kind}, "value": {{}}}}')
+    with pytest.raises(RecordError, match="not a Plan"):
+        read_record(tmp_path / "plan.json", Plan)
