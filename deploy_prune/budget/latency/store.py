@@ -210,6 +210,8 @@ def _explain_errors(path: Path) -> Iterator[None]:
             hint = "free space, close the other process, or give another --store"
             raise StorageError(f"cannot use the latency store {path}: {error}", hint=hint) from error
         raise _damaged(path, str(error)) from error
+    except UnicodeDecodeError as error:  # of a name in SQLite's own message
+        raise _damaged(path, "a name in it is not UTF-8") from error
 
 
 def _damaged(path: Path, reason: str) -> RecordError:
