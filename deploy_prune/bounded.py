@@ -33,7 +33,6 @@ LARGEST_STATE = 2**128 - 1
 """Records also hold the states of numpy's generators."""
 
 _JSON_TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
-_JSON_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _TOML_TEXTS = re.compile(
     r'"""(?:[^"\\]|\\.|"(?!""))*(?:"""|\\?\Z)'
     r"|'''(?:[^']|'(?!''))*(?:'''|\Z)"
@@ -63,12 +62,9 @@ def parse_json(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is none, nests too deep, or holds NaN, infinity, a whole number of more than 128 bits
-            or a text with NUL.
+        ValueError: it is none, nests too deep, or holds NaN, infinity or a whole number of more than 128 bits.
     """
     _refuse_depth(match[0] for match in _JSON_TOKENS.finditer(text))
-    if _JSON_NUL.search(text):
-        raise ValueError(NUL)
     return json.loads(text, parse_constant=_refuse_constant, parse_int=_read_whole, parse_float=_read_finite)
 
 

@@ -21,7 +21,6 @@ from deploy_prune.bounded import DEEPEST, parse_json, parse_toml, read_text, ref
         ("1e999", "1e999"),
         (str(2**128), "128 bits"),
         ("9" * 10_000, "128 bits"),
-        (r'{"a": "x\\\u0000"}', "NUL"),
         ('"' * 200_001, "Extra data"),
         ('"' + "\\" * 200_001, "Unterminated"),
         ('\\"' * 200_000, "Expecting value"),

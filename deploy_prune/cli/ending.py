@@ -33,10 +33,13 @@ def name_error(error: Exception) -> DeployPruneError | None:
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("deploy_prune"):
         # A verb that works on networks imports torch before any plugin can say that it is missing.
         return MissingDependency(error.name.partition(".")[0], "prune")
+    if isinstance(error, ValueError) and "embedded null" in str(error):  # of a record, or of a user's own code
+        return InputError("a path has the character NUL in it, which no path can have", hint="check the names given")
     return _name_refusal(error) if isinstance(error, OSError) else None
 
 
 def _name_refusal(error: OSError) -> DeployPruneError | None:
+    """What the file system refuses; None: what nobody but us can have caused."""
     from deploy_prune.records import REFUSED
 
     if error.errno in REFUSED:

@@ -288,3 +288,11 @@ def test_help_is_there_in_three_tenths_of_a_second() -> None:
 def test_json_takes_values_as_they_are(capsys: Captured) -> None:
     show_json(path=Path("a/b"), numbers=(1, 2.5), nothing=None)
     assert json.loads(capsys.readouterr().out) == {"path": "a/b", "numbers": [1, 2.5], "nothing": None}
+
+
+def test_a_path_with_the_character_nul_is_wrong_input(capsys: Captured) -> None:
+    def look() -> None:
+        Path("a\0b").stat()
+
+    assert __main__.run(["look"], verbs={"look": look}) == 2
+    assert "a path has the character NUL" in capsys.readouterr().err
