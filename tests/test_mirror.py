@@ -87,6 +87,7 @@ ELSEWHERE = {
 """Modules without a file of their own -> the tests that hold what they promise; the first pattern that fits counts."""
 
 ACROSS = {
+    "graph/test_traps.py": "forward passes that look at their channels in every way, settled, planned, cut and checked",
     "pipeline/test_run_tasks.py": "runs without labels, and of networks with several outputs",
     "cli/test_fronts.py": "fronts and largest drops, as `prune` is told of them",
     "cli/test_bad_input.py": "every fault that a user can make, whichever module notices it",

@@ -23,6 +23,7 @@ class Ledger:
         self._labels: dict[int, Tensor] = {}
         self._axes: dict[int, tuple[str, tuple[int, ...]]] = {}
         self._roots: dict[int, int] = {}
+        self._zeros: set[int] = set()
 
     # --- what the rules ask ---
 
@@ -43,6 +44,10 @@ class Ledger:
     def peek(self, tensor: Tensor) -> Tensor | None:
         """The labels that an operator left on its result; None of parameters, and of what comes from outside."""
         return self._labels.get(id(tensor))
+
+    def is_zero(self, tensor: Tensor) -> bool:
+        """Whether a tensor is zero on every unit whose parameters and statistics are zero."""
+        return id(tensor) in self._zeros
 
     def weight(self, tensor: Tensor) -> tuple[str, tuple[int, ...]] | None:
         """The parameter that this tensor is (or is a transposed view of) and its axes in the tensor's order."""
@@ -96,6 +101,10 @@ class Ledger:
     def note_view(self, view: Tensor, base: Tensor) -> None:
         """Remember that `view` shares the memory of `base`."""
         self._roots[id(view)] = self._roots.setdefault(id(base), id(base))
+
+    def note_zero(self, tensor: Tensor, *, zero: bool) -> None:
+        """Remember whether a result is zero on every unit whose parameters and statistics are zero."""
+        (self._zeros.add if zero else self._zeros.discard)(id(tensor))
 
     def label(self, tensor: Tensor, labels: Tensor, *, in_place: bool) -> None:
         """Give a result its labels; the tensor must be kept alive, as it is known by its identity."""

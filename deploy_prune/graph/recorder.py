@@ -24,6 +24,7 @@ from deploy_prune.graph.returned import find_tensors
 from deploy_prune.graph.rules import table
 from deploy_prune.graph.rules.call import Call
 from deploy_prune.graph.steps import are_alike, describe_step
+from deploy_prune.graph.zeros import is_zero
 
 _TORCH = str(Path(torch.__file__).parent) + "/"
 _GRAPH = str(Path(__file__).parent) + "/"
@@ -69,7 +70,7 @@ def record_training(
     """
     twin, named = on_meta(module)
     both = before.fork()
-    both.tensors, both.steps = named, []
+    both.tensors, both.steps, both.results = named, [], []
     # Two images: a norm over a batch of one image of one pixel is refused by torch.
     _run(twin.train(), Ledger(both, _list_constants(module), whole_groups), input_shapes, batch=2)
     if are_alike(before.steps, both.steps):
@@ -77,7 +78,8 @@ def record_training(
     known = {layer.weight for layer in before.layers}
     both.training_layers = [layer for layer in both.layers if layer.weight not in known]
     both.training_steps = both.steps
-    both.layers, both.steps, both.fixed_macs = before.layers, before.steps, before.fixed_macs
+    both.layers, both.fixed_macs = before.layers, before.fixed_macs
+    both.steps, both.results = before.steps, before.results
     return both
 
 
@@ -158,13 +160,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         call = Call(func, args, kwargs, result)
         self.ledger.recording.steps.append(describe_step(self.ledger, call, given))
         labelled = table.apply(self.ledger, call)
+        self.ledger.recording.results.append(tuple(labelled))
         self._alive.append((args, result))
         results = result if isinstance(result, tuple | list) else (result,)
         if self.touched and not func._schema.is_mutable and any(each.alias_info for each in func._schema.returns):
             for view in results:
                 self.ledger.note_view(view, self.touched[0])
+        zero = is_zero(self.ledger, call)
         for tensor, labels in zip(results, labelled, strict=False):
             if isinstance(tensor, Tensor):
+                self.ledger.note_zero(tensor, zero=zero)
                 self.ledger.label(tensor, labels, in_place=func._schema.is_mutable)
         return result
 

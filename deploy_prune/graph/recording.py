@@ -75,6 +75,8 @@ class Recording:
         """The next label that nobody has."""
         self.steps: list[Step] = []
         """Every operator in the order of the calls, with the labels that it reads."""
+        self.results: list[tuple[Tensor, ...]] = []
+        """The labels of what each step returned, in the shapes of its results: int64."""
         self.training_layers: list[Layer] = []
         """The operators that apply a weight which no other call applies, in a pass in training mode."""
         self.training_steps: list[Step] = []

@@ -15,7 +15,7 @@ import numpy as np
 from deploy_prune.graph import trace
 from deploy_prune.graph.recorder import BrokenForward, on_meta, record, record_training
 from deploy_prune.graph.recording import Recording
-from deploy_prune.graph.steps import find_difference, find_rescalings
+from deploy_prune.graph.steps import find_difference, find_origin, find_rescalings
 from deploy_prune.graph.surgery import cut, kept_indices, kept_units, unit_offsets
 from deploy_prune.values import ChannelGraph, Group, Keep, Network
 
@@ -61,23 +61,33 @@ def _find_violations(ghost: Network, graph: ChannelGraph, keep: Keep) -> dict[st
         for group in graph.free
         if len(keep.get(group.name, range(group.width))) < group.width
     }
-    if not changed:
-        return {}
+    return _find_guilty(ghost, graph, changed) if changed else {}
+
+
+def _find_guilty(ghost: Network, graph: ChannelGraph, changed: Keep) -> dict[str, str]:
+    """The groups whose cut changes what the network does -> why; where a failure names none, halve them and try."""
     outcome = _compare(ghost, graph, changed)
-    return outcome.groups if outcome.groups or not outcome.reason else _find_guilty(ghost, graph, changed, outcome)
-
-
-def _find_guilty(ghost: Network, graph: ChannelGraph, changed: Keep, outcome: _Outcome) -> dict[str, str]:
-    """The groups without whose cut all would be as it was, where the failure itself names none: halve and try."""
-    if len(changed) == 1:
-        return dict.fromkeys(changed, outcome.reason)
+    if not (outcome.groups or outcome.reason):
+        return {}
+    if outcome.groups or len(changed) == 1:
+        reasons = outcome.groups or dict.fromkeys(changed, outcome.reason)
+        origin = _find_origin(ghost, graph, changed, outcome.recording)
+        return {name: _add_origin(reason, origin) for name, reason in reasons.items()}
     names, guilty = list(changed), dict[str, str]()
     for half in (names[: len(names) // 2], names[len(names) // 2 :]):
-        part = {name: changed[name] for name in half}
-        alone = _compare(ghost, graph, part)
-        if alone.groups or alone.reason:
-            guilty |= alone.groups or _find_guilty(ghost, graph, part, alone)
+        guilty |= _find_guilty(ghost, graph, {name: changed[name] for name in half})
     return guilty or dict.fromkeys(changed, f"cut together with others: {outcome.reason}")
+
+
+def _find_origin(ghost: Network, graph: ChannelGraph, keep: Keep, small: Recording) -> str:
+    """Where a shift begins, which is not where it shows."""
+    dense = _record(ghost, training=False)
+    units = _dense_units(dense, graph, {}), _dense_units(small, graph, keep)
+    return find_origin(dense, small, units, kept_units(graph, keep))
+
+
+def _add_origin(reason: str, origin: str) -> str:
+    return f"{reason}, which begins at {origin}" if origin and origin not in reason else reason
 
 
 def lock(graph: ChannelGraph, reasons: Mapping[str, str]) -> ChannelGraph:
@@ -109,8 +119,10 @@ def _keep_few(groups: Sequence[Group]) -> dict[str, tuple[int, ...]]:
     return {group.name: tuple(range(min(2, max(1, group.width - 1)))) for group in groups}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Outcome:
+    recording: Recording
+    """What the cut network did."""
     groups: dict[str, str]
     """Broken group -> reason."""
     reason: str = ""
@@ -127,13 +139,16 @@ def _compare(ghost: Network, graph: ChannelGraph, keep: Keep) -> _Outcome:
         labels = error.labels.numpy()
         here = _free_groups(graph, units[labels[labels >= 0]], f"baked into {error.where}")
         # What stops it may be the late consequence of a shift further up.
-        return _Outcome(_find_shifts(error.recording, graph, units) or here, f"its size is fixed: {error.where}")
+        broken = _find_shifts(error.recording, graph, units) or here
+        return _Outcome(error.recording, broken, f"its size is fixed: {error.where}")
     units = _dense_units(recording, graph, keep)
     if broken := _find_shifts(recording, graph, units):
-        return _Outcome(broken)
+        return _Outcome(recording, broken)
     stays = kept_units(graph, keep)
-    different = find_difference(graph.steps, recording.steps, units, stays)
-    return _Outcome({}, different or find_difference(graph.training_steps, recording.training_steps, units, stays))
+    reason = find_difference(graph.steps, recording.steps, units, stays)
+    return _Outcome(
+        recording, {}, reason or find_difference(graph.training_steps, recording.training_steps, units, stays)
+    )
 
 
 def _record(small: Network, *, training: bool) -> Recording:

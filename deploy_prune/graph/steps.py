@@ -18,6 +18,7 @@ from torch import Tensor
 from deploy_prune.graph.labels import compact, varying
 from deploy_prune.graph.ledger import Ledger
 from deploy_prune.graph.meta import name_of
+from deploy_prune.graph.recording import Recording
 from deploy_prune.graph.rules.call import Call
 from deploy_prune.graph.rules.reductions import SPATIAL
 from deploy_prune.values import Step
@@ -67,7 +68,7 @@ def describe_step(ledger: Ledger, call: Call, given: Sequence[Any]) -> Step:
     for argument, value in arguments.items():
         told = None if argument in exempt else _tell(value)
         if told is not None:
-            (scales if name in SCALINGS else fixed).append((argument, told))
+            (scales if name in SCALINGS or name == "lift_fresh" else fixed).append((argument, told))
     if name in CHANNELS_FIRST:
         fixed.append(("input size", tuple(arguments[next(iter(arguments))].shape[2:])))
     return Step(name, ledger.where, tuple(_list_reads(ledger, call)), tuple(fixed), tuple(scales))
@@ -138,13 +139,37 @@ def find_difference(dense: Sequence[Step], small: Sequence[Step], units: np.ndar
     """
     for before, after in zip_longest(dense, small):
         if before is None or after is None or before.operator != after.operator or before.fixed != after.fixed:
-            return f"the forward pass decides by the number of channels at {(before or after).where}"
+            both = dict.fromkeys(step.where for step in (before, after) if step)
+            return f"the forward pass decides by the number of channels at {', or '.join(both)}"
         if len(before.reads) != len(after.reads) or not all(
             np.array_equal(drop_repeats(line[stays[line]]), _to_units(labels, units))
             for line, labels in zip(before.reads, after.reads, strict=True)
         ):
             return f"a cut shifts channels at {before.where}"
     return ""
+
+
+def find_origin(dense: Recording, small: Recording, units: tuple[np.ndarray, np.ndarray], stays: np.ndarray) -> str:
+    """The first step whose results are not the dense network's without the removed units: where a shift begins.
+
+    Args:
+        dense: the dense network's recording.
+        small: the cut network's.
+        units: label -> unit of the dense network, -1 for none, for each of the two recordings.
+        stays: which units are kept: bool, shape (units,).
+    """
+    for step, results, others in zip(dense.steps, dense.results, small.results, strict=False):
+        for one, other in zip(results, others, strict=False):
+            line = _list_units(one, units[0])
+            if not np.array_equal(line[(line < 0) | stays[line]], _list_units(other, units[1])):
+                return step.where
+    return ""
+
+
+def _list_units(labels: Tensor, units: np.ndarray) -> np.ndarray:
+    """The unit of every element, -1 where it has none, of labels that vary: int, shape (n,)."""
+    line = compact(labels).reshape(-1).numpy()
+    return np.where(line < 0, -1, units[line]) if units.size else line
 
 
 def _to_units(labels: np.ndarray, units: np.ndarray) -> np.ndarray:

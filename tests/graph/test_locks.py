@@ -47,9 +47,9 @@ LOCKS: dict[str, tuple[Callable[[], Network], str, str]] = {
         lambda: net(lambda m, x: m.head(m.a(x).cumsum(-3)), a=conv(3, 6), head=head(6)),
         "a", "reduced over channels by aten.cumsum.default",
     ),
-    "unit norm": (
-        lambda: net(lambda m, x: m.l(functional.normalize(m.a(x).mean((2, 3)))), a=conv(3, 6), l=nn.Linear(6, 5)),
-        "a", "reduced over channels by aten.linalg_vector_norm.default",
+    "sum over channels that are not zero when they are gone": (
+        lambda: net(lambda m, x: m.head((y := m.a(x)) * y.sigmoid().sum(1, keepdim=True)), a=conv(3, 6), head=head(6)),
+        "a", "reduced over channels by aten.sum.dim_IntList",
     ),
     "sorted channels": (
         lambda: net(lambda m, x: m.l(m.a(x).mean((2, 3)).topk(3, 1)[0]), a=conv(3, 6), l=nn.Linear(3, 5)),

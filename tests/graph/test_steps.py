@@ -169,3 +169,51 @@ def test_a_norm_over_groups_decides_how_a_grouped_convolution_is_cut() -> None:
     small = cut(network, graph, {"a": (0, 3), "b": (1, 2)})
     assert small.module(torch.randn(1, 3, 8, 8)).shape == (1, 5)
     assert small.module.get_submodule("b").groups == 4
+
+
+def kernels(m: Any, x: Tensor) -> Tensor:
+    """A softmax over two branches, as in SKNet, not over channels."""
+    one, two = m.a(x), m.b(x)
+    weights = m.fc((one + two).mean((2, 3), keepdim=True))
+    weights = weights.view(len(weights), 2, weights.shape[1] // 2, 1, 1).softmax(1)
+    return m.head(one * weights[:, 0] + two * weights[:, 1])
+
+
+CUT_EXACTLY: dict[str, Callable[[], Network]] = {
+    "softmax over branches": lambda: net(
+        kernels, a=conv(3, 8), b=conv(3, 8), fc=nn.Conv2d(8, 16, 1), head=head(8)
+    ),
+    "largest of branches": lambda: net(
+        lambda m, x: m.head(m.a(x).unflatten(1, (2, -1)).amax(1)), a=conv(3, 16), head=head(8)
+    ),
+    "sum over channels": lambda: net(
+        lambda m, x: m.head((y := m.a(x).relu()) * y.sum(1, keepdim=True).sigmoid()), a=conv(3, 6), head=head(6)
+    ),
+    "unit length": lambda: net(
+        lambda m, x: m.l(functional.normalize(m.n(m.a(x)).mean((2, 3)))), a=conv(3, 6), n=nn.BatchNorm2d(6),
+        l=nn.Linear(6, 5),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CUT_EXACTLY)
+def test_what_mixes_no_channel_that_is_gone_is_free(name: str) -> None:
+    network = CUT_EXACTLY[name]()
+    graph = settle(network)
+    assert "a" in {group.name for group in graph.free}
+    lively(network.module)
+    for seed in range(3):
+        keep = random_keep(graph, seed)
+        assert find(network, graph, keep) == {}
+        assert law_error(network, graph, keep) < 1e-12
+
+
+def test_layers_with_a_normalised_weight_are_locked_and_counted() -> None:
+    from deploy_prune.pipeline.inspection import locked_share
+
+    norm = nn.utils.parametrizations.weight_norm
+    network = net(lambda m, x: m.head(m.b(m.a(x))), a=norm(conv(3, 8)), b=norm(conv(8, 4)), head=head(4))
+    graph = settle(network)
+    assert locked_share(graph) == 1.0
+    assert [layer.positions for layer in graph.layers][:2] == [64, 64]
+    assert "its weight is normalised: aten._weight_norm_interface" in (graph.groups[0].locked or "")

@@ -19,12 +19,20 @@ def elementwise(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     operands = tensors((call.args, call.kwargs))
     if not operands:
         return everywhere(LOCKED, call)
-    joined, stretched = lab.align(ledger.labels(operands[0]), call.shape)
+    joined, stretched = _align(ledger, operands[0], call.shape)
     for operand in operands[1:]:
-        other, other_stretched = lab.align(ledger.labels(operand), call.shape)
+        other, other_stretched = _align(ledger, operand, call.shape)
         joined = meet(ledger, (joined, stretched), (other, other_stretched))
         stretched &= other_stretched
     return [joined] * len(everywhere(LOCKED, call))
+
+
+def _align(ledger: Ledger, operand: Tensor, shape: tuple[int, ...]) -> Operand:
+    """An operand's labels in the shape of the result; what was expanded before is stretched as well."""
+    labels, stretched = lab.align(ledger.labels(operand), shape)
+    missing = len(shape) - operand.dim()
+    expanded = (axis + missing for axis, step in enumerate(operand.stride()) if step == 0 and operand.shape[axis] > 1)
+    return labels, stretched.union(expanded)
 
 
 def residual(ledger: Ledger, call: Call) -> Sequence[Tensor]:

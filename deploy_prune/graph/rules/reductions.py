@@ -10,14 +10,20 @@ from torch import Tensor
 from deploy_prune.graph import labels as lab
 from deploy_prune.graph.labels import LOCKED
 from deploy_prune.graph.ledger import Ledger
+from deploy_prune.graph.meta import name_of
 from deploy_prune.graph.rules.call import Call, Rule, everywhere, lock_unknown, tensors
 
 
 def reduction(ledger: Ledger, call: Call) -> Sequence[Tensor]:
-    """Summing over an axis without labels of its own is free; over a labelled axis it mixes units."""
+    """Summing over an axis without labels of its own is free; over a labelled axis it mixes units.
+
+    Where a removed unit adds nothing to a sum, the sum is what it was: it belongs to no unit, and locks none.
+    """
     base = ledger.labels(call.args[0])
     axes = _reduced_axes(call, base.dim())
     if axes.intersection(lab.varying(base)):
+        if name_of(call.func) in SUMS and ledger.is_zero(call.args[0]):
+            return everywhere(LOCKED, call)
         ledger.lock(base, f"reduced over channels by {ledger.where}")
         return everywhere(LOCKED, call)
     kept = base
@@ -65,6 +71,8 @@ def product(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     return lock_unknown(ledger, call)
 
 
+SUMS = frozenset(["sum", "norm", "linalg_vector_norm"])
+"""Reductions to which a zero adds nothing."""
 REDUCTIONS = [
     "mean",
     "sum",

@@ -39,7 +39,10 @@ def view(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     viewed = lab.reshape(base, call.shape)
     axes = lab.varying(viewed)
     if len(axes) > max(1, len(lab.varying(base))):
-        ledger.tie(viewed.narrow(axes[0], 0, 1), viewed)
+        first = viewed.narrow(axes[0], 0, 1)
+        ledger.tie(first, viewed)
+        if bool((lab.compact(viewed) >= 0).all()):
+            return [first.expand(call.shape)]  # the parts are one another's: along them nothing varies any more
     return [viewed]
 
 

@@ -198,6 +198,18 @@ def group_norm(ledger: Ledger, call: Call) -> Sequence[Tensor]:
     return [base, *everywhere(LOCKED, call)[1:]]
 
 
+def weight_norm(ledger: Ledger, call: Call) -> Sequence[Tensor]:
+    """A weight made of directions and lengths: the layer is known by the directions, and stays whole."""
+    directions = ledger.weight(call.args[0])
+    if directions is None:
+        return lock_unknown(ledger, call)
+    name, axes = directions
+    for axis in axes[:2]:
+        ledger.lock(ledger.slots(name, axis), f"its weight is normalised: {ledger.where}")
+    ledger.note_transpose(call.result[0], name, axes)
+    return everywhere(LOCKED, call)
+
+
 def _line_of(ledger: Ledger, tensor: Tensor) -> Tensor:
     name = ledger.weight(tensor)
     if name is not None and tensor.dim() == 1:
@@ -210,6 +222,7 @@ RULES: dict[str, Rule] = {
     "mm": linear,
     "addmm": linear,
     "embedding": embedding,
+    "_weight_norm_interface": weight_norm,
     "native_layer_norm": layer_norm,
     "native_group_norm": group_norm,
     **dict.fromkeys(

@@ -1,0 +1,128 @@
+"""Cuts that compute something else without a word: looked for in networks that look at their channels in every way.
+
+    python -m benchmarks.silent_cuts [--networks 20000] [--processes 2]
+
+Each network is a random chain of up to three of the parts in `tests/support/traps.py` (slices, branches and loops by
+width, splits, shifts, pads, objects, training parts), at random widths. It is settled as `inspect` does, cut at random
+widths as a run does, and held against the dense network with the removed channels at zero, in float64. Every part by
+itself is tried at an even and an odd width first: there a lock must name a line of the part. Resumes where it was
+stopped. About an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks.recording import RESULTS, write
+from deploy_prune.records import write_atomic
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
+EXACT = 1e-9
+CHUNK = 250
+WIDTHS = (16, 13)
+KEPT = RESULTS.parents[1] / "build" / "silent_cuts.json"
+"""What is done so far; the folder is not under version control."""
+
+
+def main() -> int:
+    """Try all; exits 1 where one network is cut wrongly, or locked without a line of the part."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", type=int, default=20_000)
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    began = time.perf_counter()
+    chunks: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    starts = [start for start in range(0, options.networks, CHUNK) if str(start) not in chunks]
+    with ProcessPoolExecutor(options.processes, initializer=_be_alone) as pool:
+        parts = pool.submit(try_parts)
+        for start, outcome in zip(starts, pool.map(try_chains, starts), strict=True):
+            chunks[str(start)] = outcome
+            KEPT.parent.mkdir(exist_ok=True)
+            text = json.dumps(chunks)
+            write_atomic(KEPT, lambda temporary, text=text: temporary.write_text(text))  # type: ignore[misc]
+            print(start, outcome["counts"], f"{time.perf_counter() - began:.0f} s", flush=True)
+    return _record(parts.result(), list(chunks.values()), options.networks)
+
+
+def _record(parts: dict[str, Any], chunks: Sequence[dict[str, Any]], networks: int) -> int:
+    counts = sum((Counter(chunk["counts"]) for chunk in chunks), Counter())
+    wrong = [name for chunk in chunks for name in chunk["wrong"]]
+    worst = max(chunk["worst_error"] for chunk in chunks)
+    chains = {"networks": networks, **counts, "worst_error": worst, "wrong": wrong}
+    print(write("silent_cuts", "python -m benchmarks.silent_cuts", {"parts": parts, "chains": chains}))
+    return int(bool(wrong or parts["wrong"] or parts["without_its_line"]))
+
+
+def _be_alone() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def try_parts() -> dict[str, Any]:
+    """Every part by itself, at an even and an odd width, three cuts each."""
+    from laws import lively
+    from traps import PARTS, build_trap, cut_as_a_run_does, list_lines
+
+    from deploy_prune.graph.soundness import settle
+
+    wrong, without_line, locked_parts = [], [], 0
+    for name, part in PARTS.items():
+        for width in WIDTHS:
+            network = build_trap([(name, width)])
+            graph = settle(network)
+            lively(network.module)
+            outcomes = [cut_as_a_run_does(network, graph, seed) for seed in range(3)]
+            if any(error is not None and error > EXACT for _, error in outcomes):
+                wrong.append(f"{name} ({width})")
+            reasons = [
+                group.locked
+                for locked, _ in outcomes
+                for group in locked.groups
+                if group.locked and group.name.startswith("blocks.") and not group.name.endswith(".input")
+            ]
+            locked_parts += bool(reasons)
+            if any(not any(line in reason for line in list_lines(part)) for reason in reasons):
+                without_line.append(f"{name} ({width})")
+    tried = len(PARTS) * len(WIDTHS)
+    return {"parts": len(PARTS), "tried": tried, "locked": locked_parts, "wrong": wrong,
+            "without_its_line": without_line}  # fmt: skip
+
+
+def try_chains(start: int) -> dict[str, Any]:
+    """The networks from this number on."""
+    from laws import lively
+    from traps import cut_as_a_run_does, draw_trap
+
+    from deploy_prune.graph.soundness import settle
+
+    counts, wrong, worst = Counter[str](), [], 0.0
+    for number in range(start, start + CHUNK):
+        network = draw_trap(number)
+        graph = settle(network)
+        lively(network.module)
+        locked, error = cut_as_a_run_does(network, graph, number)
+        free = [group for group in graph.groups if group.locked is None]
+        counts["with_a_lock"] += any(
+            group.locked and group.name.startswith("blocks.") and not group.name.endswith(".input")
+            for group in locked.groups
+        )
+        counts["locked_by_the_plan_alone"] += len(locked.free) < len(free)
+        counts["not_finite"] += error is None
+        worst = max(worst, error or 0.0)
+        if error is not None and error > EXACT:
+            wrong.append(f"{number}: {network.address} ({error:.1e})")
+    return {"counts": dict(counts), "wrong": wrong, "worst_error": worst}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
