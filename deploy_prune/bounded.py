@@ -9,15 +9,10 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 MOST_BYTES = 32 << 20
 """The largest text that is read; a record of 50,000 images has one or two MB."""

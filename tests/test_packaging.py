@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,9 @@ from deploy_prune import __version__
 
 ROOT = Path(__file__).parents[1]
 INSTALL_TIMEOUT_S = 300
+PYTHONS = ("3.11", "3.12", "3.13")
+SOURCES = ("antlr4-python3-runtime", "fvcore", "iopath")
+"""Pure Python that has no wheels."""
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +60,6 @@ def test_what_is_developed_elsewhere_exists_and_lands_inside_the_package() -> No
 
 def developed_elsewhere() -> list[tuple[Path, str]]:
     """Files that pyproject's `force-include` puts into the wheel: where they stand here, and their names in it."""
-    tomllib = pytest.importorskip("tomllib", reason="tomllib came with 3.11")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     pairs = []
     for source, target in project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"].items():
@@ -81,16 +85,11 @@ def test_every_pinned_version_is_exact_and_names_no_place() -> None:
     pins = [line for line in lines if line and not line.startswith("#")]
     versions = [line.partition(" ; ")[0] for line in pins]
     assert all(version.count("==") == 1 and not set(version) & set("@/ ") for version in versions)
-    conditions = {line.partition(" ; ")[2] for line in pins}
-    assert conditions <= {"", 'python_version >= "3.11"'}
+    assert not [line for line in pins if ";" in line], "every Python that is supported takes the same versions"
 
 
 def test_everything_that_is_asked_for_is_pinned() -> None:
     pins = {line.split("==")[0].lower().replace("_", "-") for line in constraints()}
-    if sys.version_info < (3, 11):
-        pytest.skip("tomllib came with 3.11")
-    import tomllib
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
     names = {re.split(r"[>=\[; ]", line)[0] for line in asked}
@@ -100,6 +99,59 @@ def test_everything_that_is_asked_for_is_pinned() -> None:
 def constraints() -> list[str]:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_metadata_readme_and_makefile_name_the_same_pythons() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [line.rpartition(" ")[2] for line in project["classifiers"] if "Python :: 3." in line]
+    assert tuple(named) == PYTHONS
+    assert project["requires-python"] == ">=3.11,<3.14"
+    assert f"PYTHONS := {' '.join(reversed(PYTHONS))}\n" in (ROOT / "Makefile").read_text()
+    for page in ("README.md", "Makefile"):
+        assert "Python 3.11, 3.12 or 3.13" in (ROOT / page).read_text()
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("version", PYTHONS)
+def test_every_python_finds_the_pinned_versions_as_wheels(version: str, tmp_path: Path) -> None:
+    """Metadata alone is read, on whatever Python the tests run: nothing is installed."""
+    uv = Path(sys.executable).parent / "uv"
+    sources = [word for name in SOURCES for word in ("--no-binary", name)]
+    command = [uv, "pip", "compile", "--quiet", "--python-version", version, "--only-binary", ":all:", *sources]
+    command += ["--extra", "all", "--extra", "dev", "--constraints", ROOT / "constraints.txt", ROOT / "pyproject.toml"]
+    why = f"no solution for Python {version}; or is no package registry in reach?\n"
+    run([*command, "--output-file", tmp_path / "resolved.txt"], timeout_s=INSTALL_TIMEOUT_S, why=why)
+    resolved = (tmp_path / "resolved.txt").read_text()
+    assert "coremltools==" in resolved
+    assert "litert-torch==" in resolved
+
+
+def make(folder: Path, *arguments: str, pythons: Mapping[str, int]) -> subprocess.CompletedProcess[str]:
+    """`make` in a folder with the Makefile, where these Pythons are on the PATH; each fits (0) or does not."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "bin").mkdir()
+    for name, code in pythons.items():
+        (folder / "bin" / name).write_text(f"#!/bin/sh\nexit {code}\n")
+        (folder / "bin" / name).chmod(0o755)
+    program = shutil.which("make")
+    assert program
+    environment = {"PATH": str(folder / "bin")}
+    words = [program, *arguments]
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_make_takes_the_newest_python_that_fits(tmp_path: Path) -> None:
+    done = make(tmp_path, "-n", "demo", pythons={"python3.13": 127, "python3.12": 0, "python3.11": 0, "python3": 0})
+    assert "python3.12 -m venv .venv" in done.stdout, done.stderr
+
+
+def test_make_says_what_it_needs_before_anything_is_downloaded(tmp_path: Path) -> None:
+    done = make(tmp_path, "demo", pythons={"python3": 1, "python3.14": 0})
+    assert done.returncode != 0
+    assert "needs Python 3.11, 3.12 or 3.13" in done.stderr
+    assert "apt install python3 python3-venv" in done.stderr
+    assert not (tmp_path / ".venv").exists()
 
 
 @pytest.fixture(scope="session")

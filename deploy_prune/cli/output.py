@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -13,9 +12,7 @@ import typer
 
 from deploy_prune.errors import DeployPruneError
 from deploy_prune.legible import indent_further_lines, spell_controls
-from deploy_prune.values import Progress, quiet
-
-_LOG_EVERY_S = 10.0
+from deploy_prune.values import Lines, Progress, quiet
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -80,7 +77,7 @@ def show_progress(*, as_json: bool) -> Iterator[Progress]:
         with _show_bars() as draw:
             yield draw
     else:
-        yield _show_lines(time.monotonic)
+        yield Lines()
 
 
 @contextmanager
@@ -107,17 +104,3 @@ def _show_bars() -> Iterator[Progress]:
             bars.update(tasks[task], completed=done, total=total, note=note)
 
         yield draw
-
-
-def _show_lines(clock: Callable[[], float]) -> Progress:
-    """A line when a task starts to report, when it ends, and every ten seconds between."""
-    last: dict[str, float] = {}
-
-    def log(task: str, done: int, total: int, note: str = "") -> None:
-        now = clock()
-        if task in last and done < total and now - last[task] < _LOG_EVERY_S:
-            return
-        last[task] = now
-        say(f"{task}: {done}/{total}{'  ' + note if note else ''}", err=True)
-
-    return log

@@ -31,7 +31,7 @@ from deploy_prune.search_results import Front, FrontPoint, PointKind
 from deploy_prune.sources import checkpoint
 from deploy_prune.train.recipe import Hooks
 from deploy_prune.trust import trust_named
-from deploy_prune.values import TOP_1, Budget, Measurement, Progress, quiet
+from deploy_prune.values import TOP_1, Budget, Measurement, Progress, quiet, told_in_lines
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def front(
     *,
     controls: bool = True,
     hooks: Hooks | None = None,
-    progress: Progress = quiet,
+    progress: Progress = told_in_lines,
 ) -> Front:
     """Prune a network to several budgets by one ranking; each is fine-tuned, exported, verified and timed.
 

@@ -22,7 +22,7 @@ from deploy_prune.results import DenseResult, RunSummary
 from deploy_prune.run_folder import RunFolder
 from deploy_prune.search_results import DropSearch, DropTry
 from deploy_prune.train.recipe import Hooks
-from deploy_prune.values import Budget, Progress, quiet
+from deploy_prune.values import Budget, Progress, told_in_lines
 
 DROP = "drop.json"
 LEVELS = 16
@@ -36,7 +36,7 @@ def within_drop(
     out: Path | str,
     *,
     hooks: Hooks | None = None,
-    progress: Progress = quiet,
+    progress: Progress = told_in_lines,
 ) -> tuple[DropSearch, RunSummary]:
     """The fastest network on the front of one ranking that loses at most so much on validation, shipped and tested.
 

@@ -24,7 +24,7 @@ from deploy_prune.pipeline.real_file import RealFiles
 from deploy_prune.pipeline.smaller_images import SmallerInput, measure_smaller
 from deploy_prune.scoring.study import Study
 from deploy_prune.timing.devices import device_at
-from deploy_prune.values import Budget, ChannelGraph, Interval, Network, Progress, Scores, Target, quiet
+from deploy_prune.values import Budget, ChannelGraph, Interval, Network, Progress, Scores, Target, told_in_lines
 
 LEVELS = 8
 """Budgets between the dense network and the smallest, where none are asked for."""
@@ -83,7 +83,7 @@ class Wish:
 
 
 def outlook(
-    network: Network, place: Place, store: Store, wish: Wish = Wish(), *, progress: Progress = quiet
+    network: Network, place: Place, store: Store, wish: Wish = Wish(), *, progress: Progress = told_in_lines
 ) -> Outlook:
     """Plan a network for a target; where files can be timed it is profiled first, if it was not.
 

@@ -37,7 +37,7 @@ from deploy_prune.train.accelerator import AUTO, choose_accelerator
 from deploy_prune.train.guarded_hooks import guard_hooks
 from deploy_prune.train.recipe import Hooks, Recipe
 from deploy_prune.trust import refuse_untrusted, trust_named
-from deploy_prune.values import Progress, quiet
+from deploy_prune.values import Progress, quiet, told_in_lines
 
 ROUNDS = "rounds.json"
 PLAN = "plan.json"
@@ -63,7 +63,7 @@ def prune(
     plan: Path | None = None,
     base: Path | None = None,
     hooks: Hooks | None = None,
-    progress: Progress = quiet,
+    progress: Progress = told_in_lines,
 ) -> RunSummary:
     """Prune a network to a budget, fine-tune, export, verify, time and report, in the folder `out`.
 
@@ -166,7 +166,7 @@ def finetune(
     epochs: int | None = None,
     accelerator: str = AUTO,
     hooks: Hooks | None = None,
-    progress: Progress = quiet,
+    progress: Progress = told_in_lines,
 ) -> RunSummary:
     """One more round of training for a run's pruned network, then export, verify and time it again.
 
@@ -208,7 +208,7 @@ def _with(rounds: tuple[Recipe | None, ...], more: Recipe, run: Path) -> tuple[R
     return rounds
 
 
-def demo(out: Path | str, *, progress: Progress = quiet) -> RunSummary:
+def demo(out: Path | str, *, progress: Progress = told_in_lines) -> RunSummary:
     """The whole road on embedded data: a small MobileNetV2 on digits, to half its MACs."""
     return prune(DEMO, out, progress=progress)
 

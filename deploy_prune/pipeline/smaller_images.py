@@ -115,9 +115,10 @@ def measure_smaller(
     if contents:
         dense = files.write(network, format_.exporter)
         with timer(dense, format_.suffix, model.target, device=files.device) as timed:
-            for size, content in contents.items():
+            for number, (size, content) in enumerate(contents.items(), start=1):
                 samples[size] = _sample(model, size, timed(content))
                 files.store.add(model.profile, samples[size])
+                progress("smaller inputs timed", number, len(contents))
     return tuple(_row(shape, samples.get(shape), model.profile.reference, failed.get(shape, "")) for shape in shapes)
 
 

@@ -94,7 +94,7 @@ def train_dense(context: RunContext) -> DenseResult:
         judged = read_record(context.base.path / "dense.json", DenseResult)
         val, as_built = judged.val, judged.weights_as_built
     else:
-        val, as_built = _judge(context, network, context.data.val), is_as_built(config)
+        val, as_built = _judge(context, network, context.data.val, "dense"), is_as_built(config)
     where = describe_accelerator(context.accelerator)
     return DenseResult(recount(network), val, source, time.monotonic() - began, where, as_built)
 
@@ -104,9 +104,10 @@ def is_as_built(config: RunConfig) -> bool:
     return config.weights is None and config.pretrain is None and not Path(config.model).is_dir()
 
 
-def _judge(context: RunContext, network: Network, split: ImageSet) -> Quality:
-    """How good a network is on a split, by the run's task or the caller's metric."""
-    return evaluate(network, split, context.data, hooks=context.against_dense)
+def _judge(context: RunContext, network: Network, split: ImageSet, stage: str) -> Quality:
+    """How good a network is on a split, by the run's task or the caller's metric; `stage` is what progress calls it."""
+    told = _within(stage, context.progress)
+    return evaluate(network, split, context.data, hooks=context.against_dense, progress=told)
 
 
 def _source(config: RunConfig) -> str:
@@ -191,11 +192,11 @@ def shrink(context: RunContext, decided: PlanResult) -> CutResult:
     check_sizes((predicted, _macs(trace(small))({})), (_count_params(network), count.params))
     if context.config.compensate:
         small = compensate(small, network, graph, keep, context.data, seed=context.config.seed)
-    straight = _judge(context, small, context.data.val)
+    straight = _judge(context, small, context.data.val, "cut")
     again, images = None, context.config.recalibrate_images
     if images:
         small = recalibrate_norms(small, context.data, images=images, seed=context.config.seed)
-        again = _judge(context, small, context.data.val)
+        again = _judge(context, small, context.data.val, "cut")
     checkpoint.save(small, context.folder.path / "cut")
     kernels = count.macs - masked_macs(small) if small.masks else None
     return CutResult(
@@ -243,7 +244,7 @@ def train(context: RunContext, number: int, recipe: Recipe | None) -> TrainResul
         network = fit(network, context.data, recipe, hooks=hooks, checkpoint=resume,
                       progress=_within(f"trained-{number}", context.progress))  # fmt: skip
     checkpoint.save(network, context.folder.path / f"round-{number}")
-    val = _judge(context, network, context.data.val)
+    val = _judge(context, network, context.data.val, f"trained-{number}")
     where = describe_accelerator(context.accelerator)
     return TrainResult(val, recipe.epochs if recipe else 0, time.monotonic() - began, where)
 
@@ -252,7 +253,7 @@ def test(context: RunContext, number: int) -> TestResult:
     """Dense and pruned on the test images; the dense network once, in whatever rounds and runs of a front."""
 
     def of(name: str) -> Quality:
-        return _judge(context, context.network(name), context.data.test)
+        return _judge(context, context.network(name), context.data.test, f"test-{number}")
 
     before = (context.base or context.folder).stage("dense-test", Quality, lambda: of("dense"))
     after = of(f"round-{number}")

@@ -14,7 +14,7 @@ from deploy_prune.processes.workers import Workers
 from deploy_prune.scoring.top_units import best_units
 from deploy_prune.second_try import try_twice
 from deploy_prune.train.fitness import Exam, Fitness, judge_candidate, prepare_examiner
-from deploy_prune.values import Data, Network, Progress, Scores, quiet
+from deploy_prune.values import Data, Network, Progress, Scores, told_in_lines
 
 SHARES = (0.75, 0.5, 0.25, 0.125)
 AHEAD = 16
@@ -70,7 +70,7 @@ def sensitivity(
     *,
     shares: Sequence[float] = SHARES,
     exam: Exam = USUAL,
-    progress: Progress = quiet,
+    progress: Progress = told_in_lines,
 ) -> Sensitivity:
     """Cut each free group alone to several widths, keeping the units with the largest filters, and judge.
 

@@ -20,7 +20,7 @@ from deploy_prune.train.outputs import Outputs, convert_to_fp32, join_batches, l
 from deploy_prune.train.recipe import OURS, Hooks, Metric
 from deploy_prune.train.targets import find_dense_network, find_task
 from deploy_prune.train.tasks import Task
-from deploy_prune.values import Data, ImageSet, Interval, Network, Quality
+from deploy_prune.values import Data, ImageSet, Interval, Network, Progress, Quality, quiet
 
 Z95 = 1.959963984540054  # of a two-sided 95 % interval
 LAMBDA = (lambda: None).__name__
@@ -28,8 +28,18 @@ JUDGED_BYTES = 1 << 30
 """Bytes of outputs and targets that are kept to be judged at once: those of class scores, of any split."""
 
 
-def evaluate(network: Network, split: ImageSet, data: Data, *, hooks: Hooks = OURS, batch_size: int = 256) -> Quality:
+def evaluate(
+    network: Network,
+    split: ImageSet,
+    data: Data,
+    *,
+    hooks: Hooks = OURS,
+    batch_size: int = 256,
+    progress: Progress = quiet,
+) -> Quality:
     """What the task judges by (or the mean of the user's metric) on all images of a split, in fp32, not augmented.
+
+    `progress` is told how many images are judged.
 
     Raises:
         DataError: network and data do not belong together.
@@ -41,7 +51,8 @@ def evaluate(network: Network, split: ImageSet, data: Data, *, hooks: Hooks = OU
     task = find_task(network, hooks, data)
     metric, loss_of = hooks.metric or task.numbers, hooks.loss or task.loss
     numbers, losses = [], []
-    for part in _answer_parts(network, find_dense_network(task, hooks), split, data, batch_size):
+    batches = _answer_batches(network, find_dense_network(task, hooks), split, data, batch_size)
+    for part in _join_parts(_tell_judged(batches, len(split), progress), len(split)):
         values = _judge(metric, part)
         loss = float(loss_of(part.outputs, part.target))
         if not (math.isfinite(loss) and np.isfinite(values).all()):
@@ -99,17 +110,15 @@ class _Part:
     images: int
 
 
-def _answer_parts(
+def _answer_batches(
     network: Network, dense: Network | None, split: ImageSet, data: Data, batch_size: int
 ) -> Iterator[_Part]:
-    """All images of a split in order, in parts that are judged at once: one, where the outputs are small.
+    """All images of a split in order, batch by batch.
 
     Without `dense` the target are the labels, int64 (images,). Everything is in fp32 on the CPU.
     """
     if dense is None:
         require_labels(data, split, "the task")
-    held: list[tuple[Outputs, Any]] = []
-    size_bytes, images = 0, 0
     ours = _put_in_eval_mode(network.module)
     theirs = _put_in_eval_mode(dense.module) if dense else ours
     for start in range(0, len(split), batch_size):
@@ -117,13 +126,31 @@ def _answer_parts(
         images_read, labels = read_labelled(split, indices)
         pixels = normalise(images_read, data.mean, data.std)
         outputs = _answer(ours, pixels)
-        held.append((outputs, _answer(theirs, pixels) if dense or labels is None else torch.from_numpy(labels)))
-        size_bytes += sum(tensor.nbytes for tensor in list_tensors(held[-1]))
-        images += len(indices)
-        if size_bytes >= JUDGED_BYTES or start + batch_size >= len(split):
-            outputs, target = zip(*held, strict=True)
-            yield _Part(join_batches(outputs), join_batches(target), images)
-            held, size_bytes, images = [], 0, 0
+        target = _answer(theirs, pixels) if dense or labels is None else torch.from_numpy(labels)
+        yield _Part(outputs, target, len(indices))
+
+
+def _tell_judged(batches: Iterator[_Part], images: int, progress: Progress) -> Iterator[_Part]:
+    """The same batches; a progress is told how many of all images they had, each time."""
+    done = 0
+    for batch in batches:
+        done += batch.images
+        progress("judging", done, images)
+        yield batch
+
+
+def _join_parts(batches: Iterator[_Part], images: int) -> Iterator[_Part]:
+    """The same images in parts that are judged at once: one, where the outputs are small; `images` are all of them."""
+    held: list[_Part] = []
+    size_bytes, done = 0, 0
+    for batch in batches:
+        held.append(batch)
+        size_bytes += sum(tensor.nbytes for tensor in list_tensors((batch.outputs, batch.target)))
+        done += batch.images
+        if size_bytes >= JUDGED_BYTES or done == images:
+            outputs, targets = [each.outputs for each in held], [each.target for each in held]
+            yield _Part(join_batches(outputs), join_batches(targets), sum(each.images for each in held))
+            held, size_bytes = [], 0
 
 
 def _put_in_eval_mode(module: nn.Module) -> nn.Module:

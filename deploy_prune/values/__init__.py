@@ -40,8 +40,10 @@ from deploy_prune.values.precisions import Precision as Precision
 from deploy_prune.values.precisions import PrecisionMeaning as PrecisionMeaning
 from deploy_prune.values.precisions import look_up_precision as look_up_precision
 from deploy_prune.values.precisions import name_precision as name_precision
+from deploy_prune.values.progress import Lines as Lines
 from deploy_prune.values.progress import Progress as Progress
 from deploy_prune.values.progress import quiet as quiet
+from deploy_prune.values.progress import told_in_lines as told_in_lines
 from deploy_prune.values.shipping import NETWORK_DIGEST as NETWORK_DIGEST
 from deploy_prune.values.shipping import AppForm as AppForm
 from deploy_prune.values.shipping import Artifact as Artifact

@@ -11,7 +11,17 @@ import pytest
 from deploy_prune.cli import output
 from deploy_prune.cli.bench import show_measurements
 from deploy_prune.cli.export import show_shipments
-from deploy_prune.values import Artifact, Conditions, Interval, Measurement, NetworkIdentity, Parity, Shipment, Target
+from deploy_prune.values import (
+    Artifact,
+    Conditions,
+    Interval,
+    Lines,
+    Measurement,
+    NetworkIdentity,
+    Parity,
+    Shipment,
+    Target,
+)
 
 Captured = pytest.CaptureFixture[str]
 
@@ -149,10 +159,25 @@ def test_without_a_terminal_progress_is_lines_on_stderr(capsys: Captured) -> Non
 
 def test_a_long_task_reports_every_ten_seconds(capsys: Captured) -> None:
     clock = iter([0.0, 4.0, 9.9, 10.0, 15.0])
-    told = output._show_lines(lambda: next(clock))
+    told = Lines(lambda: next(clock))
     for done in range(5):
         told("train", done, 100)
-    assert capsys.readouterr().err == "train: 0/100\ntrain: 3/100\n"
+    assert capsys.readouterr().err == "train: 0/100\ntrain: 3/100  about 5 min left\n"
+
+
+def test_a_task_that_was_begun_before_is_estimated_from_there_and_begins_anew_when_it_is_done(capsys: Captured) -> None:
+    clock = iter([0.0, 20.0, 25.0, 30.0])
+    told = Lines(lambda: next(clock))
+    told("train", 90, 100)
+    told("train", 95, 100, "loss 0.5")
+    told("train", 100, 100)
+    told("train", 0, 100)
+    assert capsys.readouterr().err.splitlines() == [
+        "train: 90/100",
+        "train: 95/100  loss 0.5, about 20 s left",
+        "train: 100/100",
+        "train: 0/100",
+    ]
 
 
 def test_on_a_terminal_progress_is_a_bar_with_a_note(capsys: Captured) -> None:

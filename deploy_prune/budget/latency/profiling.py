@@ -30,7 +30,7 @@ from deploy_prune.graph.soundness import settle
 from deploy_prune.scratch import make_scratch
 from deploy_prune.second_try import try_twice
 from deploy_prune.timing.devices import Device, device_at
-from deploy_prune.values import ChannelGraph, Comparison, Network, Progress, Target, quiet, same_unit
+from deploy_prune.values import ChannelGraph, Comparison, Network, Progress, Target, quiet, same_unit, told_in_lines
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def profile(
     *,
     store: Path | None = None,
     effort: Effort = EFFORT,
-    progress: Progress = quiet,
+    progress: Progress = told_in_lines,
 ) -> LatencyModel:
     """The latency model of a network at a place whose device files can be timed on, such as `Place("litert", "local")`.
 
