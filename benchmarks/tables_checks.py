@@ -35,7 +35,8 @@ def _mutations(record: dict[str, Any]) -> str:
         rows.append((name, f"{row['inputs']:,}", f"{read:,}", f"{refused:,}", str(row["wrong"]),
                      f"{row['slowest_s']:.2f}", str(row["largest_mb"])))  # fmt: skip
     note = (
-        "Read: opened in spite of its damage; refused: by an error that says what is wrong. Wrong: any other error, "
+        "Read: opened in spite of its damage (an image also: skipped, and another in its place); refused: by an error "
+        "that says what is wrong. Wrong: any other error, "
         f"more than {record['limit_s']:g} CPU s or more than {record['limit_mb']:g} MB."
     )
     gates = {f"{name}: none wrong": not row["wrong"] for name, row in record["kinds"].items()}
