@@ -27,7 +27,7 @@ from deploy_prune.records import write_atomic
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 EXACT = 1e-9
-CHUNK = 250
+ASKED, CHUNK = 20_000, 250
 WIDTHS = (16, 13)
 KEPT = RESULTS.parents[1] / "build" / "silent_cuts.json"
 """What is done so far; the folder is not under version control."""
@@ -36,7 +36,7 @@ KEPT = RESULTS.parents[1] / "build" / "silent_cuts.json"
 def main() -> int:
     """Try all; exits 1 where one network is cut wrongly, or locked without a line of the part."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", type=int, default=20_000)
+    parser.add_argument("--networks", type=int, default=ASKED)
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     began = time.perf_counter()
@@ -50,7 +50,8 @@ def main() -> int:
             text = json.dumps(chunks)
             write_atomic(KEPT, lambda temporary, text=text: temporary.write_text(text))  # type: ignore[misc]
             print(start, outcome["counts"], f"{time.perf_counter() - began:.0f} s", flush=True)
-    return _record(parts.result(), list(chunks.values()), options.networks)
+    done = [chunks[str(start)] for start in range(0, options.networks, CHUNK)]
+    return _record(parts.result(), done, options.networks)
 
 
 def _record(parts: dict[str, Any], chunks: Sequence[dict[str, Any]], networks: int) -> int:
@@ -58,7 +59,7 @@ def _record(parts: dict[str, Any], chunks: Sequence[dict[str, Any]], networks: i
     wrong = [name for chunk in chunks for name in chunk["wrong"]]
     worst = max(chunk["worst_error"] for chunk in chunks)
     chains = {"networks": networks, **counts, "worst_error": worst, "wrong": wrong}
-    print(write("silent_cuts", "python -m benchmarks.silent_cuts", {"parts": parts, "chains": chains}))
+    print(write("silent_cuts", "python -m benchmarks.silent_cuts", {"asked": ASKED, "parts": parts, "chains": chains}))
     return int(bool(wrong or parts["wrong"] or parts["without_its_line"]))
 
 

@@ -1,4 +1,4 @@
-"""Sections of RESULTS.md about single operators, opening, damaged inputs and our own tests."""
+"""Sections of RESULTS.md about single operators, cuts, opening, damaged inputs and our own tests."""
 
 from __future__ import annotations
 
@@ -82,10 +82,53 @@ def _kills(record: dict[str, Any]) -> str:
     return titled(record, "Kills at random moments", table(("run, kill", "kills", "faults"), rows), note, gates)
 
 
+def _silent_cuts(record: dict[str, Any]) -> str:
+    parts, chains = record["parts"], record["chains"]
+    note = (
+        f"{parts['parts']} parts by themselves at an even and an odd width, and random chains of up to three of them; "
+        f"asked for were {record['asked']:,} chains. With a lock: something in it cannot be cut, or not in every way. "
+        f"The largest error of a cut, relative to the largest output, was {chains['worst_error']:.0e}."
+    )
+    rows: list[Row] = [
+        ("parts", str(parts["tried"]), str(parts["locked"]), str(len(parts["wrong"]))),
+        ("chains", f"{chains['networks']:,}", f"{chains['with_a_lock']:,}", str(len(chains["wrong"]))),
+    ]
+    gates = {
+        "none computes something else": not parts["wrong"] and not chains["wrong"],
+        "every lock of a part names a line of it": not parts["without_its_line"],
+        f"{record['asked']:,} chains tried": chains["networks"] >= record["asked"],
+    }
+    head = ("networks that look at their channels", "tried", "with a lock", "wrong")
+    return titled(record, "Cuts that compute something else in silence", table(head, rows), note, gates)
+
+
+def _zoo(record: dict[str, Any]) -> str:
+    head = ("network", "locked", "halves: MACs", "error", "uneven: MACs", "error", "groups the plan locked")
+    rows: list[Row] = []
+    for address, row in record["networks"].items():
+        halved, uneven = row["halves"], row["uneven"]
+        rows.append((
+            address, f"{row['locked_share']:.0%}", f"{halved['macs_kept']:.2f}x", f"{halved['error']:.0e}",
+            f"{uneven['macs_kept']:.2f}x", f"{uneven['error']:.0e}",
+            str(halved["locked_by_the_plan"] + uneven["locked_by_the_plan"]),
+        ))  # fmt: skip
+    otherwise = [f"- {address}: {row['fvcore']}" for address, row in record["networks"].items() if row["fvcore"]]
+    note = (
+        "Every second unit of every free group, and a random number of each. Error: the largest difference to the "
+        "dense network with the removed channels at zero, relative to the largest output, in float64. Where fvcore "
+        "counts other MACs than the trace does, it stands below the table."
+    )
+    gates = {f"none of {len(record['networks'])} computes something else": not record["wrong"]}
+    body = "\n".join([table(head, rows), "", *otherwise])
+    return titled(record, f"{len(record['networks'])} networks of torchvision and timm, cut", body, note, gates)
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "operators": _operators,
     "image_start": _image_start,
     "suite_time": _suite_time,
+    "zoo": _zoo,
+    "silent_cuts": _silent_cuts,
     "mutations": _mutations,
     "kills": _kills,
 }
