@@ -57,7 +57,7 @@ def read_cifar(layout: Layout, directory: Path, choices: Choices, *, size: tuple
     """
     if not directory.exists():
         raise DataError(f"{directory} does not exist", hint=f"give the folder with {layout.name}")
-    if not directory.is_dir():
+    if not directory.is_dir() and directory.suffix != ".tar":
         raise DataError(f"{directory} is a file, not a folder", hint=f"give the folder with {layout.name}")
     train, test = _read_binary(layout, directory) or _read_images(layout, directory, choices.gone)
     val_indices = _choose_val(directory, train, seed=choices.seed)

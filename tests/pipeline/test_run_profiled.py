@@ -27,8 +27,8 @@ from deploy_prune.timing.devices import THIS_MACHINE
 from deploy_prune.train.recipe import Hooks
 
 
-class Trained(Exception):
-    """The run came to its first training."""
+class Trained(BaseException):
+    """The run came to its first training. No Exception: those of a hook are told as faults of the hook."""
 
 
 def stop(*_: object) -> Any:

@@ -33,7 +33,7 @@ def test_channels_first_on_request(tiny_network, tmp_path):
 
 
 def test_an_unknown_layout_is_refused():
-    with pytest.raises(ConfigError, match="layout 'hwcn'"):
+    with pytest.raises(ConfigError, match="layout: Input should be 'nchw' or 'nhwc', got 'hwcn'"):
         plugins.build("exporters", "tflite", {"layout": "hwcn"})
 
 

@@ -92,7 +92,7 @@ def test_uniform_widths_are_alike(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["magnitude", "uniform"])
 def test_an_unknown_norm_is_refused(method: str) -> None:
-    with pytest.raises(ConfigError, match="no norm 'l3'"):
+    with pytest.raises(ConfigError, match="norm: Input should be 'l1' or 'l2', got 'l3'"):
         plugins.build("methods", method, {"norm": "l3"})
 
 

@@ -367,7 +367,8 @@ def test_a_candidate_whose_loss_is_no_number_is_recorded_and_never_best(tmp_path
 
 
 @pytest.mark.parametrize(("wrong", "said"), [
-    ({"reduce": "max"}, "no reduce 'max'"), ({"lag": 0}, "lag must be 1 or more, got 0"),
+    ({"reduce": "max"}, "reduce: Input should be 'mean' or 'sum', got 'max'"),
+    ({"lag": 0}, "lag must be 1 or more, got 0"),
     ({"images": 0}, "images must be 1 or more, got 0"), ({"finalists": -1}, "finalists must be 0 or more, got -1"),
     ({"steps": -2}, "steps must be 0 or more, got -2"),
     ({"finalists": 2}, "has finalists=2"),

@@ -27,7 +27,7 @@ def test_what_is_no_address_is_refused_with_those_there_are(address: str) -> Non
 
 
 def test_this_machine_has_no_place_within_it() -> None:
-    with pytest.raises(InputError, match="option of local 'address'"):
+    with pytest.raises(InputError, match="device 'local' takes no options, got 'address'"):
         device_at("local://here")
 
 
