@@ -11,6 +11,9 @@ from benchmarks.mutated import Kind
 from benchmarks.mutations import KINDS, try_kind
 from deploy_prune.errors import DataError, OurFault
 
+# The harness forks; a child reads its inputs and never comes to JAX, which other tests of the process may have loaded.
+pytestmark = pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
+
 SHARE = 60
 """How many inputs of each kind are tried here."""
 

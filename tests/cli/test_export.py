@@ -109,7 +109,7 @@ def test_a_file_that_takes_camera_bytes(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_run_folder_remembers_what_its_network_takes(bare: tuple[Path, Any], tmp_path: Path) -> None:
     """The data may be gone: mean, std and labels are in the run folder."""
     run, _ = bare
-    flags = ["--target", "onnx", "--bake-preprocessing", "--out", str(tmp_path), "--verify", "--json"]
+    flags = ["--target", "onnx", "--bake-preprocessing", "--out", str(tmp_path), "--verify", "--json", "--trust-code"]
     assert __main__.run(["export", str(run), *flags]) == 0
 
 
