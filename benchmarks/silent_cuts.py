@@ -3,10 +3,10 @@
     python -m benchmarks.silent_cuts [--networks 20000] [--processes 2]
 
 Each network is a random chain of up to three of the parts in `tests/support/traps.py` (slices, branches and loops by
-width, splits, shifts, pads, objects, training parts), at random widths. It is settled as `inspect` does, cut at random
-widths as a run does, and held against the dense network with the removed channels at zero, in float64. Every part by
-itself is tried at an even and an odd width first: there a lock must name a line of the part. Resumes where it was
-stopped. About an hour on two cores.
+width, splits, shifts, pads, objects, training parts), at random widths of 8 and more. It is settled as `inspect` does,
+cut at random widths as a run does, and held against the dense network with the removed channels at zero, in float64.
+Every part by itself is tried at an even and an odd width first: there a lock must name a line of the part. Resumes
+where it was stopped. About an hour on two cores.
 """
 
 from __future__ import annotations

@@ -243,7 +243,7 @@ def draw_trap(number: int) -> Network:
     draw = np.random.default_rng(number)
     names = draw.choice(sorted(PARTS), int(draw.integers(1, 4)))
     torch.manual_seed(number)
-    return build_trap([(str(name), int(draw.integers(6, 21))) for name in names], str(draw.choice(sorted(OUTPUTS))))
+    return build_trap([(str(name), int(draw.integers(8, 21))) for name in names], str(draw.choice(sorted(OUTPUTS))))
 
 
 def cut_as_a_run_does(network: Network, graph: ChannelGraph, seed: int) -> tuple[ChannelGraph, float | None]:
