@@ -103,8 +103,15 @@ class Ledger:
         self._roots[id(view)] = self._roots.setdefault(id(base), id(base))
 
     def note_zero(self, tensor: Tensor, *, zero: bool) -> None:
-        """Remember whether a result is zero on every unit whose parameters and statistics are zero."""
-        (self._zeros.add if zero else self._zeros.discard)(id(tensor))
+        """Remember whether a result is zero on every unit whose parameters and statistics are zero.
+
+        What is written to memory that is shared is no zero for any that shares it.
+        """
+        if zero:
+            self._zeros.add(id(tensor))
+            return
+        root = self._roots.get(id(tensor), id(tensor))
+        self._zeros -= {each for each in self._zeros if self._roots.get(each, each) == root}
 
     def label(self, tensor: Tensor, labels: Tensor, *, in_place: bool) -> None:
         """Give a result its labels; the tensor must be kept alive, as it is known by its identity."""

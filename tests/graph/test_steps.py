@@ -208,6 +208,20 @@ def test_what_mixes_no_channel_that_is_gone_is_free(name: str) -> None:
         assert law_error(network, graph, keep) < 1e-12
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_what_is_written_through_a_view_is_no_zero_of_its_base(early: bool) -> None:
+    """A sum over channels of which some are 1 where their unit is gone loses them by a cut."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        y = m.a(x)
+        view = y[:, :, 1:]
+        (y if early else y[:, :, :4]).add_(1)
+        return m.head(y * (view if early else y).sum((1, 2), keepdim=True).sigmoid())
+
+    network = net(forward, a=conv(3, 8), head=head(8))
+    assert settle(network).free == ()
+
+
 def test_layers_with_a_normalised_weight_are_locked_and_counted() -> None:
     from deploy_prune.pipeline.inspection import locked_share
 
