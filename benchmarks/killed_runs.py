@@ -8,25 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NETWORK = """
-from torch import nn
-
-class Tiny(nn.Module):
-    def __init__(self, classes):
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
-        self.up = nn.Sequential(nn.Conv2d(16, 24, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU())
-        self.down = nn.Sequential(nn.Conv2d(24, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16))
-        self.head = nn.Linear(16, classes)
-
-    def forward(self, x):
-        x = self.stem(x)
-        x = x + self.down(self.up(x))
-        return self.head(x.mean((2, 3)))
-
-def build(num_classes=4):
-    return Tiny(num_classes)
-"""
+from tests.support.tinyrun import MODEL
 
 IMAGES = """
 import numpy as np
@@ -92,7 +74,7 @@ TIMES = frozenset({"seconds", "wall_s", "latency_ms", "latency_interval_ms", "ra
 def lay_out(folder: Path, weights: bytes) -> None:
     """Write the files that the command lines name."""
     folder.mkdir(parents=True)
-    for name, text in {"net.py": NETWORK, "data.py": IMAGES, "run.toml": SETTINGS}.items():
+    for name, text in {"net.py": MODEL, "data.py": IMAGES, "run.toml": SETTINGS}.items():
         (folder / name).write_text(text)
     (folder / "weights.safetensors").write_bytes(weights)
 
@@ -103,7 +85,7 @@ def make_weights() -> bytes:
     from safetensors.torch import save
 
     names: dict[str, Any] = {}
-    exec(NETWORK, names)
+    exec(MODEL, names)
     torch.manual_seed(0)
     return save(names["build"]().state_dict())
 
