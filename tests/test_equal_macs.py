@@ -11,6 +11,7 @@ from deploy_prune.budget.widths import Limits
 from deploy_prune.errors import BudgetError
 
 
+@pytest.mark.heavy
 def test_a_plan_of_equal_macs_is_found() -> None:
     dense = [64, 96, 128, 80, 120, 72, 100, 144]
     graph, cost, macs = graph_of(dense), chain(dense, 16, 0.3), chain(dense, 1)

@@ -69,8 +69,9 @@ class Ledger:
 
     def tie(self, left: Tensor, right: Tensor) -> None:
         """Say that labels are removed together or not at all, element by element; the two must broadcast."""
-        shape = torch.broadcast_shapes(left.shape, right.shape)  # type: ignore[no-untyped-call]
-        left, right = align(left, shape)[0], align(right, shape)[0]
+        if left.shape != right.shape:
+            shape = torch.broadcast_shapes(left.shape, right.shape)  # type: ignore[no-untyped-call]
+            left, right = align(left, shape)[0], align(right, shape)[0]
         axes = {*varying(left), *varying(right)}
         left, right = compact(left, tuple(axes)).reshape(-1), compact(right, tuple(axes)).reshape(-1)
         for one, other in ((left, right), (right, left)):

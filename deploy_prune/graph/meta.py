@@ -27,6 +27,8 @@ SAME_SHAPE = frozenset(
     ]
 )
 
+JOINS = frozenset(["add", "sub", "mul"])
+
 
 def name_of(func: Any) -> str:
     """An operator's name, the in-place variant's without its underscore; other libraries' with their namespace."""
@@ -39,15 +41,30 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     name = name_of(func)
     if name in SAME_SHAPE and args[0].is_floating_point() and "out" not in kwargs:
         return args[0] if func._schema.is_mutable else torch.empty_like(args[0])
+    if name in JOINS and _are_alike(args):
+        return args[0] if func._schema.is_mutable else torch.empty_like(args[0])
     if name == "native_batch_norm" and _fits(args):
-        return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
+        saved = args[0].shape[1] if args[5] else 0  # mean and deviation of the batch, for the way back
+        return torch.empty_like(args[0]), args[0].new_empty(saved), args[0].new_empty(saved)
     if func is torch.ops.aten._to_copy.default:
         kwargs = {**kwargs, "device": torch.device("meta")}
     return func(*args, **kwargs)
 
 
+def _are_alike(args: tuple[Any, ...]) -> bool:
+    """Whether two tensors of numbers have the same shape, order in memory and type, so that their join has it too."""
+    one, other = args[:2]
+    return (
+        isinstance(other, Tensor)
+        and one.is_floating_point()
+        and one.dtype == other.dtype
+        and one.shape == other.shape
+        and one.stride() == other.stride()
+    )
+
+
 def _fits(args: tuple[Any, ...]) -> bool:
-    """Whether this is inference with statistics of the input's own size; anything else is torch's to refuse."""
-    source, *statistics, training = args[:6]
+    """Whether the statistics are of the input's own size; anything else is torch's to refuse."""
+    source, *statistics = args[:5]
     channels = source.shape[1] if source.dim() > 1 else None
-    return not training and all(each.shape == (channels,) for each in statistics if isinstance(each, Tensor))
+    return all(each.shape == (channels,) for each in statistics if isinstance(each, Tensor))

@@ -6,6 +6,7 @@ import copy
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_map
 
 from deploy_prune.errors import TraceError
 from deploy_prune.graph import meta
@@ -22,7 +23,7 @@ from deploy_prune.graph.ledger import Ledger
 from deploy_prune.graph.recording import Recording
 from deploy_prune.graph.returned import find_tensors
 from deploy_prune.graph.rules import table
-from deploy_prune.graph.rules.call import Call
+from deploy_prune.graph.rules.call import Call, tensors
 from deploy_prune.graph.steps import are_alike, describe_step
 from deploy_prune.graph.zeros import is_zero
 
@@ -153,9 +154,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run the operator on meta, then label what it returned."""
         del types
         given = args
-        args, kwargs = tree_map(_to_meta, args), tree_map(_to_meta, kwargs or {})
+        kwargs = kwargs or {}
+        if not all(each.is_meta for each in tensors((args, kwargs))):
+            args, kwargs = tree_map(_to_meta, (args, kwargs))
         self.ledger.where = f"{func} {_find_source()}"
-        self.touched = [item for item in tree_flatten((args, kwargs))[0] if isinstance(item, Tensor)]
+        self.touched = tensors((args, kwargs))
         result = meta.run(func, args, kwargs)
         call = Call(func, args, kwargs, result)
         self.ledger.recording.steps.append(describe_step(self.ledger, call, given))
@@ -188,6 +191,7 @@ def _find_source() -> str:
     return f"at {_shorten(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
+@cache
 def _shorten(filename: str) -> str:
     """Leave out the folders of a path that differ from machine to machine."""
     parts = Path(filename).parts

@@ -19,7 +19,7 @@ from deploy_prune.graph.labels import compact, varying
 from deploy_prune.graph.ledger import Ledger
 from deploy_prune.graph.meta import name_of
 from deploy_prune.graph.recording import Recording
-from deploy_prune.graph.rules.call import Call
+from deploy_prune.graph.rules.call import Call, tensors
 from deploy_prune.graph.rules.reductions import SPATIAL
 from deploy_prune.values import Step
 
@@ -106,21 +106,13 @@ def _tell(value: Any) -> object | None:
 
 def _list_reads(ledger: Ledger, call: Call) -> Iterable[np.ndarray]:
     """The labels of each tensor that carries some, in the order of memory, repeated ones once: int64, shape (n,)."""
-    for tensor in _flatten(call.args):
+    for tensor in tensors(call.args):
         labels = ledger.peek(tensor)
         if labels is not None:
             line = compact(labels).reshape(-1).numpy()
             line = drop_repeats(line[line >= 0])
             if line.size:
                 yield line
-
-
-def _flatten(arguments: Iterable[Any]) -> Iterable[Tensor]:
-    for each in arguments:
-        if isinstance(each, Tensor):
-            yield each
-        elif isinstance(each, list | tuple):
-            yield from (item for item in each if isinstance(item, Tensor))
 
 
 def drop_repeats(line: np.ndarray) -> np.ndarray:

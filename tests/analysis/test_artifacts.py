@@ -42,6 +42,7 @@ def test_a_run_stands_for_its_files_format_by_format_dense_first(
     assert not found.skipped
 
 
+@pytest.mark.heavy
 def test_files_and_runs_mix_in_the_order_they_are_given(tiny_onnx: Path, tmp_path: Path) -> None:
     run = exported(tmp_path / "run", [tiny_onnx])
     found = choose_artifacts([str(tiny_onnx), run, tiny_onnx])
@@ -49,6 +50,7 @@ def test_files_and_runs_mix_in_the_order_they_are_given(tiny_onnx: Path, tmp_pat
     assert names(found.artifacts[1:3]) == ["export-1/dense.onnx", "export-1/pruned.onnx"]
 
 
+@pytest.mark.heavy
 def test_the_last_round_that_was_exported_counts_by_number(tiny_onnx: Path, tmp_path: Path) -> None:
     for number in (2, 10, 9):
         exported(tmp_path / "run", [tiny_onnx], number=number)
@@ -127,6 +129,7 @@ def test_a_damaged_record_of_a_run_is_named(tiny_onnx: Path, tmp_path: Path) -> 
 FORMATS = {"tflite": "litert", "onnx": "onnxruntime", "pte": "executorch", "mlpackage": "coreml"}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_file_that_we_wrote_names_its_network_its_precision_and_its_runtime(
     suffix: str, tiny_network: Network, request: pytest.FixtureRequest, tmp_path: Path
@@ -142,6 +145,7 @@ def test_a_file_that_we_wrote_names_its_network_its_precision_and_its_runtime(
     assert (described.precision, described.runtime) == (FP32, FORMATS[suffix])
 
 
+@pytest.mark.heavy
 def test_half_precision_is_seen_in_the_file_itself(tiny_network: Network, tmp_path: Path) -> None:
     plugins.build("exporters", "coreml").write(tiny_network, tmp_path / "net.mlpackage", precision="fp16")
     assert describe_artifact(tmp_path / "net.mlpackage").precision == "fp16"

@@ -282,6 +282,7 @@ def test_multiply_adds_are_those_of_the_network(suffix, request):
     assert [(each.channels_in, each.channels_out) for each in weighted] == [(3, 13), (13, 13), (13, 5)]
 
 
+@pytest.mark.heavy
 def test_a_run_is_explained_format_by_format(tiny_onnx, tiny_pte, tmp_path, caplog):
     found = explain(exported(tmp_path / "run", [tiny_onnx, tiny_pte]), device=DEVICE)
     assert [(Path(each.before).name, Path(each.after).name) for each in found] == [("dense.onnx", "pruned.onnx")]

@@ -55,6 +55,7 @@ def test_with_json_a_run_gives_all_figures_and_what_was_skipped(
     assert all("Apple" in each["reason"] for each in printed["skipped"])
 
 
+@pytest.mark.heavy
 def test_a_file_is_timed_on_this_machine(tiny_onnx: Path, capsys: Captured) -> None:
     """It stands alone, so that no noise is too much."""
     assert __main__.run(["bench", str(tiny_onnx), "--json"]) == 0

@@ -45,6 +45,7 @@ def test_a_file_that_is_faster_is_exit_code_0_and_ends_in_the_sentence(
     assert "error" not in said.err
 
 
+@pytest.mark.heavy
 def test_a_file_that_is_slower_is_explained_before_it_is_refused(pair: tuple[Path, Path], capsys: Captured) -> None:
     small, large = pair
     with pytest.raises(NoSpeedUp, match=r"not faster: large\.onnx: no speed-up") as refused:
@@ -57,6 +58,7 @@ def test_a_file_that_is_slower_is_explained_before_it_is_refused(pair: tuple[Pat
     assert "--multiple 16" in refused.value.hint
 
 
+@pytest.mark.heavy
 def test_with_json_the_verdict_is_part_of_the_one_document(pair: tuple[Path, Path], capsys: Captured) -> None:
     small, large = pair
     assert show_verdict(on_fake_device(small, large), as_json=True) == 6

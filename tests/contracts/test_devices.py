@@ -31,6 +31,7 @@ def job(path: Path, device: Device) -> Job:
     return Job(path, "onnxruntime", 1, device.cores(1), seed=0)
 
 
+@pytest.mark.heavy
 def test_a_block_has_as_many_samples_as_were_asked_for(device: Device, tiny_onnx: Path) -> None:
     with device.start(job(tiny_onnx, device)) as worker:
         one, many = worker.block(1, timeout_s=60), worker.block(7, timeout_s=60)

@@ -56,6 +56,7 @@ def test_it_reads_the_suffix_of_an_exporter_and_names_a_runtime_for_it(name):
     assert reader.suffix in plugins.load("runtimes", reader.runtime).suffixes
 
 
+@pytest.mark.heavy
 def test_the_tiny_network_is_told_as_it_is(name, file):
     report = describe(file).report
     (image,), (logits,) = report.inputs, report.outputs

@@ -55,6 +55,7 @@ def test_formats_of_one_network_are_known_to_be_the_same_network_whatever_their_
     assert one.address == changed.address == tiny_network.address
 
 
+@pytest.mark.heavy
 def test_a_file_that_has_been_run_says_on_how_many_images(tiny_network: Network, tmp_path: Path) -> None:
     images = np.random.default_rng(0).standard_normal((30, *tiny_network.input_shape)).astype(np.float32)
     row = delivered(tiny_network, "onnx", tmp_path, images=images)
@@ -76,6 +77,7 @@ def test_a_file_that_takes_bytes_and_gives_probabilities_is_verified_on_bytes(
     assert (row.artifact.input, row.artifact.baked, row.artifact.softmax) == ("uint8", True, True)
 
 
+@pytest.mark.heavy
 def test_other_means_inside_the_file_are_noticed(tiny_network: Network, tmp_path: Path) -> None:
     shifted = replace(FORM, normalisation=Normalisation((0.4, 0.5, 0.61), (0.2, 0.25, 0.3)))
     job = FormatJob("onnx", plugins.build("exporters", "onnx"), tmp_path / "model.onnx")
@@ -115,6 +117,7 @@ def test_a_missing_runtime_leaves_an_exported_file_that_nobody_has_verified(
     assert "pip install 'deploy-prune[litert]'" in row.reason
 
 
+@pytest.mark.heavy
 def test_a_file_that_computes_something_else_is_failed_with_its_figures(tiny_network: Network, tmp_path: Path) -> None:
     """The network's answers are turned around after the file was written."""
     job = FormatJob("onnx", plugins.build("exporters", "onnx"), tmp_path / "model.onnx")

@@ -80,6 +80,7 @@ def test_the_widths_are_those_of_the_method_that_scores(
     assert scored[1].plan.method == "magnitude"
 
 
+@pytest.mark.heavy
 def test_the_selections_weights_are_what_is_cut(selected: tuple[Path, RunSummary]) -> None:
     run, summary = selected
     dense, decided = checkpoint.load(run / "dense"), checkpoint.load(run / stages.SCORED)
@@ -337,6 +338,7 @@ def test_results_say_that_it_is_a_reconstruction(kernels: tuple[Path, RunSummary
     assert "by dkp (reconstructed)" in report.report(run)
 
 
+@pytest.mark.heavy
 def test_removed_kernels_are_theoretical_macs_and_nothing_else(kernels: tuple[Path, RunSummary]) -> None:
     """64 positions x the kernels that are left, and the layers without a mask; the cut network's own MACs are dense."""
     run, summary = kernels

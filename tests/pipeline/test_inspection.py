@@ -48,6 +48,7 @@ def test_the_reach_of_each_cost_is_that_of_the_floors() -> None:
     assert reach["size"].least == 4 * reach["params"].least  # fp32, no norms
 
 
+@pytest.mark.heavy
 def test_every_family_of_ours_can_be_cut_everywhere() -> None:
     for name in ("resnet20", "mobilenet_v1", "mobilenet_v2", "vgg16_bn"):
         assert locked_share(trace(build_network(name, classes=10, input_shape=(3, 32, 32)))) == 0.0

@@ -131,6 +131,7 @@ def test_the_record_of_a_cut_has_its_error_against_the_law(bare: tuple[Path, Run
 # --- budgets -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("budget", "cost", "limit"),
     [

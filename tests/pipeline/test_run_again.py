@@ -33,6 +33,7 @@ def test_one_more_round_begins_where_the_last_ended(sources: Path, tmp_path: Pat
     assert prune(config(sources), run) == second
 
 
+@pytest.mark.heavy
 def test_a_round_that_was_interrupted_is_finished_and_not_doubled(sources: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     prune(config(sources), run)
@@ -53,6 +54,7 @@ def test_a_run_that_is_not_finished_cannot_be_trained_further(sources: Path, tmp
         finetune(tmp_path / "run")
 
 
+@pytest.mark.heavy
 def test_pruning_a_run_again_composes_in_the_dense_numbers(bare: tuple[Path, RunSummary], tmp_path: Path) -> None:
     run, first = bare
     again = prune(RunConfig(model=str(run), budget="0.6x", finetune=None, targets=(), threads=()), tmp_path / "run")
@@ -76,6 +78,7 @@ def test_pruning_again_by_hand_refuses_a_unit_that_is_gone(bare: tuple[Path, Run
         prune(RunConfig(model=str(run), targets=(), threads=()), tmp_path / "run", plan=plan)
 
 
+@pytest.mark.heavy
 def test_a_run_folder_as_the_model_brings_its_data_along(bare: tuple[Path, RunSummary], tmp_path: Path) -> None:
     asked = RunConfig(model=str(bare[0]), budget="0.8x", finetune=None, targets=(), threads=())
     prune(asked, tmp_path / "run")

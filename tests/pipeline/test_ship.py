@@ -26,6 +26,7 @@ def test_a_run_folder_has_its_own_weights(tmp_path: Path) -> None:
         ship(Order(str(tmp_path), ("onnx",), weights=tmp_path / "w.safetensors"), tmp_path / "out")
 
 
+@pytest.mark.heavy
 def test_data_of_other_classes_are_refused(tmp_path: Path) -> None:
     order = Order("resnet20", ("onnx",), classes=7, data="digits")
     with pytest.raises(DataError, match="7 classes"):

@@ -25,6 +25,7 @@ def network() -> Network:
     return trained(stack(), DATA)
 
 
+@pytest.mark.heavy
 def test_every_group_is_cut_alone_and_the_rest_is_whole(network: Network) -> None:
     graph = trace(network)
     found = sensitivity(network, DATA, plugins.build("workers", "local", {"processes": 2}), exam=EXAM)
@@ -42,6 +43,7 @@ def test_every_group_is_cut_alone_and_the_rest_is_whole(network: Network) -> Non
     assert judge_candidate(prepared, {group: largest}).value == points[2].value
 
 
+@pytest.mark.heavy
 def test_a_network_that_gives_nan_has_no_sensitivity(network: Network) -> None:
     lost = dataclasses.replace(network, module=copy.deepcopy(network.module))
     for parameter in lost.module.parameters():

@@ -116,6 +116,7 @@ def test_an_interrupted_training_goes_on_on_another_accelerator(tmp_path: Path) 
         assert torch.allclose(ours, theirs, atol=1e-6)
 
 
+@pytest.mark.heavy
 def test_the_stages_of_a_run_work_on_the_accelerator_and_leave_cpu_files(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.utils._pytree import tree_flatten
 
 from deploy_prune.graph.labels import LOCKED, constant
 from deploy_prune.graph.ledger import Ledger
@@ -49,7 +48,11 @@ def lock_unknown(ledger: Ledger, call: Call, *, why: str = "operator not known")
 
 def tensors(tree: Any) -> list[Tensor]:
     """Every tensor among the arguments, in order."""
-    return [item for item in tree_flatten(tree)[0] if isinstance(item, Tensor)]
+    if isinstance(tree, Tensor):
+        return [tree]
+    if isinstance(tree, dict):
+        tree = tuple(tree.values())
+    return [tensor for each in tree for tensor in tensors(each)] if isinstance(tree, list | tuple) else []
 
 
 def everywhere(value: int, call: Call) -> Sequence[Tensor]:

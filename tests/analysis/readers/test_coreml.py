@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
 from apple import load_spec
 
 from deploy_prune.analysis.readers.coreml import CoreML
@@ -9,6 +10,7 @@ from deploy_prune.exporting.exporters.coreml import SPECIFICATION
 from deploy_prune.exporting.exporters.coreml import CoreML as Exporter
 
 
+@pytest.mark.heavy
 def test_an_fp16_package_holds_its_weights_as_float16(tiny_network, tmp_path):
     path = tmp_path / "half.mlpackage"
     Exporter().write(tiny_network, path, precision="fp16")
@@ -16,6 +18,7 @@ def test_an_fp16_package_holds_its_weights_as_float16(tiny_network, tmp_path):
     assert next(iter(sizes)) == "float16" and sizes["float16"] > 0.9 * sum(sizes.values())
 
 
+@pytest.mark.heavy
 def test_metadata_and_the_systems_of_another_specification_are_told(tiny_mlpackage, tmp_path):
     path = shutil.copytree(tiny_mlpackage, tmp_path / "tiny.mlpackage")
     place = path / "Data" / SPECIFICATION

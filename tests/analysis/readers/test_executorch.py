@@ -20,6 +20,7 @@ def interrupted(tmp_path_factory):
     return path
 
 
+@pytest.mark.heavy
 def test_what_xnnpack_leaves_is_named(interrupted):
     report = ExecuTorch().read(interrupted)
     total = sum(row.count for row in report.operators)
@@ -38,6 +39,7 @@ def test_operators_and_types_are_numbered_as_in_the_exporters_own_schema():
     assert all(DTYPES[number] == plain[name] for number, name in numbers.items() if name in plain)
 
 
+@pytest.mark.heavy
 def test_constant_methods_are_metadata(tmp_path):
     from executorch.exir import to_edge_transform_and_lower
 

@@ -55,6 +55,7 @@ def details():
     return bytes(builder.Output())
 
 
+@pytest.mark.heavy
 def test_what_xnnpack_leaves_is_named(interrupted):
     report = TFLite().read(interrupted)
     total = sum(row.count for row in report.operators)
@@ -62,6 +63,7 @@ def test_what_xnnpack_leaves_is_named(interrupted):
     assert [row.name for row in report.operators if row.kernels == "LiteRT"] == ["CUMSUM"]
 
 
+@pytest.mark.heavy
 def test_it_is_what_litert_shows_with_a_delegate_per_operator(interrupted):
     """Asked another way: without fusion each operator that is taken has a node of its own, with its very outputs."""
     total = sum(row.count for row in TFLite().read(interrupted).operators)
@@ -85,6 +87,7 @@ def test_an_operator_that_litert_does_not_have_leaves_the_question_open(tiny_tfl
     assert {row.kernels for row in report.operators} == {""}
 
 
+@pytest.mark.heavy
 def test_the_oldest_runtime_is_the_converters_word_or_the_versions_of_the_operators(tiny_tflite, tmp_path):
     def change(model):
         model.metadata = []
@@ -96,6 +99,7 @@ def test_the_oldest_runtime_is_the_converters_word_or_the_versions_of_the_operat
     assert untold.needs == {"TensorFlow Lite": "not told by the file; its operators are of version 7 or older"}
 
 
+@pytest.mark.heavy
 def test_metadata_is_shortened_and_the_table_of_task_libraries_is_opened(tiny_tflite, tmp_path):
     def change(model):
         with_metadata(model, "notes", b"line\nafter line " * 20)

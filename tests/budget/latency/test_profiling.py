@@ -98,6 +98,7 @@ def clock(blueprint: ResizableNetwork, graph: ChannelGraph) -> Clock:
     return Clock(blueprint, graph)
 
 
+@pytest.mark.heavy
 def test_what_is_measured_is_enough_for_a_model_and_no_more(clock, store):
     """Noise of half a percent: the goal of 5 % is met with the first samples; the dense network was timed too."""
     model = clock.profile(store, QUICK)
@@ -107,6 +108,7 @@ def test_what_is_measured_is_enough_for_a_model_and_no_more(clock, store):
     assert model.profile.reference == REFERENCE_MS
 
 
+@pytest.mark.heavy
 def test_the_model_predicts_files_that_it_was_not_shown(clock, store, blueprint, graph):
     model = clock.profile(store, Effort(goal=0.0, first=32, batch=16, most=96))
     draw = np.random.default_rng(5)
@@ -115,6 +117,7 @@ def test_the_model_predicts_files_that_it_was_not_shown(clock, store, blueprint,
     assert np.abs(model.ratio(widths) / truth - 1).mean() < 0.03
 
 
+@pytest.mark.heavy
 def test_a_goal_out_of_reach_ends_with_the_most_samples(clock, store):
     clock.noise = 0.02
     model = clock.profile(store, Effort(goal=0.0001, first=32, batch=8, most=44))
@@ -122,12 +125,14 @@ def test_a_goal_out_of_reach_ends_with_the_most_samples(clock, store):
     assert 0.01 < model.error.mean < 0.06
 
 
+@pytest.mark.heavy
 def test_no_plan_is_timed_twice(clock, store):
     model = clock.profile(store, Effort(goal=0.0, first=32, batch=8, most=64))
     assert len({each.widths for each in model.profile.samples}) == 64
     assert find_model(clock.graph, TARGET, store).error == model.error
 
 
+@pytest.mark.heavy
 def test_a_model_that_is_of_no_use_is_gone_on_with_when_more_samples_are_asked_for(clock, store):
     clock.noise = 0.3
     few, more = (Effort(goal=0.0, first=32, batch=8, most=most) for most in (32, 48))
@@ -138,11 +143,13 @@ def test_a_model_that_is_of_no_use_is_gone_on_with_when_more_samples_are_asked_f
         assert len(clock.timed) == timed
 
 
+@pytest.mark.heavy
 def test_no_new_batch_begins_after_the_time_is_up(clock, store):
     clock.profile(store, Effort(goal=0.0, first=32, batch=8, most=64, seconds=0.0))
     assert len(clock.timed) == 32
 
 
+@pytest.mark.heavy
 def test_a_killed_profile_goes_on_where_it_stopped(clock, store):
     clock.dies_after = 20
     with pytest.raises(Killed):
@@ -159,6 +166,7 @@ def test_a_killed_profile_goes_on_where_it_stopped(clock, store):
     assert find_profile(clock.graph, TARGET, store).complete
 
 
+@pytest.mark.heavy
 def test_a_whole_profile_is_not_measured_again(clock, store):
     """Nothing is converted and nothing is started."""
     first = clock.profile(store, QUICK)
@@ -166,12 +174,14 @@ def test_a_whole_profile_is_not_measured_again(clock, store):
     assert np.array_equal(again.fit.coefficients, first.fit.coefficients)
 
 
+@pytest.mark.heavy
 def test_every_sample_keeps_its_raw_times(clock, store):
     model = clock.profile(store, QUICK)
     samples = store.whole(model.profile).samples
     assert all(each.comparison.ratio == each.ratio for each in samples)
 
 
+@pytest.mark.heavy
 def test_progress_is_told_to_its_end(clock, store):
     told: list[tuple[int, int]] = []
     clock.profile(store, QUICK, lambda task, done, most, _="": told.append((done, most)))
@@ -193,6 +203,7 @@ def test_milliseconds_of_another_version_are_stale(store, graph):
         find_model(graph, TARGET, store)
 
 
+@pytest.mark.heavy
 def test_a_new_version_is_measured_anew_and_the_old_table_stays(clock, store, graph):
     old = made_with(graph, "0.0.1")
     store.begin(old)
@@ -227,6 +238,7 @@ def test_a_network_that_was_not_measured_says_how(store, graph):
     assert refused.value.hint == "measure it: deploy-prune profile MODEL --runtime onnxruntime --threads 2"
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.ci
 def test_the_network_itself_is_measured(tmp_path: Path, graph: ChannelGraph):

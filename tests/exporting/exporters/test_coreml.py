@@ -34,6 +34,7 @@ def test_coremltools_itself_opens_the_package(tiny_mlpackage):
     assert model.get_spec().WhichOneof("Type") == "mlProgram"
 
 
+@pytest.mark.heavy
 def test_exporting_twice_writes_the_same_bytes(tiny_network, tiny_mlpackage, tmp_path):
     CoreML().write(tiny_network, tmp_path / "again.mlpackage")
     files = [file.relative_to(tiny_mlpackage) for file in tiny_mlpackage.rglob("*") if file.is_file()]
@@ -59,6 +60,7 @@ def test_an_export_is_verified_and_described_as_a_whole_folder(tiny_network, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["model.mlpackage"]
 
 
+@pytest.mark.heavy
 @pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")  # coremltools, where it fails
 @pytest.mark.parametrize("fails", [False, True])
 def test_nothing_stays_in_the_temporary_folder(fails, tmp_path, monkeypatch):
@@ -79,12 +81,14 @@ class Median(nn.Module):
         return x.median(2)[0]
 
 
+@pytest.mark.heavy
 def test_half_precision_has_its_own_tolerance(tiny_network, tmp_path):
     row = delivered(tiny_network, "coreml", tmp_path, precision="fp16")
     assert (row.status, row.artifact.precision, row.parity.tolerance) == ("verified", "fp16", 2e-2)
     assert 1e-5 < row.parity.max_error < 1e-2
 
 
+@pytest.mark.heavy
 def test_what_does_not_fit_half_precision_fails(tmp_path):
     """The first layer's results are some 1e6, beyond fp16's 65504."""
     module = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Linear(4, 2))
@@ -94,6 +98,7 @@ def test_what_does_not_fit_half_precision_fails(tmp_path):
     assert row.status == "failed" and "not finite" in row.reason
 
 
+@pytest.mark.heavy
 def test_an_operator_that_the_evaluator_lacks_is_exported_but_not_verified(tmp_path):
     class Running(nn.Module):
         def forward(self, x):
@@ -103,6 +108,7 @@ def test_an_operator_that_the_evaluator_lacks_is_exported_but_not_verified(tmp_p
     assert row.status == "exported" and row.parity is None and "not verifiable here: cumsum" in row.reason
 
 
+@pytest.mark.heavy
 def test_a_slice_that_takes_everything_is_converted(tmp_path):
     """`torch.export` makes an alias of it, which coremltools 9.0 does not know (GhostNet)."""
 

@@ -37,6 +37,7 @@ def test_an_operator_that_xnnpack_lacks_runs_on_executorchs_own_kernels(tmp_path
     assert found.tolist() == [[2.0, 6.0, 14.0]]
 
 
+@pytest.mark.heavy
 def test_a_shared_convolution_keeps_the_norm_of_each_place(tmp_path):
     """One weight under two norms: w = 2, the norms times 1 and times 3 -> 2x and 6x."""
 

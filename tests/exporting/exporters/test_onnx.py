@@ -35,6 +35,7 @@ def test_a_dynamic_batch_file_computes_every_image_of_a_batch(tiny_network, any_
     np.testing.assert_allclose(together, singly, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.heavy
 def test_the_batch_is_free_only_where_asked(any_batch, tiny_onnx):
     runtime = plugins.build("runtimes", "onnxruntime")
     assert runtime.open(any_batch, threads=1).inputs[0].shape == (-1, 3, 16, 24)
@@ -53,6 +54,7 @@ def test_the_file_does_not_tell_where_it_was_made(tiny_onnx):
     assert b"stack_trace" not in content and b"site-packages" not in content and b".py" not in content
 
 
+@pytest.mark.heavy
 def test_a_newer_opset_is_written(tiny_network, tmp_path):
     Onnx(opset=20).write(tiny_network, tmp_path / "net.onnx")
     assert onnx.load(tmp_path / "net.onnx").opset_import[0].version == 20
@@ -125,6 +127,7 @@ def test_operators_that_changed_are_written_in_their_old_form(tmp_path, opset):
     assert ("HardSwish" in operators) == (opset >= 14)
 
 
+@pytest.mark.heavy
 def test_unequal_parts_of_a_split_keep_their_sizes_below_opset_18(tmp_path):
     """7 channels in 3 parts are 3, 3 and 1: the number of parts alone would not say so there."""
 

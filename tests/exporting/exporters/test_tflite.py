@@ -102,6 +102,7 @@ def test_labels_are_a_line_each_and_not_compressed(tiny_network, tmp_path):
         assert archive.read(entry).decode().split("\n") == ["a", "two lines", "c", "d", "é"]
 
 
+@pytest.mark.heavy
 def test_an_output_given_twice_and_an_input_passed_through_have_their_own_names_in_the_signature(tmp_path):
     class Echo(nn.Module):
         def forward(self, x):
@@ -116,6 +117,7 @@ def test_an_output_given_twice_and_an_input_passed_through_have_their_own_names_
     ]  # fmt: skip
 
 
+@pytest.mark.heavy
 def test_files_with_the_converters_own_names_open_in_the_order_of_the_call(tmp_path):
     """They were written so before inputs had names: the numbers count, wherever the file lists the tensors."""
 
@@ -146,6 +148,7 @@ def test_the_metadata_has_its_identifier_and_the_version_that_parsers_compare():
     assert [reading.text(reading.root(content), place) for place in (1, 7)] == ["what", "1.0.0"]
 
 
+@pytest.mark.heavy
 def test_names_that_look_like_the_converters_are_no_numbers(tmp_path):
     class Difference(nn.Module):
         def forward(self, left, right):

@@ -107,6 +107,7 @@ def test_a_file_of_the_network_has_no_layer_that_differs(network, layers):
     assert "every layer agrees" in str(found) and "optimisations" in str(found)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("layer", FUSED)
 def test_the_layer_whose_weight_differs_is_named(network, layers, layer):
     found = _found(_changed(clean_copy(network), f"{layer}.weight"), layers)

@@ -75,10 +75,12 @@ def test_every_constant_is_what_coremltools_reads(tiny_mlpackage):
         np.testing.assert_array_equal(ours[name], value)
 
 
+@pytest.mark.heavy
 def test_an_undamaged_package_passes(tiny_network, package):
     assert _parity(tiny_network, package).max_error < 1e-6
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("offset", [256, -4])
 def test_one_changed_weight_is_caught(tiny_network, package, offset):
     """The exponent's highest bit: in the first weight of the file, and in the last."""

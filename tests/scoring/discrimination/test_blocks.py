@@ -40,6 +40,7 @@ def test_resnet50s_sixteen_blocks_have_heads_after_5_10_and_15() -> None:
     assert head_blocks(16, 3) == (5, 10, 15)
 
 
+@pytest.mark.heavy
 def test_a_residual_block_ends_behind_its_addition_and_its_activation() -> None:
     flat = flat_of(built("resnet20"))
     ends = block_ends(flat)

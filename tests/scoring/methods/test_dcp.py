@@ -255,6 +255,7 @@ def residual() -> Network:
     return Network("tests:residual", Residual().eval(), ((3, 8, 8),), 4)
 
 
+@pytest.mark.heavy
 def test_epsilon_leaves_streams_alone_in_inner_scope() -> None:
     of = study(residual(), stripes(), scope="inner")
     full = {group.name: group.width for group in of.graph.free}

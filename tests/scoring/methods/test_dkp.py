@@ -86,6 +86,7 @@ def test_removed_kernels_are_exact_zeros(knows_stripes: Network) -> None:
         assert (found.weights[name][mask] != 0).any()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("rate", "share"), [(0.5, 1.0), (0.1, 0.5), (0.05, 1.0)])
 def test_the_masked_network_is_the_one_that_is_cut(knows_stripes: Network, rate: float, share: float) -> None:
     """Channels went first, others for want of kernels."""
