@@ -117,7 +117,9 @@ def _list_reads(ledger: Ledger, call: Call) -> Iterable[np.ndarray]:
 
 def drop_repeats(line: np.ndarray) -> np.ndarray:
     """A line without what repeats its neighbour: 3 3 5 3 is 3 5 3."""
-    return line[np.flatnonzero(np.diff(line, prepend=-1))] if line.size > 1 else line
+    first = np.ones(line.size, dtype=bool)
+    np.not_equal(line[1:], line[:-1], out=first[1:])
+    return line[first]
 
 
 def find_difference(dense: Sequence[Step], small: Sequence[Step], units: np.ndarray, stays: np.ndarray) -> str:
