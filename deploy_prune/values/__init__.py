@@ -44,6 +44,7 @@ from deploy_prune.values.progress import Lines as Lines
 from deploy_prune.values.progress import Progress as Progress
 from deploy_prune.values.progress import quiet as quiet
 from deploy_prune.values.progress import told_in_lines as told_in_lines
+from deploy_prune.values.refits import LayerRefit as LayerRefit
 from deploy_prune.values.shipping import NETWORK_DIGEST as NETWORK_DIGEST
 from deploy_prune.values.shipping import AppForm as AppForm
 from deploy_prune.values.shipping import Artifact as Artifact
