@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from torch import nn
+from torch.export import Dim, ExportedProgram, ShapesCollection, export
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.exporting.converter import find_version
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
 from deploy_prune.exporting.metadata import collect_facts, write_as_text
+from deploy_prune.exporting.rewriting.rewrite import rewrite
 from deploy_prune.exporting.steps import Asked, Draft, Step, write_in_steps
 from deploy_prune.formats.onnx_opsets import OLDEST_OPSET, lower_opset
 from deploy_prune.formats.tensor_names import give_names
@@ -63,19 +66,32 @@ class Onnx:
         write_in_steps(STEPS, Asked(self, network, form, precision, calibration), path)
 
 
+def trace(draft: Draft[Onnx]) -> Draft[Onnx]:
+    """Export the module to torch's graph of operators, in forms that ONNX has."""
+    program = _export(draft, draft.module)
+    graph: Any = program.module(check_guards=False)
+    rewritten = rewrite(graph, Onnx.suffix)
+    return replace(draft, model=program if rewritten is graph else _export(draft, rewritten))
+
+
+def _export(draft: Draft[Onnx], module: nn.Module) -> ExportedProgram:
+    batch, shapes = Dim("batch", min=1), ShapesCollection()  # type: ignore[no-untyped-call]
+    if draft.asked.exporter.dynamic_batch:
+        for tensor in draft.inputs:
+            shapes[tensor] = {0: batch}
+    return export(module, draft.inputs, dynamic_shapes=shapes)
+
+
 def convert(draft: Draft[Onnx]) -> Draft[Onnx]:
-    """Convert the module, batch norms folded and tensors named; the model is ONNX's `ModelProto`."""
+    """Convert the graph, batch norms folded and tensors named; the model is ONNX's `ModelProto`."""
     exporter, form = draft.asked.exporter, draft.asked.form
     outputs = len(list_tensors(draft.module(*draft.inputs)))
-    batch = torch.export.Dim("batch", min=1)
     program: Any = torch.onnx.export(
-        draft.module,
-        draft.inputs,
+        draft.model,
         dynamo=True,
         opset_version=max(exporter.opset, EXPORTED_OPSET),
         input_names=give_names("input", form.input_names, len(draft.inputs)),
         output_names=give_names("output", form.output_names, outputs),
-        dynamic_shapes=tuple({0: batch} for _ in draft.inputs) if exporter.dynamic_batch else None,
         verbose=False,
     )
     return replace(draft, model=program.model_proto)
@@ -123,5 +139,5 @@ def serialise(draft: Draft[Onnx]) -> Draft[Onnx]:
     return replace(draft, content=draft.model.SerializeToString())
 
 
-STEPS: tuple[Step[Onnx], ...] = (convert, forget_sources, take_down_opset, describe, check, serialise)
+STEPS: tuple[Step[Onnx], ...] = (trace, convert, forget_sources, take_down_opset, describe, check, serialise)
 plugin: type[Exporter] = Onnx

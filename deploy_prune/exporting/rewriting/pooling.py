@@ -37,12 +37,32 @@ def average_padded(call: Call) -> Form | None:
     return average
 
 
+def average_exactly(call: Call) -> Form | None:
+    """The same, but only where windows hang over or a divisor is given; padding that is counted stays as it is."""
+    given = call.arguments.get("divisor_override") is not None
+    return average_padded(call) if given or any(Window(call).overhang) else round_down(call)
+
+
+def average_inside(call: Call) -> Form | None:
+    """The same, but only where rounding up adds a window that would begin outside the image: torch has none there."""
+    return average_padded(call) if Window(call).begins_outside else round_down(call)
+
+
 def compare_taps(call: Call) -> Form | None:
-    """Take the pixels of dilated windows one by one, and leave out rounding up where nothing hangs over."""
+    """Take the pixels of dilated windows one by one, and do without windows that would begin outside the image."""
     window = Window(call)
     if any(step > 1 for step in window.dilation):
         return lambda image, *_: _take_largest(image, window)
-    return round_down(call)
+    return compare_inside(call)
+
+
+def compare_inside(call: Call) -> Form | None:
+    """Pad with the lowest number where one dimension's last window hangs over and another's would begin outside."""
+    window = Window(call)
+    if not (any(window.overhang) and window.begins_outside):
+        return round_down(call)
+    size, stride, step = window.kernel, window.strides, window.dilation
+    return lambda image, *_: call.operator(_pad_lowest(image, window), size, stride, [0] * len(size), step)
 
 
 def round_down(call: Call) -> Form | None:
@@ -53,9 +73,13 @@ def round_down(call: Call) -> Form | None:
     return lambda image, *_: call.operator(image, *rest)
 
 
+def _pad_lowest(image: Tensor, window: Window) -> Tensor:
+    return pad(image, window.ends, value=torch.finfo(image.dtype).min)
+
+
 def _take_largest(image: Tensor, window: Window) -> Tensor:
     """The largest of every window, by one slice of the image per place in the window."""
-    padded = pad(image, window.ends, value=torch.finfo(image.dtype).min)
+    padded = _pad_lowest(image, window)
     parts = []
     for tap in itertools.product(*map(range, window.kernel)):
         starts = [place * step for place, step in zip(tap, window.dilation, strict=True)]
@@ -80,6 +104,10 @@ class Window:
         sides = zip(self.space, self.extents, self.strides, self.padding, strict=True)
         self.places = [_count_windows(*side, ceil_mode=call.arguments["ceil_mode"]) for side in sides]
         """How many windows there are."""
+        self.begins_outside = call.arguments["ceil_mode"] and any(
+            -(-(size + 2 * before - extent) // stride) >= places for places, stride, extent, size, before in self._sides
+        )
+        """Whether rounding up would add a window to some dimension that begins outside the image."""
         self.overhang = [
             max((places - 1) * stride + extent - size - 2 * before, 0)
             for places, stride, extent, size, before in self._sides

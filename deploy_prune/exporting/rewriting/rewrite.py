@@ -16,7 +16,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from deploy_prune.exporting.rewriting import forms, pooling
 from deploy_prune.exporting.rewriting.call import Call, Form, read_call
 
-TFLITE, COREML, EXECUTORCH = ".tflite", ".mlpackage", ".pte"
+TFLITE, ONNX, COREML, EXECUTORCH = ".tflite", ".onnx", ".mlpackage", ".pte"
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,22 @@ REWRITES: tuple[Rewrite, ...] = (
         (COREML,),
         pooling.average_padded,
     ),
-    # litert-torch pads by a negative number where a last window would begin outside the image
+    # ONNX has no divisor, and its runtimes differ in what they divide a window by that hangs over
     Rewrite(
-        tuple(f"{kind}_pool{space}d.default" for kind in ("avg", "max") for space in (1, 2, 3)),
+        ("avg_pool1d.default", "avg_pool2d.default", "avg_pool3d.default"),
+        (ONNX,),
+        pooling.average_exactly,
+    ),
+    # where a last window would begin outside the image, litert-torch pads by a negative number, and onnx counts it
+    Rewrite(
+        ("avg_pool1d.default", "avg_pool2d.default", "avg_pool3d.default"),
         (TFLITE,),
-        pooling.round_down,
+        pooling.average_inside,
+    ),
+    Rewrite(
+        ("max_pool1d.default", "max_pool2d.default", "max_pool3d.default"),
+        (TFLITE, ONNX),
+        pooling.compare_inside,
     ),
     # Core ML's pooling has no dilation
     Rewrite(

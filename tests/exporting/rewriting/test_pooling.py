@@ -40,14 +40,16 @@ def check(plan: Any, operator: Any, *arguments: Any) -> None:
 def test_averages_of_any_window(data: st.DataObject, ceil: bool, counts_padding: bool, divisor: int | None) -> None:
     image, window, _ = draw_window(data)
     rest = () if image.ndim == 3 else (divisor,)
-    check(pooling.average_padded, AVERAGE[image.ndim - 2], image, *window, ceil, counts_padding, *rest)
+    for plan in (pooling.average_padded, pooling.average_exactly, pooling.average_inside):
+        check(plan, AVERAGE[image.ndim - 2], image, *window, ceil, counts_padding, *rest)
 
 
 @examples(150)
 @given(st.data(), st.booleans())
 def test_the_largest_of_any_window(data: st.DataObject, ceil: bool) -> None:
     image, window, dilation = draw_window(data)
-    check(pooling.compare_taps, LARGEST[image.ndim - 2], image, *window, dilation, ceil)
+    for plan in (pooling.compare_taps, pooling.compare_inside):
+        check(plan, LARGEST[image.ndim - 2], image, *window, dilation, ceil)
 
 
 def test_what_hangs_over_is_not_counted() -> None:
@@ -66,6 +68,26 @@ def test_a_window_that_begins_outside_is_none(ceil: bool) -> None:
     assert (form is not None) == ceil == (pooling.round_down(call) is not None)
     if form:
         assert form(call.image).flatten().tolist() == [1, 4, 7, 10]
+
+
+def test_no_form_has_a_window_that_begins_outside() -> None:
+    """Rows of 12 and columns of 7, windows of 2 at stride 3: a fifth row begins at 12, a third column hangs over."""
+    image = torch.randn(1, 2, 12, 7)
+    for plan, call in (
+        (pooling.average_inside, bind(AVERAGE[2], image, [2], [3], [0], True)),
+        (pooling.compare_inside, bind(LARGEST[2], image, [2], [3], [0], [1], True)),
+    ):
+        form = plan(call)
+        assert form
+        assert form(image).shape == (1, 2, 4, 3)
+        assert plan(bind(call.operator, image, [2], [3])) is None
+
+
+def test_what_onnx_has_no_word_for_is_rewritten_and_counted_padding_stays() -> None:
+    image = torch.randn(1, 2, 8, 8)
+    assert pooling.average_exactly(bind(AVERAGE[2], image, [3], [2], [1])) is None
+    assert pooling.average_exactly(bind(AVERAGE[2], image, [3], [2], [1], False, True, 5)) is not None
+    assert pooling.average_exactly(bind(AVERAGE[2], image, [3], [2], [0], True)) is not None
 
 
 def test_plain_poolings_stay() -> None:

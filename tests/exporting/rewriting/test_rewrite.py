@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from building import delivered, net
 from torch import Tensor, nn
 from torch.fx import GraphModule
-from torch.nn.functional import avg_pool2d, interpolate, pad
+from torch.nn.functional import avg_pool1d, avg_pool2d, avg_pool3d, interpolate, max_pool2d, pad
 
 from deploy_prune.exporting.rewriting.rewrite import REWRITES, rewrite
 from deploy_prune.values import Network
@@ -59,6 +60,24 @@ def test_every_row_names_operators_of_torch() -> None:
 def test_litert_runs_what_its_converter_fails_on(tmp_path: Path) -> None:
     torch.manual_seed(0)
     row = delivered(Network("tests:hard", Hard().eval(), (IMAGE,), 5), "tflite", tmp_path)
+    assert (row.status, row.reason) == ("verified", "")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("options", [{}, {"opset": 13, "dynamic_batch": True}], ids=["now", "oldest, any batch"])
+def test_onnx_runtime_divides_and_rounds_as_torch_does(tmp_path: Path, options: dict[str, Any]) -> None:
+    """A last window that hangs over or would begin outside, a divisor; of one to three dimensions."""
+    network = net(
+        lambda _, x: (
+            avg_pool1d(x.flatten(2), 2, 3, ceil_mode=True),
+            avg_pool2d(x, 2, 3, ceil_mode=True),
+            avg_pool2d(x, 3, 2, divisor_override=5),
+            avg_pool3d(x.unflatten(2, (3, 2)), 2, 3, ceil_mode=True),
+            max_pool2d(x[:, :, :5], 2, 4, ceil_mode=True),
+        ),
+        IMAGE,
+    )
+    row = delivered(network, "onnx", tmp_path, **options)
     assert (row.status, row.reason) == ("verified", "")
 
 
