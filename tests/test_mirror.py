@@ -77,6 +77,7 @@ ELSEWHERE = {
     "train/few_steps.py": "train/test_fitness.py",
     "train/masks.py": "train/test_loop.py",
     "train/precision.py": "train/test_loop.py",
+    "train/refit/*.py": "train/refit/test_walk.py",
     "train/recalibration.py": "train/test_evaluation.py",
     "train/recipe.py": "train/test_loop.py",
     "train/state.py": "train/test_loop.py",

@@ -57,29 +57,35 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
 
 
 def sample_rows(
-    form: LayerForm, kernel: Sequence[int], values: tuple[Tensor, Tensor], positions: int, generator: torch.Generator
+    form: LayerForm,
+    kernel: Sequence[int],
+    given: Tensor,
+    wanted: Sequence[Tensor],
+    *,
+    positions: int,
+    generator: torch.Generator,
 ) -> Rows:
     """Pick a layer's inputs and outputs at random output positions of each image.
 
     Args:
         form: how the layer applies its weight.
         kernel: the size of its kernel, one number per spatial axis; empty for a linear layer.
-        values: what it reads and what it should give: (images, channels, ...), or (images, ..., channels) for a linear
-            layer; the outputs have as many channels as the layer gives.
+        given: what it reads: (images, channels, ...), or (images, ..., channels) for a linear layer.
+        wanted: what it should give, in the same order of axes: one way or several, which come side by side in each
+            block's outputs.
         positions: how many of each image, at most.
         generator: draws them, on the CPU.
     """
-    given, wanted = values
     if form.kind == "linear":
-        given, wanted = (value.reshape(len(value), -1, value.shape[-1]) for value in values)
-        chosen = _draw(wanted.shape[:2], positions, generator).to(given.device)
-        return Rows(_pick(given, chosen).flatten(0, 1)[:, None], _pick(wanted, chosen).flatten(0, 1)[:, None])
-    inner = wanted.shape[2:]
-    chosen = _draw((len(wanted), math.prod(inner)), positions, generator).to(given.device)
-    read = _gather(form, kernel, given, (chosen, inner))
-    asked = _pick(wanted.flatten(2).transpose(1, 2), chosen).flatten(0, 1)
-    count = len(read)
-    return Rows(read.reshape(count, form.groups, -1), asked.reshape(count, form.groups, -1))
+        flat = [value.reshape(len(value), -1, value.shape[-1]) for value in wanted]
+        chosen = _draw(flat[0].shape[:2], positions, generator).to(given.device)
+        read = _pick(given.reshape(len(given), -1, given.shape[-1]), chosen).flatten(0, 1)
+    else:
+        flat, inner = [value.flatten(2).transpose(1, 2) for value in wanted], wanted[0].shape[2:]
+        chosen = _draw((len(given), math.prod(inner)), positions, generator).to(given.device)
+        read = _gather(form, kernel, given, (chosen, inner))
+    asked = [_pick(value, chosen).reshape(len(read), form.groups, -1) for value in flat]
+    return Rows(read.reshape(len(read), form.groups, -1), torch.cat(asked, dim=2))
 
 
 def _draw(shape: Sequence[int], positions: int, generator: torch.Generator) -> Tensor:

@@ -27,7 +27,7 @@ def check_rows(layer: nn.Module, x: Tensor, positions: int) -> None:
     with torch.no_grad():
         y = layer(x)
     kernel = weight.shape[2:]
-    rows = sample_rows(form, kernel, (x, y), positions, torch.Generator().manual_seed(3))
+    rows = sample_rows(form, kernel, x, [y], positions=positions, generator=torch.Generator().manual_seed(3))
     blocks = as_blocks(weight, form)
     given = torch.einsum("ngk,gok->ngo", rows.inputs, blocks)
     assert torch.allclose(given, rows.outputs, atol=1e-5)
@@ -64,8 +64,17 @@ def test_a_depthwise_layer_has_a_block_per_channel() -> None:
 
 def test_the_same_generator_draws_the_same_positions() -> None:
     layer, x = nn.Conv2d(3, 4, 3, padding=1, bias=False), torch.randn(2, 3, 8, 8)
-    values = (x, layer(x).detach())
+    y = layer(x).detach()
     first, second = (
-        sample_rows(form_of(layer), (3, 3), values, 5, torch.Generator().manual_seed(1)).inputs for _ in range(2)
+        sample_rows(form_of(layer), (3, 3), x, [y], positions=5, generator=torch.Generator().manual_seed(1))
+        for _ in range(2)
     )
-    assert torch.equal(first, second)
+    assert torch.equal(first.inputs, second.inputs)
+
+
+def test_several_ways_come_side_by_side_in_each_block() -> None:
+    layer, x = nn.Conv2d(4, 4, 1, groups=2, bias=False), torch.randn(2, 4, 3, 3)
+    y = layer(x).detach()
+    rows = sample_rows(form_of(layer), (1, 1), x, [y, -y], positions=9, generator=torch.Generator())
+    assert rows.outputs.shape == (18, 2, 4)
+    assert torch.equal(rows.outputs[:, :, :2], -rows.outputs[:, :, 2:])

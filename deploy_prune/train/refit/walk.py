@@ -1,0 +1,177 @@
+"""The refit of a network: every layer behind the first change, front to back, from what those before it give.
+
+W = (Cyx + lambda W0)(Cxx + lambda I)^-1 with what a layer reads in the cut network as it is by then (x) and what it
+gives in the reference (y), over sampled positions of a few hundred images without labels. Learnt from He et al. 2017
+(arXiv 1707.06168: targets that make up for the stream) and AMC (arXiv 1802.03494); unlike these, every kind of layer is
+solved, also where its own input is uncut, and new weights are kept only where they are better on held-out images.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deploy_prune.errors import TraceError
+from deploy_prune.graph.surgery import Indices, kept_indices
+from deploy_prune.sources.data import normalise
+from deploy_prune.train.refit.flat_twins import FlatTwins
+from deploy_prune.train.refit.hooked_twins import HookedTwins
+from deploy_prune.train.refit.layer import ImageSplit, LayerTask, refit_layer
+from deploy_prune.train.refit.progress_file import digest, read_layer, write_layer
+from deploy_prune.train.refit.settings import RefitSettings
+from deploy_prune.train.refit.twins import Twins
+from deploy_prune.values import ChannelGraph, Data, Keep, LayerRefit, Network, Progress, quiet
+
+logger = logging.getLogger(__name__)
+
+LEAST_BATCHES = 5
+"""In how many batches images come at least, as far as there are as many images."""
+
+
+def draw_refit_images(data: Data, settings: RefitSettings) -> Tensor:
+    """Draw training images without augmentation, as the network takes them: (images, channels, height, width)."""
+    chosen = np.random.default_rng(settings.seed).permutation(len(data.train))[: settings.images]
+    return normalise(data.train.read(chosen), data.mean, data.std)
+
+
+@dataclass(frozen=True, eq=False)
+class CutNetwork:
+    """A cut network with what it was cut from."""
+
+    small: Network
+    """The reference cut to `keep`."""
+    reference: Network
+    """The uncut network, on the same device."""
+    graph: ChannelGraph
+    """The reference's channel graph."""
+    keep: Keep
+    """The units that stay."""
+
+
+def refitted(
+    cut: CutNetwork,
+    images: Tensor,
+    *,
+    settings: RefitSettings | None = None,
+    folder: Path | None = None,
+    progress: Progress = quiet,
+) -> tuple[Network, tuple[LayerRefit, ...]]:
+    """Refit a copy of a cut network, so that its layers give what they gave before.
+
+    Args:
+        cut: the cut network and its reference; neither is touched.
+        images: as the networks take them, (images, channels, height, width); some of them judge what the others fit.
+        settings: what is tried; None: the usual.
+        folder: where every finished layer is written, so that a killed refit goes on; None: nowhere.
+        progress: told layer by layer.
+
+    Returns:
+        The network, and what became of every layer behind the first change, in order.
+
+    Raises:
+        RecordError: the folder has layers of another refit, or damaged ones.
+    """
+    settings, kept = settings or RefitSettings(), kept_indices(cut.graph, cut.keep)
+    small = cut.small
+    weights = tuple(dict.fromkeys(layer.weight for layer in cut.graph.layers))
+    touched = {weight for weight in weights if weight in kept or weight in small.masks}
+    if not touched:
+        return small, ()
+    batches, split = split_images(images, settings)
+    if split is None:
+        why = f"{len(images)} images are too few: some fit, others judge"
+        return small, tuple(LayerRefit(_name(weight), skipped=why) for weight in weights if weight in touched)
+    began = time.monotonic()
+    twins = _open_twins((small, cut.reference), weights, kept, batches)
+    logger.debug("both networks were written down in %.1f s", time.monotonic() - began)
+    identity = ""
+    if folder is not None:
+        named = {"images": images, **_prefixed("small", small.module), **_prefixed("reference", cut.reference.module)}
+        identity = digest(named, repr(settings), repr(sorted(cut.keep.items())), type(twins).__name__)
+    walk = _Walk(twins, small, touched, split, settings, folder, identity)
+    return _walk(walk, progress)
+
+
+@dataclass(frozen=True, eq=False)
+class _Walk:
+    twins: Twins
+    small: Network
+    touched: set[str]
+    split: ImageSplit
+    settings: RefitSettings
+    folder: Path | None
+    identity: str
+
+
+def _walk(walk: _Walk, progress: Progress) -> tuple[Network, tuple[LayerRefit, ...]]:
+    told = [LayerRefit(_name(weight), skipped=why) for weight, why in walk.twins.left_out.items()]
+    changed: dict[str, Tensor] = {}
+    start = _named_tensors(walk.small.module)
+    layers = list(enumerate(walk.twins.layers))
+    first = next((number for number, layer in layers if layer.weight in walk.touched), len(layers))
+    for number, layer in layers[first:]:
+        path = walk.folder / f"{number:03d}.safetensors" if walk.folder else None
+        finished = read_layer(path, walk.identity) if path else None
+        if finished is None:
+            tensors, mask = {**start, **changed}, walk.small.masks.get(layer.weight)
+            read = partial(walk.twins.read, layer)
+            finished = refit_layer(LayerTask(layer, number, read, tensors, mask, walk.split, walk.settings))
+            if path:
+                write_layer(path, walk.identity, finished)
+        told.append(finished[0])
+        changed |= {name: value.to(start[name].device) for name, value in finished[1].items()}
+        progress("refitting", number + 1 - first, len(layers) - first, layer.name)
+    return _with_tensors(walk.small, changed), tuple(told)
+
+
+def split_images(images: Tensor, settings: RefitSettings) -> tuple[list[Tensor], ImageSplit | None]:
+    """Cut images into batches of one size, and say which judge; what fills no batch is left out. None: too few."""
+    size = max(1, min(settings.batch_size, len(images) // LEAST_BATCHES))
+    batches = [images[start : start + size] for start in range(0, len(images) - size + 1, size)]
+    if len(batches) < 2:
+        return batches, None
+    judging = min(len(batches) - 1, max(1, round(settings.held_out * len(batches))))
+    numbers = tuple(range(len(batches)))
+    return batches, ImageSplit(numbers[:-judging], numbers[-judging:])
+
+
+def _open_twins(
+    networks: tuple[Network, Network], weights: Sequence[str], kept: Indices, batches: Sequence[Tensor]
+) -> Twins:
+    try:
+        return FlatTwins(*networks, weights, kept, batches)
+    except TraceError as error:
+        logger.info("the refit runs both networks whole for every layer: %s", error)
+        return HookedTwins(*networks, weights, kept, batches)
+
+
+def _name(weight: str) -> str:
+    return weight.removesuffix(".weight") or weight
+
+
+def _named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer by its first name."""
+    return {name: tensor.detach() for name, tensor in (*module.named_parameters(), *module.named_buffers())}
+
+
+def _prefixed(prefix: str, module: nn.Module) -> dict[str, Tensor]:
+    return {f"{prefix} {name}": tensor for name, tensor in _named_tensors(module).items()}
+
+
+def _with_tensors(network: Network, changed: Mapping[str, Tensor]) -> Network:
+    module = copy.deepcopy(network.module)
+    tensors = _named_tensors(module)
+    with torch.no_grad():
+        for name, value in changed.items():
+            tensors[name].copy_(value)
+    return dataclasses.replace(network, module=module)
