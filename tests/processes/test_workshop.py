@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploy_prune.errors import WorkerDied
-from deploy_prune.processes.workshop import Outcome, Unsendable, open_workshop, run_each
+from deploy_prune.processes.workshop import Outcome, Patience, Unsendable, open_workshop, run_each
 
 
 def quiet(running: list[int], done: int) -> None:
@@ -75,6 +75,18 @@ def test_a_crash_costs_one_item() -> None:
     assert one == Outcome(10)
     assert two.result is None
     assert two.died.startswith("SIGSEGV")
+
+
+def test_what_does_not_end_is_given_up_after_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        open_workshop(patience=Patience(quiet_s=1.0, limit_s=3.0)) as shop,
+        pytest.raises(WorkerDied, match="did not end in time"),
+    ):
+        run_each(shop, noted, tmp_path, [1], at_once=1, told=quiet)
+    (started,) = tmp_path.iterdir()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.name.split("-")[1]), 0)
+    assert "no converter or runtime has ended for 1 s; one that takes 3 s is given up" in caplog.text
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "memory"])

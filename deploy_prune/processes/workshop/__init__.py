@@ -7,14 +7,14 @@ user can read; cloudpickle carries networks of the user's own files along, which
 
     python -m deploy_prune.processes.workshop FOLDER PARENT MODULE ...
 
-is what a workshop runs, PARENT being the number of the process that it ends with: a folder and a number on stdin begin
-that item, a line on stdout says how it ended.
+is what a workshop runs, PARENT being the number of the process that it ends with: a folder, a number and a
+limit in seconds on stdin begin that item, a line on stdout says how it ended.
 
 A process that ends before its time is started once more, alone. One that crashes twice is a result; one that is killed
-twice, or has no memory, is not: it says nothing about the item.
+twice, has no memory, or does not end within its limit is not: it says nothing about the item.
 """
 
-from deploy_prune.processes.workshop.client import Outcome, Workshop, open_workshop, run_each
+from deploy_prune.processes.workshop.client import Outcome, Patience, Workshop, open_workshop, run_each
 from deploy_prune.processes.workshop.parcels import Unsendable
 
-__all__ = ["Outcome", "Unsendable", "Workshop", "open_workshop", "run_each"]
+__all__ = ["Outcome", "Patience", "Unsendable", "Workshop", "open_workshop", "run_each"]

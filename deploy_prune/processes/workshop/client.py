@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,8 +17,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from deploy_prune.errors import WorkerDied
-from deploy_prune.processes.workshop.parcels import NO_MEMORY, load, send
+from deploy_prune.processes.workshop.parcels import GIVEN_UP, NO_MEMORY, load, send
 from deploy_prune.scratch import make_scratch
+
+logger = logging.getLogger(__name__)
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -30,6 +34,7 @@ KILLED = "SIGKILL"
 CRASHES = frozenset({"SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS"})
 """The signals that a process brings upon itself; all others come from outside and say nothing about its work."""
 SHORT = "is memory short? Close other programs, then give the same command again"
+OVERLOADED = "is the machine overloaded? Try again, or leave that format out; a converter may also never end"
 SETTINGS = {
     "OMP_NUM_THREADS": "1",  # the cores are shared by processes
     # keep freed memory (glibc): a tenth of the time goes into getting the same pages again
@@ -49,16 +54,27 @@ class Outcome(Generic[Result]):
     """How its process crashed; empty: it came to its end."""
 
 
+@dataclass(frozen=True)
+class Patience:
+    """How long a converter or runtime may take; the largest networks take some minutes."""
+
+    quiet_s: float = 300.0
+    """The seconds without an end after which a warning says when it will be given up."""
+    limit_s: float = 1800.0
+    """The seconds after which it is."""
+
+
 @dataclass(frozen=True, eq=False)
 class Workshop:
     """A process that starts others; see `open_workshop`."""
 
     process: subprocess.Popen[str]
     folder: Path
+    patience: Patience
 
 
 @contextmanager
-def open_workshop(modules: Sequence[str] = ()) -> Iterator[Workshop]:
+def open_workshop(modules: Sequence[str] = (), patience: Patience = Patience()) -> Iterator[Workshop]:
     """A workshop that has begun to import these modules; all it started ends with the block."""
     with make_scratch() as folder:
         command = [sys.executable, "-m", "deploy_prune.processes.workshop", str(folder), str(os.getpid()), *modules]
@@ -71,7 +87,7 @@ def open_workshop(modules: Sequence[str] = ()) -> Iterator[Workshop]:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
             )
         try:
-            yield Workshop(process, folder)
+            yield Workshop(process, folder, patience)
         finally:
             _close(process)
 
@@ -112,12 +128,14 @@ def run_each(
     Raises:
         Exception: what the work raised itself, once all processes have ended.
         Unsendable: something cannot be pickled.
-        WorkerDied: the process of an item was killed twice, or the workshop itself was.
+        WorkerDied: the process of an item was killed twice, or the workshop itself was; or an item took too long.
     """
     folder = Path(tempfile.mkdtemp(dir=shop.folder))
     send(folder, (work, shared), items)
     codes = _run(shop, folder, range(len(items)), at_once=at_once, told=told)
-    again = [number for number, code in codes.items() if code and not _raised(folder, number).exists()]
+    again = [
+        number for number, code in codes.items() if code not in (0, GIVEN_UP) and not _raised(folder, number).exists()
+    ]
     before = len(items) - len(again)
     codes |= _run(shop, folder, again, at_once=1, told=lambda running, ended: told(running, before + ended))
     for number in range(len(items)):
@@ -146,19 +164,32 @@ def _run(
 def _begin(shop: Workshop, folder: Path, number: int) -> None:
     assert shop.process.stdin
     with suppress(OSError, ValueError):  # it died or is being closed: waiting for the answer finds out
-        shop.process.stdin.write(f"{folder.name} {number}\n")
+        shop.process.stdin.write(f"{folder.name} {number} {shop.patience.limit_s}\n")
         shop.process.stdin.flush()
 
 
 def _await_end(shop: Workshop) -> tuple[int, int]:
     """The next item that ends, and its exit code."""
     assert shop.process.stdout
-    line = shop.process.stdout.readline()
+    with _warn_when_quiet(shop.patience):
+        line = shop.process.stdout.readline()
     if not line:
         how = _tell_end(shop.process.wait(), (shop.folder / LOG).read_bytes())
         raise WorkerDied(f"the process that starts converters and runtimes died ({how})", hint=SHORT)
     number, code = line.split()
     return int(number), int(code)
+
+
+@contextmanager
+def _warn_when_quiet(patience: Patience) -> Iterator[None]:
+    message = "no converter or runtime has ended for %.0f s; one that takes %.0f s is given up"
+    timer = threading.Timer(patience.quiet_s, logger.warning, (message, patience.quiet_s, patience.limit_s))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _raised(folder: Path, number: int) -> Path:
@@ -169,6 +200,8 @@ def _raised(folder: Path, number: int) -> Path:
 def _read_outcome(folder: Path, number: int, code: int) -> Outcome[Any]:
     if code == 0:
         return Outcome(load(folder / f"{number}.result"))
+    if code == GIVEN_UP:
+        raise WorkerDied("a converter or runtime did not end in time and was given up", hint=OVERLOADED, final=True)
     log = folder / f"{number}.log"  # it may have ended before it had one
     how = _tell_end(code, log.read_bytes() if log.exists() else b"")
     if code == NO_MEMORY or (code < 0 and signal.Signals(-code).name not in CRASHES):

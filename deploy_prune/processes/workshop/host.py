@@ -9,22 +9,43 @@ import os
 import queue
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from deploy_prune.errors import is_out_of_memory
 from deploy_prune.processes.lifeline import follow
-from deploy_prune.processes.workshop.parcels import NO_MEMORY, dump, load
+from deploy_prune.processes.workshop.parcels import GIVEN_UP, NO_MEMORY, dump, load
 
 POLL_S = 0.02
 GARBAGE = 100_000
 """Objects between two looks for garbage: converters make millions that live to the end."""
 METHOD = "fork" if sys.platform == "linux" else "spawn"
 """How a workshop starts a process. Other systems' own libraries do not bear being copied."""
+
+
+@dataclass
+class Item:
+    """The process of an item."""
+
+    process: BaseProcess
+    limit_s: float
+    """The seconds after which it is given up."""
+    began_s: float
+    """When it was started, by the clock of `time.monotonic`."""
+
+    def find_code(self) -> int | None:
+        """Its exit code; None while it runs. One that takes too long is killed here."""
+        if self.process.exitcode is None and time.monotonic() - self.began_s > self.limit_s:
+            self.process.kill()
+            self.process.join()
+            return GIVEN_UP
+        return self.process.exitcode
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,22 +60,29 @@ def main(arguments: Sequence[str]) -> int:
     gc.freeze()
     gc.set_threshold(GARBAGE, 50, 50)
     asked = _listen_to_stdin()
-    running: dict[int, BaseProcess] = {}
+    running: dict[int, Item] = {}
     while True:
         with suppress(queue.Empty):
             line = asked.get(timeout=POLL_S if running else None)
             if not line:
                 break
-            part, number = line.split()
-            running[int(number)] = _start_process(str(Path(folder, part)), int(number))
-        for ended, process in list(running.items()):
-            if process.exitcode is not None:
-                answers.write(f"{ended} {running.pop(ended).exitcode}\n")
-                answers.flush()
-    for process in running.values():
-        process.kill()
-        process.join()
+            part, number, limit_s = line.split()
+            process = _start_process(str(Path(folder, part)), int(number))
+            running[int(number)] = Item(process, float(limit_s), time.monotonic())
+        for ended, code in _list_ended(running):
+            del running[ended]
+            answers.write(f"{ended} {code}\n")
+            answers.flush()
+    for item in running.values():
+        item.process.kill()
+        item.process.join()
     return 0
+
+
+def _list_ended(running: Mapping[int, Item]) -> list[tuple[int, int]]:
+    """The numbers and exit codes of the items that have ended."""
+    codes = [(number, item.find_code()) for number, item in running.items()]
+    return [(number, code) for number, code in codes if code is not None]
 
 
 def _listen_to_stdin() -> queue.SimpleQueue[str]:

@@ -15,6 +15,9 @@ from deploy_prune.user_files import USER_MODULE
 NO_MEMORY = 12
 """What the process of an item ends with in which memory ran out: ENOMEM."""
 
+GIVEN_UP = 124
+"""What the process of an item that took too long ends with, as with the command `timeout`."""
+
 
 class Unsendable(Exception):
     """Work that cannot be handed to another process; says what of it."""
