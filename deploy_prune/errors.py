@@ -36,7 +36,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import Any, ClassVar
 
 INTERRUPTED = 130
 """The exit code of a command that was interrupted."""
@@ -75,8 +75,18 @@ class DeployPruneError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors travel between our processes, whatever else their kinds are made with."""
+        return _make_again, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+def _make_again(kind: type[DeployPruneError], args: tuple[Any, ...], fields: dict[str, Any]) -> DeployPruneError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
 
 
 class TargetMissed(DeployPruneError):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from deploy_prune import errors
-from deploy_prune.errors import DeployPruneError, MissingDependency, UnknownName
+from deploy_prune.errors import DeployPruneError, MissingDependency, UnknownName, WorkerDied
 
 EXIT_CODES = {
     "TargetMissed": 1,
@@ -60,6 +62,12 @@ def test_the_tree_in_the_docstring_shows_every_class(name: str) -> None:
     parent = lines[place].split("─ ")[1].split()
     assert parent[1] == str(EXIT_CODES[name])
     assert issubclass(error_classes()[name], error_classes()[parent[0]])
+
+
+@pytest.mark.parametrize("error", [UnknownName("model", "resnet21", ["resnet20"]), WorkerDied("it died", final=True)])
+def test_an_error_survives_the_way_to_another_process(error: DeployPruneError) -> None:
+    arrived = pickle.loads(pickle.dumps(error))
+    assert (type(arrived), str(arrived), vars(arrived)) == (type(error), str(error), vars(error))
 
 
 def test_a_message_ends_with_its_hint() -> None:

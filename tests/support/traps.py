@@ -60,8 +60,8 @@ CONDITIONS: dict[str, Width] = {
 CHOICES: dict[str, tuple[Act, Act]] = {
     "relu or nothing": (lambda y: y.relu(), lambda y: y),
     "two activations": (lambda y: y.relu(), lambda y: y.sigmoid()),
-    "two pools": (lambda y: max_pool2d(y, 2), lambda y: avg_pool2d(y, 2)),
-    "two windows": (lambda y: max_pool2d(y, 2), lambda y: max_pool2d(y, 4)),
+    "two pools": (lambda y: max_pool2d(y, 2, ceil_mode=True), lambda y: avg_pool2d(y, 2, ceil_mode=True)),
+    "two windows": (lambda y: max_pool2d(y, 2, ceil_mode=True), lambda y: max_pool2d(y, 4, ceil_mode=True)),
     "two shifts": (lambda y: y.roll(1, 2), lambda y: y.roll(2, 2)),
     "two offsets": (lambda y: y + 1, lambda y: y + 2),
 }

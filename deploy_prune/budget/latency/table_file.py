@@ -8,12 +8,14 @@ from pathlib import Path
 
 from deploy_prune.budget.latency.model import fit_model
 from deploy_prune.budget.latency.store import Store
-from deploy_prune.budget.latency.table import Profile, Sample, read_features
+from deploy_prune.budget.latency.table import WHOLE_NETWORK, Profile, Sample, read_features
 from deploy_prune.errors import RecordError
 from deploy_prune.records import read_record, write_record
 
 LARGEST_RATIO = 100.0
 """No cut network takes so many times as long as the dense one."""
+LARGEST_SIZE = 1 << 31
+"""No number of a file, such as its threads or a side of its input, reaches this one."""
 
 
 def write_table(profile: Profile, path: Path) -> None:
@@ -54,6 +56,8 @@ def _impossible(profile: Profile) -> str:
         return f"its reference takes {profile.reference} {profile.unit}"
     if not profile.samples:
         return "it has no samples"
+    if not 0 <= profile.target.threads < LARGEST_SIZE:
+        return f"it was measured with {profile.target.threads} threads"
     reasons = (_impossible_sample(profile, sample) for sample in profile.samples)
     return next((reason for reason in reasons if reason), "")
 
@@ -68,4 +72,9 @@ def _impossible_sample(profile: Profile, sample: Sample) -> str:
     fits = len(sample.widths) == len(groups) and all(
         1 <= width <= group.width for width, group in zip(sample.widths, groups, strict=True)
     )
-    return "" if fits else "a sample has widths that the network does not have"
+    if not fits:
+        return "a sample has widths that the network does not have"
+    if not WHOLE_NETWORK <= sample.operator < len(profile.drawing.operators):
+        return "a sample is of an operator that the network does not have"
+    sizes = all(0 < size < LARGEST_SIZE for size in sample.input_shape)
+    return "" if sizes else "a sample has an input of impossible size"
