@@ -46,6 +46,8 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if name == "native_batch_norm" and _fits(args):
         saved = args[0].shape[1] if args[5] else 0  # mean and deviation of the batch, for the way back
         return torch.empty_like(args[0]), args[0].new_empty(saved), args[0].new_empty(saved)
+    if name == "convolution" and (shape := _find_convolved(args)):
+        return args[0].new_empty(shape)
     if func is torch.ops.aten._to_copy.default:
         kwargs = {**kwargs, "device": torch.device("meta")}
     return func(*args, **kwargs)
@@ -61,6 +63,19 @@ def _are_alike(args: tuple[Any, ...]) -> bool:
         and one.shape == other.shape
         and one.stride() == other.stride()
     )
+
+
+def _find_convolved(args: tuple[Any, ...]) -> tuple[int, ...] | None:
+    """The shape of a plain convolution's result; None where anything is out of the ordinary, or torch would refuse."""
+    source, weight, bias, stride, padding, dilation, transposed, _, groups = args
+    plain = source.is_contiguous() and weight.is_contiguous() and source.dim() == weight.dim() > 2
+    fits = plain and source.dtype == weight.dtype and source.shape[1] == weight.shape[1] * groups
+    wide = len(stride) == len(padding) == len(dilation) == source.dim() - 2
+    if transposed or not (fits and wide) or (bias is not None and bias.shape != weight.shape[:1]):
+        return None
+    spaces = zip(source.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
+    sizes = [(size + 2 * pad - by * (kernel - 1) - 1) // step + 1 for size, kernel, step, pad, by in spaces]
+    return (source.shape[0], weight.shape[0], *sizes) if min(sizes) > 0 and not weight.shape[0] % groups else None
 
 
 def _fits(args: tuple[Any, ...]) -> bool:
