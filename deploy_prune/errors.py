@@ -276,7 +276,14 @@ def find_missing_library(error: BaseException) -> MissingLibrary | None:
     return None
 
 
-OUT_OF_MEMORY = ("can't allocate memory", "cannot allocate memory", "bad_alloc", "bad allocation", "out of memory")
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "failed to allocate memory",
+    "bad_alloc",
+    "bad allocation",
+    "out of memory",
+)
 """What the messages of vendors say, in whatever case, who have no exception of their own for it."""
 
 

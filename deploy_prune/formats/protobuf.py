@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +21,7 @@ VARINT_BYTES = 10
 """The longest number that is not fixed."""
 FIXED_BYTES = {FIXED64: 8, FIXED32: 4}
 
+Content = TypeVar("Content", bytes, memoryview)
 Field = int | bytes
 Fields = Mapping[int, list[Field]]
 """Field number -> what stands there, in order: whole numbers for varints, bytes for all else."""
@@ -36,7 +38,7 @@ def read_fields(message: bytes) -> Fields:
         Malformed: truncated, or not protobuf.
     """
     fields: dict[int, list[Field]] = {}
-    for count, (number, value) in enumerate(_walk(message)):
+    for count, (number, value) in enumerate(walk(message)):
         if count >= MOST_ENTRIES:
             raise Malformed(f"a message of more than {MOST_ENTRIES:,} fields")
         fields.setdefault(number, []).append(value)
@@ -117,12 +119,17 @@ def read_mapping(fields: Fields, number: int) -> dict[str, bytes]:
     return {read_text(entry, 1): read_message(entry, 2) for entry in entries}
 
 
-def _walk(content: bytes) -> Iterator[tuple[int, Field]]:
+def walk(content: Content) -> Iterator[tuple[int, int | Content]]:
+    """The fields of one message as they come: number and value. Of a view the values are views, and nothing is copied.
+
+    Raises:
+        Malformed: truncated, or not protobuf.
+    """
     position = 0
     while position < len(content):
         tag, position = _varint(content, position)
         number, kind = tag >> 3, tag & 7
-        value: Field
+        value: int | Content
         if kind == VARINT:
             value, position = _varint(content, position)
         else:
@@ -140,7 +147,7 @@ def _walk(content: bytes) -> Iterator[tuple[int, Field]]:
         yield number, value
 
 
-def _varint(content: bytes, position: int) -> tuple[int, int]:
+def _varint(content: bytes | memoryview, position: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if position >= len(content):

@@ -93,7 +93,7 @@ class Loaded:
 
 def _load(path: Path, name: str, threads: int, seed: int) -> Loaded:
     runtime = plugins.build(RUNTIMES, name)
-    runtime.import_package()
+    runtime.prepare(path)
     baseline_bytes = read_peak_memory_bytes()
     started = time.perf_counter()
     session: Session = runtime.open(path, threads=threads)

@@ -55,8 +55,13 @@ class Runtime(Protocol):
     def version(self) -> str:
         """Version of the runtime. Raises MissingDependency where it is not installed."""
 
-    def import_package(self) -> None:
-        """Import the vendor's package, so that `open` takes and times the file alone. Raises MissingDependency."""
+    def prepare(self, path: Path, /) -> None:
+        """Import the vendor's package, so that `open` takes and times the file alone.
+
+        Raises:
+            MissingDependency: the package is not installed.
+            InputError: the file would take far more memory than its size says.
+        """
 
     def open(self, path: Path, *, threads: int) -> Session:
         """Load a file. Raises InputError for a truncated or foreign file."""

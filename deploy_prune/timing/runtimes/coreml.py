@@ -30,7 +30,7 @@ class CoreML:
         """Version of the evaluator, which is this package."""
         return __version__
 
-    def import_package(self) -> None:
+    def prepare(self, _: Path) -> None:
         """Import the evaluator. Raises MissingDependency where numpy is not installed."""
         try:
             import numpy  # noqa: F401 - loading it here keeps its time out of `open`

@@ -47,7 +47,7 @@ class ExecuTorch:
         except PackageNotFoundError as error:
             raise MissingDependency("executorch", "executorch") from error
 
-    def import_package(self) -> None:
+    def prepare(self, _: Path) -> None:
         """Import ExecuTorch's bindings. Raises MissingDependency where they or torch are not installed."""
         _import_bindings()
 

@@ -39,7 +39,7 @@ class LiteRT:
         except PackageNotFoundError as error:
             raise MissingDependency("ai-edge-litert", "litert") from error
 
-    def import_package(self) -> None:
+    def prepare(self, _: Path) -> None:
         """Import LiteRT. Raises MissingDependency where it is not installed."""
         _import_package()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from deploy_prune.errors import InputError, MissingDependency
+from deploy_prune.formats.onnx_constants import cut_out_constants
 from deploy_prune.processes.silence import silence
 from deploy_prune.scratch import make_scratch
 from deploy_prune.timing.runtimes import Runtime
@@ -28,6 +30,10 @@ DTYPES = {
     "tensor(int32)": "int32",
     "tensor(int64)": "int64",
 }
+MOST_GROWN_BYTES = 1 << 30
+"""Bytes that any file may compute from constants alone, all tensors together."""
+GROWN_SHARE = 8
+"""And so many times its own size besides."""
 FATAL = 4
 """Log only what ends the process: the exception says the rest."""
 KERNEL = "_kernel_time"
@@ -50,9 +56,15 @@ class OnnxRuntime:
         except PackageNotFoundError as error:
             raise MissingDependency("onnxruntime", "onnxruntime") from error
 
-    def import_package(self) -> None:
-        """Import ONNX Runtime. Raises MissingDependency where it is not installed."""
+    def prepare(self, path: Path) -> None:
+        """Import ONNX Runtime, and refuse a file that computes gigabytes from its constants alone.
+
+        Raises:
+            InputError: its constants grow beyond all proportion to the file.
+            MissingDependency: ONNX Runtime is not installed.
+        """
         _import_package()
+        _refuse_growth(path)
 
     def open(self, path: Path, *, threads: int) -> OnnxRuntimeSession:
         """Load a file.
@@ -157,6 +169,36 @@ def _open_session(source: str | bytes, options: Any, path: Path) -> Any:
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path} is no readable .onnx file: {reason}", hint="export it again") from error
+
+
+def _refuse_growth(path: Path) -> None:
+    """Hold what ONNX Runtime infers of the constants' shapes, which computes none of them, against the file's size."""
+    try:
+        part = cut_out_constants(path)
+        if not part.names:
+            return
+        options = _make_options(_import_package(), 1)
+        options.graph_optimization_level = _import_package().GraphOptimizationLevel.ORT_DISABLE_ALL
+        grown = _open_session(part.model, options, path).get_outputs()
+    except (OSError, ValueError, InputError):
+        return  # what is wrong with the file, opening it says
+    sizes = {each.name: _count_bytes(each) for each in grown}
+    allowed = MOST_GROWN_BYTES + GROWN_SHARE * path.stat().st_size
+    if sum(sizes.values()) > allowed:
+        name = max(sizes, key=sizes.__getitem__)
+        message = f"{path} computes {sum(sizes.values()) >> 20:,} MB from its constants alone, most of it in '{name}'"
+        hint = f"a file of {path.stat().st_size:,} bytes may take {allowed >> 20:,} MB: export it again"
+        raise InputError(message, hint=hint)
+
+
+def _count_bytes(tensor: Any) -> int:
+    """The bytes of a tensor of the file; 0 where ONNX Runtime infers no shape for it."""
+    import numpy as np
+
+    if not all(isinstance(size, int) for size in tensor.shape):
+        return 0
+    sizes: tuple[int, ...] = tuple(tensor.shape)
+    return math.prod(sizes) * np.dtype(DTYPES.get(tensor.type, "uint8")).itemsize
 
 
 def _show_all_outputs(path: Path) -> tuple[list[str], bytes]:

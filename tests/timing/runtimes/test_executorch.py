@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import struct
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_it_is_timed_in_a_process_of_its_own(tiny_pte):
 def test_a_missing_torch_is_named_with_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingDependency, match=r"'torch'(.|\n)*deploy-prune\[executorch\]"):
-        ExecuTorch().import_package()
+        ExecuTorch().prepare(Path("any.pte"))
 
 
 def test_bindings_built_against_another_torch_are_said_to_be_so(monkeypatch):
@@ -101,4 +102,4 @@ def test_bindings_built_against_another_torch_are_said_to_be_so(monkeypatch):
 
     monkeypatch.setattr(importlib, "import_module", undefined)
     with pytest.raises(Unavailable, match="does not fit the torch that is installed: undefined symbol"):
-        ExecuTorch().import_package()
+        ExecuTorch().prepare(Path("any.pte"))
