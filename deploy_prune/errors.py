@@ -270,10 +270,16 @@ def find_missing_library(error: BaseException) -> MissingLibrary | None:
     """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, ImportError | OSError) and (named := _NO_LIBRARY.search(str(cause))):
-            return MissingLibrary(named[1].rpartition("/")[2])
+        if isinstance(cause, ImportError | OSError) and (missing := read_missing_library(str(cause))):
+            return missing
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def read_missing_library(said: str) -> MissingLibrary | None:
+    """The system library that the loader missed, by its message in what a process said; None: by none."""
+    named = _NO_LIBRARY.search(said)
+    return MissingLibrary(named[1].rpartition("/")[2]) if named else None
 
 
 OUT_OF_MEMORY = (

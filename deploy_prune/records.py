@@ -25,6 +25,8 @@ FORMER_KINDS = {"SearchRecord": "Search"}
 
 Value = TypeVar("Value")
 
+DONE_AGAIN = "remove it, and its stage is done again"
+"""What to do about a damaged record of a stage."""
 _TOLD = 3
 """How many places of a record that do not fit are named."""
 
@@ -100,8 +102,13 @@ def write_record(path: Path, value: Any, kind: Any = None) -> None:
     write_atomic(path, lambda temporary: temporary.write_text(text))
 
 
-def read_record(path: Path, kind: type[Value]) -> Value:
+def read_record(path: Path, kind: type[Value], *, remedy: str = DONE_AGAIN) -> Value:
     """Read the value that `write_record` wrote.
+
+    Args:
+        path: of the record.
+        kind: the value's type.
+        remedy: what to do where it is damaged, as a hint says it.
 
     Raises:
         RecordError: the file is missing or truncated, of another schema, or a record of another kind.
@@ -111,15 +118,15 @@ def read_record(path: Path, kind: type[Value]) -> Value:
     except FileNotFoundError as error:
         raise RecordError(f"{path} does not exist", hint="is this a run folder?") from error
     except (ValueError, OSError) as error:
-        raise RecordError(f"{path} is damaged: {error}", hint="remove it, and its stage is done again") from error
+        raise RecordError(f"{path} is damaged: {error}", hint=remedy) from error
     _check_header(document, path, _name_kind(kind))
     try:
         value = document["value"]
         return TypeAdapter(kind).validate_python(schema_1.upgrade(value) if document["schema"] == 1 else value)
     except ValidationError as error:
-        raise _tell_misfit(path, kind, explain_misfit(error)) from error
+        raise _tell_misfit(path, kind, explain_misfit(error), remedy) from error
     except (KeyError, TypeError, ValueError) as error:  # of a value's own rules, and of records of before
-        raise _tell_misfit(path, kind, f"{type(error).__name__}: {error}") from error
+        raise _tell_misfit(path, kind, f"{type(error).__name__}: {error}", remedy) from error
 
 
 def explain_misfit(error: ValidationError) -> str:
@@ -130,8 +137,8 @@ def explain_misfit(error: ValidationError) -> str:
     return f"{told}; and {more} more" if more else told
 
 
-def _tell_misfit(path: Path, kind: Any, reason: str) -> RecordError:
-    hint = "is it edited, or of another version? Remove it, and its stage is done again"
+def _tell_misfit(path: Path, kind: Any, reason: str, remedy: str) -> RecordError:
+    hint = f"is it edited, or of another version? {remedy[0].upper()}{remedy[1:]}"
     return RecordError(f"{path} does not hold a {_name_kind(kind)}: {reason}", hint=hint)
 
 

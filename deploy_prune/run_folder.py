@@ -19,6 +19,10 @@ from deploy_prune.values import BY_DATA, AppForm, Progress, quiet
 Result = TypeVar("Result")
 
 RUN = "run.json"
+BEGIN_AGAIN = (
+    "put a copy of it back, or use the command that began the run with another --out: only it has the settings"
+)
+"""What to do about a damaged configuration of a run, without which its other records cannot be held to anything."""
 SPLITS = "splits.json"
 FORM = "form.json"
 LOCK = ".lock"
@@ -119,11 +123,11 @@ def read_asked(path: Path) -> dict[str, Any]:
     """
     if not (path / RUN).is_file():
         raise RecordError(f"{path} is no run folder: it has no {RUN}", hint="name the --out of a run")
-    asked: dict[str, Any] = read_record(path / RUN, dict)
+    asked: dict[str, Any] = read_record(path / RUN, dict, remedy=BEGIN_AGAIN)
     for key, kind in READ_ALONE.items():
         if not isinstance(asked.get(key, kind()), kind):
             message = f"{path / RUN} is damaged: its {key} is a {type(asked[key]).__name__}"
-            raise RecordError(message, hint="use the command that began the run, with another --out")
+            raise RecordError(message, hint=BEGIN_AGAIN)
     return asked
 
 

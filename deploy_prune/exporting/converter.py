@@ -11,7 +11,7 @@ from importlib import metadata
 import torch
 from torch import Tensor, nn
 
-from deploy_prune.errors import DeployPruneError, ExportFailed, MissingDependency
+from deploy_prune.errors import DeployPruneError, ExportFailed, MissingDependency, find_missing_library
 from deploy_prune.processes.silence import silence
 from deploy_prune.values import Network
 
@@ -72,7 +72,10 @@ def find_version(package: str, *, extra: str) -> str:
 
 @contextmanager
 def explain_vendor_errors(name: str, network: Network) -> Iterator[None]:
-    """Run a vendor's converter: silent, and whatever it raises becomes `ExportFailed` with its own reason."""
+    """Run a vendor's converter: silent, and whatever it raises becomes `ExportFailed` with its own reason.
+
+    A system library for want of which its package cannot be imported stays `MissingLibrary`.
+    """
     try:
         with silence(), torch.no_grad():
             yield
@@ -80,6 +83,8 @@ def explain_vendor_errors(name: str, network: Network) -> Iterator[None]:
         raise
     # Converters raise anything, from AssertionError to their own classes: this is the seam
     except Exception as error:
+        if missing := find_missing_library(error):
+            raise missing from error
         reason = shorten_reason(error)
         message = f"{name} could not convert {network.address}: {reason}"
         raise ExportFailed(message, hint=_advise(error, reason)) from error

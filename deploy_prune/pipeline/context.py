@@ -36,6 +36,9 @@ from deploy_prune.train.recipe import Hooks
 from deploy_prune.train.tasks import Task, choose_task
 from deploy_prune.values import ChannelGraph, Data, Keep, Network, Plan, Progress
 
+OTHER_PLAN = "write it again, or give another --plan"
+"""What to do about a damaged plan that the user has given."""
+
 
 @dataclass(frozen=True, eq=False)
 class RunContext:
@@ -193,7 +196,7 @@ def read_plan(context: RunContext, network: Network) -> Keep:
         PlanError: it does not fit the network, or removes nothing.
     """
     assert context.plan_file
-    keep = in_own_numbers(network, read_record(context.plan_file, Plan).keep)
+    keep = in_own_numbers(network, read_record(context.plan_file, Plan, remedy=OTHER_PLAN).keep)
     check(context.graph, keep)
     width = {group.name: group.width for group in context.graph.groups}
     if all(len(units) == width[name] for name, units in keep.items()):

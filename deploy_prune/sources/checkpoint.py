@@ -27,6 +27,8 @@ from deploy_prune.sources.weights import load_weights, read_tensors, save_tensor
 from deploy_prune.values import Network, Plan
 
 NETWORK, PLAN, WEIGHTS, MASKS = "network.json", "plan.json", "weights.safetensors", "masks.safetensors"
+RESTORE = "restore it, or run again"
+"""What to do about a damaged file of a network."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,10 @@ def load(folder: Path | str) -> Network:
     described = description(folder)
     weights = folder / WEIGHTS
     if not weights.is_file() or sha256(weights) != described.weights_sha256:
-        raise RecordError(f"{weights} is missing or not the file that was saved", hint="restore it, or run again")
+        raise RecordError(f"{weights} is missing or not the file that was saved", hint=RESTORE)
     network = rebuild_network(described.address, described.classes, described.input_shape, described.options)
     if (folder / PLAN).is_file():
-        plan = read_record(folder / PLAN, Plan)
+        plan = read_record(folder / PLAN, Plan, remedy=RESTORE)
         try:
             network = cut(network, trace(network), plan.keep)
         except PlanError as error:
@@ -100,7 +102,7 @@ def _masks(path: Path, described: Description, network: Network) -> Mapping[str,
     if not described.masks_sha256:
         return {}
     if not path.is_file() or sha256(path) != described.masks_sha256:
-        raise RecordError(f"{path} is missing or not the file that was saved", hint="restore it, or run again")
+        raise RecordError(f"{path} is missing or not the file that was saved", hint=RESTORE)
     masks, shapes = read_tensors(path), {name: each.shape for name, each in network.module.named_parameters()}
     for name, mask in masks.items():
         if mask.shape != shapes.get(name) or mask.dtype != torch.bool:
@@ -114,7 +116,7 @@ def description(folder: Path) -> Description:
     Raises:
         RecordError: there is none, or its record is damaged.
     """
-    return read_record(final_network(folder) / NETWORK, Description)
+    return read_record(final_network(folder) / NETWORK, Description, remedy=RESTORE)
 
 
 def final_network(folder: Path) -> Path:

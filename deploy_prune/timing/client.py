@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from deploy_prune import errors
-from deploy_prune.errors import DeployPruneError, Unavailable, WorkerDied
+from deploy_prune.errors import DeployPruneError, Unavailable, WorkerDied, read_missing_library
 from deploy_prune.timing.devices import Block, Job
 from deploy_prune.values import NodeTime
 
@@ -90,7 +90,7 @@ def start_worker(job: Job) -> Iterator[LocalWorker]:
 
     Raises:
         InputError: the runtime cannot read the file.
-        WorkerDied: it died; Unavailable: it did not get ready in time; MissingDependency: no runtime.
+        WorkerDied: it died; Unavailable: it did not get ready in time; MissingDependency, MissingLibrary: no runtime.
     """
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -164,6 +164,8 @@ def _receive(
         code = process.wait(timeout=STOP_TIMEOUT_S)
         said = _read_tail(log)
         hint = "is memory short? If not, the file may be damaged: export it again"
+        if missing := read_missing_library(said):
+            raise missing
         if code == 1:  # an exception: the last line of its traceback says what happened
             said, hint = said.splitlines()[-1], "the file may be damaged, or for another runtime: export it again"
         raise WorkerDied(f"the process that ran {job.path} died (exit {code}): {said}", hint=hint)

@@ -15,7 +15,7 @@ from tinyrun import exported
 from deploy_prune import plugins, stats
 from deploy_prune.analysis.artifacts import describe_artifact
 from deploy_prune.analysis.bench import bench, group_by_network, group_by_target
-from deploy_prune.errors import ConfigError, InputError, Unavailable
+from deploy_prune.errors import ConfigError, InputError, MissingLibrary, Unavailable
 from deploy_prune.timing import client, conditions
 from deploy_prune.timing.client import start_worker
 from deploy_prune.timing.devices import Job
@@ -240,6 +240,16 @@ def test_the_last_words_of_a_dying_worker_are_shown(tiny_onnx):
     """Cores that do not exist: the worker's traceback is what the user needs to see."""
     job = Job(tiny_onnx, "onnxruntime", 1, (100_000,), 0)
     with pytest.raises(Unavailable, match=r"exit 1(.|\n)*Error"), start_worker(job):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["ImportError", "OSError"])
+def test_a_system_library_that_a_worker_misses_is_named(tiny_onnx, tmp_path, monkeypatch, kind):
+    """A runtime stands in that needs one which is not there."""
+    said = "libstdc++.so.6: cannot open shared object file: No such file or directory"
+    (tmp_path / "onnxruntime.py").write_text(f"raise {kind}({said!r})")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(MissingLibrary, match=r"libstdc\+\+.so.6' is not installed"), start_worker(_job(tiny_onnx)):
         pass
 
 

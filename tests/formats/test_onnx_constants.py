@@ -1,4 +1,4 @@
-"""What a file computes from constants alone is found without computing it, and refused where it is out of proportion."""
+"""What a file computes from constants alone is found without computing it, and refused where it is too much."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy_prune.errors import WorkerDied
+from deploy_prune.errors import MissingLibrary, WorkerDied
 from deploy_prune.processes.workshop import Outcome, Patience, Unsendable, open_workshop, run_each
 
 
@@ -46,6 +47,14 @@ def refused(_: None, item: int) -> int:
     if item == 1:
         raise ValueError("one is refused")
     return item
+
+
+def imported(vendor: str, _: int) -> None:
+    """What packages do: the loader's message is wrapped in one of their own."""
+    try:
+        importlib.import_module(vendor)
+    except OSError as error:
+        raise RuntimeError(f"{vendor} is not usable") from error
 
 
 def littered(_: None, item: int) -> str:
@@ -87,6 +96,16 @@ def test_what_does_not_end_is_given_up_after_a_warning(tmp_path: Path, caplog: p
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.name.split("-")[1]), 0)
     assert "no converter or runtime has ended for 1 s; one that takes 3 s is given up" in caplog.text
+
+
+def test_a_missing_system_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the workshop imports the package before anybody asks for it."""
+    text = 'raise OSError("libstdc++.so.6: cannot open shared object file: No such file or directory")'
+    (tmp_path / "fake_vendor.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with open_workshop(("fake_vendor",)) as shop, pytest.raises(MissingLibrary, match="apt install libstdc") as caught:
+        run_each(shop, imported, "fake_vendor", [1], at_once=1, told=quiet)
+    assert caught.value.message.startswith("the system library 'libstdc++.so.6' is not installed")
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "memory"])

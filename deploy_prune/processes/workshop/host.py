@@ -18,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from deploy_prune.errors import is_out_of_memory
+from deploy_prune.errors import find_missing_library, is_out_of_memory
 from deploy_prune.processes.lifeline import follow
 from deploy_prune.processes.workshop.parcels import GIVEN_UP, NO_MEMORY, dump, load
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what vendors print goes to the log
     for module in modules:
-        with suppress(ImportError):  # whoever needs it says so
+        with suppress(ImportError, OSError):  # whoever needs it says so
             importlib.import_module(module)
     gc.freeze()
     gc.set_threshold(GARBAGE, 50, 50)
@@ -126,7 +126,8 @@ def work_on(folder_name: str, number: int) -> None:
             traceback.print_exception(error)
             sys.stderr.flush()
             os._exit(NO_MEMORY)
-        dump(folder / f"{number}.raised", error)
+        # what an error was raised from does not travel with it
+        dump(folder / f"{number}.raised", find_missing_library(error) or error)
         code = 1
     os._exit(code)  # all results are written: what vendors do at exit, some crash in, is not waited for
 

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from deploy_prune.errors import InputError, MissingDependency, Unavailable
+from deploy_prune.errors import InputError, MissingDependency, Unavailable, find_missing_library
 from deploy_prune.formats.pte import check_head
 from deploy_prune.processes.silence import silence
 from deploy_prune.timing.runtimes import Runtime
@@ -176,6 +176,8 @@ def _import_bindings() -> Any:
         package = "torch" if error.name == "torch" else "executorch"
         raise MissingDependency(package, "executorch") from error
     except ImportError as error:  # a release of executorch is built against one release of torch
+        if missing := find_missing_library(error):
+            raise missing from error
         reason = str(error).strip().splitlines()[0]
         hint = "pip install 'deploy-prune[executorch]' with the versions of constraints.txt"
         raise Unavailable(f"executorch does not fit the torch that is installed: {reason}", hint=hint) from error
