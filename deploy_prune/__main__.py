@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
+from deploy_prune.leaving import is_our_command, leave_when_interrupted
+
+if __name__ == "__main__" or is_our_command(sys.argv[0]):
+    leave_when_interrupted()  # what is imported below takes a while
+
 import io
 import logging
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Annotated, Protocol, cast

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deploy_prune.errors import ExportFailed, WorkerDied, is_out_of_memory
+from deploy_prune.causes import is_out_of_memory
+from deploy_prune.errors import ExportFailed, WorkerDied
 from deploy_prune.second_try import try_twice
 
 

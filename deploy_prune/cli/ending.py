@@ -7,15 +7,8 @@ import os
 import select
 import sys
 
-from deploy_prune.errors import (
-    DeployPruneError,
-    InputError,
-    MissingDependency,
-    StorageError,
-    Unavailable,
-    find_missing_library,
-    is_out_of_memory,
-)
+from deploy_prune.causes import find_missing_library, is_out_of_memory
+from deploy_prune.errors import DeployPruneError, InputError, MissingDependency, StorageError, Unavailable
 
 STDOUT, STDERR = 1, 2
 UNUSABLE = {errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.ENXIO}

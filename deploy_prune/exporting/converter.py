@@ -11,7 +11,8 @@ from importlib import metadata
 import torch
 from torch import Tensor, nn
 
-from deploy_prune.errors import DeployPruneError, ExportFailed, MissingDependency, find_missing_library
+from deploy_prune.causes import find_missing_library
+from deploy_prune.errors import DeployPruneError, ExportFailed, MissingDependency
 from deploy_prune.processes.silence import silence
 from deploy_prune.values import Network
 

@@ -11,14 +11,8 @@ import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.analysis.describe import read_report
-from deploy_prune.errors import (
-    DeployPruneError,
-    InputError,
-    MissingDependency,
-    NotVerifiable,
-    StorageError,
-    is_out_of_memory,
-)
+from deploy_prune.causes import is_out_of_memory
+from deploy_prune.errors import DeployPruneError, InputError, MissingDependency, NotVerifiable, StorageError
 from deploy_prune.exporting.exporters import Exporter
 from deploy_prune.exporting.identity import identify
 from deploy_prune.exporting.parity.reference import Questions, Reference

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from deploy_prune import errors
-from deploy_prune.errors import DeployPruneError, Unavailable, WorkerDied, read_missing_library
+from deploy_prune.causes import read_missing_library
+from deploy_prune.errors import DeployPruneError, Unavailable, WorkerDied
 from deploy_prune.timing.devices import Block, Job
 from deploy_prune.values import NodeTime
 

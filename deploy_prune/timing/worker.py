@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from deploy_prune import plugins
-from deploy_prune.errors import DeployPruneError, InputError, is_out_of_memory
+from deploy_prune.causes import is_out_of_memory
+from deploy_prune.errors import DeployPruneError, InputError
 from deploy_prune.processes.lifeline import follow
 from deploy_prune.timing.runtimes import RUNTIMES, Session
 from deploy_prune.values import NodeTime, TensorSpec

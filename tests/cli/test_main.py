@@ -179,6 +179,27 @@ def test_ctrl_c_ends_a_real_process_with_130(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
+def take_ctrl_c() -> None:
+    """A process that was started with the signal ignored, as in a shell's background, would ignore it too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signal")
+@pytest.mark.parametrize("module", ["deploy_prune.leaving", "logging", "typer", "deploy_prune.cli.output"])
+def test_ctrl_c_while_we_are_imported_ends_without_a_traceback(module: str) -> None:
+    """Python itself says which module it has imported just now."""
+    command = [sys.executable, "-X", "importtime", "-m", "deploy_prune", "--version"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=take_ctrl_c) as process:  # noqa: PLW1509
+        assert process.stderr
+        before = next(line for line in process.stderr if line.split("|")[-1].strip() == module)
+        time.sleep(0.02 if module == "deploy_prune.leaving" else 0)  # its import is told before it is used
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert module in before and process.returncode == 130
+    assert "Traceback" not in errors
+
+
 @pytest.mark.parametrize("arguments", [["doctor"], ["doctor", "--json"], ["--help"]])
 def test_a_full_disk_under_stdout_is_exit_code_7(arguments: list[str]) -> None:
     if not Path("/dev/full").exists():

@@ -19,7 +19,8 @@ import torch
 from deploy_prune import plugins
 from deploy_prune.budget.latency.size_lines import SizeLines, probing_widths, solve_lines
 from deploy_prune.budget.widths import dense_widths
-from deploy_prune.errors import DeployPruneError, ExportFailed, is_out_of_memory
+from deploy_prune.causes import is_out_of_memory
+from deploy_prune.errors import DeployPruneError, ExportFailed
 from deploy_prune.exporting.exporters import EXPORTERS, Exporter
 from deploy_prune.formats.templates import TEMPLATES, Operator, Template, TemplateFormat
 from deploy_prune.graph.surgery import cut

@@ -18,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from deploy_prune.errors import find_missing_library, is_out_of_memory
+from deploy_prune.causes import find_missing_library, is_out_of_memory
 from deploy_prune.processes.lifeline import follow
 from deploy_prune.processes.workshop.parcels import GIVEN_UP, NO_MEMORY, dump, load
 

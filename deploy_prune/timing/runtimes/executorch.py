@@ -14,7 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from deploy_prune.errors import InputError, MissingDependency, Unavailable, find_missing_library
+from deploy_prune.causes import find_missing_library
+from deploy_prune.errors import InputError, MissingDependency, Unavailable
 from deploy_prune.formats.pte import check_head
 from deploy_prune.processes.silence import silence
 from deploy_prune.timing.runtimes import Runtime
