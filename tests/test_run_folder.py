@@ -196,7 +196,7 @@ def test_a_record_of_what_was_asked_for_whose_keys_are_of_another_kind(tmp_path:
 
 @pytest.mark.parametrize("text", ['{"schema": 2, "kin', '{"schema": 2, "kind": "dict", "value": 3}'])
 def test_a_damaged_configuration_is_no_stage_that_could_be_done_again(tmp_path: Path, text: str) -> None:
-    """Without it the folder is no run folder any more, so that its removal would help nobody."""
+    """A folder without it is no run folder any more, so that its removal would help nobody."""
     with open_run(tmp_path, {"model": "net"}) as folder:
         folder.stage("first", dict, dict)
     (tmp_path / RUN).write_text(text)
