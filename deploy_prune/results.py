@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from deploy_prune.values import Count, GroupRow, Interval, Measurement, Plan, Quality, Shipment, Target, same_unit
+from deploy_prune.values import (
+    Count,
+    GroupRow,
+    Interval,
+    LayerRefit,
+    Measurement,
+    Plan,
+    Quality,
+    Shipment,
+    Target,
+    same_unit,
+)
 
 ALLOWED = 1.03
 """The share of a budget in milliseconds that timing it again may give."""
@@ -119,6 +130,31 @@ class PlanResult:
 
 
 @dataclass(frozen=True)
+class RefitResult:
+    """What the closed-form refit of the cut network came to; no label was used."""
+
+    images: int
+    """How many training images it looked at."""
+    images_sha256: str
+    """The digest of these images, as the network takes them."""
+    layers: tuple[LayerRefit, ...]
+    """What became of every layer behind the first change, in order."""
+    errors: dict[str, float]
+    """What could go on -> how far its outputs are from those of the network before the cut, on images that nothing was
+    fitted to: the squared error as a share of their variance."""
+    chosen: str
+    """The one of these with the least error, which goes on."""
+    seconds: float
+    val: Quality | None = None
+    """The quality of what goes on, on validation."""
+
+    @property
+    def kept(self) -> int:
+        """How many layers have new weights."""
+        return sum(layer.kept for layer in self.layers)
+
+
+@dataclass(frozen=True)
 class CutResult:
     """The physically smaller network, not yet trained."""
 
@@ -128,7 +164,7 @@ class CutResult:
     val: Quality
     """The quality on validation straight after the cut."""
     val_recalibrated: Quality | None
-    """The quality after the batch norms' statistics were estimated anew; None: they were not."""
+    """The quality after the batch norms' statistics were estimated anew; None: they were not, or behind a refit."""
     kernel_macs: int | None = None
     """MACs without those of removed kernels, which no runtime here skips; None where none were removed."""
     law_error: float | None = None
@@ -139,6 +175,8 @@ class CutResult:
     rescalings: tuple[str, ...] = ()
     """The operators and lines that multiply or divide by another number than in the dense network, as its forward pass
     makes that number of its widths."""
+    refit: RefitResult | None = None
+    """How the layers were refitted after the cut; None: they were not, as in a run of before."""
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,10 @@ FORM = "form.json"
 LOCK = ".lock"
 READ_ALONE: dict[str, type] = {"model": str, "data": str, "data_options": dict, "task": str}
 """Keys that are also read without the whole configuration, and what they are."""
-LATER_KEYS = {"task": BY_DATA}
+LATER_KEYS = {"task": BY_DATA, "refit": False}
 """Keys that configurations of before do not have, and what these runs were made with."""
+FORMER_KEYS = {"compensate": False}
+"""Keys that only configurations of before have, and what runs of today do in their place."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ def _list_visible(path: Path) -> set[str]:
 
 
 def _refuse_changes(path: Path, asked: dict[str, Any]) -> None:
-    made_for, asked = {**LATER_KEYS, **read_asked(path)}, {**LATER_KEYS, **asked}
+    usual = {**LATER_KEYS, **FORMER_KEYS}
+    made_for, asked = {**usual, **read_asked(path)}, {**usual, **asked}
     changed = [key for key in {**made_for, **asked} if made_for.get(key) != asked.get(key)]
     if changed:
         parts = (f"{key} was {made_for.get(key)!r}, now {asked.get(key)!r}" for key in changed)

@@ -17,6 +17,7 @@ CONTRACTS = "contracts/test_*.py"
 ELSEWHERE = {
     "analysis/describe.py": "contracts/test_readers.py",
     "analysis/layer_times.py": "analysis/test_explain.py",
+    "analysis/report_refit.py": "analysis/test_report.py",
     "analysis/report_times.py": "analysis/test_report.py",
     "analysis/slowdown.py": "analysis/test_explain.py",
     "budget/costs/latency.py": "contracts/test_costs.py",
@@ -47,7 +48,6 @@ ELSEWHERE = {
     "formats/xnnpack_graph.py": "analysis/readers/test_executorch.py",
     "graph/filter_norms.py": "scoring/methods/test_baselines.py",
     "graph/groups.py": "graph/test_locks.py",
-    "graph/norm_scales.py": "train/test_compensation.py",
     "graph/recount.py": "graph/test_zoo.py",
     "graph/*.py": "graph/test_features.py",
     "pipeline/context.py": "pipeline/test_run.py",
@@ -56,6 +56,7 @@ ELSEWHERE = {
     "pipeline/parts.py": "pipeline/test_decide.py",
     "pipeline/preflight.py": "cli/test_bad_input.py",
     "pipeline/priced.py": "pipeline/test_decide.py",
+    "pipeline/refit_stage.py": "pipeline/test_run_refit.py",
     "pipeline/stages.py": "pipeline/test_run_training.py",
     "processes/workers/*.py": "contracts/test_workers.py",
     "processes/workshop/*.py": "processes/test_workshop.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from deploy_prune import stats
+from deploy_prune.analysis.report_refit import write_refit
 from deploy_prune.analysis.report_times import write_formats, write_speed, write_table, write_times
 from deploy_prune.analysis.skipped_images import write_skipped_images
 from deploy_prune.legible import spell_controls
@@ -36,6 +37,7 @@ def report(run: Path | str) -> str:
         _write_search(run),
         "## Network",
         _write_network(summary),
+        write_refit(summary.cut.refit),
         write_skipped_images(run),
         "## Files",
         _write_files(summary),
@@ -160,14 +162,14 @@ def _write_law(cut: CutResult) -> str:
 
 def _write_network(summary: RunSummary) -> str:
     dense, cut, test = summary.dense, summary.cut, summary.test
-    again, change = cut.val_recalibrated, _format_points(test.difference, test.interval)
+    change = _format_points(test.difference, test.interval)
     rows = [
         ("MACs (fvcore counts a multiply-add as 1)", *_make_row(dense.count, cut.count, "macs")),
         *_list_kernels(summary),
         ("fvcore total with norms", *_make_row(dense.count, cut.count, "fvcore_total")),
         ("parameters", *_make_row(dense.count, cut.count, "params")),
         (f"{dense.val.name} on validation, after the cut", _format_quality(dense.val), _format_quality(cut.val), ""),
-        ("the same, norms estimated anew", "", _format_quality(again) if again else "not done", ""),
+        _write_mending(cut),
         (_write_training(summary.trained.epochs), "", _format_quality(summary.trained.val), ""),
         (f"**{test.dense.name} on test, once**", _format_quality(test.dense), _format_quality(test.pruned), change),
     ]
@@ -175,6 +177,14 @@ def _write_network(summary: RunSummary) -> str:
     where = " and ".join(dict.fromkeys((dense.accelerator, summary.trained.accelerator)))
     intervals = "Intervals are 95 %; the change on test is paired by image."
     return f"{table}\n\nDense weights: {dense.weights}. Trained and judged on {where}. {intervals}"
+
+
+def _write_mending(cut: CutResult) -> tuple[str, str, str, str]:
+    """The row of what was done without training."""
+    if cut.refit is not None and cut.refit.val is not None:
+        return f"the same, {cut.refit.chosen}", "", _format_quality(cut.refit.val), ""
+    again = cut.val_recalibrated
+    return "the same, norms estimated anew", "", _format_quality(again) if again else "not done", ""
 
 
 def _list_kernels(summary: RunSummary) -> list[tuple[str, str, str, str]]:

@@ -43,14 +43,15 @@ class Form:
     """How a kind of value is written on a command line."""
 
     kind: Any
-    """What typer makes of the text; None or False where the flag was not given."""
+    """What typer makes of the text; None where the flag was not given."""
     read: Callable[[str, Any], Any] = lambda flag, given: given  # noqa: ARG005
     """(flag, what typer made of it) -> the field's value; None where the flag was not given."""
 
 
 TEXT = Form(str | None)
+SWITCH = Form(bool | None)
 FORMS: Mapping[Any, Form] = {
-    bool: Form(bool, lambda _, given: given or None),
+    bool: SWITCH,
     int: Form(int | None),
     Path: Form(Path | None),
     tuple[str, ...]: Form(str | None, lambda _, text: parse_names(text)),
@@ -96,11 +97,12 @@ def _make_parameters(flags: Sequence[Flag]) -> list[inspect.Parameter]:
 
 def _make_parameter(flag: Flag, field: FieldInfo) -> inspect.Parameter:
     form, text = _find_form(field), f"{field.description} {flag.more}".strip()
-    option = typer.Option(flag.name, metavar=flag.metavar, help=text, min=_find_least(field), show_default=False)
+    names = f"{flag.name}/--no-{flag.name.removeprefix('--')}" if form is SWITCH else flag.name
+    option = typer.Option(names, metavar=flag.metavar, help=text, min=_find_least(field), show_default=False)
     return inspect.Parameter(
         flag.field,
         inspect.Parameter.KEYWORD_ONLY,
-        default=False if form.kind is bool else None,
+        default=None,
         annotation=Annotated[form.kind, option],
     )
 

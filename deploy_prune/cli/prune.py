@@ -51,7 +51,7 @@ FLAGS = (
     Flag("scores", "RUN"),
     Flag("widths", "METHOD|RUN"),
     Flag("widths_options", "KEY=VALUE", "Repeatable.", "--widths-option"),
-    Flag("compensate"),
+    Flag("refit"),
     Flag("multiple"),
     Flag("scope"),
     Flag("workers", "N|ray"),

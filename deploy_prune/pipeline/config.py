@@ -77,10 +77,11 @@ class RunConfig(BaseModel):
     """How the dense network is trained before it is pruned."""
     finetune: Recipe | None = Recipe(epochs=10, lr=0.01)
     """How the pruned network is trained. None: not at all."""
+    refit: bool = True
+    """After the cut, every layer is refitted to give what it gave before, by least squares on training images without
+    their labels."""
     recalibrate_images: int = Field(default=2048, ge=0)
     """Training images for estimating the batch norms' statistics anew after the cut; 0: not at all."""
-    compensate: bool = False
-    """After the cut, layers that read removed channels without padding get these channels' means as a bias."""
     accelerator: Wish = "auto"
     """Where networks are trained and judged: cpu, cuda or mps; auto takes the first GPU that can be used."""
     hooks: HookAddresses = HookAddresses()

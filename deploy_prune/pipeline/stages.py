@@ -30,6 +30,7 @@ from deploy_prune.pipeline.decide import decide
 from deploy_prune.pipeline.parts import gather_parts
 from deploy_prune.pipeline.preflight import check_budgets
 from deploy_prune.pipeline.priced import Price, place_of, timing_device
+from deploy_prune.pipeline.refit_stage import find_reference, refit_cut
 from deploy_prune.records import read_record
 from deploy_prune.results import (
     BenchResult,
@@ -48,11 +49,11 @@ from deploy_prune.sources.unit_numbers import in_dense_numbers, in_own_numbers
 from deploy_prune.sources.weights import replace_weights
 from deploy_prune.timing.bench import time_in_turns
 from deploy_prune.train.accelerator import describe_accelerator, move_network
-from deploy_prune.train.compensation import compensate
 from deploy_prune.train.evaluation import compare_in_pairs, evaluate
 from deploy_prune.train.loop import fit
 from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.train.recipe import Recipe
+from deploy_prune.train.refit.walk import CutNetwork
 from deploy_prune.values import Budget, ChannelGraph, GroupRow, ImageSet, Keep, Network, Plan, Progress, Quality
 
 logger = logging.getLogger(__name__)
@@ -190,17 +191,26 @@ def shrink(context: RunContext, decided: PlanResult) -> CutResult:
     law_error, rescalings = check_law(network, graph, keep, small), list_rescalings(network, graph, keep)
     predicted, count = _macs(graph)(keep), recount(small)
     check_sizes((predicted, _macs(trace(small))({})), (_count_params(network), count.params))
-    if context.config.compensate:
-        small = compensate(small, network, graph, keep, context.data, seed=context.config.seed)
     straight = _judge(context, small, context.data.val, "cut")
-    again, images = None, context.config.recalibrate_images
-    if images:
+    again, refit, images = None, None, context.config.recalibrate_images
+    if context.config.refit:
+        small, refit = refit_cut(context, CutNetwork(small, find_reference(context, network), graph, keep))
+        refit = dataclasses.replace(refit, val=_judge(context, small, context.data.val, "cut"))
+    elif images:
         small = recalibrate_norms(small, context.data, images=images, seed=context.config.seed)
         again = _judge(context, small, context.data.val, "cut")
     checkpoint.save(small, context.folder.path / "cut")
     kernels = count.macs - masked_macs(small) if small.masks else None
     return CutResult(
-        count, predicted, straight, again, kernels, law_error, explain_difference(predicted, count), rescalings
+        count,
+        predicted,
+        straight,
+        again,
+        kernels,
+        law_error,
+        explain_difference(predicted, count),
+        rescalings,
+        refit,
     )
 
 

@@ -69,7 +69,7 @@ FIELDS: dict[str, tuple[str, object]] = {
     "scores": ("other", Path("other")),
     "widths": ("legr:other", "legr:other"),
     "widths_options": ("norm=l1", {"norm": "l1"}),
-    "compensate": ("", True),
+    "refit": ("", True),
     "multiple": ("16", 16),
     "task": ("none", "none"),
     "scope": ("inner", "inner"),
@@ -99,6 +99,7 @@ def test_every_flag_of_a_field_sets_it_and_nothing_else(configured: list[RunConf
     (["--epsilon", "0.5", "--method-option", "rate=2"], "method_options", {"rate": 2, "epsilon": 0.5}),
     (["--epochs", "3"], "finetune", Recipe(epochs=3, lr=0.01)),
     (["--no-finetune"], "finetune", None),
+    (["--no-refit"], "refit", False),
 ])  # fmt: skip
 def test_every_flag_of_its_own_sets_its_part_of_a_field(
     configured: list[RunConfig], flags: list[str], field: str, value: object

@@ -21,12 +21,13 @@ from deploy_prune.processes.workers import WORKERS
 from deploy_prune.scoring.methods import METHODS
 from deploy_prune.scoring.sensitivity import sensitivity
 from deploy_prune.train.accelerator import find_device, move_network
-from deploy_prune.train.compensation import compensate
 from deploy_prune.train.evaluation import evaluate
 from deploy_prune.train.fitness import Exam, judge_candidate, prepare_examiner
 from deploy_prune.train.loop import fit
 from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.train.recipe import Hooks, Recipe
+from deploy_prune.train.refit.settings import RefitSettings
+from deploy_prune.train.refit.walk import CutNetwork, draw_refit_images, refitted
 from deploy_prune.values import Network, Widths
 
 DATA = stripes(images=96)
@@ -47,10 +48,15 @@ def fit_by_teacher(network: Network) -> Network:
     return fit(network, DATA, dataclasses.replace(PLAIN, distill=0.5), hooks=Hooks(teacher=stack(seed=1)))
 
 
-def compensate_cut(network: Network) -> Network:
+def refit_cut(network: Network) -> Network:
     graph = trace(network)
     keep = {graph.free[2].name: tuple(range(0, 20, 2))}
-    return compensate(cut(network, graph, keep), network, graph, keep, DATA)
+    few = RefitSettings(images=30, targets="chosen")
+    scene = CutNetwork(cut(network, graph, keep), network, graph, keep)
+    small, told = refitted(scene, draw_refit_images(DATA, few), settings=few)
+    if not any(layer.kept for layer in told):
+        raise WrongPlace("no layer has new weights")
+    return small
 
 
 def cut_and_judge(network: Network) -> float:
@@ -110,7 +116,7 @@ ROAD: Mapping[str, Stretch] = {
     "fit with masks": Stretch(lambda network: fit(network, DATA, PLAIN), masked_stack),
     "evaluate": Stretch(lambda network: evaluate(network, DATA.val, DATA).loss),
     "recalibrate norms": Stretch(lambda network: recalibrate_norms(network, DATA, images=40)),
-    "compensate": Stretch(compensate_cut),
+    "refit": Stretch(refit_cut),
     "cut, tune and judge a candidate": Stretch(cut_and_judge),
     "sensitivity": Stretch(measure_sensitivity),
     "magnitude": Stretch(score("magnitude")),

@@ -115,7 +115,7 @@ def written(folder: Path) -> Path:
 
 
 def config(folder: Path, **changes: Any) -> RunConfig:
-    """Nothing exported, nothing timed, two epochs in all; `changes` replace keys."""
+    """Nothing exported, timed or refitted, two epochs in all; `changes` replace keys."""
     values = {
         "model": f"{folder}/net.py:build",
         "data": f"{folder}/data.py:read",
@@ -124,6 +124,7 @@ def config(folder: Path, **changes: Any) -> RunConfig:
         "targets": (),
         "threads": (),
         "recalibrate_images": 80,
+        "refit": False,
     }
     return load_config(None, values | changes)
 
@@ -136,6 +137,7 @@ def toml(folder: Path, *, epochs: int = 1, **changes: Any) -> Path:
         "targets": [],
         "threads": [],
         "recalibrate_images": 80,
+        "refit": False,
     } | changes
     lines = [f"{key} = {_literal(value)}" for key, value in values.items()]
     for table, recipe in (("pretrain", QUICK), ("finetune", {**QUICK, "epochs": epochs})):
@@ -151,6 +153,8 @@ def weights_sha256(run: Path, *, number: int = 1) -> str:
 
 
 def _literal(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

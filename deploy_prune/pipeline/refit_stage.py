@@ -1,0 +1,47 @@
+"""The refit within a run: which networks can go on after the cut, and the one whose outputs changed least."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from deploy_prune.pipeline.context import RunContext
+from deploy_prune.pipeline.deciders import build_deciders
+from deploy_prune.results import RefitResult
+from deploy_prune.train.recalibration import recalibrate_norms
+from deploy_prune.train.refit.output_error import measure_output_error
+from deploy_prune.train.refit.progress_file import digest
+from deploy_prune.train.refit.settings import RefitSettings
+from deploy_prune.train.refit.walk import CutNetwork, draw_refit_images, refitted, split_images
+from deploy_prune.values import Network
+
+CUT, REFITTED, REFITTED_ANEW = "cut", "refitted", "refitted, norms anew"
+
+
+def find_reference(context: RunContext, cut_from: Network) -> Network:
+    """What a cut network's layers should give: what they gave in the network that it was cut from.
+
+    A method that selects units retrains what reads them while it does so: then it is the dense network.
+    """
+    return cut_from if build_deciders(context.config)[1] is None else context.network("dense")
+
+
+def refit_cut(context: RunContext, cut: CutNetwork) -> tuple[Network, RefitResult]:
+    """Refit a cut network, measure norms anew or not, and let go on what is nearest to the reference."""
+    began, config = time.monotonic(), context.config
+    settings = RefitSettings(targets="chosen", seed=config.seed)
+    images = draw_refit_images(context.data, settings)
+    refit, layers = refitted(
+        cut, images, settings=settings, folder=context.folder.path / "refit", progress=context.progress
+    )
+    candidates = {CUT: cut.small, REFITTED: refit}
+    if config.recalibrate_images:
+        again = recalibrate_norms(refit, context.data, images=config.recalibrate_images, seed=config.seed)
+        candidates[REFITTED_ANEW] = again
+    batches, split = split_images(images, settings)
+    judged = images if split is None else torch.cat([batches[number] for number in split.held_out])
+    errors = {name: measure_output_error(network, cut.reference, judged) for name, network in candidates.items()}
+    chosen = min(errors, key=errors.__getitem__)
+    sha256, seconds = digest({"images": images}), time.monotonic() - began
+    return candidates[chosen], RefitResult(len(images), sha256, layers, errors, chosen, seconds)
