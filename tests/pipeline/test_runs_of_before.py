@@ -14,6 +14,7 @@ import torch
 
 from deploy_prune import results
 from deploy_prune.analysis.report import report
+from deploy_prune.errors import ConfigError
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.run import describe_asked, judge
 from deploy_prune.records import read_record
@@ -64,10 +65,16 @@ def test_its_network_is_loaded(run: Path) -> None:
 
 
 def test_the_same_settings_go_on_with_it(run: Path) -> None:
-    """Settings that it does not know are taken as they are by default."""
+    """Settings that it does not know are taken as they are by default; the refit, which it was made without, is not."""
     asked = read_asked(run)
-    config = RunConfig.model_validate({key: asked[key] for key in RunConfig.model_fields if key in asked})
+    known = {key: asked[key] for key in RunConfig.model_fields if key in asked}
+    config = RunConfig.model_validate({**known, "refit": False})
     assert config.budget == "0.5x"
+    with (
+        pytest.raises(ConfigError, match="refit was False, now True"),
+        open_run(run, describe_asked(RunConfig(**known))),
+    ):
+        pass
 
     with open_run(run, describe_asked(config)) as folder:
         assert folder.path == run

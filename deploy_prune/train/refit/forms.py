@@ -78,11 +78,11 @@ def sample_rows(
     """
     if form.kind == "linear":
         flat = [value.reshape(len(value), -1, value.shape[-1]) for value in wanted]
-        chosen = _draw(flat[0].shape[:2], positions, generator).to(given.device)
+        chosen = _draw(flat[0].shape[:2], positions, generator)
         read = _pick(given.reshape(len(given), -1, given.shape[-1]), chosen).flatten(0, 1)
     else:
         flat, inner = [value.flatten(2).transpose(1, 2) for value in wanted], wanted[0].shape[2:]
-        chosen = _draw((len(given), math.prod(inner)), positions, generator).to(given.device)
+        chosen = _draw((len(given), math.prod(inner)), positions, generator)
         read = _gather(form, kernel, given, (chosen, inner))
     asked = [_pick(value, chosen).reshape(len(read), form.groups, -1) for value in flat]
     return Rows(read.reshape(len(read), form.groups, -1), torch.cat(asked, dim=2))
@@ -98,25 +98,28 @@ def _draw(shape: Sequence[int], positions: int, generator: torch.Generator) -> T
 
 def _pick(values: Tensor, chosen: Tensor) -> Tensor:
     """The values (images, positions, channels) at chosen positions (images, fewer)."""
-    picture = torch.arange(len(values), device=values.device)[:, None]
-    return values[picture, chosen]
+    picture = torch.arange(len(values))[:, None].to(values.device)
+    return values[picture, chosen.to(values.device)]
 
 
 def _gather(form: LayerForm, kernel: Sequence[int], given: Tensor, where: tuple[Tensor, Sequence[int]]) -> Tensor:
-    """What each kernel place reads at chosen output positions: (images x positions, channels, kernel places)."""
+    """What each kernel place reads at chosen output positions: (images x positions, channels, kernel places).
+
+    Places are worked out on the CPU, whatever the accelerator is.
+    """
     chosen, inner = where
     sizes = given.shape[2:]
     outputs = torch.unravel_index(chosen, tuple(inner))
-    offsets = torch.tensor(list(itertools.product(*map(range, kernel))), device=given.device)
-    source = torch.zeros((*chosen.shape, len(offsets)), dtype=torch.long, device=given.device)
+    offsets = torch.tensor(list(itertools.product(*map(range, kernel))))
+    source = torch.zeros((*chosen.shape, len(offsets)), dtype=torch.long)
     inside = torch.ones_like(source, dtype=torch.bool)
     for axis, size in enumerate(sizes):
         at, fits = _source(form, axis, outputs[axis][..., None], offsets[:, axis])
         inside &= fits & (at >= 0) & (at < size)
         source = source * size + at.clamp(0, size - 1)
     channels_last = given.flatten(2).transpose(1, 2)  # (images, input positions, channels)
-    picture = torch.arange(len(given), device=given.device)[:, None, None]
-    read = channels_last[picture, source] * inside[..., None].to(given.dtype)
+    picture = torch.arange(len(given))[:, None, None].to(given.device)
+    read = channels_last[picture, source.to(given.device)] * inside[..., None].to(given)
     return read.flatten(0, 1).transpose(1, 2)
 
 
