@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from deploy_prune.pipeline.context import RunContext
 from deploy_prune.pipeline.deciders import build_deciders
@@ -12,11 +14,12 @@ from deploy_prune.results import RefitResult
 from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.train.refit.output_error import measure_output_error
 from deploy_prune.train.refit.progress_file import digest
-from deploy_prune.train.refit.settings import RefitSettings
+from deploy_prune.train.refit.settings import Norms, RefitSettings
 from deploy_prune.train.refit.walk import CutNetwork, draw_refit_images, refitted, split_images
 from deploy_prune.values import Network
 
 CUT, REFITTED, REFITTED_ANEW = "cut", "refitted", "refitted, norms anew"
+REFITTED_ON_THE_WAY = "refitted, norms anew on the way"
 
 
 def find_reference(context: RunContext, cut_from: Network) -> Network:
@@ -32,11 +35,19 @@ def refit_cut(context: RunContext, cut: CutNetwork) -> tuple[Network, RefitResul
     began, config = time.monotonic(), context.config
     settings = RefitSettings(targets="chosen", seed=config.seed)
     images = draw_refit_images(context.data, settings)
-    refit, layers = refitted(
-        cut, images, settings=settings, folder=context.folder.path / "refit", progress=context.progress
-    )
-    candidates = {CUT: cut.small, REFITTED: refit}
-    if config.recalibrate_images:
+    ways: list[tuple[str, Norms]] = [(REFITTED, "kept")]
+    if config.recalibrate_images and has_norms(cut.small):
+        ways.append((REFITTED_ON_THE_WAY, "measured"))
+    walked = {
+        name: refitted(
+            cut, images, settings=replace(settings, norms=norms), folder=context.folder.path / "refit" / norms,
+            progress=context.progress,
+        )
+        for name, norms in ways
+    }  # fmt: skip
+    candidates = {CUT: cut.small} | {name: network for name, (network, _) in walked.items()}
+    if REFITTED_ON_THE_WAY in walked:
+        refit = walked[REFITTED][0]
         again = recalibrate_norms(refit, context.data, images=config.recalibrate_images, seed=config.seed)
         candidates[REFITTED_ANEW] = again
     batches, split = split_images(images, settings)
@@ -44,4 +55,10 @@ def refit_cut(context: RunContext, cut: CutNetwork) -> tuple[Network, RefitResul
     errors = {name: measure_output_error(network, cut.reference, judged) for name, network in candidates.items()}
     chosen = min(errors, key=errors.__getitem__)
     sha256, seconds = digest({"images": images}), time.monotonic() - began
+    layers = walked[chosen if chosen in walked else REFITTED][1]
     return candidates[chosen], RefitResult(len(images), sha256, layers, errors, chosen, seconds)
+
+
+def has_norms(network: Network) -> bool:
+    """Whether a network has batch norms with statistics, which can be measured anew."""
+    return any(isinstance(part, _BatchNorm) and part.track_running_stats for part in network.module.modules())

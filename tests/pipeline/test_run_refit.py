@@ -9,7 +9,7 @@ import torch
 from tinyrun import config, written
 
 from deploy_prune.errors import ConfigError
-from deploy_prune.pipeline.refit_stage import CUT, REFITTED, REFITTED_ANEW
+from deploy_prune.pipeline.refit_stage import CUT, REFITTED, REFITTED_ANEW, REFITTED_ON_THE_WAY
 from deploy_prune.pipeline.run import prune
 from deploy_prune.results import RunSummary
 from deploy_prune.sources import checkpoint
@@ -27,7 +27,7 @@ def test_the_record_has_every_layer_and_the_images(refitted: tuple[Path, RunSumm
     assert refit is not None
     assert refit.images > 1
     assert len(refit.images_sha256) == 64
-    assert {CUT, REFITTED, REFITTED_ANEW} == set(refit.errors)
+    assert {CUT, REFITTED, REFITTED_ON_THE_WAY, REFITTED_ANEW} == set(refit.errors)
     assert refit.kept > 0
     assert refit.chosen == min(refit.errors, key=refit.errors.__getitem__)
     assert refit.errors[refit.chosen] < refit.errors[CUT]

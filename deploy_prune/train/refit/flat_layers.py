@@ -101,6 +101,18 @@ def nodes_of(flat: Flat, name: str | None) -> list[Node]:
     return [node for node, constant in flat.constants.items() if constant == name]
 
 
+def list_norms(flat: Flat) -> dict[tuple[str, str], Node]:
+    """Running mean and variance -> the only operator that reads them, a batch norm."""
+    norms: dict[tuple[str, str], Node] = {}
+    for node in flat.nodes:
+        names = [flat.constants.get(each) for each in node.args[3:5] if isinstance(each, Node)]
+        mean, variance = names if len(names) == 2 else (None, None)
+        readers = {user for name in (mean, variance) for each in nodes_of(flat, name) for user in each.users}
+        if str(node.target) == NORM and mean is not None and variance is not None and readers == {node}:
+            norms[mean, variance] = node
+    return norms
+
+
 def find_norm(flat: Flat, calls: Sequence[Node]) -> NormBehind | None:
     """The batch norm that a layer, called once, feeds directly and alone."""
     norm = only_user(calls[0]) if len(calls) == 1 else None

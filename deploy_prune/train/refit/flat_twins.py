@@ -18,9 +18,10 @@ from deploy_prune.train.refit.flat_layers import (
     form_of,
     frontier_before,
     input_of,
+    list_norms,
     nodes_of,
 )
-from deploy_prune.train.refit.twins import LayerValues, RefitLayer, kept_outputs
+from deploy_prune.train.refit.twins import LayerValues, NormNames, RefitLayer, kept_outputs
 from deploy_prune.values import Network
 
 
@@ -50,6 +51,7 @@ class FlatTwins:
         self.left_out: Mapping[str, str] = {weight: why for weight, why in reasons.items() if why}
         good = sorted((weight for weight in weights if not reasons[weight]), key=self._here.first_place)
         self.layers = tuple(self._describe(weight) for weight in good)
+        self._norms = list_norms(self.small)
         limit = CACHE_BYTES // 2
         self._now = CachedPrefix(self.small, [self.small.images(each) for each in batches], limit_bytes=limit)
         there = [self._reference.images(each) for each in batches]
@@ -74,6 +76,18 @@ class FlatTwins:
             return LayerValues(calls, lost)
 
         return values
+
+    def norms_between(self, before: RefitLayer | None, behind: RefitLayer | None) -> Sequence[NormNames]:
+        """Name the norms with statistics of their own that are called once, between two layers."""
+        first = self._here.first_place(before.weight) if before else -1
+        last = self._here.first_place(behind.weight) if behind else len(self.small.nodes)
+        return [name for name, node in self._norms.items() if first < self.small.places[node] < last]
+
+    def read_norm(self, norm: NormNames, tensors: Tensors) -> Callable[[int], Tensor]:
+        """Prepare to read what a norm reads, from the last layer that was read on."""
+        given = bind_arguments(self._norms[norm])["input"]
+        reader = self._now.reader([given], {**self.small.tensors, **tensors})
+        return lambda number: reader(number)[given]
 
     def _streams(self, weight: str) -> tuple[Node, ...]:
         """What a layer's output is added to, in the cut network and in the reference; empty: nothing known before."""

@@ -16,7 +16,7 @@ from deploy_prune.graph.norm_scales import trace_flow
 from deploy_prune.graph.surgery import Indices
 from deploy_prune.train.accelerator import find_device
 from deploy_prune.train.refit.forms import LayerForm
-from deploy_prune.train.refit.twins import LayerValues, NormBehind, RefitLayer, kept_outputs
+from deploy_prune.train.refit.twins import LayerValues, NormBehind, NormNames, RefitLayer, kept_outputs
 from deploy_prune.values import Network
 
 PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -66,6 +66,16 @@ class HookedTwins:
             return LayerValues(tuple((given, _select(wanted, form, channels)) for given, wanted in pairs))
 
         return values
+
+    def norms_between(self, before: RefitLayer | None, behind: RefitLayer | None) -> Sequence[NormNames]:
+        """Name no norm: where modules run whole, none is measured on the way."""
+        del self, before, behind
+        return ()
+
+    def read_norm(self, norm: NormNames, tensors: Tensors) -> Callable[[int], Tensor]:
+        """Refuse: no norm was named."""
+        del self, tensors
+        raise AssertionError(norm)
 
     @staticmethod
     def _run(module: nn.Module, images: Tensor, names: Mapping[str, Sequence[str]]) -> list[Call]:

@@ -11,6 +11,10 @@ Targets = Literal["reference", "corrected", "chosen"]
 """What a layer should give: what it gave in the reference network; that and what the stream it is added to has lost;
 or whichever form is better on held-out images."""
 
+Norms = Literal["kept", "measured"]
+"""Batch norms keep their statistics, or each is given those of what it reads in the cut network, before the layers
+behind it are solved."""
+
 
 @dataclass(frozen=True)
 class RefitSettings:
@@ -27,6 +31,8 @@ class RefitSettings:
     """The share of the images that no weights are fitted to, from 0 to 1 (neither included)."""
     targets: Targets = "reference"
     """What layers should give."""
+    norms: Norms = "kept"
+    """What batch norms are given on the way."""
     batch_size: int = 50
     """How many images are worked on at once, at most."""
     seed: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,9 @@ from torch import Tensor
 
 from deploy_prune.graph.flat_network import Tensors
 from deploy_prune.train.refit.forms import LayerForm
+
+NormNames = tuple[str, str]
+"""The names of a batch norm's running mean and variance."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,12 @@ class Twins(Protocol):
     @property
     def left_out(self) -> Mapping[str, str]:
         """The weights of layers that cannot be refitted -> the reason."""
+
+    def norms_between(self, before: RefitLayer | None, behind: RefitLayer | None) -> Sequence[NormNames]:
+        """Name the statistics of the norms between the first calls of two layers; None: the network's ends."""
+
+    def read_norm(self, norm: NormNames, tensors: Tensors) -> Callable[[int], Tensor]:
+        """Prepare to read what a norm reads in the cut network: a batch's number -> (images, channels, ...)."""
 
     def read(self, layer: RefitLayer, tensors: Tensors) -> Callable[[int], LayerValues]:
         """Prepare to read one layer's values; what lies before it must be final.

@@ -27,9 +27,10 @@ from deploy_prune.sources.data import normalise
 from deploy_prune.train.refit.flat_twins import FlatTwins
 from deploy_prune.train.refit.hooked_twins import HookedTwins
 from deploy_prune.train.refit.layer import ImageSplit, LayerTask, refit_layer
+from deploy_prune.train.refit.norms import measure_statistics
 from deploy_prune.train.refit.progress_file import digest, read_layer, write_layer
 from deploy_prune.train.refit.settings import RefitSettings
-from deploy_prune.train.refit.twins import Twins
+from deploy_prune.train.refit.twins import RefitLayer, Twins
 from deploy_prune.values import ChannelGraph, Data, Keep, LayerRefit, Network, Progress, quiet
 
 logger = logging.getLogger(__name__)
@@ -125,13 +126,31 @@ def _walk(walk: _Walk, progress: Progress) -> tuple[Network, tuple[LayerRefit, .
         if finished is None:
             tensors, mask = {**start, **changed}, walk.small.masks.get(layer.weight)
             read = partial(walk.twins.read, layer)
-            finished = refit_layer(LayerTask(layer, number, read, tensors, mask, walk.split, walk.settings))
+            before = walk.twins.layers[number - 1] if number > first else None
+            renewed = _renew_norms(walk, (before, layer), tensors) if number > first else {}
+            tensors |= renewed
+            solved = refit_layer(LayerTask(layer, number, read, tensors, mask, walk.split, walk.settings))
+            finished = solved[0], {**renewed, **solved[1]}
             if path:
                 write_layer(path, walk.identity, finished)
         told.append(finished[0])
         changed |= {name: value.to(start[name].device) for name, value in finished[1].items()}
         progress("refitting", number + 1 - first, len(layers) - first, layer.name)
+    if layers[first:]:
+        changed |= _renew_norms(walk, (layers[-1][1], None), {**start, **changed})
     return _with_tensors(walk.small, changed), tuple(told)
+
+
+def _renew_norms(
+    walk: _Walk, between: tuple[RefitLayer | None, RefitLayer | None], tensors: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The statistics of the norms between two layers, measured anew where that is asked for."""
+    renewed: dict[str, Tensor] = {}
+    for norm in walk.twins.norms_between(*between) if walk.settings.norms == "measured" else ():
+        statistics = measure_statistics(walk.twins.read_norm(norm, {**tensors, **renewed}), walk.split.fitted)
+        if all(bool(torch.isfinite(values).all()) for values in statistics):
+            renewed |= {name: values.to(tensors[name]) for name, values in zip(norm, statistics, strict=True)}
+    return renewed
 
 
 def split_images(images: Tensor, settings: RefitSettings) -> tuple[list[Tensor], ImageSplit | None]:

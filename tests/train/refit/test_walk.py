@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from deploy_prune.errors import RecordError
 from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut
+from deploy_prune.train.recalibration import measure_norms
 from deploy_prune.train.refit.settings import RefitSettings
-from deploy_prune.train.refit.walk import CutNetwork, refitted
+from deploy_prune.train.refit.walk import CutNetwork, refitted, split_images
 from deploy_prune.values import ChannelGraph, Keep, LayerRefit, Network
 
 EXACT = RefitSettings(ridges=(1e-10, 0.1))
@@ -305,3 +306,16 @@ def error_of(small: Network, network: Network) -> float:
     images = torch.randn(200, *network.input_shape, generator=torch.Generator().manual_seed(77))
     with torch.no_grad():
         return float((small.module(images) - network.module(images)).square().mean())
+
+
+def test_norms_measured_on_the_way_hold_what_they_read_in_the_end() -> None:
+    network = settled(FORMS["residual"]())
+    scene, images = cut_of(network), images_for(network)
+    small, _ = refitted(scene, images, settings=RefitSettings(norms="measured"))
+    _, split = split_images(images, RefitSettings())
+    assert split
+    fitted = images[: len(split.fitted) * len(images) // (len(split.fitted) + len(split.held_out))]
+    again = measure_norms(small.module, [fitted]).state_dict()
+    for name in ("n.running_mean", "n.running_var"):
+        assert torch.allclose(small.module.state_dict()[name], again[name], rtol=1e-4, atol=1e-5), name
+        assert not torch.allclose(scene.small.module.state_dict()[name], again[name], rtol=1e-2, atol=1e-3)
