@@ -27,6 +27,7 @@ import numpy as np
 
 from deploy_prune import plugins
 from deploy_prune.budget.costs import COSTS, CostModel, Stepped
+from deploy_prune.budget.descent import descend
 from deploy_prune.budget.stair_snap import WidthChoice, cheapest, snap
 from deploy_prune.budget.widths import REACH, Ladder, Limits, Reach, dense_widths, ladder
 from deploy_prune.errors import BudgetError
@@ -50,6 +51,9 @@ def allocate(
     """
     ladders = [ladder(group, limits) for group in graph.free]
     check_reachable(graph, cost, limit, limits)
+    if scores.additive:
+        widths = _lose_least(graph, scores, ladders, (cost, limit))
+        return {group.name: int(width) for group, width in zip(graph.free, widths, strict=True)}
     ranked = _Ranked.of(graph, scores)
     widths = _cut_ranks(ranked, ladders, cost, limit)
     if isinstance(cost, Stepped):
@@ -60,6 +64,21 @@ def allocate(
     elif limits.multiple > 1:
         widths = _refill(widths, ladders, ranked, (cost, limit))
     return {group.name: int(width) for group, width in zip(graph.free, widths, strict=True)}
+
+
+def _lose_least(
+    graph: ChannelGraph, scores: Scores, ladders: Sequence[Ladder], target: tuple[CostModel, float]
+) -> np.ndarray:
+    """The widths that lose the least, where losses add up: what a width is worth is the sum of what it keeps."""
+    cost, limit = target
+    values = [np.sort(np.asarray(scores.by_group[group.name], dtype=np.float64))[::-1] for group in graph.free]
+    choices = [
+        WidthChoice(each.steps, np.cumsum(value)[each.steps - 1]) for each, value in zip(ladders, values, strict=True)
+    ]
+    widths = descend(choices, cost, limit)
+    if float(cost(widths)) > limit:
+        return cheapest_widths(cost, ladders)
+    return snap(widths, choices, cost, limit) if isinstance(cost, Stepped) else widths
 
 
 def _cut_coarser(

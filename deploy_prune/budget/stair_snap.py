@@ -78,10 +78,10 @@ def snap(
     near = find_worthwhile(start, choices, cost, reach=reach)
     fitting = _bisect_price(start, near, limit)
     chosen = fitting if len(start) <= FEW else fitting[:1]
-    polished = [_exchange(_fill(plan, near, limit), near, limit) for plan in chosen]
+    polished = [_exchange(fill(plan, near, limit), near, limit) for plan in chosen]
     best = max(polished, key=near.utility)
     wider = [each.between(width, np.inf) for each, width in zip(choices, best, strict=True)]
-    return _fill(best, CostColumns(cost, wider), float(cost(best)))
+    return fill(best, CostColumns(cost, wider), float(cost(best)))
 
 
 def cheapest(choices: Sequence[WidthChoice], cost: Stepped) -> np.ndarray:
@@ -224,7 +224,7 @@ def _best_widths(columns: CostColumns, plan: np.ndarray, group: int, prices: np.
     return widths
 
 
-def _fill(plan: np.ndarray, columns: CostColumns, limit: float) -> np.ndarray:
+def fill(plan: np.ndarray, columns: CostColumns, limit: float) -> np.ndarray:
     """Grow group by group while something fits, each time where that is worth most."""
     plan, spent = plan.copy(), float(columns.cost(plan))
     while True:
@@ -258,7 +258,7 @@ def _exchange(plan: np.ndarray, columns: CostColumns, limit: float) -> np.ndarra
         fitting = np.flatnonzero(columns.cost(trials) <= limit) if len(trials) else np.array([])
         if not fitting.size:
             break
-        plan = _fill(trials[int(fitting[0])], columns, limit)
+        plan = fill(trials[int(fitting[0])], columns, limit)
     return plan
 
 

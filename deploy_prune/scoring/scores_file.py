@@ -12,7 +12,7 @@ from deploy_prune.sources.weights import read_tensors, save_tensors
 from deploy_prune.values import ChannelGraph, Scores
 
 SCORES = "scores.safetensors"
-_SCORE, _WEIGHT = "score.", "weight."
+_SCORE, _WEIGHT, _ADDITIVE = "score.", "weight.", "additive"
 
 
 def save_scores(scores: Scores, path: Path) -> None:
@@ -26,6 +26,8 @@ def save_scores(scores: Scores, path: Path) -> None:
     }
     for name, tensor in (scores.weights or {}).items():
         tensors[_WEIGHT + name] = tensor
+    if scores.additive:
+        tensors[_ADDITIVE] = torch.ones((), dtype=torch.uint8)
     save_tensors(tensors, path)
 
 
@@ -54,4 +56,4 @@ def read_scores(path: Path, graph: ChannelGraph) -> Scores:
         if widths.get(name) != values.size or not np.isfinite(values).all():
             message = f"{file} scores a group '{name}' of {values.size} units, which this network does not have"
             raise RecordError(message, hint="are these scores of the same network, cut as often?")
-    return Scores(by_group, weights or None)
+    return Scores(by_group, weights or None, additive=_ADDITIVE in tensors)

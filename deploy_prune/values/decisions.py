@@ -36,12 +36,14 @@ class Budget:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """How much each unit matters; only the order counts, across the whole network."""
+    """How much each unit matters; unless they add up, only the order counts, across the whole network."""
 
     by_group: Mapping[str, np.ndarray]
     """Free group -> a number per unit of the dense network, the higher the more it matters: shape (units,)."""
     weights: Mapping[str, Tensor] | None = None
     """New weights in the dense network's shapes, from a method that trains while it scores."""
+    additive: bool = False
+    """Whether scores are losses that add up: a plan loses the sum of the scores of the units that go."""
 
 
 @dataclass(frozen=True, eq=False)

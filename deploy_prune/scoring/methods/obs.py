@@ -1,0 +1,67 @@
+"""OBS curves: units, order and widths without labels, training or search, from one pass over a few hundred images.
+
+Every layer that reads a group says what it loses when a unit goes and its other inputs make up for it (optimal brain
+surgeon on the moments of what it reads), as a share of the variance of the stream that it lands in. Units go one by
+one, the cheapest first; the sums along the way are the group's curve, and a budget takes the widths that lose the
+least for the cost they save. The refit of the cut network makes good on what the curves promise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from deploy_prune.errors import ConfigError, TraceError
+from deploy_prune.scoring.methods import Scorer
+from deploy_prune.scoring.study import Study
+from deploy_prune.setting_rules import check_settings
+from deploy_prune.values import Scores
+
+
+@dataclass(frozen=True)
+class Obs:
+    """A unit's score is what its group's curve rises by when it goes."""
+
+    needs_labels: ClassVar[bool] = False
+
+    images: int = 512
+    """How many images the moments are taken of; their labels are never used."""
+    positions: int = 49
+    """At how many output positions of each image a layer is looked at, at most."""
+    ridge: float = 0.01
+    """What is added to the variance of every input, as a share of their mean."""
+
+    def __post_init__(self) -> None:
+        rules = (
+            ("images", "2 or more", self.images >= 2),
+            ("positions", "1 or more", self.positions >= 1),
+            ("ridge", "above 0", self.ridge > 0),
+        )
+        check_settings("method 'obs'", self, rules)
+
+    def score(self, study: Study) -> Scores:
+        """Score every unit by the rise of its group's convex curve: shape (units,) per group."""
+        from deploy_prune.scoring.obs.curves import score_units
+        from deploy_prune.scoring.obs.elimination import eliminate
+        from deploy_prune.scoring.obs.readings import Sampling, measure_readings
+        from deploy_prune.sources.data import normalise
+
+        data = study.images("obs")
+        chosen = np.random.default_rng(study.seed).permutation(len(data.train))[: self.images]
+        images = normalise(data.train.read(chosen), data.mean, data.std)
+        sampling = Sampling(positions=self.positions, seed=study.seed)
+        try:
+            readings = measure_readings(study.network, study.graph, images, sampling, study.progress)
+        except TraceError as error:
+            hint = "use another method, such as --method legr"
+            raise ConfigError(f"method 'obs' cannot follow this network: {error.message}", hint=hint) from error
+        by_group = {}
+        for number, (name, each) in enumerate(readings.items()):
+            by_group[name] = score_units(*eliminate(each, ridge=self.ridge))
+            study.progress("elimination", number + 1, len(readings), name)
+        return Scores(by_group, additive=True)
+
+
+plugin: type[Scorer] = Obs
