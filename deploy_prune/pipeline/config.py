@@ -55,7 +55,7 @@ class RunConfig(BaseModel):
     budget: str = "0.5x"
     """How much may be left: 5ms, latency=0.5x, 0.5x (of the multiply-adds), 150MMACs, params=1.2M or size=4MB."""
     method: str = "uniform"
-    """The method that decides what stays: legr, slimming, dcp, dkp, magnitude, uniform or random."""
+    """The method that decides what stays: obs, legr, slimming, dcp, dkp, magnitude, uniform or random."""
     method_options: dict[str, Any] = Field(default_factory=dict)
     """Options of the method, such as candidates=300."""
     scores: Path | None = None

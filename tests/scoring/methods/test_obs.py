@@ -1,0 +1,75 @@
+"""OBS: what a budget takes where some units are worth nothing, without labels; and what it cannot do, it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from building import conv, head, net
+from studies import study
+
+from deploy_prune import plugins
+from deploy_prune.budget.allocate import allocate
+from deploy_prune.budget.widths import Limits
+from deploy_prune.errors import ConfigError
+from deploy_prune.scoring.methods.obs import Obs
+from deploy_prune.scoring.scores_file import read_scores, save_scores
+from deploy_prune.scoring.study import Study
+from deploy_prune.scoring.top_units import best_units
+
+
+def _forward(m, x):
+    return m.head(m.b(m.a(x).relu()).relu())
+
+
+def with_doubles():
+    """Half of `a`'s filters are doubles of the others, which what reads them can do without."""
+    network = net(_forward, a=conv(3, 12), b=conv(12, 12), head=head(12))
+    with torch.no_grad():
+        network.module.a.weight[6:] = network.module.a.weight[:6]
+        network.module.a.bias[6:] = network.module.a.bias[:6]
+    return network
+
+
+def test_doubles_go_first_and_one_of_each_pair_stays():
+    of = study(with_doubles())
+    scores = Obs(images=64).score(of)
+    macs = plugins.build("costs", "macs").model(of.graph)
+    widths = allocate(of.graph, scores, macs, 0.6 * float(macs(np.array([12, 12]))), Limits())
+    kept = best_units(scores, widths)
+    assert widths["a"] <= 8 < widths["b"]
+    assert {unit % 6 for unit in kept["a"]} == set(range(6))
+
+
+def test_scores_add_up_and_stay_so_on_disk(tmp_path):
+    of = study(with_doubles())
+    scores = Obs(images=32).score(of)
+    assert scores.additive
+    save_scores(scores, tmp_path / "scores.safetensors")
+    again = read_scores(tmp_path / "scores.safetensors", of.graph)
+    assert again.additive
+    assert all(np.array_equal(again.by_group[name], values) for name, values in scores.by_group.items())
+
+
+def test_without_images_it_says_what_it_lacks():
+    of = study(with_doubles())
+    with pytest.raises(ConfigError, match="needs images"):
+        Obs().score(Study(of.network, of.graph, None, 0))
+
+
+def test_a_forward_that_decides_by_values_is_refused_with_another_method():
+    def forward(m, x):
+        y = m.a(x).relu()
+        return m.head(m.b(y) if float(y.mean()) > 0 else m.b(-y))
+
+    of = study(with_doubles())
+    deciding = net(forward, a=conv(3, 12), b=conv(12, 12), head=head(12))
+    with pytest.raises(ConfigError, match="cannot follow") as refused:
+        Obs(images=8).score(Study(deciding, of.graph, of.data, 0))
+    assert "--method" in refused.value.hint
+
+
+@pytest.mark.parametrize("options", [{"images": 1}, {"positions": 0}, {"ridge": 0.0}])
+def test_settings_that_mean_nothing_are_refused(options):
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        Obs(**options)

@@ -1,0 +1,84 @@
+"""What layers read is measured as it is: against the network's own modules, position by position."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from building import conv, head, net
+from torch import nn
+
+from deploy_prune.graph import trace
+from deploy_prune.scoring.obs.readings import Sampling, measure_readings
+
+EVERYWHERE = Sampling(batch_size=4, positions=10_000)
+
+
+def _forward(m, x):
+    y = m.norm(m.a(x)).relu()
+    z = m.behind(m.project(m.depthwise(m.expand(y).relu()).relu())) + y
+    return m.head(z)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A stream that one inverted residual reads and writes, and a linear head."""
+    built = net(
+        _forward, a=conv(3, 6), norm=nn.BatchNorm2d(6), expand=conv(6, 10, 1), depthwise=conv(10, 10, groups=10),
+        project=conv(10, 6, 1), behind=nn.BatchNorm2d(6), head=head(6),
+    )  # fmt: skip
+    torch.manual_seed(1)
+    for norm in (built.module.norm, built.module.behind):
+        nn.init.uniform_(norm.weight, 0.5, 2.0)
+        nn.init.uniform_(norm.running_var, 0.5, 2.0)
+    return built
+
+
+@pytest.fixture(scope="module")
+def images(network):
+    return torch.randn((8, *network.input_shape), generator=torch.Generator().manual_seed(0))
+
+
+def seen(network, images, name, *, given):
+    """What a module reads (or gives), channels last, as float64 rows."""
+    kept = []
+    part = network.module.get_submodule(name)
+    handle = part.register_forward_hook(lambda _, inputs, result: kept.append(inputs[0] if given else result))
+    with torch.no_grad():
+        network.module.eval()(images)
+    handle.remove()
+    return kept[0].movedim(1, -1).reshape(-1, kept[0].shape[1]).double()
+
+
+def test_every_group_is_read_by_the_layers_behind_it(network, images):
+    readings = measure_readings(network, trace(network), images, EVERYWHERE)
+    assert {name: len(each) for name, each in readings.items()} == {"a": 2, "expand": 1}
+
+
+def test_moments_are_those_of_what_the_layer_reads(network, images):
+    (reading,) = measure_readings(network, trace(network), images, EVERYWHERE)["expand"]
+    rows = seen(network, images, "project", given=True)
+    torch.testing.assert_close(reading.products[0], torch.cov(rows.T, correction=0), rtol=1e-4, atol=1e-6)
+    assert reading.columns.tolist() == [[unit] for unit in range(10)]
+
+
+def test_errors_count_behind_the_norm_and_in_the_stream(network, images):
+    (reading,) = measure_readings(network, trace(network), images, EVERYWHERE)["expand"]
+    norm = network.module.behind
+    slope = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach().double()
+    weight = network.module.project.weight.detach().double().flatten(1)
+    torch.testing.assert_close(reading.weight[0], slope[:, None] * weight, rtol=1e-5, atol=1e-7)
+    stream = seen(network, images, "head", given=True)
+    assert reading.variance == pytest.approx(float(stream.var(0, correction=0).sum()), rel=1e-4)
+
+
+def test_positions_are_drawn_by_the_seed(network, images):
+    graph = trace(network)
+    few = Sampling(batch_size=4, positions=2)
+    one, again, other = (
+        measure_readings(network, graph, images, sampling)["expand"][0].products
+        for sampling in (few, few, dataclasses.replace(few, seed=1))
+    )
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
