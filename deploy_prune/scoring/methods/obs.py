@@ -29,7 +29,7 @@ class Obs:
     images: int = 512
     """How many images the moments are taken of; their labels are never used."""
     positions: int = 49
-    """At how many output positions of each image a layer is looked at, at most."""
+    """The output positions of each image that a layer is looked at, at most."""
     ridge: float = 0.01
     """What is added to the variance of every input, as a share of their mean."""
 

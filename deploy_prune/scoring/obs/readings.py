@@ -127,7 +127,7 @@ class _Sampled:
 
     rows: Rows
     sums: Tensor
-    """Of the stream it lands in, per channel: the sum and the sum of squares, float64 (2, channels)."""
+    """The sum and the sum of squares of each channel of the stream it lands in: float64 (2, channels)."""
     count: int
     """How many values of each channel these are of."""
 
