@@ -190,6 +190,9 @@ class TrainResult:
     seconds: float
     accelerator: str = "cpu"
     """Where it was trained and judged: a run may go on elsewhere."""
+    given_up: Quality | None = None
+    """The quality on validation after the training, where the refitted network is better and goes on in its place;
+    `val` is then that network's. None: what was trained goes on."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from deploy_prune.analysis.report_times import write_formats, write_speed, write
 from deploy_prune.analysis.skipped_images import write_skipped_images
 from deploy_prune.legible import spell_controls
 from deploy_prune.records import read_record
-from deploy_prune.results import CutResult, RunSummary
+from deploy_prune.results import CutResult, RunSummary, TrainResult
 from deploy_prune.run_folder import read_asked
 from deploy_prune.search_results import SEARCH, SearchRecord
 from deploy_prune.values import Count, Interval, Quality, Shipment
@@ -170,7 +170,7 @@ def _write_network(summary: RunSummary) -> str:
         ("parameters", *_make_row(dense.count, cut.count, "params")),
         (f"{dense.val.name} on validation, after the cut", _format_quality(dense.val), _format_quality(cut.val), ""),
         _write_mending(cut),
-        (_write_training(summary.trained.epochs), "", _format_quality(summary.trained.val), ""),
+        _write_training(summary.trained),
         (f"**{test.dense.name} on test, once**", _format_quality(test.dense), _format_quality(test.pruned), change),
     ]
     table = write_table(("", "dense", "pruned", "change"), rows)
@@ -196,8 +196,13 @@ def _list_kernels(summary: RunSummary) -> list[tuple[str, str, str, str]]:
     return [(label, f"{dense:,}", f"{left:,}", f"{left / dense:.3f}x")]
 
 
-def _write_training(epochs: int) -> str:
-    return f"the same, after {epochs} epoch{'s' * (epochs != 1)} of fine-tuning" if epochs else "the same, as shipped"
+def _write_training(trained: TrainResult) -> tuple[str, str, str, str]:
+    """The row of what training has made of it, and whether that is what goes on."""
+    epochs, given_up = trained.epochs, trained.given_up
+    text = f"the same, after {epochs} epoch{'s' * (epochs != 1)} of fine-tuning" if epochs else "the same, as shipped"
+    if given_up is None:
+        return text, "", _format_quality(trained.val), ""
+    return f"{text} (**not shipped**: the refitted network is better)", "", _format_quality(given_up), ""
 
 
 def _make_row(before: Count, after: Count, field: str) -> tuple[str, str, str]:

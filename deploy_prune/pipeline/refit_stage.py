@@ -10,13 +10,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from deploy_prune.pipeline.context import RunContext
 from deploy_prune.pipeline.deciders import build_deciders
-from deploy_prune.results import RefitResult
+from deploy_prune.records import read_record
+from deploy_prune.results import CutResult, RefitResult
 from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.train.refit.output_error import measure_output_error
 from deploy_prune.train.refit.progress_file import digest
 from deploy_prune.train.refit.settings import Norms, RefitSettings
 from deploy_prune.train.refit.walk import CutNetwork, draw_refit_images, refitted, split_images
-from deploy_prune.values import Network
+from deploy_prune.values import Network, Quality
 
 CUT, REFITTED, REFITTED_ANEW = "cut", "refitted", "refitted, norms anew"
 REFITTED_ON_THE_WAY = "refitted, norms anew on the way"
@@ -57,6 +58,12 @@ def refit_cut(context: RunContext, cut: CutNetwork) -> tuple[Network, RefitResul
     sha256, seconds = digest({"images": images}), time.monotonic() - began
     layers = walked[chosen if chosen in walked else REFITTED][1]
     return candidates[chosen], RefitResult(len(images), sha256, layers, errors, chosen, seconds)
+
+
+def find_better_refit(context: RunContext, trained: Quality) -> Quality | None:
+    """The quality of what the refit has left, if it is above that of the trained network; None: it is not."""
+    refit = read_record(context.folder.path / "cut.json", CutResult).refit
+    return refit.val if refit and refit.val and refit.val.value > trained.value else None
 
 
 def has_norms(network: Network) -> bool:

@@ -30,7 +30,7 @@ from deploy_prune.pipeline.decide import decide
 from deploy_prune.pipeline.parts import gather_parts
 from deploy_prune.pipeline.preflight import check_budgets
 from deploy_prune.pipeline.priced import Price, place_of, timing_device
-from deploy_prune.pipeline.refit_stage import find_reference, refit_cut
+from deploy_prune.pipeline.refit_stage import find_better_refit, find_reference, refit_cut
 from deploy_prune.records import read_record
 from deploy_prune.results import (
     BenchResult,
@@ -243,7 +243,7 @@ def _count_params(network: Network) -> int:
 
 
 def train(context: RunContext, number: int, recipe: Recipe | None) -> TrainResult:
-    """One round of fine-tuning: from the cut network, or from the round before."""
+    """One round of fine-tuning; where it ends below the refitted network, that one goes on in its place."""
     began = time.monotonic()
     network = context.network("cut" if number == 1 else f"round-{number - 1}")
     if recipe is not None:
@@ -253,10 +253,11 @@ def train(context: RunContext, number: int, recipe: Recipe | None) -> TrainResul
         resume = context.folder.path / f"training-{number}.safetensors"
         network = fit(network, context.data, recipe, hooks=hooks, checkpoint=resume,
                       progress=_within(f"trained-{number}", context.progress))  # fmt: skip
-    checkpoint.save(network, context.folder.path / f"round-{number}")
     val = _judge(context, network, context.data.val, f"trained-{number}")
-    where = describe_accelerator(context.accelerator)
-    return TrainResult(val, recipe.epochs if recipe else 0, time.monotonic() - began, where)
+    better = find_better_refit(context, val)
+    checkpoint.save(context.network("cut") if better else network, context.folder.path / f"round-{number}")
+    where, epochs = describe_accelerator(context.accelerator), recipe.epochs if recipe else 0
+    return TrainResult(better or val, epochs, time.monotonic() - began, where, val if better else None)
 
 
 def test(context: RunContext, number: int) -> TestResult:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
-from tinyrun import config, written
+from tinyrun import QUICK, config, written
+from torch import nn
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.pipeline.refit_stage import CUT, REFITTED, REFITTED_ANEW, REFITTED_ON_THE_WAY
 from deploy_prune.pipeline.run import prune
 from deploy_prune.results import RunSummary
 from deploy_prune.sources import checkpoint
-from deploy_prune.values import quiet
+from deploy_prune.train.loop import fit
+from deploy_prune.train.recipe import Hooks, Recipe
+from deploy_prune.values import Data, Network, quiet
+
+pytestmark = pytest.mark.heavy
+
+WHILE_PRUNED = 7
+"""Epochs by which a training of the pruned network is known."""
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +56,32 @@ def test_the_report_tells(refitted: tuple[Path, RunSummary]) -> None:
     assert "## Refit" in text
     assert "without labels" in text
     assert f"the same, {refitted[1].cut.refit.chosen}" in text  # type: ignore[union-attr]
+
+
+def test_a_training_that_ends_below_the_refit_is_not_shipped(tmp_path: Path) -> None:
+    """The caller's training ruins what it is given; the refitted network goes on, and the report says so."""
+
+    def ruin(network: Network, data: Data, recipe: Recipe) -> nn.Module:
+        module = copy.deepcopy(network.module)
+        if recipe.epochs == WHILE_PRUNED:
+            with torch.no_grad():
+                for parameter in module.parameters():
+                    parameter.zero_()
+            return module
+        return fit(network, data, recipe).module
+
+    longer = {"pretrain": {**QUICK, "epochs": 8}, "finetune": {**QUICK, "epochs": WHILE_PRUNED}}
+    asked = config(written(tmp_path), refit=True, **longer)
+    summary = prune(asked, tmp_path / "run", hooks=Hooks(fit=ruin), progress=quiet)
+    refit, trained = summary.cut.refit, summary.trained
+    assert refit is not None
+    assert refit.val is not None
+    assert trained.given_up is not None
+    assert trained.given_up.value < refit.val.value
+    assert trained.val == refit.val
+    before, after = (checkpoint.load(tmp_path / "run" / name).module.state_dict() for name in ("cut", "round-1"))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert "not shipped" in (tmp_path / "run" / "report.md").read_text()
 
 
 def test_a_run_that_was_begun_without_is_not_continued_with_it(refitted: tuple[Path, RunSummary]) -> None:
