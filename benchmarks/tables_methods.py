@@ -64,6 +64,21 @@ def _legr(record: dict[str, Any]) -> str:
     return titled(record, "LeGR's search on CIFAR-10 (JPEG)", text, note, gates)
 
 
+def _without_training(record: dict[str, Any]) -> str:
+    rows: list[Row] = []
+    for row in record["rows"]:
+        if "share" in row:
+            rows.append((row["network"], f"{row['share']}x", row["method"], row["way"], each(row["test"], "{:.2%}"),
+                         "; ".join(map(points, row["to_dense"])), each(row["scored_s"], "{:.0f}"),
+                         each(row["refit_s"], "{:.0f}")))  # fmt: skip
+        else:
+            rows.append((row["network"], "", "dense", "", each(row["test"], "{:.2%}"), "", "", ""))
+    head = ("network", "MACs", "plan by", "after the cut", "test per seed", "points to the dense network",
+            "scored, s", "refit, s")  # fmt: skip
+    note = f"{record['data']}. No training and no labels; the refit and obs see 512 training images. Full scope."
+    return titled(record, "Right after the cut, without training (CIFAR-10, JPEG)", table(head, rows), note)
+
+
 def _slimming(record: dict[str, Any]) -> str:
     rows: list[Row] = [
         (f"{row['travel']:g}", seed, f"{row['penalty']:.2e}", f"{row['q10_of_q50']:.2f}",
@@ -107,6 +122,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "equal_ms": _equal_ms,
     "headline": _headline,
     "legr": _legr,
+    "without_training": _without_training,
     "slimming": _slimming,
     "search_speed": _search_speed,
     "search_workers": _search_workers,

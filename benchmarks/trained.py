@@ -31,6 +31,8 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], str]] = {
     "resnet20": ("resnet20", {}, "resnet20-cifar10.safetensors"),
     "resnet56": ("resnet56", {}, "resnet56-cifar10.safetensors"),
     "mobilenet_v2": ("torchvision:mobilenet_v2", {"stem_stride": 1}, "mobilenet_v2-cifar10.safetensors"),
+    "mobilenet_v2_72": ("torchvision:mobilenet_v2", {"stem_stride": 1}, "mobilenet_v2-72epochs-cifar10.safetensors"),
+    "mobilenet_v1_72": ("mobilenet_v1", {"stem": "cifar"}, "mobilenet_v1-cifar10.safetensors"),
 }
 SEEDS = (0, 1, 2)
 RECIPE = Recipe(epochs=3, batch_size=128, lr=0.05, weight_decay=1e-4, images=10_000, precision="bf16")
