@@ -5,32 +5,30 @@
 Each network is a random chain of up to three of the parts in `tests/support/traps.py` (slices, branches and loops by
 width, splits, shifts, pads, objects, training parts), at random widths of 8 and more. It is settled as `inspect` does,
 cut at random widths as a run does, and held against the dense network with the removed channels at zero, in float64.
-Every part by itself is tried at an even and an odd width first: there a lock must name a line of the part. Resumes
-where it was stopped. About an hour on two cores.
+Every part by itself is tried at an even and an odd width first: there a lock must name a line of the part. Every 250
+chains are a file under `results/silent_cuts/`, which a second call goes on after. An hour and a half on two idle cores.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recording import RESULTS, write
-from deploy_prune.records import write_atomic
+from benchmarks.recording import write
+from benchmarks.subjects import cell, stored
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 EXACT = 1e-9
 ASKED, CHUNK = 20_000, 250
 WIDTHS = (16, 13)
-KEPT = RESULTS.parents[1] / "build" / "silent_cuts.json"
-"""What is done so far; the folder is not under version control."""
+TABLE = "silent_cuts"
 
 
 def main() -> int:
@@ -39,19 +37,18 @@ def main() -> int:
     parser.add_argument("--networks", type=int, default=ASKED)
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    began = time.perf_counter()
-    chunks: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    starts = [start for start in range(0, options.networks, CHUNK) if str(start) not in chunks]
+    starts = range(0, options.networks, CHUNK)
+    missing = [start for start in starts if stored(TABLE, _key(start)) is None]
     with ProcessPoolExecutor(options.processes, initializer=_be_alone) as pool:
-        parts = pool.submit(try_parts)
-        for start, outcome in zip(starts, pool.map(try_chains, starts), strict=True):
-            chunks[str(start)] = outcome
-            KEPT.parent.mkdir(exist_ok=True)
-            text = json.dumps(chunks)
-            write_atomic(KEPT, lambda temporary, text=text: temporary.write_text(text))  # type: ignore[misc]
-            print(start, outcome["counts"], f"{time.perf_counter() - began:.0f} s", flush=True)
-    done = [chunks[str(start)] for start in range(0, options.networks, CHUNK)]
-    return _record(parts.result(), done, options.networks)
+        parts = None if stored(TABLE, "parts") else pool.submit(try_parts)
+        for start, outcome in zip(missing, pool.map(try_chains, missing), strict=True):
+            print(start, cell(TABLE, _key(start), partial(dict, outcome))["counts"], flush=True)
+        whole = cell(TABLE, "parts", parts.result if parts else dict)
+    return _record(whole, [each for start in starts if (each := stored(TABLE, _key(start)))], options.networks)
+
+
+def _key(start: int) -> str:
+    return f"chains-{start:05d}"
 
 
 def _record(parts: dict[str, Any], chunks: Sequence[dict[str, Any]], networks: int) -> int:
