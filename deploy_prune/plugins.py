@@ -36,6 +36,10 @@ PACKAGES = {
 """Kind of plugin -> the package that holds its files and, in `__init__`, its contract."""
 
 
+OTHERS = "others"
+"""The field of a plugin that takes options of whatever it stands for, such as a constructor's keywords."""
+
+
 class Kind(str, Generic[Contract]):
     """A kind of plugin: the name of its folder, typed with the contract that this folder's `__init__` defines."""
 
@@ -72,27 +76,32 @@ def list_options(kind: Kind[Any], name: str) -> frozenset[str]:
     Raises:
         UnknownName, MissingDependency: see `load`.
     """
-    return frozenset(field.name for field in dataclasses.fields(load(kind, name)))
+    return frozenset(field.name for field in dataclasses.fields(load(kind, name))) - {OTHERS}
 
 
 def build(kind: Kind[Contract], name: str, options: Mapping[str, Any] | None = None) -> Contract:
-    """Build a plugin with its options set.
+    """Build a plugin with its options set; one with a field `others` takes all that it does not know there.
 
     Raises:
         UnknownName: no such plugin, or no such option.
         ConfigError: the plugin has no options, or refuses the value of one.
     """
-    cls, known = load(kind, name), list_options(kind, name)
-    for key in options or {}:
-        if not known:
-            hint = "leave it out" + "; what a function of your own needs is written in its file" * (name == "file")
-            raise ConfigError(f"{kind.rstrip('s')} '{name}' takes no options, got '{key}'", hint=hint)
-        if key not in known:
+    cls, known, options = load(kind, name), list_options(kind, name), dict(options or {})
+    others = {key: options.pop(key) for key in tuple(options) if key not in known}
+    if others and not _takes_others(cls):
+        key = next(iter(others))
+        if known:
             raise UnknownName(f"option of {name}", key, known)
+        hint = "leave it out" + "; what a function of your own needs is written in its file" * (name == "file")
+        raise ConfigError(f"{kind.rstrip('s')} '{name}' takes no options, got '{key}'", hint=hint)
     try:
-        return cls(**_convert_options(cls, options or {}))
+        return cls(**_convert_options(cls, options), **({OTHERS: others} if others else {}))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{kind.rstrip('s')} '{name}': {error}") from error
+
+
+def _takes_others(cls: type[Any]) -> bool:
+    return any(field.name == OTHERS for field in dataclasses.fields(cls))
 
 
 def _convert_options(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:

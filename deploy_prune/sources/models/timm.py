@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import timm
 
 from deploy_prune.errors import ConfigError, UnknownName
+from deploy_prune.sources.architectures.keywords import call_with
 from deploy_prune.sources.architectures.stem import set_stem_stride
 from deploy_prune.sources.models import ModelSource
 from deploy_prune.values import Network
@@ -19,6 +22,8 @@ class Timm:
 
     stem_stride: int | None = None
     """Stride of the first convolution; 1 for 32x32 images. None: as published."""
+    others: Mapping[str, Any] = field(default_factory=dict)
+    """Keywords of the model's own constructor, such as `pad_type=same` or `bn_eps=0.001`."""
 
     def build(self, rest: str, *, classes: int | None, input_shape: tuple[int, int, int] | None) -> Network:
         """See the contract."""
@@ -30,9 +35,10 @@ class Timm:
         if input_shape is not None:
             keywords["in_chans"] = input_shape[0]
         try:
-            module: Any = timm.create_model(rest, pretrained=False, **keywords)
-        except (TypeError, RuntimeError, AssertionError) as error:
-            hint = "leave out the number of classes or the input shape, which not every model takes"
+            make = partial(timm.create_model, rest, pretrained=False)
+            module: Any = call_with(make, f"timm:{rest}", self.others, **keywords)
+        except (TypeError, ValueError, RuntimeError, AssertionError, NotImplementedError) as error:
+            hint = "leave out the options, the number of classes or the input shape: not every model takes them"
             raise ConfigError(f"timm cannot build {rest}: {error}", hint=hint) from error
         if self.stem_stride is not None:
             set_stem_stride(module, self.stem_stride)

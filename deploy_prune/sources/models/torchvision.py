@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from torchvision import models
 
 from deploy_prune.errors import ConfigError, UnknownName
+from deploy_prune.sources.architectures.keywords import call_with
 from deploy_prune.sources.architectures.stem import set_stem_stride
 from deploy_prune.sources.models import ModelSource
 from deploy_prune.values import Network
@@ -28,6 +32,8 @@ class Torchvision:
 
     stem_stride: int | None = None
     """Stride of the first convolution; 1 for 32x32 images. None: as published."""
+    others: Mapping[str, Any] = field(default_factory=dict)
+    """Keywords of the model's own constructor, such as `width_mult=0.5`."""
 
     def build(self, rest: str, *, classes: int | None, input_shape: tuple[int, int, int] | None) -> Network:
         """See the contract."""
@@ -43,10 +49,16 @@ class Torchvision:
         if shape[0] != 3:
             message = f"torchvision:{rest} takes images of 3 channels, not {shape[0]}"
             raise ConfigError(message, hint=f"write 3,{shape[1]},{shape[2]}")
-        module = models.get_model(rest, weights=None, num_classes=classes, **KEYWORDS.get(rest, {}))
+        address = f"torchvision:{rest}"
+        usual = {key: value for key, value in KEYWORDS.get(rest, {}).items() if key not in self.others}
+        make = partial(models.get_model_builder(rest), weights=None)
+        try:
+            module = call_with(make, address, self.others, num_classes=classes, **usual)
+        except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+            raise ConfigError(f"torchvision cannot build {rest}: {error}", hint="leave out its options") from error
         if self.stem_stride is not None:
             set_stem_stride(module, self.stem_stride)
-        return Network(address=f"torchvision:{rest}", module=module, input_shapes=(shape,), classes=classes)
+        return Network(address=address, module=module, input_shapes=(shape,), classes=classes)
 
 
 def _find_task(name: str) -> str:
