@@ -22,7 +22,7 @@ from benchmarks.subjects import cell, stored
 from benchmarks.trained import DATA, Pruned, asked, images, packed, paired, seconds_told
 from deploy_prune import plugins
 from deploy_prune.budget.widths import kept_widths
-from deploy_prune.graph.surgery import cut
+from deploy_prune.graph.surgery import cut, kept_indices
 from deploy_prune.scoring.study import Study
 from deploy_prune.train.evaluation import evaluate
 from deploy_prune.train.recalibration import measure_norms
@@ -72,9 +72,8 @@ def _work_out(subject: Pruned, name: str, method: str, seed: int) -> None:
         small = cut(subject.network, scored.graph, keep)
         anew = dataclasses.replace(small, module=measure_norms(small.module, calibration.split(64)))
         began = time.perf_counter()
-        again, told = refitted(
-            CutNetwork(small, subject.network, scored.graph, keep), calibration, settings=RefitSettings(seed=seed)
-        )
+        scene = CutNetwork(small, subject.network, scored.graph, kept_indices(scored.graph, keep))
+        again, told = refitted(scene, calibration, settings=RefitSettings(seed=seed))
         notes = {
             "scored_s": scored_s, "refit_s": time.perf_counter() - began, "layers": len(told),
             "layers_kept": sum(each.kept for each in told),

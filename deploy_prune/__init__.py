@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from deploy_prune.pipeline.inspection import inspect
     from deploy_prune.pipeline.max_drop import within_drop
     from deploy_prune.pipeline.outlook import outlook as plan
+    from deploy_prune.pipeline.refit_again import refit
     from deploy_prune.pipeline.run import demo, finetune, prune
     from deploy_prune.scoring.sensitivity import sensitivity
     from deploy_prune.sources.checkpoint import load
@@ -51,6 +52,7 @@ __all__ = [
     "profile",
     "prune",
     "prune_front",
+    "refit",
     "report",
     "sensitivity",
     "trust_code",
@@ -77,6 +79,7 @@ _HOMES = {
     "profile": ("budget.latency.profiling", "profile"),
     "prune": ("pipeline.run", "prune"),
     "prune_front": ("pipeline.front", "front"),
+    "refit": ("pipeline.refit_again", "refit"),
     "report": ("analysis.report", "report"),
     "sensitivity": ("scoring.sensitivity", "sensitivity"),
     "trust_code": ("trust", "trust_code"),

@@ -31,6 +31,7 @@ from deploy_prune.cli import (
     plan,
     profile,
     prune,
+    refit,
     report,
     sensitivity,
 )
@@ -58,6 +59,7 @@ VERBS: Verbs = {
     "sensitivity": sensitivity.sensitivity,
     "prune": prune.prune,
     "finetune": finetune.finetune,
+    "refit": refit.refit,
     "export": export.export,
     "bench": bench.bench,
     "explain": explain.explain,
@@ -76,6 +78,7 @@ TRUSTING = {
     "sensitivity",
     "prune",
     "finetune",
+    "refit",
     "export",
     "latency show",
     "latency export",

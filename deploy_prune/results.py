@@ -141,7 +141,7 @@ class RefitResult:
     """What became of every layer behind the first change, in order."""
     errors: dict[str, float]
     """What could go on -> how far its outputs are from those of the network before the cut, on images that nothing was
-    fitted to: the squared error as a share of their variance."""
+    fitted to: the squared error as a share of their variance, of class scores at the scale that fits best."""
     chosen: str
     """The one of these with the least error, which goes on."""
     seconds: float

@@ -32,6 +32,7 @@ ELSEWHERE = {
     "cli/flags.py": "cli/test_prune.py",
     "cli/ending.py": "cli/test_main.py",
     "cli/finetune.py": "pipeline/test_run_again.py",
+    "cli/refit.py": "pipeline/test_refit_again.py",
     "cli/report.py": "cli/test_main.py",
     "cli/sensitivity.py": "scoring/test_sensitivity.py",
     "cli/trusting.py": "test_trust.py",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -17,13 +18,13 @@ from deploy_prune.train.refit.output_error import measure_output_error
 from deploy_prune.train.refit.progress_file import digest
 from deploy_prune.train.refit.settings import Norms, RefitSettings
 from deploy_prune.train.refit.walk import CutNetwork, draw_refit_images, refitted, split_images
-from deploy_prune.values import Network, Quality
+from deploy_prune.values import Data, Network, Progress, Quality, quiet
 
 CUT, REFITTED, REFITTED_ANEW = "cut", "refitted", "refitted, norms anew"
 REFITTED_ON_THE_WAY = "refitted, norms anew on the way"
 
 
-def find_reference(context: RunContext, cut_from: Network) -> Network:
+def _find_reference(context: RunContext, cut_from: Network) -> Network:
     """What a cut network's layers should give: what they gave in the network that it was cut from.
 
     A method that selects units retrains what reads them while it does so: then it is the dense network.
@@ -32,25 +33,44 @@ def find_reference(context: RunContext, cut_from: Network) -> Network:
 
 
 def refit_cut(context: RunContext, cut: CutNetwork) -> tuple[Network, RefitResult]:
+    """Refit the cut network of a run, in the run's folder."""
+    config = context.config
+    plan = RefitPlan(config.seed, config.recalibrate_images, context.folder.path / "refit")
+    against = replace(cut, reference=_find_reference(context, cut.reference))
+    return refit_best(against, context.data, plan, context.progress)
+
+
+@dataclass(frozen=True)
+class RefitPlan:
+    """How a cut network is refitted."""
+
+    seed: int = 0
+    """Draws the images."""
+    norm_images: int = 2000
+    """The images that norms are measured anew on; 0: norms stay as they are."""
+    folder: Path | None = None
+    """Where finished layers are written, for a killed refit to go on; None: nowhere."""
+
+
+def refit_best(cut: CutNetwork, data: Data, plan: RefitPlan, progress: Progress = quiet) -> tuple[Network, RefitResult]:
     """Refit a cut network, measure norms anew or not, and let go on what is nearest to the reference."""
-    began, config = time.monotonic(), context.config
-    settings = RefitSettings(targets="chosen", seed=config.seed)
-    images = draw_refit_images(context.data, settings)
+    began = time.monotonic()
+    settings = RefitSettings(targets="chosen", seed=plan.seed)
+    images = draw_refit_images(data, settings)
     ways: list[tuple[str, Norms]] = [(REFITTED, "kept")]
-    if config.recalibrate_images and has_norms(cut.small):
+    if plan.norm_images and has_norms(cut.small):
         ways.append((REFITTED_ON_THE_WAY, "measured"))
     walked = {
         name: refitted(
-            cut, images, settings=replace(settings, norms=norms), folder=context.folder.path / "refit" / norms,
-            progress=context.progress,
+            cut, images, settings=replace(settings, norms=norms), folder=plan.folder / norms if plan.folder else None,
+            progress=progress,
         )
         for name, norms in ways
     }  # fmt: skip
     candidates = {CUT: cut.small} | {name: network for name, (network, _) in walked.items()}
     if REFITTED_ON_THE_WAY in walked:
         refit = walked[REFITTED][0]
-        again = recalibrate_norms(refit, context.data, images=config.recalibrate_images, seed=config.seed)
-        candidates[REFITTED_ANEW] = again
+        candidates[REFITTED_ANEW] = recalibrate_norms(refit, data, images=plan.norm_images, seed=plan.seed)
     batches, split = split_images(images, settings)
     judged = images if split is None else torch.cat([batches[number] for number in split.held_out])
     errors = {name: measure_output_error(network, cut.reference, judged) for name, network in candidates.items()}

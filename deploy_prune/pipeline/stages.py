@@ -23,14 +23,14 @@ from deploy_prune.graph import trace
 from deploy_prune.graph.law import check_law
 from deploy_prune.graph.recount import explain_difference, recount
 from deploy_prune.graph.soundness import find, list_rescalings
-from deploy_prune.graph.surgery import cut
+from deploy_prune.graph.surgery import cut, kept_indices
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext, read_plan, start_network
 from deploy_prune.pipeline.decide import decide
 from deploy_prune.pipeline.parts import gather_parts
 from deploy_prune.pipeline.preflight import check_budgets
 from deploy_prune.pipeline.priced import Price, place_of, timing_device
-from deploy_prune.pipeline.refit_stage import find_better_refit, find_reference, refit_cut
+from deploy_prune.pipeline.refit_stage import find_better_refit, refit_cut
 from deploy_prune.records import read_record
 from deploy_prune.results import (
     BenchResult,
@@ -194,7 +194,7 @@ def shrink(context: RunContext, decided: PlanResult) -> CutResult:
     straight = _judge(context, small, context.data.val, "cut")
     again, refit, images = None, None, context.config.recalibrate_images
     if context.config.refit:
-        small, refit = refit_cut(context, CutNetwork(small, find_reference(context, network), graph, keep))
+        small, refit = refit_cut(context, CutNetwork(small, network, graph, kept_indices(graph, keep)))
         refit = dataclasses.replace(refit, val=_judge(context, small, context.data.val, "cut"))
     elif images:
         small = recalibrate_norms(small, context.data, images=images, seed=context.config.seed)

@@ -16,7 +16,7 @@ from torch import Tensor
 from deploy_prune import plugins
 from deploy_prune.graph import trace
 from deploy_prune.graph.flat_network import flatten
-from deploy_prune.graph.surgery import cut
+from deploy_prune.graph.surgery import cut, kept_indices
 from deploy_prune.processes.workers import WORKERS
 from deploy_prune.scoring.methods import METHODS
 from deploy_prune.scoring.sensitivity import sensitivity
@@ -52,7 +52,7 @@ def refit_cut(network: Network) -> Network:
     graph = trace(network)
     keep = {graph.free[2].name: tuple(range(0, 20, 2))}
     few = RefitSettings(images=30, targets="chosen")
-    scene = CutNetwork(cut(network, graph, keep), network, graph, keep)
+    scene = CutNetwork(cut(network, graph, keep), network, graph, kept_indices(graph, keep))
     small, told = refitted(scene, draw_refit_images(DATA, few), settings=few)
     if not any(layer.kept for layer in told):
         raise WrongPlace("no layer has new weights")

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from deploy_prune.errors import TraceError
-from deploy_prune.graph.surgery import Indices, kept_indices
+from deploy_prune.graph.surgery import Indices
 from deploy_prune.sources.data import normalise
 from deploy_prune.train.refit.flat_twins import FlatTwins
 from deploy_prune.train.refit.hooked_twins import HookedTwins
@@ -31,7 +31,7 @@ from deploy_prune.train.refit.norms import measure_statistics
 from deploy_prune.train.refit.progress_file import digest, read_layer, write_layer
 from deploy_prune.train.refit.settings import RefitSettings
 from deploy_prune.train.refit.twins import RefitLayer, Twins
-from deploy_prune.values import ChannelGraph, Data, Keep, LayerRefit, Network, Progress, quiet
+from deploy_prune.values import ChannelGraph, Data, LayerRefit, Network, Progress, quiet
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ class CutNetwork:
     """The uncut network, on the same device."""
     graph: ChannelGraph
     """The reference's channel graph."""
-    keep: Keep
-    """The units that stay."""
+    kept: Indices
+    """What is left of the reference: parameter -> axis -> indices that stay, for axes that lost some."""
 
 
 def refitted(
@@ -82,8 +82,7 @@ def refitted(
     Raises:
         RecordError: the folder has layers of another refit, or damaged ones.
     """
-    settings, kept = settings or RefitSettings(), kept_indices(cut.graph, cut.keep)
-    small = cut.small
+    settings, kept, small = settings or RefitSettings(), cut.kept, cut.small
     weights = tuple(dict.fromkeys(layer.weight for layer in cut.graph.layers))
     touched = {weight for weight in weights if weight in kept or weight in small.masks}
     if not touched:
@@ -98,7 +97,7 @@ def refitted(
     identity = ""
     if folder is not None:
         named = {"images": images, **_prefixed("small", small.module), **_prefixed("reference", cut.reference.module)}
-        identity = digest(named, repr(settings), repr(sorted(cut.keep.items())), type(twins).__name__)
+        identity = digest(named, repr(settings), _write_out(kept), type(twins).__name__)
     walk = _Walk(twins, small, touched, split, settings, folder, identity)
     return _walk(walk, progress)
 
@@ -172,6 +171,11 @@ def _open_twins(
     except TraceError as error:
         logger.info("the refit runs both networks whole for every layer: %s", error)
         return HookedTwins(*networks, weights, kept, batches)
+
+
+def _write_out(kept: Indices) -> str:
+    """All indices as a text, in one order."""
+    return repr(sorted((name, axis, indices.tolist()) for name, axes in kept.items() for axis, indices in axes.items()))
 
 
 def _name(weight: str) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from deploy_prune.errors import RecordError
 from deploy_prune.graph import trace
-from deploy_prune.graph.surgery import cut
+from deploy_prune.graph.surgery import cut, kept_indices
 from deploy_prune.train.recalibration import measure_norms
 from deploy_prune.train.refit.settings import RefitSettings
 from deploy_prune.train.refit.walk import CutNetwork, refitted, split_images
@@ -47,7 +47,7 @@ def even_of(graph: ChannelGraph, name: str) -> Keep:
 def cut_of(network: Network, name: str = "a") -> CutNetwork:
     graph = trace(network)
     keep = even_of(graph, name)
-    return CutNetwork(cut(network, graph, keep), network, graph, keep)
+    return CutNetwork(cut(network, graph, keep), network, graph, kept_indices(graph, keep))
 
 
 def difference(one: Network, two: Network) -> float:
@@ -149,7 +149,7 @@ def test_what_follows_from_the_units_that_stay_is_restored(form: str) -> None:
 def test_nothing_is_kept_that_is_worse_on_held_out_images(network: Network) -> None:
     graph = trace(network)
     keep = {group.name: tuple(range(0, group.width, 2)) for group in graph.free}
-    scene = CutNetwork(cut(network, graph, keep), network, graph, keep)
+    scene = CutNetwork(cut(network, graph, keep), network, graph, kept_indices(graph, keep))
     chosen = RefitSettings(targets="chosen", positions=9)
     small, told = refitted(scene, images_for(network), settings=chosen)
     for layer in told:
