@@ -179,9 +179,10 @@ def test_ctrl_c_ends_a_real_process_with_130(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
-def take_ctrl_c() -> None:
-    """A process that was started with the signal ignored, as in a shell's background, would ignore it too."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+TAKE_CTRL_C = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, sys.argv[1:])"
+)
+"""A process that was started with the signal ignored, as in a shell's background, would ignore it too."""
 
 
 @pytest.mark.heavy
@@ -190,7 +191,8 @@ def take_ctrl_c() -> None:
 def test_ctrl_c_while_we_are_imported_ends_without_a_traceback(module: str) -> None:
     """Python itself says which module it has imported just now."""
     command = [sys.executable, "-X", "importtime", "-m", "deploy_prune", "--version"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=take_ctrl_c) as process:  # noqa: PLW1509
+    starter = [sys.executable, "-c", TAKE_CTRL_C, *command]
+    with subprocess.Popen(starter, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         before = next(line for line in process.stderr if line.split("|")[-1].strip() == module)
         time.sleep(0.02 if module == "deploy_prune.leaving" else 0)  # its import is told before it is used

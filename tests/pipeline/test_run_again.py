@@ -57,7 +57,8 @@ def test_a_run_that_is_not_finished_cannot_be_trained_further(sources: Path, tmp
 @pytest.mark.heavy
 def test_pruning_a_run_again_composes_in_the_dense_numbers(bare: tuple[Path, RunSummary], tmp_path: Path) -> None:
     run, first = bare
-    again = prune(RunConfig(model=str(run), budget="0.6x", finetune=None, targets=(), threads=()), tmp_path / "run")
+    config = RunConfig(model=str(run), budget="0.6x", refit=False, finetune=None, targets=(), threads=())
+    again = prune(config, tmp_path / "run")
     for name in ("stem.0", "up.0"):
         assert set(again.plan.plan.keep[name]) < set(first.plan.plan.keep[name])
     assert again.dense.count == first.cut.count

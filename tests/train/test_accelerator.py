@@ -23,6 +23,7 @@ from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext
 from deploy_prune.pipeline.deciders import build_workers
 from deploy_prune.processes.workers.local import Local
+from deploy_prune.records import write_record
 from deploy_prune.run_folder import RunFolder
 from deploy_prune.train.accelerator import CPU, choose_accelerator, find_device, move_network
 from deploy_prune.train.loop import fit
@@ -129,6 +130,7 @@ def test_the_stages_of_a_run_work_on_the_accelerator_and_leave_cpu_files(
         dense = stages.train_dense(work)
         decided = stages.plan(work)
         cut = stages.shrink(work, decided)
+        write_record(tmp_path / "cut.json", cut)
         trained = stages.train(work, 1, config.finetune)
         test = stages.test(work, 1)
         assert find_device(work.network("round-1").module) == GPU

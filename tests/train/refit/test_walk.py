@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from deploy_prune.errors import RecordError
 from deploy_prune.graph import trace
+from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import cut, kept_indices
 from deploy_prune.train.recalibration import measure_norms
 from deploy_prune.train.refit.settings import RefitSettings
@@ -147,7 +148,7 @@ def test_what_follows_from_the_units_that_stay_is_restored(form: str) -> None:
 @settings(max_examples=8)
 @pytest.mark.heavy
 def test_nothing_is_kept_that_is_worse_on_held_out_images(network: Network) -> None:
-    graph = trace(network)
+    graph = settle(network)
     keep = {group.name: tuple(range(0, group.width, 2)) for group in graph.free}
     scene = CutNetwork(cut(network, graph, keep), network, graph, kept_indices(graph, keep))
     chosen = RefitSettings(targets="chosen", positions=9)
