@@ -133,6 +133,7 @@ def tied_pairs(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("form", FORMS)
 def test_what_follows_from_the_units_that_stay_is_restored(form: str) -> None:
     network = settled(FORMS[form]())
@@ -164,6 +165,7 @@ def test_nothing_is_kept_that_is_worse_on_held_out_images(network: Network) -> N
     assert torch.isfinite(small.module(images_for(network, 2))).all()
 
 
+@pytest.mark.heavy
 def test_an_uncut_network_stays_as_it_is() -> None:
     network = FORMS["1x1"]()
     same, told = refitted(CutNetwork(network, network, trace(network), {}), images_for(network))
