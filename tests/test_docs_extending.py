@@ -52,6 +52,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.heavy
 def test_the_python_of_the_page_runs(extended: Path) -> None:
     done = run(extended, "-c", USES["python"])
     assert done.returncode == 0, done.stderr

@@ -39,6 +39,7 @@ def test_a_cut_network_is_the_dense_one_with_the_removed_units_zeroed(network: N
         assert law_error(network, graph, keep) < 1e-9
 
 
+@pytest.mark.heavy
 @FEW
 @given(networks(), SEEDS)
 def test_predicted_costs_are_those_counted(network: Network, seed: int) -> None:

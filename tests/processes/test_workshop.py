@@ -86,6 +86,7 @@ def test_a_crash_costs_one_item() -> None:
     assert two.died.startswith("SIGSEGV")
 
 
+@pytest.mark.heavy
 def test_what_does_not_end_is_given_up_after_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with (
         open_workshop(patience=Patience(quiet_s=1.0, limit_s=3.0)) as shop,
@@ -154,6 +155,7 @@ def test_an_interruption_leaves_no_process_behind(tmp_path: Path) -> None:
     assert not _alive(tmp_path)
 
 
+@pytest.mark.heavy
 def test_workshop_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}\n"
@@ -170,6 +172,7 @@ def test_workshop_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     assert _wait_for_end(tmp_path)
 
 
+@pytest.mark.heavy
 def test_a_workshop_that_is_killed_is_no_result(tmp_path: Path) -> None:
     def kill_when_begun(running: list[int], done: int) -> None:
         deadline = time.monotonic() + 30

@@ -117,6 +117,7 @@ def test_channels_without_kernels_go(knows_stripes: Network) -> None:
     assert bool(kernels.any(1).all())
 
 
+@pytest.mark.heavy
 def test_blocks_of_filters_keep_the_same_inputs(knows_stripes: Network, without_promotion: None) -> None:
     of = study(knows_stripes, stripes())
     found = select(of, full(of), filters=4)

@@ -272,6 +272,7 @@ def test_candidates_are_judged_by_the_users_loss(knows_stripes: Network, tmp_pat
     assert found[1] == pytest.approx(2 * found[0])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("options", "steps"),
     [({"steps": 0}, [0, 12]), ({"steps": 2}, [2, 8]), ({"steps": 0, "finalists": 0}, [0]), ({"finalists": 0}, [1])],

@@ -73,6 +73,7 @@ def test_errors_count_behind_the_norm_and_in_the_stream(network, images):
     assert reading.variance == pytest.approx(float(stream.var(0, correction=0).sum()), rel=1e-4)
 
 
+@pytest.mark.heavy
 def test_positions_are_drawn_by_the_seed(network, images):
     graph = trace(network)
     few = Sampling(batch_size=4, positions=2)

@@ -173,6 +173,7 @@ def test_an_uncut_network_stays_as_it_is() -> None:
     assert told == ()
 
 
+@pytest.mark.heavy
 def test_layers_that_give_what_they_should_are_left_alone() -> None:
     """A unit that is 0 throughout is missed by nobody."""
     network = FORMS["1x1"]()
