@@ -29,7 +29,7 @@ METHOD = "fork" if sys.platform == "linux" else "spawn"
 """How a workshop starts a process. Other systems' own libraries do not bear being copied."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Item:
     """The process of an item."""
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from deploy_prune.errors import ConfigError, TraceError
 from deploy_prune.scoring.methods import Scorer
 from deploy_prune.scoring.study import Study
@@ -46,11 +44,11 @@ class Obs:
         from deploy_prune.scoring.obs.curves import score_units
         from deploy_prune.scoring.obs.elimination import eliminate
         from deploy_prune.scoring.obs.readings import Sampling, measure_readings
-        from deploy_prune.sources.data import normalise
+        from deploy_prune.train.refit.settings import RefitSettings
+        from deploy_prune.train.refit.walk import draw_refit_images
 
         data = study.images("obs")
-        chosen = np.random.default_rng(study.seed).permutation(len(data.train))[: self.images]
-        images = normalise(data.train.read(chosen), data.mean, data.std)
+        images = draw_refit_images(data, RefitSettings(images=self.images, seed=study.seed))
         sampling = Sampling(positions=self.positions, seed=study.seed)
         try:
             readings = measure_readings(study.network, study.graph, images, sampling, study.progress)

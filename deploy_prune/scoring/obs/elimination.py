@@ -18,6 +18,8 @@ from torch import Tensor
 
 COMPACT = 0.85
 """The share of its columns below which the matrices are made smaller: their size decides how long a turn takes."""
+CONSTANT = 1e-12
+"""What takes the ridge's place where all inputs are constant, so that their units cost next to nothing."""
 SMALL = 2048
 """The inputs below which one thread is faster than several."""
 
@@ -106,7 +108,8 @@ class _Coupled:
         assert reading.products is not None
         system = reading.products.clone()
         diagonal = system.diagonal(dim1=1, dim2=2)
-        diagonal.add_(ridge * diagonal.mean().clamp(min=torch.finfo(system.dtype).tiny))
+        mean = diagonal.mean()
+        diagonal.add_(torch.where(mean > 0, ridge * mean, torch.full_like(mean, CONSTANT)))
         self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(system))
         self._weight = reading.weight.clone()
         self._columns = reading.columns

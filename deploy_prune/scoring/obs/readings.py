@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from deploy_prune.errors import Diverged
 from deploy_prune.graph.flat_network import Flat, flatten
 from deploy_prune.scoring.obs.elimination import Reading
 from deploy_prune.train.cached_prefix import CachedPrefix
@@ -24,6 +25,7 @@ from deploy_prune.train.refit.flat_layers import (
     only_user,
 )
 from deploy_prune.train.refit.forms import LayerForm, Rows, as_blocks, join_rows, sample_rows
+from deploy_prune.train.refit.moments import measure_moments
 from deploy_prune.values import ChannelGraph, Network, Progress, quiet
 
 MOST_INPUTS = 8192
@@ -69,6 +71,7 @@ def measure_readings(
 
     Raises:
         TraceError: torch.export cannot follow the network.
+        Diverged: a layer reads or gives NaN or infinity.
     """
     size = min(sampling.batch_size, len(images))
     batches = [images[start : start + size] for start in range(0, len(images) - size + 1, size)]
@@ -159,7 +162,9 @@ def _make_reading(flat: Flat, reader: _Reader, sampled: Sequence[_Sampled], colu
     count = sum(each.count for each in sampled)
     mean, square = torch.stack([each.sums for each in sampled]).sum(0) / count
     variance = float((square - mean.square()).clamp(min=0).sum())
-    variance = max(variance, torch.finfo(torch.float64).tiny)
+    if not (math.isfinite(variance) and all(bool(each.rows.inputs.isfinite().all()) for each in sampled)):
+        raise Diverged(f"'{reader.weight}' reads or gives NaN or infinity", hint="look at the weights and the images")
+    variance = variance or math.inf  # of a constant nothing can be lost
     if blocks.shape[2] <= MOST_INPUTS:
         return Reading(_measure_products(sampled), None, blocks, columns, variance)
     return Reading(None, _measure_own(sampled, columns), blocks, columns, variance)
@@ -167,29 +172,20 @@ def _make_reading(flat: Flat, reader: _Reader, sampled: Sequence[_Sampled], colu
 
 def _measure_products(sampled: Sequence[_Sampled]) -> Tensor:
     """Mean products of centred inputs: (blocks, inputs, inputs)."""
-    mean, count = _measure_mean(sampled)
-    total: Tensor | None = None
-    for each in sampled:
-        rows = (each.rows.inputs.double() - mean).transpose(0, 1)
-        part = rows.transpose(1, 2) @ rows
-        total = part if total is None else total + part
-    assert total is not None
-    return total / count
+    moments = measure_moments((each.rows for each in sampled), number=len(sampled))
+    if moments.inputs is not None:
+        return moments.inputs
+    assert moments.rows is not None  # fewer than inputs
+    rows = moments.rows.inputs.transpose(0, 1)
+    return rows.transpose(1, 2) @ rows / moments.count
 
 
 def _measure_own(sampled: Sequence[_Sampled], columns: Tensor) -> Tensor:
     """The same for each unit's own columns alone: (units, blocks, columns, columns)."""
-    mean, count = _measure_mean(sampled)
-    total: Tensor | None = None
+    count = sum(each.rows.count for each in sampled)
+    mean = torch.stack([each.rows.inputs.double().sum(0) for each in sampled]).sum(0) / count
+    total = mean.new_zeros((len(columns), len(mean), columns.shape[1], columns.shape[1]))
     for each in sampled:
         own = (each.rows.inputs.double() - mean)[:, :, columns].permute(2, 1, 3, 0)  # (units, blocks, columns, rows)
-        part = own @ own.transpose(2, 3)
-        total = part if total is None else total + part
-    assert total is not None
+        total += own @ own.transpose(2, 3)
     return total / count
-
-
-def _measure_mean(sampled: Sequence[_Sampled]) -> tuple[Tensor, int]:
-    """The mean of every input, (blocks, inputs), and over how many rows."""
-    count = sum(each.rows.count for each in sampled)
-    return torch.stack([each.rows.inputs.double().sum(0) for each in sampled]).sum(0) / count, count

@@ -37,7 +37,7 @@ class Timm:
         try:
             make = partial(timm.create_model, rest, pretrained=False)
             module: Any = call_with(make, f"timm:{rest}", self.others, **keywords)
-        except (TypeError, ValueError, RuntimeError, AssertionError, NotImplementedError) as error:
+        except (TypeError, ValueError, RuntimeError, AssertionError) as error:
             hint = "leave out the options, the number of classes or the input shape: not every model takes them"
             raise ConfigError(f"timm cannot build {rest}: {error}", hint=hint) from error
         if self.stem_stride is not None:

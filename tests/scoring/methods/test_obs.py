@@ -11,7 +11,7 @@ from studies import study
 from deploy_prune import plugins
 from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.widths import Limits
-from deploy_prune.errors import ConfigError
+from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.scoring.methods.obs import Obs
 from deploy_prune.scoring.scores_file import read_scores, save_scores
 from deploy_prune.scoring.study import Study
@@ -67,6 +67,23 @@ def test_a_forward_that_decides_by_values_is_refused_with_another_method():
     with pytest.raises(ConfigError, match="cannot follow") as refused:
         Obs(images=8).score(Study(deciding, of.graph, of.data, 0))
     assert "--method" in refused.value.hint
+
+
+def test_weights_that_overflow_are_named():
+    of = study(with_doubles())
+    with torch.no_grad():
+        of.network.module.a.weight.fill_(3e38)
+    with pytest.raises(Diverged, match="NaN or infinity"):
+        Obs(images=8).score(of)
+
+
+def test_units_that_are_constant_cost_nothing():
+    network = net(_forward, a=conv(3, 12), b=conv(12, 12, 1), head=head(12))
+    with torch.no_grad():
+        network.module.a.weight.zero_()
+    scores = Obs(images=8).score(study(network)).by_group
+    assert scores["a"] == pytest.approx(np.zeros(12), abs=1e-6)
+    assert scores["b"] == pytest.approx(np.zeros(12), abs=1e-6)
 
 
 @pytest.mark.parametrize("options", [{"images": 1}, {"positions": 0}, {"ridge": 0.0}])
