@@ -71,6 +71,7 @@ ELSEWHERE = {
     "sources/data.py": "sources/datasets/test_datasets.py",
     "sources/datasets/*.py": "sources/datasets/test_datasets.py",
     "sources/models/*.py": "sources/models/test_architectures.py",
+    "sources/photographs.py": "sources/datasets/test_datasets.py",
     "timing/bench.py": "analysis/test_bench.py",
     "timing/client.py": "analysis/test_bench.py",
     "timing/runtimes/*.py": "contracts/test_runtimes.py",

@@ -13,7 +13,9 @@ from deploy_prune.errors import ConfigError
 
 Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout, nothing else there.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL|RUN", help="torchvision:NAME, file.py:factory, or a run folder.")]
-DataAddress = Annotated[str | None, typer.Option("--data", metavar="NAME[:PATH]", help="digits, imagefolder:DIR, ...")]
+DataAddress = Annotated[
+    str | None, typer.Option("--data", metavar="NAME[:PATH]", help="digits, imagefolder:DIR, images:DIR, ...")
+]
 Weights = Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="A .safetensors or .pth file.")]
 Classes = Annotated[int | None, typer.Option("--classes", min=1, help="Classes of the network's output.")]
 InputShape = Annotated[

@@ -27,7 +27,9 @@ from deploy_prune.stats import write_percent
 if TYPE_CHECKING:
     from deploy_prune.scoring.sensitivity import Sensitivity
 
-DataAddress = Annotated[str, typer.Option("--data", metavar="NAME[:PATH]", help="digits, imagefolder:DIR, ...")]
+DataAddress = Annotated[
+    str, typer.Option("--data", metavar="NAME[:PATH]", help="digits, imagefolder:DIR, images:DIR, ...")
+]
 Shares = Annotated[
     str, typer.Option("--shares", metavar="SHARE,...", help="Widths to try, as shares of the dense one.")
 ]

@@ -46,7 +46,8 @@ class RunConfig(BaseModel):
     weights: Path | None = None
     """Trained weights, a .safetensors or .pth file; without them the network is trained first, by [pretrain]."""
     data: str = "digits"
-    """The images: digits, cifar10:DIR, cifar100:DIR, imagefolder:DIR, torchvision:NAME:DIR or file.py:function."""
+    """The images: digits, cifar10:DIR, cifar100:DIR, imagefolder:DIR, images:DIR (without labels),
+    torchvision:NAME:DIR or file.py:function."""
     data_options: dict[str, Any] = Field(default_factory=dict)
     """Options of the data source."""
     task: str = BY_DATA

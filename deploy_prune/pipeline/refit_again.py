@@ -109,7 +109,7 @@ def read_images(folder: Path, cut: CutNetwork, address: str | None) -> Data:
     if address is not None:
         return read_data(address, size=(height, width))
     if not (folder / RUN).is_file():
-        raise ConfigError(f"{folder} is no run, which would know its images", hint="name them: --data imagefolder:DIR")
+        raise ConfigError(f"{folder} is no run, which would know its images", hint="name them: --data images:DIR")
     asked = read_asked(folder)
     refuse_untrusted((asked.get("data", ""),))
     return read_run_images(asked.get("data", ""), asked.get("data_options"), (height, width), [folder])

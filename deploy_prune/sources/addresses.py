@@ -36,5 +36,8 @@ def refuse_path(kind: Kind[Any], address: str) -> None:
     elif kind == "models":
         hint = "a network is named as torchvision:NAME or my_net.py:FUNCTION; its trained weights go to --weights FILE"
     else:
-        hint = f"write imagefolder:{address} for a folder (or .tar) of images, or my_data.py:FUNCTION"
+        hint = (
+            f"write imagefolder:{address} for a folder (or .tar) with a folder per class, images:{address} for images "
+            "without labels, or my_data.py:FUNCTION"
+        )
     raise ConfigError(f"'{address}' is a path, not the address of a {kind.rstrip('s')}", hint=hint)

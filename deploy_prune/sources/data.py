@@ -52,7 +52,7 @@ def require_labels(data: Data, images: ImageSet, who: str) -> np.ndarray:
         DataError: the images have no labels.
     """
     if images.labels is None:
-        hint = "methods that need none: magnitude, uniform, random, legr; or take data with a folder per class"
+        hint = "methods that need none: obs, legr, magnitude, uniform, random; or take data with a folder per class"
         raise DataError(f"{who} needs labels, and {data.name} has none", hint=hint)
     return images.labels
 

@@ -63,19 +63,26 @@ def test_a_missing_image_folder(refused: Refused, folder: Path) -> None:
     assert "nowhere does not exist" in refused("--data", f"imagefolder:{folder}/nowhere", code=2)
 
 
-def test_an_empty_image_folder(refused: Refused, folder: Path) -> None:
+@pytest.mark.parametrize("source", ["imagefolder", "images"])
+def test_an_image_folder_that_is_empty_or_holds_other_files(refused: Refused, folder: Path, source: str) -> None:
     (folder / "empty").mkdir()
-    assert "holds no images" in refused("--data", f"imagefolder:{folder}/empty", code=2)
+    assert "holds no images" in refused("--data", f"{source}:{folder}/empty", code=2)
+    (folder / "empty" / "deeper").mkdir()
+    (folder / "empty" / "deeper" / "notes.txt").write_text("no image")
+    said = refused("--data", f"{source}:{folder}/empty", code=2)
+    assert "images end in" in said
+    assert ".jpg" in said
 
 
 def test_one_class_is_named_with_what_to_do(refused: Refused, folder: Path) -> None:
     (images(folder) / "dogs").rename(folder / "elsewhere")
     said = refused("--data", f"imagefolder:{folder}/photos", code=2)
     assert "are of one class, 'cats'" in said
+    assert f"--data images:{folder}/photos" in said
     assert "add a folder for every other class" in said
 
 
-@pytest.mark.parametrize("source", ["imagefolder", "cifar10"])
+@pytest.mark.parametrize("source", ["imagefolder", "images", "cifar10"])
 def test_a_file_in_the_place_of_an_image_folder(refused: Refused, folder: Path, source: str) -> None:
     (folder / "photo.txt").write_text("a list")
     said = refused("--data", f"{source}:{folder}/photo.txt", code=2)
@@ -86,6 +93,7 @@ def test_a_file_in_the_place_of_an_image_folder(refused: Refused, folder: Path, 
 def test_a_path_alone_is_told_how_it_is_written(refused: Refused, folder: Path) -> None:
     said = refused("--data", images(folder), code=2)
     assert f"write imagefolder:{folder}/photos" in said
+    assert f"images:{folder}/photos for images without labels" in said
     assert "data.py:NAME" in refused("--data", f"{folder}/data.py", code=2)
     assert "net.py:NAME" in refused(f"{folder}/net.py", code=2)
 

@@ -9,26 +9,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from PIL import Image
 
-from deploy_prune.errors import ConfigError, DataError
+from deploy_prune.errors import DataError
 from deploy_prune.setting_rules import Seed
-from deploy_prune.sources.broken_images import BrokenImages
-from deploy_prune.sources.cifar import MEAN, STD, VAL_SHARE
-from deploy_prune.sources.colours import Modes
+from deploy_prune.sources.cifar import MEAN, STD
 from deploy_prune.sources.datasets import DataSource
-from deploy_prune.sources.decoding import Framing
-from deploy_prune.sources.encoded_images import EncodedImages, Learnt
-from deploy_prune.sources.images import Blob, list_images, split_indices
-from deploy_prune.values import Data
+from deploy_prune.sources.images import Blob, list_images
+from deploy_prune.sources.photographs import (
+    Interpolation,
+    Photographs,
+    are_splits,
+    make_framing,
+    open_photographs,
+    strip_common_folders,
+)
+from deploy_prune.values import Data, Normalisation
 
-SHARES = (0.60, 0.15, 0.25)  # train, val, test, where the folders do not say
-DEFAULT_SIZE = (224, 224)
 LAYOUTS = "expected CLASS/*.jpg or train/CLASS/*.jpg with two classes or more, or images without any folder"
-FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class ImageFolder:
     """Draws the splits that the folders do not make."""
     crop: float = 0.875
     """Share of the short side that the centre crop keeps (224 of 256)."""
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
     """How images are scaled."""
     mean: tuple[float, ...] = MEAN
     """The mean of the pixels, which go from 0 to 1, per channel; `std` is their standard deviation."""
@@ -51,43 +50,27 @@ class ImageFolder:
     """Names of broken images that keep their places in the splits when they are taken out of the folder."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.crop <= 1 or self.interpolation not in FILTERS:
-            hint = f"crop is in (0, 1]; interpolation one of {', '.join(FILTERS)}"
-            raise ConfigError(f"imagefolder has no crop {self.crop} with '{self.interpolation}'", hint=hint)
+        make_framing("imagefolder", None, self.crop, self.interpolation)
 
     def read(self, rest: str, *, size: tuple[int, int] | None) -> Data:
         """See the contract."""
         root = Path(rest)
         placed = _place(root, list_images(root, self.gone))
         labels, classes = _label(root, [name for _, name, _ in placed], self.numbered)
-        framing = Framing(size or DEFAULT_SIZE, self.crop, FILTERS[self.interpolation])
-        blobs, learnt = [blob for _, _, blob in placed], Learnt(BrokenImages(root, read_as=framing), Modes())
-        learnt.broken.tell_known(blobs)
-        train, val, test = (
-            EncodedImages([blobs[index] for index in part], None if labels is None else labels[part], framing, learnt)
-            for part in _split(np.asarray([split for split, _, _ in placed]), labels, seed=self.seed)
-        )
-        return Data(
-            name=f"imagefolder:{root.name}",
-            classes=classes,
-            mean=tuple(self.mean),
-            std=tuple(self.std),
-            image_shape=(3, *framing.size),
-            train=train,
-            val=val,
-            test=test,
-            flip=True,
-            crop_padding=framing.size[0] // 8,
+        splits, blobs = [split for split, _, _ in placed], [blob for _, _, blob in placed]
+        return open_photographs(
+            "imagefolder",
+            Photographs(root, blobs, splits, labels, classes),
+            framing=make_framing("imagefolder", size, self.crop, self.interpolation),
+            normalisation=Normalisation(self.mean, self.std),
+            seed=self.seed,
         )
 
 
 def _place(root: Path, blobs: list[Blob]) -> list[tuple[str, str, Blob]]:
     """(split or "", class or "", image) of each image; one folder around everything is looked through."""
-    parts = [blob.name.split("/") for blob in blobs]
-    while len({part[0] for part in parts}) == 1 and min(map(len, parts)) > 2:
-        parts = [part[1:] for part in parts]
-    tops = {part[0] for part in parts if len(part) > 1}
-    depth = 1 if "train" in tops and tops <= {"train", "val", "test"} else 0
+    parts = strip_common_folders([blob.name.split("/") for blob in blobs], below=2)
+    depth = 1 if are_splits({part[0] for part in parts if len(part) > 1}) else 0
     if all(len(part) == depth + 1 for part in parts):
         return [(part[0] if depth else "", "", blob) for part, blob in zip(parts, blobs, strict=True)]
     placed = [
@@ -98,7 +81,7 @@ def _place(root: Path, blobs: list[Blob]) -> list[tuple[str, str, Blob]]:
     names = {name for _, name, _ in placed}
     if len(names) == 1:
         message = f"all images of {root} are of one class, '{names.pop()}', and there is nothing to tell apart"
-        hint = "add a folder for every other class; or give images without any folder, to prune without labels"
+        hint = f"add a folder for every other class; or prune without labels: --data images:{root}"
         raise DataError(message, hint=hint)
     if not names:
         raise DataError(f"{root} has no class folders", hint=LAYOUTS)
@@ -134,19 +117,6 @@ def _number_classes(root: Path, names: list[str], numbered: int) -> dict[str, in
         message = f"{root} has a folder with class number {max(numbers.values())}, of {numbered} classes"
         raise DataError(message, hint=f"they count from 0 to {numbered - 1}")
     return numbers
-
-
-def _split(splits: np.ndarray, labels: np.ndarray | None, *, seed: int) -> tuple[np.ndarray, ...]:
-    """The numbers of the images of train, val and test; `splits` has the folder's word ("train") or "" per image."""
-    labels = np.zeros(len(splits), np.int64) if labels is None else labels
-    if (splits == "").all():
-        return split_indices(labels, SHARES, seed=seed)
-    train, val, test = (np.flatnonzero(splits == name) for name in ("train", "val", "test"))
-    if len(val) and len(test):
-        return train, val, test
-    held_out = test if len(test) else val
-    kept, drawn = split_indices(labels[train], (1 - VAL_SHARE, VAL_SHARE), seed=seed)
-    return train[kept], train[drawn], held_out
 
 
 plugin: type[DataSource] = ImageFolder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from deploy_prune.sources.data import (
     require_labels,
 )
 from deploy_prune.sources.networks import build_network
+from deploy_prune.values import Data
 
 SPLITS = ("train", "val", "test")
 
@@ -191,12 +193,65 @@ def test_a_folder_around_all_images_is_no_class(tmp_path: Path):
     picture(tmp_path / "cat" / "1.png", 5)
     with pytest.raises(DataError, match="are of one class") as caught:
         read_data(f"imagefolder:{tmp_path}")
-    assert "images without any folder" in caught.value.hint
+    assert f"--data images:{tmp_path}" in caught.value.hint
     picture(tmp_path / "flat" / "1.png", 5)
     with pytest.raises(DataError, match="no class folders, and so no 10 classes"):
         read_data(f"imagefolder:{tmp_path / 'flat'}", options={"numbered": 10})
     with pytest.raises(ConfigError, match="no crop 2"):
         read_data(f"imagefolder:{tmp_path}", options={"crop": 2})
+
+
+# --- images without labels ---------------------------------------------------------------------------------------
+
+
+def levels_of(data: Data) -> list[list[int]]:
+    """The grey level of every image of each split."""
+    return [split.read(np.arange(len(split)))[:, 0, 0, 0].tolist() for split in (data.train, data.val, data.test)]
+
+
+def pack(folder: Path, tar: Path) -> Path:
+    with tarfile.open(tar, "w") as archive:
+        archive.add(folder, ".")
+    return tar
+
+
+def test_every_image_below_a_folder_is_taken_whatever_its_folders_are_called(tmp_path: Path):
+    """Here imagefolder would see two classes, and leave the images beside them out."""
+    for index in range(30):
+        folder = ("", "cats", "cats/2024", "dogs")[index % 4]
+        picture(tmp_path / "all" / folder / f"{index}.png", index)
+    data = read_data(f"images:{tmp_path}", size=(8, 8))
+    assert data.classes == ()
+    assert {split.labels is None for split in (data.train, data.val, data.test)} == {True}
+    levels = levels_of(data)
+    assert sorted(level for each in levels for level in each) == list(range(30)), "every image is in one split"
+    assert [len(each) for each in levels] == pytest.approx([18, 4, 8], abs=2)
+    packed = read_data(f"images:{pack(tmp_path / 'all', tmp_path / 'all.tar')}", size=(8, 8))
+    assert levels_of(packed) == levels
+    other = read_data(f"images:{tmp_path / 'all'}", size=(8, 8), options={"seed": 1})
+    assert levels_of(other) != levels
+
+
+def test_folders_that_are_named_for_the_splits_make_them_however_deep_images_lie(tmp_path: Path):
+    for position, split in enumerate(SPLITS):
+        for index in range(6):
+            picture(tmp_path / "set" / split / ("", "a/b")[index % 2] / f"{index}.png", 50 * (position + 1))
+    data = read_data(f"images:{tmp_path}", size=(8, 8))
+    assert [set(each) for each in levels_of(data)] == [{50}, {100}, {150}]
+    picture(tmp_path / "set" / "1.png", 7)
+    assert len(read_data(f"images:{tmp_path}", size=(8, 8)).val) < 6, "an image beside them: they are no splits"
+
+
+def test_too_few_images_are_refused_and_four_will_do(tmp_path: Path):
+    for index in range(3):
+        picture(tmp_path / f"{index}.png", index)
+    with pytest.raises(DataError, match="holds 3 images, too few for three splits") as caught:
+        read_data(f"images:{tmp_path}")
+    assert "give 4 or more" in caught.value.hint
+    picture(tmp_path / "3.png", 3)
+    assert [len(each) for each in levels_of(read_data(f"images:{tmp_path}", size=(8, 8)))] == [2, 1, 1]
+    with pytest.raises(ConfigError, match="images has no crop 2"):
+        read_data(f"images:{tmp_path}", options={"crop": 2})
 
 
 # --- labels ----------------------------------------------------------------------------------------------------
