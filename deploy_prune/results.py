@@ -7,6 +7,7 @@ from typing import Literal
 
 from deploy_prune.values import (
     Count,
+    GroupCurve,
     GroupRow,
     Interval,
     LayerRefit,
@@ -112,6 +113,8 @@ class WidthsResult:
     """Groups that may not be cut -> the reason that came to light while the widths were decided."""
     closing: Closing | None = None
     """How a budget in milliseconds was met with real files; None: the budget is of something else."""
+    curves: tuple[GroupCurve, ...] = ()
+    """What each group loses at its widths; empty where scores do not add up, and in a run of before."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,8 @@ class PlanResult:
     seconds: float
     closing: Closing | None = None
     """How a budget in milliseconds was met with real files; None: the budget is of something else."""
+    curves: tuple[GroupCurve, ...] = ()
+    """What each group loses at its widths; empty where scores do not add up, and in a run of before."""
 
 
 @dataclass(frozen=True)

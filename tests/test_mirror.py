@@ -17,6 +17,7 @@ CONTRACTS = "contracts/test_*.py"
 ELSEWHERE = {
     "analysis/describe.py": "contracts/test_readers.py",
     "analysis/layer_times.py": "analysis/test_explain.py",
+    "analysis/report_curves.py": "pipeline/test_curves.py",
     "analysis/report_refit.py": "analysis/test_report.py",
     "analysis/report_times.py": "analysis/test_report.py",
     "analysis/slowdown.py": "analysis/test_explain.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from deploy_prune import stats
+from deploy_prune.analysis.report_curves import write_curves
 from deploy_prune.analysis.report_refit import write_refit
 from deploy_prune.analysis.report_times import write_formats, write_speed, write_table, write_times
 from deploy_prune.analysis.skipped_images import write_skipped_images
@@ -46,6 +47,7 @@ def report(run: Path | str) -> str:
         write_formats(summary.bench.measurements),
         "## Widths",
         _write_widths(summary),
+        write_curves(summary.plan),
     ]
     return spell_controls("\n\n".join(part for part in parts if part)) + "\n"
 

@@ -16,6 +16,7 @@ from deploy_prune.timing.devices import THIS_MACHINE, device_at
 if TYPE_CHECKING:
     from deploy_prune.analysis.explain import Explanation
     from deploy_prune.analysis.slowdown import LayerPair, TimeShare
+    from deploy_prune.results import PlanResult
 
 Before = Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or the file to compare with.")]
 After = Annotated[
@@ -40,17 +41,26 @@ def explain(
 
     Two files of one format, or the dense and the pruned file of every format of a run: both are timed, whole and layer
     by layer. "ms lost" is what a layer takes above its time before times the whole network's ratio of multiply-adds.
+    Of a run by obs it also shows what each group loses in output error, and saves, at its widths.
     Exit code 6: a file is not faster.
     """
     from deploy_prune.analysis.explain import explain as compare_layers
+    from deploy_prune.analysis.report_curves import read_planning
 
     with show_progress(as_json=as_json) as told:
         explanations = compare_layers(before, after, threads=threads, device=device_at(device), progress=told)
-    return show_verdict(explanations, every=every, as_json=as_json)
+    planned = read_planning(before) if after is None else None
+    return show_verdict(explanations, planned, every=every, as_json=as_json)
 
 
-def show_verdict(explanations: Sequence[Explanation], *, every: bool = False, as_json: bool = False) -> int:
-    """The explanations, then what they come to: the exit code.
+def show_verdict(
+    explanations: Sequence[Explanation],
+    planned: PlanResult | None = None,
+    *,
+    every: bool = False,
+    as_json: bool = False,
+) -> int:
+    """The explanations, what the run's groups lose at their widths, then what it all comes to: the exit code.
 
     Raises:
         NoSpeedUp: a file is not faster; with JSON that is part of the one document.
@@ -58,18 +68,29 @@ def show_verdict(explanations: Sequence[Explanation], *, every: bool = False, as
     from deploy_prune.analysis.explain import judge
 
     if not as_json:
+        if planned is not None and planned.curves:
+            show_curves(planned)
         for explanation in explanations:
             show_explanation(explanation, every=every)
         judge(explanations)
         return 0
+    curves = planned.curves if planned is not None else ()
     try:
         judge(explanations)
     except NoSpeedUp as verdict:
         # Both are one object: stdout holds one JSON document, whatever the outcome.
-        show_json(explanations=explanations, error=make_error_record(verdict))
+        show_json(explanations=explanations, curves=curves, error=make_error_record(verdict))
         return verdict.exit_code
-    show_json(explanations=explanations)
+    show_json(explanations=explanations, curves=curves)
     return 0
+
+
+def show_curves(planned: PlanResult) -> None:
+    """A row per group: at which widths it loses how much, and what it saves."""
+    from deploy_prune.analysis.report_curves import explain_columns, list_columns, list_rows
+
+    show_table("What each group loses", list_columns(planned), list_rows(planned))
+    say(f"{explain_columns(planned)}\n")
 
 
 def show_explanation(explanation: Explanation, *, every: bool) -> None:

@@ -24,6 +24,7 @@ from deploy_prune.budget.parse import in_units
 from deploy_prune.budget.widths import Limits, dense_widths, kept_widths
 from deploy_prune.errors import PlanError
 from deploy_prune.graph.soundness import find, lock
+from deploy_prune.pipeline.curves import trace_curves
 from deploy_prune.pipeline.priced import Price
 from deploy_prune.pipeline.real_file import Chosen, RealFiles, left_over, plan_on_real_file
 from deploy_prune.records import read_record
@@ -34,7 +35,7 @@ from deploy_prune.scoring.scores_file import SCORES, read_scores, save_scores
 from deploy_prune.scoring.study import Study
 from deploy_prune.scoring.top_units import best_units
 from deploy_prune.second_try import try_twice
-from deploy_prune.values import Budget, ChannelGraph, Keep, Scores
+from deploy_prune.values import Budget, ChannelGraph, GroupCurve, Keep, Scores
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,8 @@ class Decision:
     """The weights of a method that trains while it decides; the kept units are taken of these."""
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     """Weight -> kernels that stay, in the dense network's shapes."""
+    curves: tuple[GroupCurve, ...] = ()
+    """What each group loses at its widths; empty where scores do not add up."""
 
 
 def decide(parts: Parts) -> Decision:
@@ -119,6 +122,14 @@ def score_once(study: Study, scorer: Scorer | Path, folder: RunFolder) -> Scores
 
 def keep_best(parts: Parts, scores: Scores) -> Decision:
     """Keep the units with the highest scores under the budget, in milliseconds that of the real file."""
+    decision = _keep_best(parts, scores)
+    if not scores.additive:
+        return decision
+    curves = trace_curves(decision.graph, scores, decision.keep, decision.price, parts.limits)
+    return dataclasses.replace(decision, curves=curves)
+
+
+def _keep_best(parts: Parts, scores: Scores) -> Decision:
     price = parts.find_price()
     if parts.open_files is None:
         return Decision(*_plan(parts, scores, price, price.limit), price, parts.method)
@@ -157,7 +168,7 @@ def _decide_widths(parts: Parts) -> WidthsResult:
     locked = {group.name: group.locked for group in best.graph.groups if group.locked and group.name in free}
     widths = kept_widths(best.graph.free, best.keep).tolist()
     names = (group.name for group in best.graph.free)
-    return WidthsResult(dict(zip(names, widths, strict=True)), locked, best.closing)
+    return WidthsResult(dict(zip(names, widths, strict=True)), locked, best.closing, best.curves)
 
 
 def _price_again(parts: Parts, decided: WidthsResult) -> Price:
@@ -185,4 +196,13 @@ def select_units(parts: Parts, selector: Selector, decided: WidthsResult, price:
         message = f"the units that '{parts.method}' selects break group '{name}': {reason}"
         raise PlanError(message, hint="choose another method, or leave that group whole by a plan of your own")
     method = f"{selection.method or parts.method} at widths of {parts.decider}"
-    return Decision(study.graph, selection.keep, price, method, decided.closing, selection.weights, selection.masks)
+    return Decision(
+        study.graph,
+        selection.keep,
+        price,
+        method,
+        decided.closing,
+        selection.weights,
+        selection.masks,
+        decided.curves,
+    )

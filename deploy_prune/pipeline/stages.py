@@ -54,7 +54,18 @@ from deploy_prune.train.loop import fit
 from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.train.recipe import Recipe
 from deploy_prune.train.refit.walk import CutNetwork
-from deploy_prune.values import Budget, ChannelGraph, GroupRow, ImageSet, Keep, Network, Plan, Progress, Quality
+from deploy_prune.values import (
+    Budget,
+    ChannelGraph,
+    GroupCurve,
+    GroupRow,
+    ImageSet,
+    Keep,
+    Network,
+    Plan,
+    Progress,
+    Quality,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +146,7 @@ def plan(context: RunContext) -> PlanResult:
     """Score, allocate, select, and prove on meta tensors that the cut is sound before anything is trained."""
     began = time.monotonic()
     closing: Closing | None = None
+    curves: tuple[GroupCurve, ...] = ()
     network, graph = context.network("dense"), context.graph
     if context.plan_file is not None:
         keep = read_plan(context, network)
@@ -144,7 +156,7 @@ def plan(context: RunContext) -> PlanResult:
         made, method = _priced_by_hand(context.plan_file, graph, keep), "hand"
     else:
         decision = decide(gather_parts(context, network, _within("planning", context.progress)))
-        graph, keep, closing = decision.graph, decision.keep, decision.closing
+        graph, keep, closing, curves = decision.graph, decision.keep, decision.closing, decision.curves
         method = decision.method
         if decision.weights:
             decided = replace_weights(network, decision.weights)
@@ -152,7 +164,7 @@ def plan(context: RunContext) -> PlanResult:
             checkpoint.save(dataclasses.replace(decided, masks=masks), context.folder.path / SCORED)
         made = _priced(decision.price, keep)
     made = dataclasses.replace(made, network=network.address, keep=in_dense_numbers(network, keep))
-    return PlanResult(made, method, _rows(graph, keep), time.monotonic() - began, closing)
+    return PlanResult(made, method, _rows(graph, keep), time.monotonic() - began, closing, curves)
 
 
 def _priced(price: Price, keep: Keep) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deploy_prune.values.decisions import Budget as Budget
+from deploy_prune.values.decisions import GroupCurve as GroupCurve
 from deploy_prune.values.decisions import Keep as Keep
 from deploy_prune.values.decisions import Plan as Plan
 from deploy_prune.values.decisions import Scores as Scores

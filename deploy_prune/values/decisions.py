@@ -78,3 +78,20 @@ class Plan:
     """What the dense network costs."""
     cost: str = ""
     """The name of the cost, such as `latency`."""
+
+
+@dataclass(frozen=True)
+class GroupCurve:
+    """What a group loses at its widths, where losses add up, and what the network costs there."""
+
+    name: str
+    """The group."""
+    widths: tuple[int, ...]
+    """Widths that a plan may give it, ascending, in units: shape (points,); the last one is the dense width."""
+    errors: tuple[float, ...]
+    """What is lost at each width: squared error as a share of the variance of what the group's readers give to the
+    network, summed over these readers; shape (points,), 0 at the dense width."""
+    costs: tuple[float, ...]
+    """What the network costs with this group alone at each width, the others as the plan has them: shape (points,)."""
+    unit: str
+    """What the costs are counted in, such as "ms"."""

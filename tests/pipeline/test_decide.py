@@ -143,12 +143,14 @@ class Even:
 
     asked: list[str] = field(default_factory=list)
     deaths: int = 0
+    additive: bool = False
 
     def score(self, study: Study) -> Scores:
         self.asked.append(study.network.address)
         if len(self.asked) <= self.deaths:
             raise WorkerDied("a worker process died")
-        return Scores({group.name: np.arange(group.width) / group.width for group in study.graph.free})
+        by_group = {group.name: np.arange(group.width) / group.width for group in study.graph.free}
+        return Scores(by_group, additive=self.additive)
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,6 +283,19 @@ def test_a_search_whose_worker_is_killed_is_gone_on_with_once(parts: Parts, deat
     with pytest.raises(WorkerDied) if deaths == 2 else nullcontext():
         decide(dataclasses.replace(parts, scorer=scorer, open_files=None))
     assert len(scorer.asked) == calls
+
+
+@pytest.mark.parametrize("selector", [None, Last()])
+def test_where_scores_add_up_a_decision_has_their_curves_priced_by_what_the_real_files_took(
+    parts: Parts, selector: Last | None
+) -> None:
+    decision = decide(dataclasses.replace(parts, scorer=Even(additive=True), selector=selector))
+    assert [curve.name for curve in decision.curves] == [name for name, _ in DENSE]
+    for curve in decision.curves:
+        kept = curve.widths.index(len(decision.keep[curve.name]))
+        assert curve.costs[kept] == pytest.approx(decision.price.of(decision.keep))
+        assert (curve.errors[-1], curve.unit) == (0.0, "ms")
+    assert not decide(dataclasses.replace(parts, folder=RunFolder(parts.folder.path / "ranks"))).curves
 
 
 def test_a_group_without_scores_stays_whole(parts: Parts) -> None:
