@@ -56,6 +56,7 @@ ELSEWHERE = {
     "pipeline/deciders.py": "pipeline/test_decide.py",
     "pipeline/max_drop.py": "pipeline/test_front.py",
     "pipeline/parts.py": "pipeline/test_decide.py",
+    "pipeline/plan_stage.py": "pipeline/test_run.py",
     "pipeline/preflight.py": "cli/test_bad_input.py",
     "pipeline/priced.py": "pipeline/test_decide.py",
     "pipeline/refit_stage.py": "pipeline/test_run_refit.py",

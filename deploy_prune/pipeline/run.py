@@ -17,6 +17,7 @@ from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig, check_config
 from deploy_prune.pipeline.context import RunContext, record_data, record_what_breaks
 from deploy_prune.pipeline.deciders import find_widths_file
+from deploy_prune.pipeline.plan_stage import decide_plan
 from deploy_prune.pipeline.preflight import adopt_run_folder, preflight
 from deploy_prune.records import read_record, sha256, to_json, write_atomic, write_record
 from deploy_prune.results import (
@@ -129,7 +130,7 @@ def _train(context: RunContext) -> _Trained:
     if context.needs_profile:
         (context.base or folder).stage("profiled", ProfileResult, lambda: stages.profile(context, budgets))
     dense = folder.stage("dense", DenseResult, lambda: stages.train_dense(context))
-    plan = folder.stage("planning", PlanResult, lambda: stages.plan(context))
+    plan = folder.stage("planning", PlanResult, lambda: decide_plan(context))
     if not (folder.path / PLAN).exists():  # it is made to be edited
         write_record(folder.path / PLAN, plan.plan)
     cut = folder.stage("cut", CutResult, lambda: stages.shrink(context, plan))

@@ -6,35 +6,30 @@ import dataclasses
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from deploy_prune import plugins
 from deploy_prune.analysis.artifacts import explain_untimed, locate
-from deploy_prune.budget.costs import COSTS
 from deploy_prune.budget.latency.profiling import profile_network
 from deploy_prune.budget.latency.store import open_store
-from deploy_prune.budget.widths import kept_widths
-from deploy_prune.errors import OurFault, PlanError
+from deploy_prune.errors import OurFault
 from deploy_prune.exporting.export import export_in_turn
 from deploy_prune.exporting.parity.reference import make_questions_by_data
 from deploy_prune.graph import trace
 from deploy_prune.graph.law import check_law
 from deploy_prune.graph.recount import explain_difference, recount
-from deploy_prune.graph.soundness import find, list_rescalings
+from deploy_prune.graph.soundness import list_rescalings
 from deploy_prune.graph.surgery import cut, kept_indices
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import RunContext, read_plan, start_network
-from deploy_prune.pipeline.decide import decide
-from deploy_prune.pipeline.parts import gather_parts
+from deploy_prune.pipeline.context import RunContext, start_network
+from deploy_prune.pipeline.plan_stage import SCORED, count_macs
 from deploy_prune.pipeline.preflight import check_budgets
-from deploy_prune.pipeline.priced import Price, place_of, timing_device
+from deploy_prune.pipeline.priced import place_of, timing_device
 from deploy_prune.pipeline.refit_stage import find_better_refit, refit_cut
 from deploy_prune.records import read_record
 from deploy_prune.results import (
     BenchResult,
-    Closing,
     CutResult,
     DenseResult,
     PlanResult,
@@ -45,8 +40,7 @@ from deploy_prune.results import (
 )
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import describe_form, read_spread
-from deploy_prune.sources.unit_numbers import in_dense_numbers, in_own_numbers
-from deploy_prune.sources.weights import replace_weights
+from deploy_prune.sources.unit_numbers import in_own_numbers
 from deploy_prune.timing.bench import time_in_turns
 from deploy_prune.train.accelerator import describe_accelerator, move_network
 from deploy_prune.train.evaluation import compare_in_pairs, evaluate
@@ -54,23 +48,9 @@ from deploy_prune.train.loop import fit
 from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.train.recipe import Recipe
 from deploy_prune.train.refit.walk import CutNetwork
-from deploy_prune.values import (
-    Budget,
-    ChannelGraph,
-    GroupCurve,
-    GroupRow,
-    ImageSet,
-    Keep,
-    Network,
-    Plan,
-    Progress,
-    Quality,
-)
+from deploy_prune.values import Budget, ImageSet, Network, Quality, prefix_tasks
 
 logger = logging.getLogger(__name__)
-
-SCORED = "scored"
-"""Checkpoint of the dense architecture with the weights of a method that trained while it decided."""
 
 
 def profile(context: RunContext, budgets: Sequence[Budget]) -> ProfileResult:
@@ -81,7 +61,7 @@ def profile(context: RunContext, budgets: Sequence[Budget]) -> ProfileResult:
         Inconclusive: the machine is too noisy.
     """
     began, config = time.monotonic(), context.config
-    told = _within("profiled", context.progress)
+    told = prefix_tasks("profiled", context.progress)
     with open_store(config.store) as store:
         model = profile_network(start_network(context), context.graph, place_of(config), store, progress=told)
     check_budgets(context, budgets)
@@ -99,7 +79,7 @@ def train_dense(context: RunContext) -> DenseResult:
     if config.pretrain is not None:
         resume = context.folder.path / "dense-training.safetensors"
         network = fit(network, context.data, config.pretrain, hooks=context.tasked, checkpoint=resume,
-                      progress=_within("dense", context.progress))  # fmt: skip
+                      progress=prefix_tasks("dense", context.progress))  # fmt: skip
         source = f"trained here, {config.pretrain.epochs} epochs"
     checkpoint.save(network, context.folder.path / "dense")
     if context.base is not None:
@@ -118,7 +98,7 @@ def is_as_built(config: RunConfig) -> bool:
 
 def _judge(context: RunContext, network: Network, split: ImageSet, stage: str) -> Quality:
     """How good a network is on a split, by the run's task or the caller's metric; `stage` is what progress calls it."""
-    told = _within(stage, context.progress)
+    told = prefix_tasks(stage, context.progress)
     return evaluate(network, split, context.data, hooks=context.against_dense, progress=told)
 
 
@@ -133,63 +113,6 @@ def _source(config: RunConfig) -> str:
     return "the model source's own, as it built them (neither weights nor [pretrain] were given)"
 
 
-def _within(stage: str, progress: Progress) -> Progress:
-    """A progress whose tasks bear the name of their stage."""
-
-    def told(task: str, done: int, total: int, note: str = "") -> None:
-        progress(f"{stage}: {task}", done, total, note)
-
-    return told
-
-
-def plan(context: RunContext) -> PlanResult:
-    """Score, allocate, select, and prove on meta tensors that the cut is sound before anything is trained."""
-    began = time.monotonic()
-    closing: Closing | None = None
-    curves: tuple[GroupCurve, ...] = ()
-    network, graph = context.network("dense"), context.graph
-    if context.plan_file is not None:
-        keep = read_plan(context, network)
-        if broken := find(network, graph, keep):
-            name, reason = next(iter(broken.items()))
-            raise PlanError(f"the plan breaks group '{name}': {reason}", hint="leave that group whole")
-        made, method = _priced_by_hand(context.plan_file, graph, keep), "hand"
-    else:
-        decision = decide(gather_parts(context, network, _within("planning", context.progress)))
-        graph, keep, closing, curves = decision.graph, decision.keep, decision.closing, decision.curves
-        method = decision.method
-        if decision.weights:
-            decided = replace_weights(network, decision.weights)
-            masks = {**network.masks, **decision.masks}
-            checkpoint.save(dataclasses.replace(decided, masks=masks), context.folder.path / SCORED)
-        made = _priced(decision.price, keep)
-    made = dataclasses.replace(made, network=network.address, keep=in_dense_numbers(network, keep))
-    return PlanResult(made, method, _rows(graph, keep), time.monotonic() - began, closing, curves)
-
-
-def _priced(price: Price, keep: Keep) -> Plan:
-    budget = price.budget
-    return Plan("", keep, budget.text, asked=price.limit, reached=price.of(keep), dense=price.dense, cost=budget.cost)
-
-
-def _priced_by_hand(file: Path, graph: ChannelGraph, keep: Keep) -> Plan:
-    macs = _macs(graph)
-    return Plan("", keep, f"plan {file.name}", reached=macs(keep), dense=macs({}), cost="macs")
-
-
-def _macs(graph: ChannelGraph) -> Callable[[Keep], int]:
-    """A plan -> the multiply-adds of one image by our own cost model."""
-    cost = plugins.build(COSTS, "macs").model(graph)
-    return lambda keep: int(cost(kept_widths(graph.free, keep)))
-
-
-def _rows(graph: ChannelGraph, keep: Keep) -> tuple[GroupRow, ...]:
-    return tuple(
-        GroupRow(group.name, group.width, int(width), group.channels_per_unit, group.locked)
-        for group, width in zip(graph.groups, kept_widths(graph.groups, keep), strict=True)
-    )
-
-
 def shrink(context: RunContext, decided: PlanResult) -> CutResult:
     """Cut physically, hold the result against what was promised, estimate the norms' statistics anew, judge.
 
@@ -201,8 +124,8 @@ def shrink(context: RunContext, decided: PlanResult) -> CutResult:
     graph, keep = trace(network), in_own_numbers(network, decided.plan.keep)
     small = cut(network, graph, keep)
     law_error, rescalings = check_law(network, graph, keep, small), list_rescalings(network, graph, keep)
-    predicted, count = _macs(graph)(keep), recount(small)
-    check_sizes((predicted, _macs(trace(small))({})), (_count_params(network), count.params))
+    predicted, count = count_macs(graph)(keep), recount(small)
+    check_sizes((predicted, count_macs(trace(small))({})), (_count_params(network), count.params))
     straight = _judge(context, small, context.data.val, "cut")
     again, refit, images = None, None, context.config.recalibrate_images
     if context.config.refit:
@@ -264,7 +187,7 @@ def train(context: RunContext, number: int, recipe: Recipe | None) -> TrainResul
             hooks = context.taught_by_dense
         resume = context.folder.path / f"training-{number}.safetensors"
         network = fit(network, context.data, recipe, hooks=hooks, checkpoint=resume,
-                      progress=_within(f"trained-{number}", context.progress))  # fmt: skip
+                      progress=prefix_tasks(f"trained-{number}", context.progress))  # fmt: skip
     val = _judge(context, network, context.data.val, f"trained-{number}")
     better = find_better_refit(context, val)
     checkpoint.save(context.network("cut") if better else network, context.folder.path / f"round-{number}")
@@ -290,7 +213,8 @@ def ship(context: RunContext, number: int) -> ShipResult:
     folder = context.folder.path / f"export-{number}"
     asked = []
     for name, stem in (("dense", "dense"), (f"round-{number}", "pruned")):
-        form, progress = dataclasses.replace(known, name=stem), _within(f"shipped-{number}: {stem}", context.progress)
+        form = dataclasses.replace(known, name=stem)
+        progress = prefix_tasks(f"shipped-{number}: {stem}", context.progress)
         asked.append((partial(make_questions_by_data, context.network(name), images, form, context.task), progress))
     dense, pruned = export_in_turn(asked, context.config.targets, folder)
     return ShipResult(dense, pruned)
@@ -305,6 +229,6 @@ def time_files(context: RunContext, number: int, shipped: ShipResult) -> BenchRe
     artifacts = [artifact for artifact in artifacts if not explain_untimed(artifact)]
     if not artifacts or not context.config.threads:
         return BenchResult(())
-    progress = _within(f"timed-{number}", context.progress)
+    progress = prefix_tasks(f"timed-{number}", context.progress)
     device, threads = timing_device(context.config), context.config.threads
     return BenchResult(time_in_turns(artifacts, device, threads=threads, progress=progress))

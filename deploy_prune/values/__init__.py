@@ -43,6 +43,7 @@ from deploy_prune.values.precisions import look_up_precision as look_up_precisio
 from deploy_prune.values.precisions import name_precision as name_precision
 from deploy_prune.values.progress import Lines as Lines
 from deploy_prune.values.progress import Progress as Progress
+from deploy_prune.values.progress import prefix_tasks as prefix_tasks
 from deploy_prune.values.progress import quiet as quiet
 from deploy_prune.values.progress import told_in_lines as told_in_lines
 from deploy_prune.values.refits import LayerRefit as LayerRefit

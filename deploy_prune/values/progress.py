@@ -57,3 +57,12 @@ def write_seconds(seconds: float) -> str:
 
 told_in_lines = Lines()
 """What tells a caller in Python, who hands over no progress of his own; `quiet` tells nobody."""
+
+
+def prefix_tasks(stage: str, progress: Progress) -> Progress:
+    """Make a progress whose tasks bear the name of their stage."""
+
+    def told(task: str, done: int, total: int, note: str = "") -> None:
+        progress(f"{stage}: {task}", done, total, note)
+
+    return told

@@ -27,7 +27,7 @@ CURVES = (
     GroupCurve("stem", (1, 2, 3, 4), (0.5, 0.02, 0.005, 0.0), (6.0, 7.0, 8.0, 9.5), "ms"),
     GroupCurve("body", (2, 4, 6), (0.04, 0.0, 0.0), (5.0, 9.0, 11.0), "ms"),
 )
-"""Of the groups of `finished.GROUPS`, which keep 2 of 4 units and 3 of 6."""
+"""The curves of `finished.GROUPS`, which keep 2 of 4 units and 3 of 6."""
 PLANNED = dataclasses.replace(RUN.plan, curves=CURVES)
 
 

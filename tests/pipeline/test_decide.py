@@ -24,10 +24,10 @@ from deploy_prune.budget.widths import Limits
 from deploy_prune.errors import ConfigError, NotProfiled, PlanError, RecordError, UnknownName, WorkerDied
 from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut
-from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.decide import TABLE, UNSCORED, WIDTHS, Parts, decide, select_units
 from deploy_prune.pipeline.deciders import build_deciders
 from deploy_prune.pipeline.front import front
+from deploy_prune.pipeline.plan_stage import SCORED
 from deploy_prune.pipeline.priced import Price, timing_device
 from deploy_prune.pipeline.real_file import RealFiles
 from deploy_prune.pipeline.run import prune
@@ -83,7 +83,7 @@ def test_the_widths_are_those_of_the_method_that_scores(
 @pytest.mark.heavy
 def test_the_selections_weights_are_what_is_cut(selected: tuple[Path, RunSummary]) -> None:
     run, summary = selected
-    dense, decided = checkpoint.load(run / "dense"), checkpoint.load(run / stages.SCORED)
+    dense, decided = checkpoint.load(run / "dense"), checkpoint.load(run / SCORED)
     changed = [
         name for name, value in decided.module.state_dict().items()
         if not torch.equal(value, dense.module.state_dict()[name])

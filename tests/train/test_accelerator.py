@@ -22,6 +22,7 @@ from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext
 from deploy_prune.pipeline.deciders import build_workers
+from deploy_prune.pipeline.plan_stage import decide_plan
 from deploy_prune.processes.workers.local import Local
 from deploy_prune.records import write_record
 from deploy_prune.run_folder import RunFolder
@@ -128,7 +129,7 @@ def test_the_stages_of_a_run_work_on_the_accelerator_and_leave_cpu_files(
     (sources / "test-may-be-read").touch()
     with PretendedGpu():
         dense = stages.train_dense(work)
-        decided = stages.plan(work)
+        decided = decide_plan(work)
         cut = stages.shrink(work, decided)
         write_record(tmp_path / "cut.json", cut)
         trained = stages.train(work, 1, config.finetune)
