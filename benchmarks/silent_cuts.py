@@ -6,7 +6,8 @@ Each network is a random chain of up to three of the parts in `tests/support/tra
 width, splits, shifts, pads, objects, training parts), at random widths of 8 and more. It is settled as `inspect` does,
 cut at random widths as a run does, and held against the dense network with the removed channels at zero, in float64.
 Every part by itself is tried at an even and an odd width first: there a lock must name a line of the part. Every 250
-chains are a file under `results/silent_cuts/`, which a second call goes on after. An hour and a half on two idle cores.
+chains are a file under `results/silent_cuts/`, which a second call goes on after; a chain whose parts leave too little
+of the image for the next is none. An hour on two idle cores.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _record(parts: dict[str, Any], chunks: Sequence[dict[str, Any]], networks: i
     counts = sum((Counter(chunk["counts"]) for chunk in chunks), Counter())
     wrong = [name for chunk in chunks for name in chunk["wrong"]]
     worst = max(chunk["worst_error"] for chunk in chunks)
-    chains = {"networks": networks, **counts, "worst_error": worst, "wrong": wrong}
+    chains = {"networks": networks - counts["too_small_to_run"], **counts, "worst_error": worst, "wrong": wrong}
     print(write("silent_cuts", "python -m benchmarks.silent_cuts", {"asked": ASKED, "parts": parts, "chains": chains}))
     return int(bool(wrong or parts["wrong"] or parts["without_its_line"]))
 
@@ -99,13 +100,16 @@ def try_parts() -> dict[str, Any]:
 def try_chains(start: int) -> dict[str, Any]:
     """The networks from this number on."""
     from laws import lively
-    from traps import cut_as_a_run_does, draw_trap
+    from traps import cut_as_a_run_does, draw_trap, runs
 
     from deploy_prune.graph.soundness import settle
 
     counts, wrong, worst = Counter[str](), [], 0.0
     for number in range(start, start + CHUNK):
         network = draw_trap(number)
+        if not runs(network):
+            counts["too_small_to_run"] += 1
+            continue
         graph = settle(network)
         lively(network.module)
         locked, error = cut_as_a_run_does(network, graph, number)

@@ -6,9 +6,7 @@ the activations that are still alive there. Where it is a single tensor, the net
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +17,7 @@ from torch import Tensor
 from torch.fx import Interpreter, Node
 from torch.fx.node import map_arg
 
-from deploy_prune.errors import TraceError
+from deploy_prune.graph.written_down import write_down
 from deploy_prune.values import Network
 
 Tensors = Mapping[str, Tensor]
@@ -200,7 +198,7 @@ def flatten(network: Network, weights: Collection[str], *, batch: int) -> Flat:
     names = _first_names(network)
     weight = next(network.module.parameters())
     image = torch.zeros((batch, *network.input_shape), dtype=weight.dtype)
-    program = _write_down(network, image)
+    program: Any = write_down(network, image)
     _compute_on(program, weight.device)
     held = Interpreter(program)
     constants, tensors = {}, {}
@@ -228,20 +226,6 @@ def _first_names(network: Network) -> dict[str, str]:
     parameters = network.module.named_parameters(remove_duplicate=False)
     buffers = network.module.named_buffers(remove_duplicate=False)
     return {name: first.setdefault(id(tensor), name) for name, tensor in (*parameters, *buffers)}
-
-
-def _write_down(network: Network, image: Tensor) -> Any:
-    """The network's operators, written down on the CPU wherever the network lies: not every accelerator can."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch's own deprecated calls
-            exported = torch.export.export(copy.deepcopy(network.module).cpu().eval(), (image,))
-            # Without decompositions this only replaces what is done in place: cached tensors stay as they are.
-            return exported.run_decompositions({}).module(check_guards=False)
-    except Exception as error:  # a user's forward can fail in any way
-        text = str(error).strip().split("\n")[0]
-        message = f"torch.export cannot follow {network.address}: {type(error).__name__}: {text}"
-        raise TraceError(message, hint="dcp, dkp need it: choose another method, such as legr or slimming") from error
 
 
 def _compute_on(program: Any, device: torch.device) -> None:

@@ -18,9 +18,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from deploy_prune.graph.norm_scales import trace_flow
+from deploy_prune.graph.written_down import BATCH_NORM
 from deploy_prune.values import Network
 
-BATCH_NORM = torch.ops.aten.batch_norm.default
 CONVOLUTIONS = frozenset((torch.ops.aten.conv1d.default, torch.ops.aten.conv2d.default, torch.ops.aten.conv3d.default))
 
 

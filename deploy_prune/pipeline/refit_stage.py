@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from deploy_prune.pipeline.context import RunContext
@@ -17,7 +16,7 @@ from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.train.refit.output_error import measure_output_error
 from deploy_prune.train.refit.progress_file import digest
 from deploy_prune.train.refit.settings import Norms, RefitSettings
-from deploy_prune.train.refit.walk import CutNetwork, draw_refit_images, refitted, split_images
+from deploy_prune.train.refit.walk import CutNetwork, Refit, draw_refit_images
 from deploy_prune.values import Data, Network, Progress, Quality, quiet
 
 CUT, REFITTED, REFITTED_ANEW = "cut", "refitted", "refitted, norms anew"
@@ -56,28 +55,23 @@ def refit_best(cut: CutNetwork, data: Data, plan: RefitPlan, progress: Progress 
     """Refit a cut network, measure norms anew or not, and let go on what is nearest to the reference."""
     began = time.monotonic()
     settings = RefitSettings(targets="chosen", seed=plan.seed)
-    images = draw_refit_images(data, settings)
+    refit = Refit(cut, draw_refit_images(data, settings), settings)
     ways: list[tuple[str, Norms]] = [(REFITTED, "kept")]
     if plan.norm_images and has_norms(cut.small):
         ways.append((REFITTED_ON_THE_WAY, "measured"))
     walked = {
-        name: refitted(
-            cut, images, settings=replace(settings, norms=norms), folder=plan.folder / norms if plan.folder else None,
-            progress=progress,
-        )
+        name: refit.walk(norms=norms, folder=plan.folder / norms if plan.folder else None, progress=progress)
         for name, norms in ways
-    }  # fmt: skip
+    }
     candidates = {CUT: cut.small} | {name: network for name, (network, _) in walked.items()}
     if REFITTED_ON_THE_WAY in walked:
-        refit = walked[REFITTED][0]
-        candidates[REFITTED_ANEW] = recalibrate_norms(refit, data, images=plan.norm_images, seed=plan.seed)
-    batches, split = split_images(images, settings)
-    judged = images if split is None else torch.cat([batches[number] for number in split.held_out])
-    errors = {name: measure_output_error(network, cut.reference, judged) for name, network in candidates.items()}
+        first = walked[REFITTED][0]
+        candidates[REFITTED_ANEW] = recalibrate_norms(first, data, images=plan.norm_images, seed=plan.seed)
+    errors = {name: measure_output_error(network, cut.reference, refit.judging) for name, network in candidates.items()}
     chosen = min(errors, key=errors.__getitem__)
-    sha256, seconds = digest({"images": images}), time.monotonic() - began
+    sha256, seconds = digest({"images": refit.images}), time.monotonic() - began
     layers = walked[chosen if chosen in walked else REFITTED][1]
-    return candidates[chosen], RefitResult(len(images), sha256, layers, errors, chosen, seconds)
+    return candidates[chosen], RefitResult(len(refit.images), sha256, layers, errors, chosen, seconds)
 
 
 def find_better_refit(context: RunContext, trained: Quality) -> Quality | None:

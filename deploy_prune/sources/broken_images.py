@@ -40,12 +40,20 @@ class BrokenImages:
         """
         described = f"{root.resolve()}\0{read_as}\0{PIL.__version__}"  # a later Pillow may decode what one could not
         self.file = (folder or _find_cache()) / f"{hashlib.sha256(described.encode()).hexdigest()[:24]}.json"
+        self._stamp = self._find_stamp()
         self._known = self._read()
 
     def find_reason(self, blob: Blob) -> str | None:
         """Say why an image is not used, where that is known; None: it is not, or the image was changed since."""
         stamp, why = self._known.get(blob.name, (None, ""))
         return why if stamp is not None and stamp == _make_stamp(blob) else None
+
+    def learn_from_others(self) -> int:
+        """Read what other processes have found broken since, and say when it was written, in ns; 0: never."""
+        stamp = self._find_stamp()
+        if stamp != self._stamp:
+            self._stamp, self._known = stamp, self._read() | self._known
+        return stamp
 
     def remember(self, reasons: Mapping[Blob, str]) -> None:
         """Keep why images are not used, for this process and for later ones; a cache that refuses is no error."""
@@ -62,6 +70,10 @@ class BrokenImages:
         if names:
             shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
             logger.warning("%d images are known to be broken, others stand in for them: %s", len(names), shown)
+
+    def _find_stamp(self) -> int:
+        """When the file was written, in ns; 0: never."""
+        return self.file.stat().st_mtime_ns if self.file.is_file() else 0
 
     def _read(self) -> dict[str, tuple[Stamp, str]]:
         try:

@@ -41,9 +41,7 @@ class EncodedImages:
         self.framing = framing
         self._learnt = learnt
         self._stand_ins: dict[int, int] = {}
-        self._reasons = {
-            number: why for number, blob in enumerate(blobs) if (why := self._find_reason(blob)) is not None
-        }
+        self._reasons, self._written = self._list_known(), 0
 
     def __len__(self) -> int:
         """How many images there are, the broken ones among them."""
@@ -71,8 +69,15 @@ class EncodedImages:
         return np.asarray([self._stand_ins.get(int(index), int(index)) for index in indices], np.int64)
 
     def list_broken(self) -> tuple[BrokenImage, ...]:
-        """List the images of this split that were found broken so far, by this process or, before it, by others."""
+        """List the images of this split that were found broken so far, by this process or by others."""
+        written = self._learnt.broken.learn_from_others()
+        if written != self._written:
+            self._written, self._reasons = written, self._reasons | self._list_known()
         return tuple(BrokenImage(self.blobs[each].name, why, each) for each, why in sorted(self._reasons.items()))
+
+    def _list_known(self) -> dict[int, str]:
+        """The numbers of all images that are known to be broken, and why."""
+        return {number: why for number, blob in enumerate(self.blobs) if (why := self._find_reason(blob)) is not None}
 
     def _find_reason(self, blob: Blob) -> str | None:
         """Say why an image is not used, where that is known without opening it."""

@@ -102,11 +102,11 @@ def test_a_path_ends_at_the_first_goal_that_depends_on_its_layer() -> None:
 
 
 def test_a_path_runs_nothing_but_what_lies_behind_its_layer() -> None:
-    """The last convolution's path is convolution, norm and its first result, activation, pool, view, linear."""
+    """The last convolution's path is convolution, norm, activation, pool, flatten, linear."""
     flat = flat_of(stack())
     path = flat.path("2.0.weight", (flat.outputs[0],))
     assert path is not None
-    assert len(path.part.nodes) == 7
+    assert len(path.part.nodes) == 6
     assert len(path.part.given) == 1
 
 

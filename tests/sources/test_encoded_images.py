@@ -128,6 +128,18 @@ def test_what_was_met_is_listed_with_its_place_and_reason(root: Path, tmp_path: 
     assert images.list_broken() == listed == image_set(root, tmp_path / "cache").list_broken()
 
 
+def test_what_a_worker_met_is_listed_by_the_process_that_sent_it(root: Path, tmp_path: Path) -> None:
+    """Whichever of the splits that share what is learnt is asked first."""
+    learnt = Learnt(BrokenImages(root, tmp_path / "cache"), Modes())
+    whole = list_images(root)
+    other, images = (EncodedImages(blobs, None, Framing((6, 8)), learnt) for blobs in (whole[3:], whole[:3]))
+    (root / "1.png").write_bytes(b"broken")
+    levels(pickle.loads(pickle.dumps(images)), 0, 1)
+    assert other.list_broken() == ()
+    assert images.list_broken() == (BrokenImage("1.png", "cannot be decoded", 1),)
+    assert levels(images, 1) == [20]
+
+
 def test_an_image_that_was_taken_away_keeps_its_place(root: Path, tmp_path: Path) -> None:
     (root / "1.png").write_bytes(b"broken")
     before = levels(image_set(root, tmp_path / "a"), 0, 1, 2, 3, 4)

@@ -246,6 +246,16 @@ def draw_trap(number: int) -> Network:
     return build_trap([(str(name), int(draw.integers(8, 21))) for name in names], str(draw.choice(sorted(OUTPUTS))))
 
 
+def runs(network: Network) -> bool:
+    """Whether its parts leave enough of the image for one another: a pool may leave less than a kernel."""
+    try:
+        with torch.no_grad():
+            network.module(torch.zeros(1, *network.input_shape))
+    except RuntimeError:
+        return False
+    return True
+
+
 def cut_as_a_run_does(network: Network, graph: ChannelGraph, seed: int) -> tuple[ChannelGraph, float | None]:
     """Keep random units of every group, check the plan as a run does, cut, and hold the result against the law.
 

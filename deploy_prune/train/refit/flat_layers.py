@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.fx import Node
 
 from deploy_prune.graph.flat_network import Flat
+from deploy_prune.graph.written_down import BATCH_NORM
 from deploy_prune.train.refit.forms import LayerForm
 from deploy_prune.train.refit.twins import NormBehind
 
-NORM = "aten._native_batch_norm_legit_no_training.default"
 ADDS = frozenset({"aten.add.Tensor", "aten.add_.Tensor"})
 LAYERS = {
     "aten.linear.default": "linear",
@@ -108,7 +108,7 @@ def list_norms(flat: Flat) -> dict[tuple[str, str], Node]:
         names = [flat.constants.get(each) for each in node.args[3:5] if isinstance(each, Node)]
         mean, variance = names if len(names) == 2 else (None, None)
         readers = {user for name in (mean, variance) for each in nodes_of(flat, name) for user in each.users}
-        if str(node.target) == NORM and mean is not None and variance is not None and readers == {node}:
+        if node.target is BATCH_NORM and mean is not None and variance is not None and readers == {node}:
             norms[mean, variance] = node
     return norms
 
@@ -116,7 +116,7 @@ def list_norms(flat: Flat) -> dict[tuple[str, str], Node]:
 def find_norm(flat: Flat, calls: Sequence[Node]) -> NormBehind | None:
     """The batch norm that a layer, called once, feeds directly and alone."""
     norm = only_user(calls[0]) if len(calls) == 1 else None
-    if norm is None or str(norm.target) != NORM or norm.args[0] is not calls[0]:
+    if norm is None or norm.target is not BATCH_NORM or norm.args[0] is not calls[0]:
         return None
     given = bind_arguments(norm)
     names = {key: flat.constants.get(given[key]) for key in ("weight", "running_mean", "running_var")
@@ -136,10 +136,8 @@ def find_stream(flat: Flat, calls: Sequence[Node]) -> Node | None:
     behind = calls[0]
     if find_norm(flat, calls) is not None:
         norm = only_user(behind)
-        picked = only_user(norm) if norm is not None else None
-        if picked is None:
-            return None
-        behind = picked
+        assert norm is not None
+        behind = norm
     add = only_user(behind)
     if add is None or str(add.target) not in ADDS or bind_arguments(add)["alpha"] != 1:
         return None

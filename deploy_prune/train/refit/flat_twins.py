@@ -52,10 +52,15 @@ class FlatTwins:
         good = sorted((weight for weight in weights if not reasons[weight]), key=self._here.first_place)
         self.layers = tuple(self._describe(weight) for weight in good)
         self._norms = list_norms(self.small)
-        limit = CACHE_BYTES // 2
-        self._now = CachedPrefix(self.small, [self.small.images(each) for each in batches], limit_bytes=limit)
-        there = [self._reference.images(each) for each in batches]
-        self._before = CachedPrefix(self._reference, there, limit_bytes=limit)
+        self._batches = batches
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Begin at the images again."""
+        self._now, self._before = (
+            CachedPrefix(flat, [flat.images(each) for each in self._batches], limit_bytes=CACHE_BYTES // 2)
+            for flat in (self.small, self._reference)
+        )
 
     def read(self, layer: RefitLayer, tensors: Tensors) -> Callable[[int], LayerValues]:
         """Go on to this layer in both networks, and prepare to read it there."""

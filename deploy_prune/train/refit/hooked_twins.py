@@ -67,6 +67,9 @@ class HookedTwins:
 
         return values
 
+    def rewind(self) -> None:
+        """Do nothing: it runs both networks whole from the images every time."""
+
     def norms_between(self, before: RefitLayer | None, behind: RefitLayer | None) -> Sequence[NormNames]:
         """Name no norm: where modules run whole, none is measured on the way."""
         del self, before, behind

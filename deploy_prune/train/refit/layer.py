@@ -14,7 +14,7 @@ from deploy_prune.graph.flat_network import Tensors
 from deploy_prune.train.refit.forms import Rows, as_blocks, from_blocks, join_rows, sample_rows
 from deploy_prune.train.refit.moments import Moments, measure_moments
 from deploy_prune.train.refit.settings import RefitSettings
-from deploy_prune.train.refit.solve import Solution, solve
+from deploy_prune.train.refit.solve import Solution, estimate_condition, solve
 from deploy_prune.train.refit.twins import LayerValues, RefitLayer
 from deploy_prune.values import LayerRefit
 
@@ -23,8 +23,11 @@ FITS = 1e-10
 REFERENCE, CORRECTED = "reference", "corrected"
 FLAT = 1e-2
 """A norm's slope below this share of its largest: what a stream has lost cannot be made up for through it."""
-
-
+ROWS_PER_INPUT = 128
+"""The rows that weights are fitted to for each input of a block, at most: their choice adds about one over it to the
+error, as a share."""
+LEAST_POSITIONS = 8
+"""The positions of each image that a layer is looked at, at least, if it has as many."""
 SPREAD = 1_000_003
 """What seeds of layers and batches are made with."""
 
@@ -90,7 +93,8 @@ def refit_layer(task: LayerTask) -> tuple[LayerRefit, Changed]:
     after = best.error if task.layer.calls == 1 else _error_with(task, best.changed)
     kept = after < before
     told = replace(
-        told, error_after=after, ridge=best.solution.ridge, condition=best.solution.condition, kept=kept,
+        told, error_after=after, ridge=best.solution.ridge, condition=estimate_condition(moments, best.solution.ridge),
+        kept=kept,
         corrected=best.corrected, seconds=time.monotonic() - began,
     )  # fmt: skip
     return told, best.changed if kept else {}
@@ -155,8 +159,15 @@ def _rows(task: LayerTask, values: Callable[[int], LayerValues], number: int) ->
         targets = [wanted if way == REFERENCE else _correct(task, wanted, here.lost) for way in _ways(task)]
         if layer.bias is not None and not layer.takes_shift:
             targets = [target - _along_channels(task, task.tensors[layer.bias], target) for target in targets]
-        parts.append(sample_rows(layer.form, kernel, given, targets, positions=settings.positions, generator=generator))
+        positions = _count_positions(task, len(given))
+        parts.append(sample_rows(layer.form, kernel, given, targets, positions=positions, generator=generator))
     return join_rows(parts)
+
+
+def _count_positions(task: LayerTask, images: int) -> int:
+    """How many positions of an image a layer is looked at: a block of few inputs (a depthwise layer's) needs few."""
+    needed = ROWS_PER_INPUT * _blocks(task, task.tensors).shape[2] / (images * len(task.split.fitted))
+    return min(task.settings.positions, max(LEAST_POSITIONS, math.ceil(needed)))
 
 
 def _correct(task: LayerTask, wanted: Tensor, lost: Tensor | None) -> Tensor:

@@ -29,9 +29,6 @@ class Solution:
     """Float64, shape (blocks, outputs, inputs)."""
     offset: Tensor
     """What is added to what the weights give: float64, shape (blocks, outputs); 0 where nothing is centred."""
-    condition: float
-    """An estimate of the condition number of what was solved, that of the worst block; of masked weights, without
-    regard to the mask."""
 
 
 def solve(
@@ -51,8 +48,7 @@ def solve(
 
 
 def _solve_with(moments: Moments, old: Tensor, ridge: float, support: Tensor | None) -> Solution | None:
-    scale = moments.variances.mean(1)
-    penalty = torch.where(scale > 0, ridge * scale, torch.ones_like(scale))  # (blocks,)
+    penalty = _penalise(moments, ridge)
     factor, failed = torch.linalg.cholesky_ex(_system(moments, penalty))
     if bool(failed.any()):
         return None
@@ -61,7 +57,13 @@ def _solve_with(moments: Moments, old: Tensor, ridge: float, support: Tensor | N
     if not bool(torch.isfinite(new).all()):
         return None
     offset = moments.output_mean - (new @ moments.input_mean[:, :, None])[:, :, 0]
-    return Solution(ridge, new, offset, _condition(moments, penalty, factor))
+    return Solution(ridge, new, offset)
+
+
+def _penalise(moments: Moments, ridge: float) -> Tensor:
+    """What is added to the variance of every input of a block: shape (blocks,)."""
+    scale = moments.variances.mean(1)
+    return torch.where(scale > 0, ridge * scale, torch.ones_like(scale))
 
 
 def _system(moments: Moments, penalty: Tensor) -> Tensor:
@@ -121,8 +123,14 @@ def _restrict(moments: Moments, block: int, outputs: Tensor, inputs: Tensor) -> 
     )  # fmt: skip
 
 
-def _condition(moments: Moments, penalty: Tensor, factor: Tensor) -> float:
-    """The largest eigenvalue over the smallest, by power iterations with the factorised matrix and its inverse."""
+def estimate_condition(moments: Moments, ridge: float) -> float:
+    """Estimate the condition number of what is solved with a ridge, that of the worst block.
+
+    The largest eigenvalue over the smallest, by power iterations with the factorised matrix and its inverse; of masked
+    weights, without regard to the mask.
+    """
+    penalty = _penalise(moments, ridge)
+    factor = torch.linalg.cholesky(_system(moments, penalty))
     largest = _power(factor, lambda vector: factor @ (factor.transpose(1, 2) @ vector))
     inverse = _power(factor, lambda vector: torch.cholesky_solve(vector, factor))
     smallest = penalty if moments.inputs is None else 1 / inverse

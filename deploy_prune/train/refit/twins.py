@@ -86,6 +86,9 @@ class Twins(Protocol):
     def left_out(self) -> Mapping[str, str]:
         """The weights of layers that cannot be refitted -> the reason."""
 
+    def rewind(self) -> None:
+        """Begin at the images again."""
+
     def norms_between(self, before: RefitLayer | None, behind: RefitLayer | None) -> Sequence[NormNames]:
         """Name the statistics of the norms between the first calls of two layers; None: the network's ends."""
 

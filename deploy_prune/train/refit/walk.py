@@ -9,12 +9,11 @@ solved, also where its own input is uncut, and new weights are kept only where t
 from __future__ import annotations
 
 import copy
-import dataclasses
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ from deploy_prune.train.refit.hooked_twins import HookedTwins
 from deploy_prune.train.refit.layer import ImageSplit, LayerTask, refit_layer
 from deploy_prune.train.refit.norms import measure_statistics
 from deploy_prune.train.refit.progress_file import digest, read_layer, write_layer
-from deploy_prune.train.refit.settings import RefitSettings
+from deploy_prune.train.refit.settings import Norms, RefitSettings
 from deploy_prune.train.refit.twins import RefitLayer, Twins
 from deploy_prune.values import ChannelGraph, Data, LayerRefit, Network, Progress, quiet
 
@@ -82,31 +81,86 @@ def refitted(
     Raises:
         RecordError: the folder has layers of another refit, or damaged ones.
     """
-    settings, kept, small = settings or RefitSettings(), cut.kept, cut.small
-    weights = tuple(dict.fromkeys(layer.weight for layer in cut.graph.layers))
-    touched = {weight for weight in weights if weight in kept or weight in small.masks}
-    if not touched:
-        return small, ()
-    batches, split = split_images(images, settings)
-    if split is None:
-        why = f"{len(images)} images are too few: some fit, others judge"
-        return small, tuple(LayerRefit(_name(weight), skipped=why) for weight in weights if weight in touched)
-    began = time.monotonic()
-    twins = _open_twins((small, cut.reference), weights, kept, batches)
-    logger.debug("both networks were written down in %.1f s", time.monotonic() - began)
-    identity = ""
-    if folder is not None:
-        named = {"images": images, **_prefixed("small", small.module), **_prefixed("reference", cut.reference.module)}
-        identity = digest(named, repr(settings), _write_out(kept), type(twins).__name__)
-    walk = _Walk(twins, small, touched, split, settings, folder, identity)
-    return _walk(walk, progress)
+    return Refit(cut, images, settings or RefitSettings()).walk(folder=folder, progress=progress)
+
+
+@dataclass(frozen=True, eq=False)
+class Refit:
+    """The refit of a cut network on some images, in one way or several: both networks are written down once."""
+
+    cut: CutNetwork
+    """The cut network and its reference; neither is touched."""
+    images: Tensor
+    """What the networks take: (images, channels, height, width)."""
+    settings: RefitSettings
+    """What is tried."""
+
+    @cached_property
+    def split(self) -> ImageSplit | None:
+        """Which batches judge what the others fit; None: there are too few images."""
+        return self._batches[1]
+
+    @cached_property
+    def judging(self) -> Tensor:
+        """The images that no weights are fitted to; all, where they are too few to fit any."""
+        batches, split = self._batches
+        return self.images if split is None else torch.cat([batches[number] for number in split.held_out])
+
+    def walk(
+        self, *, norms: Norms | None = None, folder: Path | None = None, progress: Progress = quiet
+    ) -> tuple[Network, tuple[LayerRefit, ...]]:
+        """Refit every layer behind the first change, front to back.
+
+        Args:
+            norms: what norms are given on the way; None: what the settings say.
+            folder: where every finished layer is written, so that a killed refit goes on; None: nowhere.
+            progress: told layer by layer.
+
+        Raises:
+            RecordError: the folder has layers of another refit, or damaged ones.
+        """
+        small, settings = self.cut.small, replace(self.settings, norms=norms or self.settings.norms)
+        if not self._touched:
+            return small, ()
+        if self.split is None:
+            why = f"{len(self.images)} images are too few: some fit, others judge"
+            return small, tuple(LayerRefit(_name(each), skipped=why) for each in self._weights if each in self._touched)
+        twins = self._twins
+        twins.rewind()
+        identity = self._identify(settings) if folder is not None else ""
+        return _walk(_Walk(twins, small, self._touched, self.split, settings, folder, identity), progress)
+
+    @cached_property
+    def _batches(self) -> tuple[list[Tensor], ImageSplit | None]:
+        return split_images(self.images, self.settings)
+
+    @cached_property
+    def _weights(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(layer.weight for layer in self.cut.graph.layers))
+
+    @cached_property
+    def _touched(self) -> frozenset[str]:
+        return frozenset(name for name in self._weights if name in self.cut.kept or name in self.cut.small.masks)
+
+    @cached_property
+    def _twins(self) -> Twins:
+        cut, began = self.cut, time.monotonic()
+        twins = _open_twins((cut.small, cut.reference), self._weights, cut.kept, self._batches[0])
+        logger.debug("both networks were written down in %.1f s", time.monotonic() - began)
+        return twins
+
+    def _identify(self, settings: RefitSettings) -> str:
+        """All that decides what finished layers are."""
+        networks = {**_prefixed("small", self.cut.small.module), **_prefixed("reference", self.cut.reference.module)}
+        texts = repr(settings), _write_out(self.cut.kept), type(self._twins).__name__
+        return digest({"images": self.images, **networks}, *texts)
 
 
 @dataclass(frozen=True, eq=False)
 class _Walk:
     twins: Twins
     small: Network
-    touched: set[str]
+    touched: frozenset[str]
     split: ImageSplit
     settings: RefitSettings
     folder: Path | None
@@ -197,4 +251,4 @@ def _with_tensors(network: Network, changed: Mapping[str, Tensor]) -> Network:
     with torch.no_grad():
         for name, value in changed.items():
             tensors[name].copy_(value)
-    return dataclasses.replace(network, module=module)
+    return replace(network, module=module)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from deploy_prune.train.refit.forms import Rows
 from deploy_prune.train.refit.moments import Moments, measure_moments
-from deploy_prune.train.refit.solve import Solution, solve
+from deploy_prune.train.refit.solve import Solution, estimate_condition, solve
 
 
 def drawn(*shape: int, seed: int) -> Tensor:
@@ -65,7 +65,7 @@ def test_by_hand() -> None:
     x = torch.tensor([-1.0, 1.0], dtype=torch.float64).reshape(2, 1, 1)
     solution = only(solve(primal(Rows(x, 3 * x)), torch.ones(1, 1, 1), (0.5,)))
     assert float(solution.weight) == pytest.approx(3.5 / 1.5)
-    assert solution.condition == pytest.approx(1.0)
+    assert estimate_condition(primal(Rows(x, 3 * x)), 0.5) == pytest.approx(1.0)
 
 
 def test_weights_that_fit_stay_exactly() -> None:
@@ -91,8 +91,7 @@ def test_the_condition_is_that_of_the_system() -> None:
     moments = primal(Rows(x, x[..., :2]))
     assert moments.inputs is not None
     system = moments.inputs[0] + 0.1 * moments.variances.mean() * torch.eye(5)
-    solution = only(solve(moments, drawn(1, 2, 5, seed=8), (0.1,)))
-    assert solution.condition == pytest.approx(float(torch.linalg.cond(system)), rel=0.05)
+    assert estimate_condition(moments, 0.1) == pytest.approx(float(torch.linalg.cond(system)), rel=0.05)
 
 
 def test_a_dead_channel_of_a_depthwise_layer_keeps_its_weight() -> None:
