@@ -13,6 +13,7 @@ from deploy_prune.pipeline.deciders import build_deciders
 from deploy_prune.records import read_record
 from deploy_prune.results import CutResult, RefitResult
 from deploy_prune.train.recalibration import recalibrate_norms
+from deploy_prune.train.refit.norms import reexpress_norms
 from deploy_prune.train.refit.output_error import measure_output_error
 from deploy_prune.train.refit.progress_file import digest
 from deploy_prune.train.refit.settings import Norms, RefitSettings
@@ -71,7 +72,10 @@ def refit_best(cut: CutNetwork, data: Data, plan: RefitPlan, progress: Progress 
     chosen = min(errors, key=errors.__getitem__)
     sha256, seconds = digest({"images": refit.images}), time.monotonic() - began
     layers = walked[chosen if chosen in walked else REFITTED][1]
-    return candidates[chosen], RefitResult(len(refit.images), sha256, layers, errors, chosen, seconds)
+    network = candidates[chosen]
+    if chosen == REFITTED:  # its norms hold what they held before the cut: training mode would start elsewhere
+        network = reexpress_norms(network, refit.images)
+    return network, RefitResult(len(refit.images), sha256, layers, errors, chosen, seconds)
 
 
 def find_better_refit(context: RunContext, trained: Quality) -> Quality | None:
