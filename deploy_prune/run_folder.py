@@ -28,7 +28,7 @@ FORM = "form.json"
 LOCK = ".lock"
 READ_ALONE: dict[str, type] = {"model": str, "data": str, "data_options": dict, "task": str}
 """Keys that are also read without the whole configuration, and what they are."""
-LATER_KEYS = {"task": BY_DATA, "refit": False}
+LATER_KEYS: dict[str, Any] = {"task": BY_DATA, "refit": False, "select": None, "select_options": {}}
 """Keys that configurations of before do not have, and what these runs were made with."""
 FORMER_KEYS = {"compensate": False}
 """Keys that only configurations of before have, and what runs of today do in their place."""

@@ -51,6 +51,8 @@ FLAGS = (
     Flag("scores", "RUN"),
     Flag("widths", "METHOD|RUN"),
     Flag("widths_options", "KEY=VALUE", "Repeatable.", "--widths-option"),
+    Flag("select", "METHOD|RUN"),
+    Flag("select_options", "KEY=VALUE", "Repeatable.", "--select-option"),
     Flag("refit"),
     Flag("multiple"),
     Flag("scope"),

@@ -66,6 +66,11 @@ class RunConfig(BaseModel):
     file) of one, or both (legr:RUN)."""
     widths_options: dict[str, Any] = Field(default_factory=dict)
     """Options of the method that decides widths."""
+    select: str | None = None
+    """What says which units stay, where the method (or a plan) says how many: a method that scores, such as obs, or the
+    run folder (or file) of one. If not set, the method itself says it."""
+    select_options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the method that says which units stay."""
     workers: str = USUAL
     """The workers that compute the candidates of a search: local (a process per core), 4, ray, ray:4."""
     multiple: int = Field(default=1, ge=1)

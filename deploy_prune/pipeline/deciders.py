@@ -13,6 +13,7 @@ from deploy_prune.errors import ConfigError
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.processes.workers import USUAL, WORKERS, Workers
 from deploy_prune.run_folder import read_asked
+from deploy_prune.scoring.best_scored import SELECTING, BestScored
 from deploy_prune.scoring.methods import METHODS, Scorer, Selector
 from deploy_prune.scoring.scores_file import SCORES
 from deploy_prune.sources.data import require_labels
@@ -25,8 +26,39 @@ def build_deciders(config: RunConfig) -> tuple[Scorer | Path, Selector | None]:
 
     Raises:
         UnknownName: no such method.
-        ConfigError: a method that scores has widths from elsewhere, or widths come from one that does not score.
+        ConfigError: a method that scores has widths from elsewhere, widths come from one that does not score, or two
+            methods select.
     """
+    scorer, selector = _build_method(config)
+    if config.select is None:
+        if config.select_options:
+            raise ConfigError("select_options are of a method that is not given", hint="add --select METHOD")
+        return scorer, selector
+    if selector is not None:
+        hint = "to take its widths alone, give the plan.json of its run: --plan RUN/plan.json --select METHOD"
+        raise ConfigError(f"method '{config.method}' selects units by itself, and so would --select", hint=hint)
+    return scorer, BestScored(find_selecting_file(config) or _build_selecting(config.select, config.select_options))
+
+
+def _build_selecting(name: str, options: Mapping[str, Any]) -> Scorer:
+    method = plugins.build(METHODS, name, options)
+    if not isinstance(method, Scorer):
+        hint = f"it is a method of its own: --method {name} --widths METHOD"
+        raise ConfigError(f"method '{name}' does not score units", hint=hint)
+    return method
+
+
+def find_selecting_file(config: RunConfig) -> Path | None:
+    """The scores that units are selected by, where `select` names a run folder or a file; None: a method does."""
+    if config.select is None or config.select in plugins.list_names(METHODS):
+        return None
+    path = Path(config.select)
+    if path.is_dir():
+        return path / (SELECTING if (path / SELECTING).exists() else SCORES)
+    return path if path.exists() else None
+
+
+def _build_method(config: RunConfig) -> tuple[Scorer | Path, Selector | None]:
     method = plugins.build(METHODS, config.method, config.method_options)
     selector = method if isinstance(method, Selector) else None
     if isinstance(method, Scorer):
@@ -49,7 +81,11 @@ def check_labels(config: RunConfig, data: Data) -> None:
     """
     scorer, selector = build_deciders(config)
     scores_itself = isinstance(plugins.build(METHODS, config.method, config.method_options), Scorer)
-    for name, decider in ((config.method, selector), (config.method if scores_itself else config.widths, scorer)):
+    named: list[tuple[str, Scorer | Selector | Path | None]] = [
+        (config.method if scores_itself else config.widths, scorer),
+        (config.select or "", selector.scorer) if isinstance(selector, BestScored) else (config.method, selector),
+    ]
+    for name, decider in named:
         if not isinstance(decider, Path | None) and decider.needs_labels:
             require_labels(data, data.train, f"method '{name}'")
 

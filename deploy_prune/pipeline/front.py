@@ -27,6 +27,7 @@ from deploy_prune.pipeline.smaller_images import SmallerRun, smaller_shapes, tra
 from deploy_prune.records import write_record
 from deploy_prune.results import DenseResult, ProfileResult, RunSummary
 from deploy_prune.run_folder import open_run
+from deploy_prune.scoring.best_scored import SELECTING, BestScored
 from deploy_prune.search_results import Front, FrontPoint, PointKind
 from deploy_prune.sources import checkpoint
 from deploy_prune.train.recipe import Hooks
@@ -113,8 +114,13 @@ def rank_network(
             folder.stage("profiled", ProfileResult, lambda: stages.profile(context, budgets))
         folder.stage("dense", DenseResult, lambda: stages.train_dense(context))
         study = build_study(context, context.network("dense"), progress)
-        score_once(study, build_deciders(config)[0], folder)
-    own: dict[str, Any] = {"model_options": {}, "classes": None, "input_shape": None, "weights": None, "pretrain": None}
+        scorer, selector = build_deciders(config)
+        score_once(study, scorer, folder)
+        own: dict[str, Any] = {}
+        if isinstance(selector, BestScored):
+            selector.score(study)
+            own = {"select": str(out / SELECTING), "select_options": {}}
+    own |= {"model_options": {}, "classes": None, "input_shape": None, "weights": None, "pretrain": None}
     return RunConfig.model_validate({**dict(config), **own, "model": str(out / "dense"), "scores": out})
 
 
@@ -151,6 +157,8 @@ def _control(base: RunConfig) -> RunConfig:
         "scores": None,
         "widths": "uniform",
         "widths_options": {},
+        "select": None,
+        "select_options": {},
     }
     return RunConfig.model_validate({**dict(base), **own})
 

@@ -23,7 +23,8 @@ def gather_parts(context: RunContext, network: Network, progress: Progress) -> P
     """The parts of a run's decision; the store of latency tables is read only where they turn out to need it."""
     config = context.config
     scorer, selector = build_deciders(config)
-    decider = config.scores or find_widths_file(config) or f"'{config.widths}'"
+    deciding = config.widths if config.select is None else config.method
+    decider = config.scores or find_widths_file(config) or f"'{deciding}'"
     return Parts(
         study=build_study(context, network, progress),
         scorer=scorer,
@@ -68,6 +69,8 @@ def build_study(context: RunContext, network: Network, progress: Progress) -> St
 
 
 def _name_of_method(config: RunConfig) -> str:
+    if config.select is not None:
+        return config.select
     if config.scores is not None and "method" not in config.model_fields_set:
         return f"scores of {config.scores}"
     return config.method

@@ -94,7 +94,7 @@ def _check_task(context: RunContext, network: Network) -> None:
 
     Outputs of the network that the task cannot judge are refused as well.
     """
-    if context.plan_file is None:
+    if context.plan_file is None or context.config.select is not None:
         check_labels(context.config, context.data)
     if not context.task.needs_labels and context.config.pretrain and context.hooks.fit is None:
         message = f"[pretrain] needs labels, and the task of this run on {context.data.name} takes none"

@@ -12,6 +12,7 @@ from deploy_prune.pipeline.context import RunContext
 from deploy_prune.pipeline.deciders import build_deciders
 from deploy_prune.records import read_record
 from deploy_prune.results import CutResult, RefitResult
+from deploy_prune.scoring.best_scored import BestScored
 from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.train.refit.norms import reexpress_norms
 from deploy_prune.train.refit.output_error import measure_output_error
@@ -29,7 +30,8 @@ def _find_reference(context: RunContext, cut_from: Network) -> Network:
 
     A method that selects units retrains what reads them while it does so: then it is the dense network.
     """
-    return cut_from if build_deciders(context.config)[1] is None else context.network("dense")
+    selector = build_deciders(context.config)[1]
+    return cut_from if selector is None or isinstance(selector, BestScored) else context.network("dense")
 
 
 def refit_cut(context: RunContext, cut: CutNetwork) -> tuple[Network, RefitResult]:

@@ -16,7 +16,7 @@ from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, RecordErro
 from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig, check_config
 from deploy_prune.pipeline.context import RunContext, record_data, record_what_breaks
-from deploy_prune.pipeline.deciders import find_widths_file
+from deploy_prune.pipeline.deciders import find_selecting_file, find_widths_file
 from deploy_prune.pipeline.plan_stage import decide_plan
 from deploy_prune.pipeline.preflight import adopt_run_folder, preflight
 from deploy_prune.records import read_record, sha256, to_json, write_atomic, write_record
@@ -252,8 +252,14 @@ def describe_asked(config: RunConfig, plan: Path | None = None) -> dict[str, Any
     model = Path(config.model)
     pruned = checkpoint.final_network(model) / checkpoint.NETWORK if model.is_dir() else None
     ranked = config.scores / SCORES if config.scores and config.scores.is_dir() else config.scores
-    widths = find_widths_file(config)
-    files = {"weights": config.weights, "plan": plan, "model": pruned, "scores": ranked, "widths": widths}
+    files = {
+        "weights": config.weights,
+        "plan": plan,
+        "model": pruned,
+        "scores": ranked,
+        "widths": find_widths_file(config),
+        "select": find_selecting_file(config),
+    }
     digests = {f"{key}_sha256": sha256(path) for key, path in files.items() if path is not None and path.is_file()}
     settings = {key: value for key, value in to_json(config).items() if key not in NOT_ASKED}
     return {**settings, **digests}

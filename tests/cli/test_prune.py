@@ -69,6 +69,8 @@ FIELDS: dict[str, tuple[str, object]] = {
     "scores": ("other", Path("other")),
     "widths": ("legr:other", "legr:other"),
     "widths_options": ("norm=l1", {"norm": "l1"}),
+    "select": ("obs", "obs"),
+    "select_options": ("images=64", {"images": 64}),
     "refit": ("", True),
     "multiple": ("16", 16),
     "task": ("none", "none"),

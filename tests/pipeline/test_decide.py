@@ -34,8 +34,11 @@ from deploy_prune.pipeline.run import prune
 from deploy_prune.records import read_record
 from deploy_prune.results import RunSummary, WidthsResult
 from deploy_prune.run_folder import RunFolder, read_asked
+from deploy_prune.scoring.best_scored import SELECTING
 from deploy_prune.scoring.methods.dcp import STATE
+from deploy_prune.scoring.scores_file import read_scores
 from deploy_prune.scoring.study import Study
+from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources import checkpoint
 from deploy_prune.timing.devices import device_at
 from deploy_prune.timing.fake_device import FakeDevice
@@ -117,6 +120,10 @@ def test_the_widths_methods_options_reach_it(sources: Path, tmp_path: Path) -> N
     ({"method": "magnitude", "widths_options": {"norm": "l1"}}, ConfigError, "decides widths by itself"),
     ({**DCP, "widths": "dkp"}, ConfigError, "'dkp' does not decide widths"),
     ({**DCP, "widths": "magnitud"}, UnknownName, "unknown method 'magnitud'"),
+    ({**DCP, "select": "obs"}, ConfigError, "'dcp' selects units by itself"),
+    ({"select": "dkp"}, ConfigError, "'dkp' does not score units"),
+    ({"select": "ob"}, UnknownName, "unknown method 'ob'"),
+    ({"select_options": {"images": 9}}, ConfigError, "are of a method that is not given"),
 ])  # fmt: skip
 def test_widths_that_nobody_decides_are_refused(
     sources: Path, changes: dict[str, Any], error: type[Exception], said: str
@@ -318,6 +325,41 @@ def test_a_selection_that_makes_an_unsound_cut_is_refused(parts: Parts) -> None:
     decided = WidthsResult({"a": 8}, {})
     with pytest.raises(PlanError, match="the units that 'even' selects break group 'a': baked into"):
         select_units(dataclasses.replace(parts, study=study), Last(), decided, parts.find_price())
+
+
+OBS: dict[str, Any] = {"select": "obs", "select_options": {"images": 32}}
+
+
+@pytest.mark.heavy
+def test_widths_are_of_one_method_and_units_of_another(
+    sources: Path, tmp_path: Path, scored: tuple[Path, RunSummary]
+) -> None:
+    """The widths are magnitude's, then those of its plan; the third run selects by the scores of the first."""
+    run = tmp_path / "run"
+    summary = prune(config(sources, method="magnitude", **OBS), run)
+    assert widths(summary) == widths(scored[1])
+    assert summary.plan.plan.keep != scored[1].plan.plan.keep
+    assert summary.plan.method == "obs at widths of 'magnitude'"
+    units = summary.plan.plan.keep
+    assert units == best_units(read_scores(run / SELECTING, trace(checkpoint.load(run / "dense"))), widths_of(units))
+
+    plan = scored[0] / "plan.json"
+    again = prune(config(sources, **OBS), tmp_path / "by-hand", plan=plan)
+    assert again.plan.plan.keep == summary.plan.plan.keep
+    assert again.plan.method == f"obs at widths of {plan}"
+    third = prune(config(sources, method="magnitude", select=str(run)), tmp_path / "by-scores")
+    assert third.plan.plan.keep == summary.plan.plan.keep
+
+
+def widths_of(keep: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    return {name: len(units) for name, units in keep.items()}
+
+
+@pytest.mark.heavy
+def test_the_runs_of_a_front_select_by_scores_that_were_found_once(sources: Path, tmp_path: Path) -> None:
+    front(config(sources, method="magnitude", **OBS), ("0.8x", "0.5x"), tmp_path / "front", controls=False)
+    for run in ("0.8x", "0.5x"):
+        assert read_asked(tmp_path / "front" / run)["select"] == str(tmp_path / "front" / SELECTING)
 
 
 @pytest.mark.heavy
