@@ -31,7 +31,7 @@ from deploy_prune.records import read_record
 from deploy_prune.results import Closing, WidthsResult
 from deploy_prune.run_folder import RunFolder
 from deploy_prune.scoring.methods import Scorer, Selector
-from deploy_prune.scoring.scores_file import SCORES, read_scores, save_scores
+from deploy_prune.scoring.scores_file import SCORES, read_scores, recall_scores
 from deploy_prune.scoring.study import Study
 from deploy_prune.scoring.top_units import best_units
 from deploy_prune.second_try import try_twice
@@ -112,12 +112,10 @@ def score_once(study: Study, scorer: Scorer | Path, folder: RunFolder) -> Scores
         WorkerDied: a worker was killed, twice; nothing is kept but what the method itself keeps on the way.
         RecordError: the other run's scores are of another network.
     """
-    own = folder.path / SCORES
-    if own.exists():
-        return read_scores(own, study.graph)
-    scores = read_scores(scorer, study.graph) if isinstance(scorer, Path) else try_twice(lambda: scorer.score(study))
-    save_scores(scores, own)
-    return scores
+    own, graph = folder.path / SCORES, study.graph
+    if isinstance(scorer, Path):
+        return recall_scores(own, graph, lambda: read_scores(scorer, graph))
+    return recall_scores(own, graph, lambda: try_twice(lambda: scorer.score(study)))
 
 
 def keep_best(parts: Parts, scores: Scores) -> Decision:

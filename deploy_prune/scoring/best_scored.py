@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from deploy_prune.graph.filter_norms import filter_norms
 from deploy_prune.scoring.methods import Scorer
-from deploy_prune.scoring.scores_file import read_scores, save_scores
+from deploy_prune.scoring.scores_file import read_scores, recall_scores
 from deploy_prune.scoring.study import Study
 from deploy_prune.scoring.top_units import best_units
 from deploy_prune.values import Scores, Selection, Widths
@@ -48,11 +48,8 @@ class BestScored:
 
     def score(self, study: Study) -> Scores:
         """Score the units, once: the study's folder keeps the scores."""
+        scorer, graph = self.scorer, study.graph
         own = study.folder / SELECTING if study.folder else None
-        if own is not None and own.exists():
-            return read_scores(own, study.graph)
-        scorer = self.scorer
-        scores = read_scores(scorer, study.graph) if isinstance(scorer, Path) else scorer.score(study)
-        if own is not None:
-            save_scores(scores, own)
-        return scores
+        if isinstance(scorer, Path):
+            return recall_scores(own, graph, lambda: read_scores(scorer, graph))
+        return recall_scores(own, graph, lambda: scorer.score(study))

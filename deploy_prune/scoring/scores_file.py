@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,21 @@ def save_scores(scores: Scores, path: Path) -> None:
     if scores.additive:
         tensors[_ADDITIVE] = torch.ones((), dtype=torch.uint8)
     save_tensors(tensors, path)
+
+
+def recall_scores(path: Path | None, graph: ChannelGraph, score: Callable[[], Scores]) -> Scores:
+    """Read the scores that a file keeps, or work them out and keep them there; without a file work them out.
+
+    Raises:
+        RecordError: the file is damaged, or of another network.
+    """
+    if path is None:
+        return score()
+    if not path.exists():
+        scores = score()
+        save_scores(scores, path)
+        return scores
+    return read_scores(path, graph)
 
 
 def read_scores(path: Path, graph: ChannelGraph) -> Scores:

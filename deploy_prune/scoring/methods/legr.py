@@ -17,16 +17,17 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from deploy_prune import plugins
 from deploy_prune.errors import BudgetError, ConfigError, Diverged
 from deploy_prune.processes.workers import USUAL, WORKERS, Workers
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
-from deploy_prune.scoring.evolution.ageing import Breeding, Candidate, Evolution
+from deploy_prune.scoring.evolution.ageing import Breeding, Candidate, Evolution, Origin
 from deploy_prune.scoring.evolution.journal import Journal, digest
+from deploy_prune.scoring.evolution.obs_ranking import rank_by_obs
 from deploy_prune.scoring.methods import Scorer
 from deploy_prune.scoring.study import Study
 from deploy_prune.search_results import CandidateResult
@@ -37,8 +38,8 @@ from deploy_prune.values import Keep, Scores
 
 logger = logging.getLogger(__name__)
 
-KNOWN = ("uniform", "identity")
-"""Candidates that are there whatever is drawn."""
+KNOWN: Mapping[str, tuple[Origin, ...]] = {"norm": ("uniform", "identity"), "obs": ("uniform", "obs", "identity")}
+"""Importance -> the candidates that are there whatever is drawn."""
 STEPS, BLIND_STEPS = 20, 100
 """Steps of training before a candidate is judged: losses right after a cut tell little, those near chance nothing."""
 SIGHT = 1 / 3
@@ -65,6 +66,8 @@ class Legr:
     """The share of the groups that a child changes, one at the least."""
     reduce: Literal["mean", "sum"] = "mean"
     """How the layers that make a unit are joined; `sum` as the released code, which spares long residual chains."""
+    importance: Literal["norm", "obs"] = field(default="norm", repr=False)  # journals of before know no such field
+    """What ranks the units of a group: their norms, or `obs`, whose widths the first population then has as well."""
     images: int = 1000
     """How many validation images a candidate is judged on."""
     norm_images: int = 500
@@ -83,14 +86,17 @@ class Legr:
     def __post_init__(self) -> None:
         if self.reduce not in ("mean", "sum"):
             raise ConfigError(f"method 'legr' has no reduce {self.reduce!r}", hint="known: mean, sum")
+        if self.importance not in KNOWN:
+            raise ConfigError(f"method 'legr' has no importance {self.importance!r}", hint="known: norm, obs")
         not_negative = ("norm_images", "steps", "finalists", "patience")
         rules = (
             *((name, "1 or more", vars(self)[name] >= 1) for name in ("lag", "images")),
             *((name, "0 or more", (vars(self)[name] or 0) >= 0) for name in not_negative),
         )
         check_settings("method 'legr'", self, rules)
-        if 0 < self.finalists <= len(KNOWN):
-            hint = f"{', '.join(KNOWN)} are always among them: 0, or {len(KNOWN) + 1} and more"
+        known = KNOWN[self.importance]
+        if 0 < self.finalists <= len(known):
+            hint = f"{', '.join(known)} are always among them: 0, or {len(known) + 1} and more"
             raise ConfigError(f"method 'legr' has finalists={self.finalists}", hint=hint)
         self.breeding()
 
@@ -104,7 +110,8 @@ class Legr:
         data = study.images("legr")
         if study.plan is None:
             raise ConfigError("method 'legr' searches under a budget, and there is none", hint="give a budget")
-        described = (study.network.address, data.name, study.seed, self)
+        later = () if self.importance == "norm" else (self.importance,)
+        described = (study.network.address, data.name, study.seed, self, *later)
         journal = Journal.of(study.folder, fingerprint(study.network.module, *described))
         exam = Exam(self.images, self.norm_images, self._most_steps, self.lr)
         prepared = prepare_examiner(study.network, study.graph, data, exam, seed=study.seed, hooks=study.hooks)
@@ -136,14 +143,15 @@ class _Search:
 
     def __init__(self, settings: Legr, study: Study, journal: Journal) -> None:
         self._settings, self._study, self._journal = settings, study, journal
-        self._ranking = ranking_of(study.network, study.graph, settings.reduce)
-        ranking = self._ranking
+        by_obs = rank_by_obs(study) if settings.importance == "obs" else None
+        ranking = by_obs.ranking if by_obs else ranking_of(study.network, study.graph, settings.reduce)
         assert study.plan
-        self._alike = study.plan(ranking.percentiles)
-        uniform = ranking.cut_at([len(self._alike[group]) for group in ranking.sizes])
-        self._evolution = Evolution(
-            settings.breeding(), ranking.deviation, study.seed, ranking.centre, [("uniform", uniform)]
-        )
+        self._ranking, self._alike = ranking, study.plan(ranking.percentiles)
+        plans: list[tuple[Origin, Keep]] = [("uniform", self._alike)]
+        plans += [("obs", study.plan(by_obs.curves))] if by_obs else []
+        known = [(origin, ranking.cut_at([len(keep[group]) for group in ranking.sizes])) for origin, keep in plans]
+        self._evolution = Evolution(settings.breeding(), ranking.deviation, study.seed, ranking.centre, known)
+        self._known = KNOWN[settings.importance]
         self._begun: dict[int, tuple[Candidate, Keep]] = {}
         self._admitted: list[tuple[float, Candidate, Keep]] = []
         self._proposed: set[str] = set()
@@ -202,7 +210,8 @@ class _Search:
     def _finalists(self) -> list[tuple[Candidate, Keep]]:
         """The candidates that are there whatever is drawn, then the best; only one of each plan."""
         plans: dict[str, tuple[Candidate, Keep]] = {}
-        for loss, candidate, keep in sorted(self._admitted, key=lambda each: (each[1].origin not in KNOWN, each[0])):
+        ranked = sorted(self._admitted, key=lambda each: (each[1].origin not in self._known, each[0]))
+        for loss, candidate, keep in ranked:
             if math.isfinite(loss):
                 plans.setdefault(digest(keep), (candidate, keep))
         return list(plans.values())[: self._settings.finalists]
@@ -219,7 +228,7 @@ class _Search:
         for _ in range(DRAWS):
             candidate = self._evolution.propose(number)
             keep = self._study.plan(self._ranking.scores(candidate.genome))
-            if candidate.origin in KNOWN or digest(keep) not in self._proposed:
+            if candidate.origin in self._known or digest(keep) not in self._proposed:
                 break
         return candidate, keep
 

@@ -23,10 +23,12 @@ from deploy_prune.records import read_record
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Genome
 from deploy_prune.scoring.methods import legr
+from deploy_prune.scoring.methods.obs import Obs
 from deploy_prune.scoring.study import Study
 from deploy_prune.search_results import SEARCH, SearchRecord
 from deploy_prune.train.fitness import Exam, judge_candidate, prepare_examiner
 from deploy_prune.train.recipe import Hooks
+from deploy_prune.train.state import fingerprint
 from deploy_prune.values import Network, Scores
 
 SETTINGS: dict[str, Any] = {
@@ -120,6 +122,31 @@ def test_no_candidate_changes_the_order_within_a_group() -> None:
         genome = Genome(np.exp(drawn.normal(0, 1, len(ranking.sizes))), drawn.normal(0, 1, len(ranking.sizes)))
         for group, values in ranking.scores(genome).by_group.items():
             assert np.argsort(values).tolist() == np.argsort(ranking.sizes[group]).tolist()
+
+
+def test_by_obs_a_search_tries_its_widths_and_keeps_its_order_of_units(knows_stripes: Network, tmp_path: Path) -> None:
+    of = study(knows_stripes, stripes(), folder=tmp_path)
+    found = scores(of, importance="obs")
+    curves = Obs().score(of)
+    assert of.plan
+    plan, search = of.plan(curves), journal(tmp_path)
+    (begun,) = [each for each in search.tried if each.origin == "obs"]
+    asked = [len(plan[name]) for name in search.groups]
+    assert all(abs(got - width) <= 1 for got, width in zip(begun.widths, asked, strict=True))
+    for name, values in found.items():
+        assert np.argsort(values).tolist() == np.argsort(curves.by_group[name]).tolist()
+
+
+def test_a_search_of_before_that_knew_no_importance_is_gone_on_with(knows_stripes: Network, tmp_path: Path) -> None:
+    """Its journal has the digest of settings that do not name one; a search by obs is another one."""
+    settings = plugins.build("methods", "legr", SETTINGS)
+    assert "importance" not in repr(settings)
+    of = study(knows_stripes, stripes(), folder=tmp_path)
+    settings.score(of)
+    described = (of.network.address, stripes().name, of.seed, settings)
+    assert journal(tmp_path).identity == fingerprint(knows_stripes.module, *described)
+    with pytest.raises(RecordError, match="of another search"):
+        scores(of, importance="obs")
 
 
 def test_the_best_candidate_is_no_worse_than_the_identity(knows_stripes: Network, tmp_path: Path) -> None:
@@ -373,6 +400,8 @@ def test_a_candidate_whose_loss_is_no_number_is_recorded_and_never_best(tmp_path
     ({"images": 0}, "images must be 1 or more, got 0"), ({"finalists": -1}, "finalists must be 0 or more, got -1"),
     ({"steps": -2}, "steps must be 0 or more, got -2"),
     ({"finalists": 2}, "has finalists=2"),
+    ({"finalists": 3, "importance": "obs"}, "has finalists=3"),
+    ({"importance": "taylor"}, "importance: Input should be 'norm' or 'obs', got 'taylor'"),
     ({"candidates": 3}, "candidates at least the population"),
 ])  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], said: str) -> None:
