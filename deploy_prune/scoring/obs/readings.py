@@ -119,7 +119,7 @@ def _columns_by_group(graph: ChannelGraph, weight: str, form: LayerForm, shape: 
 def _find_landing(flat: Flat, calls: Sequence[Node]) -> Node:
     """Where what a layer gives arrives: behind its norm and the addition to a stream, where there are these."""
     norm = only_user(calls[0]) if find_norm(flat, calls) is not None else None
-    landing = calls[0] if norm is None else (only_user(norm) or norm)  # a norm gives several results: one is picked
+    landing = calls[0] if norm is None else norm
     add = only_user(landing)
     return add if add is not None and str(add.target) in ADDS and len(calls) == 1 else landing
 

@@ -74,6 +74,20 @@ def test_errors_count_behind_the_norm_and_in_the_stream(network, images):
 
 
 @pytest.mark.heavy
+def test_without_a_stream_errors_count_right_behind_the_norm(images):
+    """Not behind the activation: that throws away what is below 0."""
+    torch.manual_seed(2)
+    network = net(
+        lambda m, x: m.head(m.norm(m.b(m.a(x))).relu()), a=conv(3, 6), b=conv(6, 5, 1), norm=nn.BatchNorm2d(5),
+        head=head(5),
+    )  # fmt: skip
+    nn.init.uniform_(network.module.norm.bias, -2.0, -1.0)
+    (reading,) = measure_readings(network, trace(network), images, EVERYWHERE)["a"]
+    assert reading.variance == pytest.approx(
+        float(seen(network, images, "norm", given=False).var(0, correction=0).sum())
+    )
+
+
 def test_positions_are_drawn_by_the_seed(network, images):
     graph = trace(network)
     few = Sampling(batch_size=4, positions=2)
