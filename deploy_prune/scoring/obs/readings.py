@@ -12,19 +12,20 @@ from torch import Tensor
 from torch.fx import Node
 
 from deploy_prune.errors import Diverged
-from deploy_prune.graph.flat_network import Flat, flatten
-from deploy_prune.scoring.obs.elimination import Reading
-from deploy_prune.train.cached_prefix import CachedPrefix
-from deploy_prune.train.refit.flat_layers import (
+from deploy_prune.graph.flat_layers import (
     ADDS,
     CallsByWeight,
+    LayerForm,
     find_norm,
     form_of,
     frontier_before,
     input_of,
     only_user,
 )
-from deploy_prune.train.refit.forms import LayerForm, Rows, as_blocks, join_rows, sample_rows
+from deploy_prune.graph.flat_network import Flat, flatten
+from deploy_prune.scoring.obs.elimination import Reading
+from deploy_prune.train.cached_prefix import CachedPrefix
+from deploy_prune.train.refit.forms import Rows, as_blocks, join_rows, sample_rows
 from deploy_prune.train.refit.moments import measure_moments
 from deploy_prune.values import ChannelGraph, Network, Progress, quiet
 

@@ -7,10 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from torch import Tensor
 from torch.fx import Node
 
-from deploy_prune.graph.flat_network import Tensors, flatten
-from deploy_prune.graph.surgery import Indices
-from deploy_prune.train.cached_prefix import CACHE_BYTES, CachedPrefix
-from deploy_prune.train.refit.flat_layers import (
+from deploy_prune.graph.flat_layers import (
     CallsByWeight,
     bind_arguments,
     find_norm,
@@ -21,6 +18,9 @@ from deploy_prune.train.refit.flat_layers import (
     list_norms,
     nodes_of,
 )
+from deploy_prune.graph.flat_network import Tensors, flatten
+from deploy_prune.graph.surgery import Indices
+from deploy_prune.train.cached_prefix import CACHE_BYTES, CachedPrefix
 from deploy_prune.train.refit.twins import LayerValues, NormNames, RefitLayer, kept_outputs
 from deploy_prune.values import Network
 

@@ -10,30 +10,11 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Pads = tuple[tuple[int, int], ...]
-"""The zeros before and behind the input, axis by axis."""
-
-
-@dataclass(frozen=True)
-class LayerForm:
-    """How a layer applies its weight."""
-
-    kind: Literal["linear", "convolution", "transposed"]
-    stride: tuple[int, ...] = ()
-    """One number per spatial axis, and in the two fields below; none for a linear layer."""
-    pads: Pads = ()
-    dilation: tuple[int, ...] = ()
-    groups: int = 1
-
-    @property
-    def channel_axis(self) -> int:
-        """The axis of its output that its channels lie along."""
-        return -1 if self.kind == "linear" else 1
+from deploy_prune.graph.flat_layers import LayerForm
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from deploy_prune.graph.flat_layers import LayerForm, NormBehind
 from deploy_prune.graph.flat_network import Tensors
 from deploy_prune.graph.norm_scales import trace_flow
 from deploy_prune.graph.surgery import Indices
 from deploy_prune.train.accelerator import find_device
-from deploy_prune.train.refit.forms import LayerForm
-from deploy_prune.train.refit.twins import LayerValues, NormBehind, NormNames, RefitLayer, kept_outputs
+from deploy_prune.train.refit.twins import LayerValues, NormNames, RefitLayer, kept_outputs
 from deploy_prune.values import Network
 
 PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)

@@ -10,27 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deploy_prune.graph.flat_layers import LayerForm, NormBehind
 from deploy_prune.graph.flat_network import Tensors
-from deploy_prune.train.refit.forms import LayerForm
 
 NormNames = tuple[str, str]
 """The names of a batch norm's running mean and variance."""
-
-
-@dataclass(frozen=True)
-class NormBehind:
-    """A batch norm that one layer alone feeds, and that does nothing else: the names of its tensors."""
-
-    mean: str
-    variance: str
-    scale: str | None
-    """None: it has no scale, which is then 1."""
-    epsilon: float
-
-    def slope(self, tensors: Tensors) -> Tensor:
-        """What it multiplies each channel by: shape (channels,)."""
-        slope = (tensors[self.variance] + self.epsilon).rsqrt()
-        return slope if self.scale is None else slope * tensors[self.scale]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from deploy_prune.train.refit.forms import LayerForm, as_blocks, from_blocks, sample_rows
+from deploy_prune.graph.flat_layers import LayerForm
+from deploy_prune.train.refit.forms import as_blocks, from_blocks, sample_rows
 
 
 def form_of(layer: nn.Module) -> LayerForm:

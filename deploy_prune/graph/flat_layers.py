@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 from torch.fx import Node
 
-from deploy_prune.graph.flat_network import Flat
+from deploy_prune.graph.flat_network import Flat, Tensors
 from deploy_prune.graph.written_down import BATCH_NORM
-from deploy_prune.train.refit.forms import LayerForm
-from deploy_prune.train.refit.twins import NormBehind
 
 ADDS = frozenset({"aten.add.Tensor", "aten.add_.Tensor"})
 LAYERS = {
@@ -25,6 +23,43 @@ LAYERS = {
     "aten.conv_transpose3d.input": "transposed",
 }  # fmt: skip
 """Operators that apply a weight -> the kind of the layer."""
+
+
+Pads = tuple[tuple[int, int], ...]
+"""The zeros before and behind the input, axis by axis."""
+
+
+@dataclass(frozen=True)
+class LayerForm:
+    """How a layer applies its weight."""
+
+    kind: Literal["linear", "convolution", "transposed"]
+    stride: tuple[int, ...] = ()
+    """One number per spatial axis, and in the two fields below; none for a linear layer."""
+    pads: Pads = ()
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of its output that its channels lie along."""
+        return -1 if self.kind == "linear" else 1
+
+
+@dataclass(frozen=True)
+class NormBehind:
+    """A batch norm that one layer alone feeds, and that does nothing else: the names of its tensors."""
+
+    mean: str
+    variance: str
+    scale: str | None
+    """None: it has no scale, which is then 1."""
+    epsilon: float
+
+    def slope(self, tensors: Tensors) -> Tensor:
+        """What it multiplies each channel by: shape (channels,)."""
+        slope = (tensors[self.variance] + self.epsilon).rsqrt()
+        return slope if self.scale is None else slope * tensors[self.scale]
 
 
 @dataclass(frozen=True, eq=False)
