@@ -37,6 +37,7 @@ from deploy_prune.cli import (
 )
 from deploy_prune.cli.ending import fill_closed_streams, is_unheard, name_error, stop_writing
 from deploy_prune.cli.flags import Flag, add_flags
+from deploy_prune.cli.once import Once
 from deploy_prune.cli.trusting import add_trust
 from deploy_prune.errors import (
     INTERRUPTED,
@@ -203,11 +204,11 @@ def build_application(asked: str | None = None, *, verbs: Verbs = VERBS) -> type
     for name, verb in verbs.items():
         flags = FLAGS.get(name)
         command = verb if flags is None else add_flags(verb, flags if asked in {None, name} else ())
-        app.command(name)(add_trust(command) if name in TRUSTING else command)
+        app.command(name, cls=Once)(add_trust(command) if name in TRUSTING else command)
     for name, members in GROUPS.items():
         group = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=HELP[name])
         for verb_name, verb in members.items():
-            group.command(verb_name)(add_trust(verb) if f"{name} {verb_name}" in TRUSTING else verb)
+            group.command(verb_name, cls=Once)(add_trust(verb) if f"{name} {verb_name}" in TRUSTING else verb)
         app.add_typer(group, name=name)
     return app
 
