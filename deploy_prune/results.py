@@ -38,6 +38,8 @@ class DenseResult:
     """Where it was trained and judged, such as `cuda (NVIDIA H100 PCIe)`."""
     weights_as_built: bool = False
     """Whether these are the weights that the model source built: neither weights nor a pretraining were given."""
+    judged: str = ""
+    """How the outputs of this run's networks were judged, in words, where the quality's name does not say it all."""
 
     @property
     def caution(self) -> str:

@@ -8,6 +8,7 @@ from deploy_prune import stats
 from deploy_prune.analysis.report_curves import write_curves
 from deploy_prune.analysis.report_refit import write_refit
 from deploy_prune.analysis.report_times import write_formats, write_speed, write_table, write_times
+from deploy_prune.analysis.report_unlabelled import list_errors, write_judgement
 from deploy_prune.analysis.skipped_images import write_skipped_images
 from deploy_prune.legible import spell_controls
 from deploy_prune.records import read_record
@@ -174,11 +175,13 @@ def _write_network(summary: RunSummary) -> str:
         _write_mending(cut),
         _write_training(summary.trained),
         (f"**{test.dense.name} on test, once**", _format_quality(test.dense), _format_quality(test.pruned), change),
+        *list_errors(summary),
     ]
     table = write_table(("", "dense", "pruned", "change"), rows)
     where = " and ".join(dict.fromkeys((dense.accelerator, summary.trained.accelerator)))
     intervals = "Intervals are 95 %; the change on test is paired by image."
-    return f"{table}\n\nDense weights: {dense.weights}. Trained and judged on {where}. {intervals}"
+    told = f"{table}\n\nDense weights: {dense.weights}. Trained and judged on {where}. {intervals}"
+    return "\n\n".join(part for part in (told, write_judgement(summary)) if part)
 
 
 def _write_mending(cut: CutResult) -> tuple[str, str, str, str]:

@@ -53,3 +53,6 @@ def show_refit(result: RefitAgain, out: Path) -> None:
     say(f"{refit.kept} of {len(refit.layers)} layers have new weights, in {refit.seconds:.0f} s; written to {out}")
     if result.before is not None and refit.val is not None:
         say(f"{refit.val.name} on validation: {result.before.value:.2%} before, {refit.val.value:.2%} now")
+    if result.before is not None and refit.val is not None and refit.val.output_error is not None:
+        errors = f"{result.before.output_error:.4f} before, {refit.val.output_error:.4f} now"
+        say(f"error of its outputs on validation, a share of the variance of the dense network's: {errors}")

@@ -97,7 +97,7 @@ class RunContext:
             UnknownName: no such task.
             DataError: the task needs labels, and the images have none.
         """
-        return choose_task(self.config.task, self.data)
+        return choose_task(self.config.task, self.data, start_network(self).classes)
 
     @property
     def tasked(self) -> Hooks:

@@ -11,16 +11,18 @@ from deploy_prune.pipeline.refit_stage import RefitPlan, refit_best
 from deploy_prune.pipeline.run_images import read_run_images
 from deploy_prune.records import write_record
 from deploy_prune.results import RefitResult
-from deploy_prune.run_folder import RUN, read_asked
+from deploy_prune.run_folder import RUN, read_asked, task_asked_for
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import check_fit, has_labels, read_data
 from deploy_prune.sources.networks import rebuild_network
 from deploy_prune.sources.weights import load_weights
 from deploy_prune.train.accelerator import AUTO, choose_accelerator, move_network
 from deploy_prune.train.evaluation import evaluate
+from deploy_prune.train.recipe import Hooks
 from deploy_prune.train.refit.walk import CutNetwork
+from deploy_prune.train.tasks import NONE, Task, choose_task
 from deploy_prune.trust import refuse_untrusted
-from deploy_prune.values import Data, Network, Progress, Quality, quiet, told_in_lines
+from deploy_prune.values import BY_DATA, Data, Network, Progress, Quality, quiet, told_in_lines
 
 RECORD = "refit.json"
 DENSE, LAYERS = "dense", "refit"
@@ -35,7 +37,8 @@ class RefitAgain:
     """The folder that it was read from."""
     refit: RefitResult
     before: Quality | None
-    """Its quality on validation before the refit; None: the images have no labels."""
+    """Its quality on validation before the refit, without labels its agreement with the dense network; None: a record
+    of before, of images without labels."""
 
 
 def refit(
@@ -121,7 +124,7 @@ def refit_again(folder: Path, cut: CutNetwork, data: Data, out: Path, *, progres
     Args:
         folder: where it was read from.
         cut: the network, and the dense one.
-        data: its images; their labels judge, if there are any, and do nothing else.
+        data: its images; their labels judge, if there are any, and do nothing else; without, the dense network does.
         out: the folder that the refitted network and its record are written to.
         progress: told layer by layer.
 
@@ -130,12 +133,17 @@ def refit_again(folder: Path, cut: CutNetwork, data: Data, out: Path, *, progres
         RecordError: `out` holds layers of another refit.
     """
     check_fit(cut.small, data)
-    judged = has_labels(data)
-    before = evaluate(cut.small, data.val, data, progress=progress) if judged else None
+    hooks = Hooks(task=_find_task(folder, cut, data), teacher=cut.reference)
+    before = evaluate(cut.small, data.val, data, hooks=hooks, progress=progress)
     network, refit = refit_best(cut, data, RefitPlan(folder=out / LAYERS), progress)
-    if judged:
-        refit = replace(refit, val=evaluate(network, data.val, data, progress=progress))
+    refit = replace(refit, val=evaluate(network, data.val, data, hooks=hooks, progress=progress))
     checkpoint.save(network, out)
     told = RefitAgain(str(folder), refit, before)
     write_record(out / RECORD, told)
     return told
+
+
+def _find_task(folder: Path, cut: CutNetwork, data: Data) -> Task:
+    """The run's own task, if these images will do for it, else that of the images."""
+    asked = task_asked_for(folder) if (folder / RUN).is_file() else BY_DATA
+    return choose_task(asked if has_labels(data) or asked == NONE else BY_DATA, data, cut.reference.classes)

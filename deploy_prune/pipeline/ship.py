@@ -125,7 +125,7 @@ def _known(order: Order, network: Network) -> tuple[AppForm, np.ndarray | None, 
     _, height, width = network.input_shape
     data = read_data(order.data, size=(height, width))
     check_fit(network, data)
-    task = task or choose_task(BY_DATA, data)
+    task = task or choose_task(BY_DATA, data, network.classes)
     if task.needs_labels:
         check_classes(network, data)
     return keep_fitting_labels(network, describe_form(data)), read_spread(data.val), task

@@ -183,7 +183,7 @@ def prepare_lesson(small: Network, whole: Network, config: RunConfig, hooks: Hoo
     """
     (_, height, width), (_, *own) = small.input_shape, whole.input_shape
     data = read_run_images(config.data, config.data_options, (height, width), [front])
-    task = choose_task(config.task, data)
+    task = choose_task(config.task, data, whole.classes)
     hooks = dataclasses.replace(hooks, task=task)
     if task.needs_labels:
         return Lesson(small, data, hooks)

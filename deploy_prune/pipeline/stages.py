@@ -48,6 +48,7 @@ from deploy_prune.train.loop import fit
 from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.train.recipe import Recipe
 from deploy_prune.train.refit.walk import CutNetwork
+from deploy_prune.train.targets import describe_judgement
 from deploy_prune.values import Budget, ImageSet, Network, Quality, prefix_tasks
 
 logger = logging.getLogger(__name__)
@@ -87,8 +88,8 @@ def train_dense(context: RunContext) -> DenseResult:
         val, as_built = judged.val, judged.weights_as_built
     else:
         val, as_built = _judge(context, network, context.data.val, "dense"), is_as_built(config)
-    where = describe_accelerator(context.accelerator)
-    return DenseResult(recount(network), val, source, time.monotonic() - began, where, as_built)
+    where, told = describe_accelerator(context.accelerator), describe_judgement(network, context.tasked, context.data)
+    return DenseResult(recount(network), val, source, time.monotonic() - began, where, as_built, told)
 
 
 def is_as_built(config: RunConfig) -> bool:

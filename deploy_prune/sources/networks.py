@@ -11,6 +11,7 @@ from torch import nn
 
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError
+from deploy_prune.graph.returned import make_forms_known
 from deploy_prune.setting_rules import check_image_shape
 from deploy_prune.sources.addresses import refuse_path, split_address
 from deploy_prune.sources.models import MODELS
@@ -81,7 +82,7 @@ def _try_out(network: Network) -> None:
     images = [torch.zeros(1, *shape) for shape in network.input_shapes]
     try:
         with torch.no_grad():
-            network.module(*images)
+            make_forms_known(network.module(*images))
     except Exception as error:
         shapes = " and ".join("x".join(map(str, shape)) for shape in network.input_shapes)
         text = str(error).strip().split("\n")[0]

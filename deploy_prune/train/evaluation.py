@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from deploy_prune.train.accelerator import find_device
 from deploy_prune.train.guarded_hooks import name_hook
 from deploy_prune.train.outputs import Outputs, convert_to_fp32, join_batches, list_tensors, map_tensors
 from deploy_prune.train.recipe import OURS, Hooks, Metric
+from deploy_prune.train.refit.output_error import OutputError
 from deploy_prune.train.targets import find_dense_network, find_task
 from deploy_prune.train.tasks import Task
 from deploy_prune.values import Data, ImageSet, Interval, Network, Progress, Quality, quiet
@@ -51,7 +53,9 @@ def evaluate(
     task = find_task(network, hooks, data)
     metric, loss_of = hooks.metric or task.numbers, hooks.loss or task.loss
     numbers, losses = [], []
-    batches = _answer_batches(network, find_dense_network(task, hooks), split, data, batch_size)
+    dense = find_dense_network(task, hooks)
+    error = OutputError(dense.classes) if dense else None
+    batches = _watch_error(_answer_batches(network, dense, split, data, batch_size), error)
     for part in _join_parts(_tell_judged(batches, len(split), progress), len(split)):
         values = _judge(metric, part)
         loss = float(loss_of(part.outputs, part.target))
@@ -59,7 +63,8 @@ def evaluate(
             raise _explain_lost(network, part, hooks, loss)
         numbers.append(values)
         losses.append(loss * (part.images / len(split)))
-    return make_quality(name_quality(task, hooks.metric), np.concatenate(numbers), math.fsum(losses))
+    quality = make_quality(name_quality(task, hooks.metric), np.concatenate(numbers), math.fsum(losses))
+    return dataclasses.replace(quality, output_error=error.value) if error else quality
 
 
 def _judge(metric: Metric, part: _Part) -> np.ndarray:
@@ -128,6 +133,14 @@ def _answer_batches(
         outputs = _answer(ours, pixels)
         target = _answer(theirs, pixels) if dense or labels is None else torch.from_numpy(labels)
         yield _Part(outputs, target, len(indices))
+
+
+def _watch_error(batches: Iterator[_Part], error: OutputError | None) -> Iterator[_Part]:
+    """The same batches; where there is an error to measure, it takes each in."""
+    for batch in batches:
+        if error is not None:
+            error.add(batch.outputs, batch.target)
+        yield batch
 
 
 def _tell_judged(batches: Iterator[_Part], images: int, progress: Progress) -> Iterator[_Part]:

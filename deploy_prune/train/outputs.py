@@ -1,8 +1,10 @@
-"""What a network's forward returned: one tensor, or several in a tuple, a list or a dictionary, kept in its form."""
+"""What a network's forward returned: one tensor, or several in a tuple, list, dictionary or dataclass, in that form."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -26,6 +28,9 @@ def list_tensors(outputs: Outputs) -> tuple[Tensor, ...]:
         return tuple(tensor for part in outputs.values() for tensor in list_tensors(part))
     if isinstance(outputs, (list, tuple)):
         return tuple(tensor for part in outputs for tensor in list_tensors(part))
+    if dataclasses.is_dataclass(outputs):
+        names = (field.name for field in dataclasses.fields(outputs))
+        return tuple(tensor for name in names for tensor in list_tensors(attrgetter(name)(outputs)))
     return ()
 
 
@@ -55,10 +60,20 @@ def _join(column: Sequence[Any]) -> Any:
         return torch.cat(list(column)).clone()
     if list_tensors(first) or not isinstance(first, PLAIN):
         message = f"a network that returns a {type(first).__name__} cannot be judged"
-        raise ConfigError(message, hint="let its forward return a tensor, or a tuple, list or dictionary of tensors")
+        raise ConfigError(
+            message, hint="let its forward return a tensor, or a tuple, list, dictionary or dataclass of tensors"
+        )
     return first
 
 
-def are_class_scores(tensor: Tensor) -> bool:
-    """Whether an output is one row of scores per image, (images, classes), of two classes or more."""
-    return tensor.dim() == 2 and tensor.shape[1] > 1
+def are_class_scores(tensor: Tensor, classes: int | None = None) -> bool:
+    """Whether an output has a score for each class, of two classes or more, along its second axis.
+
+    Args:
+        tensor: the output, (images, ...).
+        classes: how many the network says it has, at each position of the image where there are such; None: it does
+            not say, and any row of numbers per image, (images, classes), is taken for scores.
+    """
+    if classes is None:
+        return tensor.dim() == 2 and tensor.shape[1] > 1
+    return tensor.dim() >= 2 and tensor.shape[1] == classes > 1

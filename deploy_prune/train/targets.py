@@ -22,7 +22,7 @@ def find_task(network: Network, hooks: Hooks, data: Data) -> Task:
     Raises:
         DataError: the task needs labels, and the images have none, or labels of other classes than the network's.
     """
-    task = hooks.task or choose_task(BY_DATA, data)
+    task = hooks.task or choose_task(BY_DATA, data, network.classes)
     if task.needs_labels:
         require_labels(data, data.train, type(task).__name__)
         check_classes(network, data)
@@ -52,6 +52,15 @@ def check_outputs(network: Network, hooks: Hooks, data: Data) -> None:
         message = f"{network.address} does not take {TRIED_IMAGES} images at once: {str(error).strip().splitlines()[0]}"
         raise ConfigError(message, hint="its forward must keep the first axis, along which images lie") from error
     task.check(outputs, TRIED_IMAGES, data)
+
+
+def describe_judgement(network: Network, hooks: Hooks, data: Data) -> str:
+    """Say how the task judges the outputs of a network, in eval mode; empty: its quality's name says it all."""
+    if hooks.metric is not None:
+        return ""
+    with torch.inference_mode():
+        outputs = network.module(torch.zeros(TRIED_IMAGES, *network.input_shape, device=find_device(network.module)))
+    return find_task(network, hooks, data).describe(outputs)
 
 
 def find_dense_network(task: Task, hooks: Hooks) -> Network | None:

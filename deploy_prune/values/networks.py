@@ -137,6 +137,9 @@ class Quality:
     per_item: tuple[float, ...] = field(default=(), repr=False)
     """A number per image, in order (1.0 for a hit, 0.0 for a miss), so that two networks can be compared in pairs;
     empty: the numbers were not kept."""
+    output_error: float | None = None
+    """How far its outputs are from the dense network's, where that is what it is held against: the squared error as a
+    share of their variance, of class scores at the scale that fits best. None: labels judge, or a run of before."""
 
     @property
     def of_hits(self) -> bool:

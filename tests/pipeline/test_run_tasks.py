@@ -8,11 +8,16 @@ from typing import Any
 import onnx
 import pytest
 
-from deploy_prune.errors import ConfigError, DataError
+from deploy_prune.analysis.report import report
+from deploy_prune.errors import ConfigError, DataError, TargetMissed
 from deploy_prune.pipeline.config import RunConfig
+from deploy_prune.pipeline.max_drop import within_drop
 from deploy_prune.pipeline.preflight import adopt_run_folder
+from deploy_prune.pipeline.refit_again import open_cut, read_images, refit_again
 from deploy_prune.pipeline.run import finetune, prune
 from deploy_prune.pipeline.ship import Order, ship
+from deploy_prune.records import read_record
+from deploy_prune.results import RunSummary
 from deploy_prune.train.recipe import Recipe
 
 SOURCE = '''
@@ -118,6 +123,60 @@ def test_any_outputs_arrive_with_task_none_whatever_the_labels(settings: dict[st
     assert (row.status, row.parity and row.parity.agreement) == ("verified", None)
     assert row.artifact is not None
     assert "labels" not in {each.key for each in onnx.load(row.artifact.path).metadata_props}
+
+
+@pytest.mark.heavy
+def test_maps_are_judged_by_their_pixels_where_the_number_of_classes_is_known(settings: dict[str, Any]) -> None:
+    """The record and the report say so, with how far the outputs are from the dense network's."""
+    folder = Path(settings["model"].rpartition(":")[0]).parent
+    own = {"model": f"{folder}/own.py:maps", "method": "obs", "finetune": None, "targets": ()}
+    summary = prune(RunConfig(**{**settings, **own}), folder / "run")
+    assert summary.dense.judged == "output 1 (4, 8, 8): the share of positions with the same best of 4 classes"
+    assert summary.dense.val.output_error == 0
+    assert summary.cut.refit is not None
+    assert summary.cut.refit.val is not None
+    before, after, shipped = (
+        each.output_error for each in (summary.cut.val, summary.cut.refit.val, summary.test.pruned)
+    )
+    assert before is not None
+    assert after is not None
+    assert shipped is not None
+    assert 0 < after < before
+    assert read_record(folder / "run" / "summary.json", RunSummary) == summary
+    text = report(folder / "run")
+    assert f"**error of the outputs on test, once** | 0 | {shipped:.4f} (" in text
+    assert summary.dense.judged in text
+
+
+@pytest.mark.heavy
+def test_a_drop_is_counted_in_points_of_agreement(settings: dict[str, Any]) -> None:
+    """No cut network agrees with the dense one on every number of its map."""
+    folder = Path(settings["model"].rpartition(":")[0]).parent
+    config = RunConfig(**{**settings, "budget": "0.5x", "finetune": None, "refit": False, "targets": ()})
+    search, summary = within_drop(config, 95.0, folder / "run")
+    assert (search.quality, search.dense_val) == ("agreement with the dense network", 1.0)
+    tried = next(each for each in search.tries if each.run == search.found)
+    assert tried.lost_points == pytest.approx(100 * (1 - summary.trained.val.value))
+    assert tried.lost_points <= 95
+    with pytest.raises(TargetMissed, match=r"at most 1e-09 points of agreement with the dense network"):
+        within_drop(config, 1e-9, folder / "none")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("source", ["bare", "labelled"])
+def test_what_was_cut_before_is_refitted_and_judged_without_labels(settings: dict[str, Any], source: str) -> None:
+    """Labels that the task of the run does not take do not judge either."""
+    folder = Path(settings["model"].rpartition(":")[0]).parent
+    own = {"refit": False, "recalibrate_images": 0, "finetune": None, "task": "none", "targets": ()}
+    prune(RunConfig(**{**settings, **own, "data": f"{folder}/own.py:{source}"}), folder / "run")
+    cut = open_cut(folder / "run", None)
+    told = refit_again(folder / "run", cut, read_images(folder / "run", cut, None), folder / "again")
+    assert told.before is not None
+    assert told.refit.val is not None
+    assert told.before.name == told.refit.val.name == "agreement with the dense network"
+    assert told.before.output_error is not None
+    assert told.refit.val.output_error is not None
+    assert told.refit.val.output_error < told.before.output_error
 
 
 @pytest.mark.heavy

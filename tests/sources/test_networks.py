@@ -10,6 +10,7 @@ from torch import nn
 
 from deploy_prune.errors import ConfigError, UnknownName
 from deploy_prune.sources.networks import build_network
+from deploy_prune.train.outputs import list_tensors
 
 
 def test_an_unknown_model_offers_the_closest():
@@ -90,6 +91,13 @@ def test_a_module_is_what_a_source_builds():
 
 
 def test_a_model_of_torchvision_that_is_no_classifier_is_told_apart_from_a_misspelt_one() -> None:
-    with pytest.raises(ConfigError, match="is no classifier: it is of detection") as caught:
+    with pytest.raises(ConfigError, match="neither classifies nor segments: it is of detection") as caught:
         build_network("torchvision:fasterrcnn_resnet50_fpn")
     assert "my_net.py:build" in caught.value.hint
+
+
+def test_a_model_of_torchvision_that_segments_returns_a_map_of_its_classes() -> None:
+    network = build_network("torchvision:lraspp_mobilenet_v3_large", classes=5, input_shape=(3, 64, 64))
+    (maps,) = list_tensors(network.module(torch.zeros(1, 3, 64, 64)))
+    assert tuple(maps.shape) == (1, 5, 64, 64)
+    assert network.classes == 5

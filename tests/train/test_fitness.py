@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from studies import stack, stripes, trained
@@ -15,6 +16,7 @@ from torch.nn import functional
 from deploy_prune.errors import ConfigError, DataError
 from deploy_prune.graph import trace
 from deploy_prune.graph.surgery import cut
+from deploy_prune.sources.images import ArrayImages
 from deploy_prune.train.evaluation import evaluate
 from deploy_prune.train.few_steps import tune
 from deploy_prune.train.fitness import BATCH_SIZE, Exam, judge_candidate, prepare_examiner
@@ -85,6 +87,34 @@ def test_training_images_in_memory_are_bounded_by_their_size(network: Network) -
     exam = Exam(images=20, norm_images=0, steps=50, batch_size=16, pool_bytes=room)
     prepared = prepare_examiner(network, trace(network), DATA, exam)
     assert sum(len(batch.target) for batch in prepared.tuned_on) in range(24, 41)  # a last batch may be dropped
+
+
+def rank(numbers: list[float]) -> np.ndarray:
+    return np.argsort(np.argsort(numbers))
+
+
+def test_without_labels_the_loss_orders_candidates_as_labels_would_and_better_than_agreement(network: Network) -> None:
+    """What candidates return is held against what the dense network returns; agreement is too coarse to order them."""
+    bare = dataclasses.replace(
+        DATA, classes=(), **{name: ArrayImages(vars(DATA)[name].pixels) for name in ("train", "val", "test")}
+    )
+    graph, drawn = trace(network), np.random.default_rng(0)
+    plans = [
+        {
+            group.name: tuple(
+                map(int, sorted(drawn.permutation(group.width)[: int(group.width * drawn.uniform(0.3, 0.9))]))
+            )
+            for group in graph.free
+        }
+        for _ in range(12)
+    ]
+    labelled, unlabelled = (prepare_examiner(network, graph, data, ALL) for data in (DATA, bare))
+    judged = [(judge_candidate(labelled, plan), judge_candidate(unlabelled, plan)) for plan in plans]
+    true, losses = rank([with_labels.loss for with_labels, _ in judged]), rank([without.loss for _, without in judged])
+    agreements = rank([-without.value for _, without in judged])
+    by_loss, by_agreement = (np.corrcoef(true, each)[0, 1] for each in (losses, agreements))
+    assert by_loss > 0.9
+    assert by_loss > by_agreement
 
 
 def test_the_same_candidate_has_the_same_fitness(network: Network) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
 import torch
 
 from deploy_prune.errors import ConfigError
+from deploy_prune.graph.returned import make_forms_known
 from deploy_prune.train.outputs import convert_to_fp32, join_batches, list_tensors, map_tensors
 
 ONE = {"scores": torch.ones(2, 3), "more": [torch.zeros(2, dtype=torch.int64), None]}
@@ -14,6 +18,25 @@ ONE = {"scores": torch.ones(2, 3), "more": [torch.zeros(2, dtype=torch.int64), N
 def test_tensors_are_listed_in_the_order_of_the_form() -> None:
     assert [tuple(each.shape) for each in list_tensors(ONE)] == [(2, 3), (2,)]
     assert list_tensors(None) == ()
+
+
+@dataclasses.dataclass
+class Detected:
+    """What a network returns as an object of its own."""
+
+    boxes: torch.Tensor
+    more: Any = None
+
+
+def test_a_dataclass_is_opened_like_a_dictionary() -> None:
+    returned = Detected(torch.ones(2, 4), (torch.zeros(2), None))
+    make_forms_known([returned])
+    make_forms_known(returned)  # once more does no harm
+    assert [tuple(each.shape) for each in list_tensors(returned)] == [(2, 4), (2,)]
+    joined = join_batches([returned, map_tensors(lambda tensor: tensor + 1, returned)])
+    assert isinstance(joined, Detected)
+    assert joined.boxes.shape == (4, 4)
+    assert joined.more[0].tolist() == [0, 0, 1, 1]
 
 
 def test_batches_are_joined_in_their_form() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from deploy_prune.errors import ConfigError, DataError
 from deploy_prune.sources.images import ArrayImages
 from deploy_prune.train.recipe import Batch, Hooks
-from deploy_prune.train.targets import add_target, check_outputs, find_dense_network, find_task
+from deploy_prune.train.targets import add_target, check_outputs, describe_judgement, find_dense_network, find_task
 from deploy_prune.train.tasks.classification import Classification
 from deploy_prune.train.tasks.none import Unlabelled
 from deploy_prune.values import Network
@@ -28,8 +28,9 @@ def test_the_data_decide_the_task_unless_it_is_named() -> None:
     network = stack()
     assert (find_task(network, Hooks(), LABELLED), find_task(network, Hooks(), BARE)) == (
         Classification(),
-        Unlabelled(),
+        Unlabelled(classes=4),
     )
+    assert find_task(dataclasses.replace(network, classes=None), Hooks(), BARE) == Unlabelled()
     assert find_task(network, Hooks(task=Unlabelled()), LABELLED) == Unlabelled()
     with pytest.raises(DataError, match="needs labels, and stripes has none"):
         find_task(network, Hooks(task=Classification()), BARE)
@@ -85,6 +86,18 @@ def test_the_callers_own_loss_and_metric_take_any_outputs() -> None:
 def test_without_labels_outputs_must_lie_along_the_images(form: Callable[[Tensor], Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         check_outputs(maps(form), Hooks(), BARE)
+
+
+def test_how_outputs_are_judged_is_said_output_by_output() -> None:
+    both = maps(lambda features: {"maps": features, "numbers": features[:, 0].mean(2)})
+    told = describe_judgement(dataclasses.replace(both, classes=2), Hooks(), BARE)
+    assert told.startswith(
+        "output 1 (2, 8, 8): the share of positions with the same best of 2 classes; output 2 (8,): 1 -"
+    )
+    assert told.endswith("the mean of all")
+    assert "no class scores" in describe_judgement(maps(), Hooks(), BARE)
+    assert describe_judgement(stack(), Hooks(), LABELLED) == ""
+    assert describe_judgement(maps(), Hooks(metric=lambda outputs, target: target), BARE) == ""
 
 
 def test_a_network_of_one_image_at_a_time_is_refused() -> None:

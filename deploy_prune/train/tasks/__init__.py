@@ -57,6 +57,9 @@ class Task(Protocol):
             ConfigError: the network does not return what the task is about.
         """
 
+    def describe(self, outputs: Any) -> str:
+        """Say how `numbers` judges a network that returns these outputs, for a report; empty: its name says it all."""
+
     def loss(self, outputs: Any, target: Any, *, smoothing: float = 0.0, temperature: float = 1.0) -> Tensor:
         """The loss to train on where the user brings none: a scalar, the mean over the images.
 
@@ -85,15 +88,27 @@ class Task(Protocol):
 TASKS: Kind[Task] = Kind("tasks")
 
 
-def choose_task(wish: str, data: Data) -> Task:
+NONE = "none"
+"""The task of images without labels."""
+CLASSES = "classes"
+"""The option of a task that wants to know how many classes the network scores."""
+
+
+def choose_task(wish: str, data: Data, classes: int | None = None) -> Task:
     """The task of a name; `auto` is classification where the images have labels, and none where they have not.
+
+    Args:
+        wish: the name of a task, or `auto`.
+        data: the images.
+        classes: how many classes the network scores; None: it does not say.
 
     Raises:
         UnknownName: no such task.
         DataError: the task needs labels, and the images have none.
     """
-    name = ("classification" if has_labels(data) else "none") if wish == BY_DATA else wish
-    task = plugins.build(TASKS, name)
+    name = ("classification" if has_labels(data) else NONE) if wish == BY_DATA else wish
+    takes_classes = classes is not None and CLASSES in plugins.list_options(TASKS, name)
+    task = plugins.build(TASKS, name, {CLASSES: classes} if takes_classes else None)
     if task.needs_labels:
         require_labels(data, data.train, f"task '{name}'")
     return task

@@ -31,6 +31,11 @@ class Classification:
         if not tensors or tuple(tensors[0].shape) != needed:
             raise _refuse(tensors, f"scores {needed} first for {images} images of {data.name}")
 
+    def describe(self, outputs: Outputs) -> str:
+        """Nothing: everybody knows top-1."""
+        del outputs
+        return ""
+
     def numbers(self, outputs: Outputs, target: Tensor) -> Tensor:
         """Whether the largest score is that of the label: bool (images,)."""
         return _scores(outputs).argmax(dim=1) == target

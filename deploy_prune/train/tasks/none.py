@@ -24,6 +24,10 @@ class Unlabelled:
     quality: ClassVar[str] = "agreement with the dense network"
     unanswered: ClassVar[str] = "no labels: all outputs are compared as numbers"
 
+    classes: int | None = None
+    """How many classes the network scores: an output (images, classes, ...) is then judged by its best classes. None:
+    it does not say, and only rows of numbers, (images, classes), are."""
+
     def check(self, outputs: Outputs, images: int, data: Data) -> None:
         """Any outputs will do that lie along the images, if one of them is floating point, which training can move."""
         del data
@@ -39,11 +43,18 @@ class Unlabelled:
     def numbers(self, outputs: Outputs, target: Outputs) -> Tensor:
         """The mean agreement over all outputs, (images,), from 0 to 1.
 
-        Class scores (images, classes) agree where their largest is the same, which is 1 or 0; any other output by 1 -
-        |output - dense| / |dense|, but no less than 0.
+        Class scores agree where their largest is the same: for an image, which is 1 or 0, or for a share of its
+        positions. So do whole numbers where they are equal; any other output by 1 - |output - dense| / |dense|, but no
+        less than 0.
         """
         pairs = zip(list_tensors(outputs), list_tensors(target), strict=True)
-        return torch.stack([_agreement(ours.float(), dense.float()) for ours, dense in pairs]).mean(dim=0)
+        return torch.stack([self._agreement(ours, dense) for ours, dense in pairs]).mean(dim=0)
+
+    def describe(self, outputs: Outputs) -> str:
+        """Output by output: its shape for one image, and what agreement is there."""
+        parts = [f"{tuple(tensor.shape[1:])}: {self._name_agreement(tensor)}" for tensor in list_tensors(outputs)]
+        told = "; ".join(f"output {number} {part}" for number, part in enumerate(parts, start=1))
+        return told + "; the mean of all" * (len(parts) > 1)
 
     def loss(self, outputs: Outputs, target: Outputs, *, smoothing: float = 0.0, temperature: float = 1.0) -> Tensor:
         """The distance from the dense network's outputs."""
@@ -57,11 +68,26 @@ class Unlabelled:
         del found, expected, tolerance
         return None
 
+    def _agreement(self, outputs: Tensor, dense: Tensor) -> Tensor:
+        if not dense.is_floating_point():
+            return _share(outputs == dense)
+        if are_class_scores(dense, self.classes):
+            return _share(outputs.argmax(dim=1) == dense.argmax(dim=1))
+        return (1 - relative_errors(outputs.float(), dense.float())).clamp(0, 1)
 
-def _agreement(outputs: Tensor, dense: Tensor) -> Tensor:
-    if are_class_scores(dense):
-        return (outputs.argmax(dim=1) == dense.argmax(dim=1)).float()
-    return (1 - relative_errors(outputs, dense)).clamp(0, 1)
+    def _name_agreement(self, tensor: Tensor) -> str:
+        """What agreement is for one output."""
+        where = "positions" if tensor.dim() > 2 else "images"
+        if not tensor.is_floating_point():
+            return "the share of numbers that are equal"
+        if are_class_scores(tensor, self.classes):
+            return f"the share of {where} with the same best of {tensor.shape[1]} classes"
+        return "1 - |output - dense| / |dense|, as it holds no class scores"
+
+
+def _share(same: Tensor) -> Tensor:
+    """The share of an image's positions: bool (images, ...) -> (images,)."""
+    return same.reshape(len(same), -1).float().mean(dim=1)
 
 
 plugin: type[Task] = Unlabelled

@@ -24,6 +24,21 @@ def test_any_other_output_agrees_by_its_relative_error_and_never_less_than_nothi
     assert TASK.numbers(outputs, dense).tolist() == pytest.approx([1.0, 0.8, 0.0, 1.0])
 
 
+def test_maps_agree_by_the_share_of_positions_where_the_network_says_how_many_classes_it_has() -> None:
+    """Two classes at 1 x 4 positions, of which the last has another best class; without that they are mere numbers."""
+    dense = torch.tensor([[[[1.0, 0.0, 5.0, 1.0]], [[0.0, 1.0, 0.0, 0.0]]]])
+    outputs = torch.tensor([[[[9.0, 2.0, 1.0, 0.0]], [[0.0, 8.0, 0.0, 0.5]]]])
+    assert plugins.build(TASKS, "none", {"classes": 2}).numbers(outputs, dense).tolist() == [0.75]
+    for classes in (None, 3):
+        assert plugins.build(TASKS, "none", {"classes": classes}).numbers(outputs, dense).tolist() == [0.0]
+
+
+def test_whole_numbers_agree_where_they_are_equal() -> None:
+    dense = torch.tensor([[[3, 1], [0, 2]]])
+    assert TASK.numbers(torch.tensor([[[3, 1], [0, 9]]]), dense).tolist() == [0.75]
+    assert TASK.numbers(dense > 1, dense > 2).tolist() == [0.75]
+
+
 def test_of_several_outputs_it_is_the_mean_whatever_they_are_kept_in() -> None:
     dense = {"scores": torch.tensor([[1.0, 2.0]]), "box": torch.tensor([[[3.0, 4.0]]])}
     outputs = {"scores": torch.tensor([[2.0, 1.0]]), "box": torch.tensor([[[3.0, 5.0]]])}
