@@ -64,6 +64,7 @@ ELSEWHERE = {
     "processes/workers/*.py": "contracts/test_workers.py",
     "processes/workshop/*.py": "processes/test_workshop.py",
     "results.py": "pipeline/test_run.py",
+    "scoring/obs/*readers.py": "scoring/obs/test_readings.py",
     "scoring/discrimination/*.py": "scoring/methods/test_dcp.py",
     "scoring/evolution/*.py": "scoring/methods/test_legr.py",
     "scoring/methods/*.py": "scoring/methods/test_baselines.py",

@@ -31,7 +31,7 @@ def rank_by_obs(study: Study) -> ObsRanking:
     """Rank all units by OBS, once: the study's folder keeps the scores; a group without a curve is ranked by norms.
 
     Raises:
-        ConfigError: there are no images, or torch.export cannot follow the network.
+        ConfigError: there are no images.
     """
     path = study.folder / CURVES if study.folder else None
     losses = recall_scores(path, study.graph, lambda: Obs().score(study)).by_group

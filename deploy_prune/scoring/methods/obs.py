@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from deploy_prune.errors import ConfigError, TraceError
 from deploy_prune.scoring.methods import Scorer
 from deploy_prune.scoring.study import Study
 from deploy_prune.setting_rules import check_settings
@@ -50,11 +49,7 @@ class Obs:
         data = study.images("obs")
         images = draw_refit_images(data, RefitSettings(images=self.images, seed=study.seed))
         sampling = Sampling(positions=self.positions, seed=study.seed)
-        try:
-            readings = measure_readings(study.network, study.graph, images, sampling, study.progress)
-        except TraceError as error:
-            hint = "use another method, such as --method legr"
-            raise ConfigError(f"method 'obs' cannot follow this network: {error.message}", hint=hint) from error
+        readings = measure_readings(study.network, study.graph, images, sampling, study.progress)
         by_group = {}
         for number, (name, each) in enumerate(readings.items()):
             by_group[name] = score_units(*eliminate(each, ridge=self.ridge))

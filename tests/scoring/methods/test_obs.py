@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,8 @@ from studies import study
 from deploy_prune import plugins
 from deploy_prune.budget.allocate import allocate
 from deploy_prune.budget.widths import Limits
-from deploy_prune.errors import ConfigError, Diverged
+from deploy_prune.errors import ConfigError, Diverged, TraceError
+from deploy_prune.graph.flat_network import flatten
 from deploy_prune.scoring.methods.obs import Obs
 from deploy_prune.scoring.scores_file import read_scores, save_scores
 from deploy_prune.scoring.study import Study
@@ -57,16 +60,19 @@ def test_without_images_it_says_what_it_lacks():
         Obs().score(Study(of.network, of.graph, None, 0))
 
 
-def test_a_forward_that_decides_by_values_is_refused_with_another_method():
+def test_a_network_that_cannot_be_written_down_is_scored_by_its_modules():
+    """A result in an object of its own is nothing that torch.export takes; there is no stream in it, so both agree."""
+
     def forward(m, x):
-        y = m.a(x).relu()
-        return m.head(m.b(y) if float(y.mean()) > 0 else m.b(-y))
+        return SimpleNamespace(scores=m.head(m.b(m.a(x).relu()).relu()))
 
     of = study(with_doubles())
-    deciding = net(forward, a=conv(3, 12), b=conv(12, 12), head=head(12))
-    with pytest.raises(ConfigError, match="cannot follow") as refused:
-        Obs(images=8).score(Study(deciding, of.graph, of.data, 0))
-    assert "--method" in refused.value.hint
+    hidden = net(forward, **dict(of.network.module.named_children()))
+    with pytest.raises(TraceError, match=r"torch\.export cannot follow"):
+        flatten(hidden, ["a.weight"], batch=2)
+    one, other = (Obs(images=8).score(Study(each, of.graph, of.data, 0)).by_group for each in (of.network, hidden))
+    assert set(one) == set(other)
+    assert all(one[name] == pytest.approx(other[name], rel=1e-4, abs=1e-9) for name in one)
 
 
 def test_weights_that_overflow_are_named():

@@ -10,6 +10,8 @@ from building import conv, head, net
 from torch import nn
 
 from deploy_prune.graph import trace
+from deploy_prune.scoring.obs.flat_readers import FlatReaders
+from deploy_prune.scoring.obs.hooked_readers import HookedReaders
 from deploy_prune.scoring.obs.readings import Sampling, measure_readings
 
 EVERYWHERE = Sampling(batch_size=4, positions=10_000)
@@ -73,7 +75,6 @@ def test_errors_count_behind_the_norm_and_in_the_stream(network, images):
     assert reading.variance == pytest.approx(float(stream.var(0, correction=0).sum()), rel=1e-4)
 
 
-@pytest.mark.heavy
 def test_without_a_stream_errors_count_right_behind_the_norm(images):
     """Not behind the activation: that throws away what is below 0."""
     torch.manual_seed(2)
@@ -88,6 +89,22 @@ def test_without_a_stream_errors_count_right_behind_the_norm(images):
     )
 
 
+def test_hooks_on_modules_see_what_the_written_down_network_sees(network, images):
+    """But for the stream that the projection's output is added to, which they do not know."""
+    graph, batches = trace(network), [images[:4], images[4:]]
+    flat, hooked = (kind(network, graph, batches) for kind in (FlatReaders, HookedReaders))
+    assert [each.weight for each in flat.readers] == [each.weight for each in hooked.readers]
+    for one, other in zip(flat.readers, hooked.readers, strict=True):
+        assert one.form == other.form
+        assert (one.slope is None) == (other.slope is None)
+        seen, again = flat.watch(one)(1), hooked.watch(other)(1)
+        for pair, same in zip(seen.calls, again.calls, strict=True):
+            torch.testing.assert_close(pair, same)
+        if one.weight != "project.weight":
+            torch.testing.assert_close(seen.landed, again.landed)
+
+
+@pytest.mark.heavy
 def test_positions_are_drawn_by_the_seed(network, images):
     graph = trace(network)
     few = Sampling(batch_size=4, positions=2)
