@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.sources.data import check_fit
@@ -156,7 +157,7 @@ def _train_epoch(run: _Run, optimizer: torch.optim.Optimizer, arithmetic: Arithm
     recipe, total = run.recipe, run.recipe.epochs * run.steps
     step = run.hooks.step or plain_step
     torch.manual_seed(run.epoch_seed(epoch))
-    run.module.train()
+    _set_mode(run.module, recipe)
     batches = draw_epoch(run.data, run.part, batch_size=recipe.batch_size, seed=run.epoch_seed(epoch))
     for done, batch in enumerate(batches, start=epoch * run.steps):
         for group in optimizer.param_groups:
@@ -179,6 +180,14 @@ def _train_epoch(run: _Run, optimizer: torch.optim.Optimizer, arithmetic: Arithm
         optimizer.step()
         apply_masks(run.network)
         run.progress("training", done + 1, total, f"epoch {epoch + 1}/{recipe.epochs}, loss {value:.3f}")
+
+
+def _set_mode(module: nn.Module, recipe: Recipe) -> None:
+    """Training mode, but for norms whose statistics stay."""
+    module.train()
+    for part in module.modules():
+        if isinstance(part, _BatchNorm) and recipe.norms == "frozen":
+            part.eval()
 
 
 def _refuse_lost_weights(module: nn.Module, when: str, recipe: Recipe) -> None:

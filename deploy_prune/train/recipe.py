@@ -42,6 +42,9 @@ class Recipe:
     """Softens both answers when distilling."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic while training; `auto` times a few batches of this network in each and takes the fastest."""
+    norms: Literal["batch", "frozen"] = "batch"
+    """What batch norms divide by: each batch's statistics, or, `frozen`, those that they hold, which then stay: a
+    refitted network is trained from the very function that it is."""
     images: int | None = None
     """A fixed, stratified part of the training images; None: all."""
     seed: int = 0
@@ -62,6 +65,7 @@ class Recipe:
             ("distill", "in [0, 1]", 0 <= self.distill <= 1),
             ("temperature", "positive", self.temperature > 0),
             ("precision", "auto, fp32 or bf16", self.precision in ("auto", "fp32", "bf16")),
+            ("norms", "batch or frozen", self.norms in ("batch", "frozen")),
             ("images", "at least 2", self.images is None or self.images >= 2),
             ("seed", f"from 0 to {MOST_SEED}", 0 <= self.seed <= MOST_SEED),
         )

@@ -67,6 +67,15 @@ def test_training_learns_and_leaves_what_it_was_given_alone():
     assert not any(module.training for module in [*trained.module.modules(), *network.module.modules()])
 
 
+@pytest.mark.parametrize("norms", ["batch", "frozen"])
+def test_statistics_of_frozen_norms_stay_and_their_scales_learn(norms):
+    before, after = tiny(), fit(tiny(), stripes(), dataclasses.replace(RECIPE, norms=norms))
+    old, new = before.module.state_dict(), after.module.state_dict()
+    changed = {name for name in old if not torch.equal(old[name], new[name])}
+    assert {"0.weight", "1.weight", "1.bias"} <= changed
+    assert ({"1.running_mean", "1.running_var"} <= changed) == (norms == "batch")
+
+
 def test_one_seed_is_one_result_and_another_seed_another():
     before = torch.random.get_rng_state()
     first, second = (fit(tiny(), stripes(), RECIPE) for _ in range(2))
