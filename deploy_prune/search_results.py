@@ -95,7 +95,7 @@ class CandidateResult:
     number: int
     """Its place in the search, from 0."""
     origin: str
-    """How it came about: random, uniform, obs, identity or bred."""
+    """How it came about: random, uniform, identity or bred."""
     parent: int | None
     """The number of the candidate that it was bred from; None: it was not bred."""
     loss: float | None

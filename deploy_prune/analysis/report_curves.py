@@ -56,10 +56,12 @@ def list_rows(plan: PlanResult) -> list[tuple[str, ...]]:
 def explain_columns(plan: PlanResult) -> str:
     """What the columns mean, and what the whole plan loses."""
     total = sum(_find_error(curve, row.kept) for row, curve in _pair_up(plan))
+    weighed = " The search has weighed each group's errors." if plan.method.startswith("legr") else ""
     return (
         "Error: what the layers that read a group can no longer make up for, squared, as a share of the variance of "
         f"what they add to the network. Errors add up, here to {_format_error(total)}. An error's width is the "
         "narrowest that loses no more. Saved: what the network would cost more with that group alone whole."
+        f"{weighed}"
     )
 
 

@@ -18,6 +18,8 @@ class Ranking:
 
     sizes: Mapping[str, np.ndarray]
     """Group -> the size of every unit, float, shape (units,); a genome has the groups in this order."""
+    additive: bool = False
+    """Whether sizes are losses that add up: then genomes weigh the groups' losses, and shift nothing."""
 
     @property
     def means(self) -> np.ndarray:
@@ -26,12 +28,16 @@ class Ranking:
 
     @property
     def deviation(self) -> np.ndarray:
-        """The standard deviation of each group's sizes: shape (groups,)."""
+        """The standard deviation of each group's sizes, by which genomes shift them: shape (groups,); 0 of losses."""
+        if self.additive:
+            return np.zeros(len(self.sizes))
         return np.array([float(sizes.std()) for sizes in self.sizes.values()])
 
     @property
     def centre(self) -> np.ndarray:
-        """The scales that make all groups' mean sizes one and the same: shape (groups,)."""
+        """The scales that make all groups' mean sizes one and the same, 1 of losses: shape (groups,)."""
+        if self.additive:
+            return np.ones(len(self.sizes))
         scales: np.ndarray = self.means.mean() / np.maximum(self.means, 1e-12)
         return scales
 
@@ -51,7 +57,8 @@ class Ranking:
     def scores(self, genome: Genome) -> Scores:
         """Score every unit of every group by a genome."""
         pairs = zip(self.sizes.items(), genome.scale, genome.shift, strict=True)
-        return Scores({group: scale * sizes + shift for (group, sizes), scale, shift in pairs})
+        by_group = {group: scale * sizes + shift for (group, sizes), scale, shift in pairs}
+        return Scores(by_group, additive=self.additive)
 
 
 def ranking_of(network: Network, graph: ChannelGraph, reduce: str = "mean") -> Ranking:

@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-Origin = Literal["random", "uniform", "obs", "identity", "bred"]
+Origin = Literal["random", "uniform", "identity", "bred"]
 
 
 @dataclass(frozen=True, eq=False)

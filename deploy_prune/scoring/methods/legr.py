@@ -25,7 +25,7 @@ from deploy_prune import plugins
 from deploy_prune.errors import BudgetError, ConfigError, Diverged
 from deploy_prune.processes.workers import USUAL, WORKERS, Workers
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
-from deploy_prune.scoring.evolution.ageing import Breeding, Candidate, Evolution, Origin
+from deploy_prune.scoring.evolution.ageing import Breeding, Candidate, Evolution, Genome, Origin
 from deploy_prune.scoring.evolution.journal import Journal, digest
 from deploy_prune.scoring.evolution.obs_ranking import rank_by_obs
 from deploy_prune.scoring.methods import Scorer
@@ -38,7 +38,7 @@ from deploy_prune.values import Keep, Scores
 
 logger = logging.getLogger(__name__)
 
-KNOWN: Mapping[str, tuple[Origin, ...]] = {"norm": ("uniform", "identity"), "obs": ("uniform", "obs", "identity")}
+KNOWN: Mapping[str, tuple[Origin, ...]] = {"norm": ("uniform", "identity"), "obs": ("identity",)}
 """Importance -> the candidates that are there whatever is drawn."""
 STEPS, BLIND_STEPS = 20, 100
 """Steps of training before a candidate is judged: losses right after a cut tell little, those near chance nothing."""
@@ -67,7 +67,7 @@ class Legr:
     reduce: Literal["mean", "sum"] = "mean"
     """How the layers that make a unit are joined; `sum` as the released code, which spares long residual chains."""
     importance: Literal["norm", "obs"] = field(default="norm", repr=False)  # journals of before know no such field
-    """What ranks the units of a group: their norms, or `obs`, whose widths the first population then has as well."""
+    """What ranks units: norms, or what they lose by `obs`, which is searched from: a weight for each group's curve."""
     images: int = 1000
     """How many validation images a candidate is judged on."""
     norm_images: int = 500
@@ -143,13 +143,13 @@ class _Search:
 
     def __init__(self, settings: Legr, study: Study, journal: Journal) -> None:
         self._settings, self._study, self._journal = settings, study, journal
-        by_obs = rank_by_obs(study) if settings.importance == "obs" else None
-        ranking = by_obs.ranking if by_obs else ranking_of(study.network, study.graph, settings.reduce)
+        by_obs = settings.importance == "obs"
+        ranking = rank_by_obs(study) if by_obs else ranking_of(study.network, study.graph, settings.reduce)
         assert study.plan
         self._ranking, self._alike = ranking, study.plan(ranking.percentiles)
-        plans: list[tuple[Origin, Keep]] = [("uniform", self._alike)]
-        plans += [("obs", study.plan(by_obs.curves))] if by_obs else []
-        known = [(origin, ranking.cut_at([len(keep[group]) for group in ranking.sizes])) for origin, keep in plans]
+        known: list[tuple[Origin, Genome]] = []
+        if not by_obs:
+            known = [("uniform", ranking.cut_at([len(self._alike[group]) for group in ranking.sizes]))]
         self._evolution = Evolution(settings.breeding(), ranking.deviation, study.seed, ranking.centre, known)
         self._known = KNOWN[settings.importance]
         self._begun: dict[int, tuple[Candidate, Keep]] = {}

@@ -22,6 +22,7 @@ from deploy_prune.errors import BudgetError, ConfigError, Diverged, RecordError
 from deploy_prune.records import read_record
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Genome
+from deploy_prune.scoring.evolution.journal import digest
 from deploy_prune.scoring.methods import legr
 from deploy_prune.scoring.methods.obs import Obs
 from deploy_prune.scoring.study import Study
@@ -124,15 +125,16 @@ def test_no_candidate_changes_the_order_within_a_group() -> None:
             assert np.argsort(values).tolist() == np.argsort(ranking.sizes[group]).tolist()
 
 
-def test_by_obs_a_search_tries_its_widths_and_keeps_its_order_of_units(knows_stripes: Network, tmp_path: Path) -> None:
+def test_by_obs_a_search_tries_its_plan_and_keeps_its_order_of_units(knows_stripes: Network, tmp_path: Path) -> None:
     of = study(knows_stripes, stripes(), folder=tmp_path)
     found = scores(of, importance="obs")
     curves = Obs().score(of)
     assert of.plan
     plan, search = of.plan(curves), journal(tmp_path)
-    (begun,) = [each for each in search.tried if each.origin == "obs"]
-    asked = [len(plan[name]) for name in search.groups]
-    assert all(abs(got - width) <= 1 for got, width in zip(begun.widths, asked, strict=True))
+    (begun,) = [each for each in search.tried if each.origin == "identity"]
+    assert begun.plan == digest(plan)
+    assert len({each.plan for each in search.tried}) > 3
+    assert not any(search.shift)
     for name, values in found.items():
         assert np.argsort(values).tolist() == np.argsort(curves.by_group[name]).tolist()
 
@@ -400,7 +402,7 @@ def test_a_candidate_whose_loss_is_no_number_is_recorded_and_never_best(tmp_path
     ({"images": 0}, "images must be 1 or more, got 0"), ({"finalists": -1}, "finalists must be 0 or more, got -1"),
     ({"steps": -2}, "steps must be 0 or more, got -2"),
     ({"finalists": 2}, "has finalists=2"),
-    ({"finalists": 3, "importance": "obs"}, "has finalists=3"),
+    ({"finalists": 1, "importance": "obs"}, "has finalists=1"),
     ({"importance": "taylor"}, "importance: Input should be 'norm' or 'obs', got 'taylor'"),
     ({"candidates": 3}, "candidates at least the population"),
 ])  # fmt: skip
