@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from deploy_prune.errors import ConfigError
 from deploy_prune.exporting.converter import clean_copy, make_example
 from deploy_prune.formats.tensor_names import give_names
+from deploy_prune.graph.returned import make_forms_known
 from deploy_prune.train.outputs import list_tensors
 from deploy_prune.values import AppForm, Layout, Network, Normalisation
 
@@ -41,13 +42,16 @@ def put_in_form(
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """A clean copy of the network that takes and gives what the form says, and inputs to trace it with.
 
-    Inputs that are not baked stay channels first: only a baked file takes `camera_layout`.
+    Inputs that are not baked stay channels first: only a baked file takes `camera_layout`. Converters can open the
+    dataclasses that the network returns, also in a process that has not built it.
 
     Raises:
         ExportFailed: see `clean_copy`.
     """
     parts: list[nn.Module] = [clean_copy(network)]
     inputs = make_example(network, batch=batch)
+    with torch.no_grad():
+        make_forms_known(parts[0](*make_example(network)))
     if form.bake:
         assert form.normalisation
         parts.insert(0, Pixels(form.normalisation, camera_layout))

@@ -7,13 +7,27 @@ import logging
 import warnings
 
 import torch
+from torch import Tensor, nn
 
+from deploy_prune.graph.returned import find_tensors
 from deploy_prune.values import Count, Network
 
 FUSED = "aten::scaled_dot_product_attention"
 ROUNDING = 1e-3
 """What a figure of four digits may be off by."""
 MACS_ROWS = ("conv", "linear", "addmm", "matmul", "bmm", "mm", "einsum")
+
+
+class BareTensors(nn.Module):
+    """A network that returns its tensors in a tuple, whatever they came in: torch's trace opens no objects."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """The tensors that the network returned, each once."""
+        return tuple(find_tensors(self.module(*inputs)))
 
 
 def recount(network: Network) -> Count:
@@ -25,7 +39,7 @@ def recount(network: Network) -> Count:
     module = copy.deepcopy(network.module).cpu().eval()
     inputs = tuple(torch.zeros((1, *shape)) for shape in network.input_shapes)
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
-    analysis = FlopCountAnalysis(module, inputs)
+    analysis = FlopCountAnalysis(BareTensors(module).eval(), inputs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     rows = analysis.by_operator()
     skipped = tuple(sorted(analysis.unsupported_ops()))

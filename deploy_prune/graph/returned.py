@@ -33,7 +33,10 @@ def find_tensors(returned: Any) -> list[Tensor]:
 
 
 def make_forms_known(returned: Any) -> None:
-    """Let torch open the dataclasses that a forward pass returned, as it opens tuples; torch.export refuses others."""
+    """Let torch open the dataclasses that a forward pass returned, as it opens tuples; torch.export refuses others.
+
+    Each gets the name that ExecuTorch writes it down by.
+    """
     if isinstance(returned, Mapping):
         parts = list(returned.values())
     elif isinstance(returned, (list, tuple)):
@@ -41,7 +44,8 @@ def make_forms_known(returned: Any) -> None:
     elif dataclasses.is_dataclass(returned) and not isinstance(returned, type):
         parts = [attrgetter(field.name)(returned) for field in dataclasses.fields(returned)]
         if type(returned) not in SUPPORTED_NODES:
-            torch.export.register_dataclass(type(returned))
+            form = type(returned)
+            torch.export.register_dataclass(form, serialized_type_name=f"{form.__module__}.{form.__qualname__}")
     else:
         parts = []
     for part in parts:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from laws import inputs, law_error, lively, outputs
+from torch import Tensor, nn
 
 from deploy_prune import plugins
 from deploy_prune.budget.allocate import allocate
@@ -98,3 +101,14 @@ def test_attention_stays_locked_with_its_reason(name: str) -> None:
     reasons = " ".join(group.locked or "" for group in graph.groups)
     assert "aten.bmm" in reasons or "aten._scaled_dot_product" in reasons or "aten.view" in reasons
     assert graph.free  # the MLPs
+
+
+class Boxed(nn.Conv2d):
+    """A convolution that returns an object, which torch's trace cannot open."""
+
+    def forward(self, images: Tensor) -> SimpleNamespace:  # type: ignore[override]
+        return SimpleNamespace(map=super().forward(images))
+
+
+def test_fvcore_counts_a_network_that_returns_an_object() -> None:
+    assert recount(Network("tests:boxed", Boxed(3, 8, 1), ((3, 4, 4),))).macs == 3 * 8 * 4 * 4

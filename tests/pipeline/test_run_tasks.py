@@ -21,8 +21,10 @@ from deploy_prune.results import RunSummary
 from deploy_prune.train.recipe import Recipe
 
 SOURCE = '''
+import dataclasses
+
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from deploy_prune import ArrayImages, Data
 
@@ -49,12 +51,33 @@ class Named(Two):
         return {"map": map_, "scores": scores, "embedding": self.body(images).mean((2, 3))}
 
 
+@dataclasses.dataclass
+class Found:
+    """What a network returns as an object of its own."""
+
+    map: Tensor
+    scores: Tensor
+    why: str | None = None
+
+
+class Boxed(Two):
+    """The same in an object."""
+
+    def forward(self, images):
+        scores, map_ = super().forward(images)
+        return Found(map_, scores)
+
+
 def two(num_classes):
     return Two(num_classes)
 
 
 def named(num_classes):
     return Named(num_classes)
+
+
+def boxed(num_classes):
+    return Boxed(num_classes)
 
 
 def maps(num_classes=3):
@@ -110,7 +133,7 @@ def test_two_outputs_arrive_with_and_without_labels(settings: dict[str, Any], so
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("model", ["maps", "named", "embedding"])
+@pytest.mark.parametrize("model", ["maps", "named", "boxed", "embedding"])
 def test_any_outputs_arrive_with_task_none_whatever_the_labels(settings: dict[str, Any], model: str) -> None:
     """The labels are nothing that these networks answer: their files do not claim them."""
     file = settings["model"].rpartition(":")[0]

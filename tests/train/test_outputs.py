@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._pytree import tree_structure, treespec_dumps
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.returned import make_forms_known
@@ -33,6 +34,7 @@ def test_a_dataclass_is_opened_like_a_dictionary() -> None:
     make_forms_known([returned])
     make_forms_known(returned)  # once more does no harm
     assert [tuple(each.shape) for each in list_tensors(returned)] == [(2, 4), (2,)]
+    assert "Detected" in treespec_dumps(tree_structure(returned))  # ExecuTorch writes it down
     joined = join_batches([returned, map_tensors(lambda tensor: tensor + 1, returned)])
     assert isinstance(joined, Detected)
     assert joined.boxes.shape == (4, 4)
