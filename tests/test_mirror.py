@@ -95,6 +95,7 @@ ELSEWHERE = {
 
 ACROSS = {
     "graph/test_traps.py": "forward passes that look at their channels in every way, settled, planned, cut and checked",
+    "pipeline/test_run_outputs.py": "networks of every kind of output, cut by OBS without labels",
     "pipeline/test_run_tasks.py": "runs without labels, and of networks with several outputs",
     "cli/test_fronts.py": "fronts and largest drops, as `prune` is told of them",
     "cli/test_bad_files.py": "weights and images that a user hands in, whichever module notices what is wrong",
