@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy_prune.errors import MissingDependency, WorkerDied
+from deploy_prune.processes.reaper import reaping
 from deploy_prune.processes.workers import Item, Result, Shared, Task, Workers, refuse_impossible, run_in_order
 from deploy_prune.processes.workshop.parcels import pack, unpack
 
@@ -52,15 +53,16 @@ class Ray:
         cores: dict[str, Any] = (
             {} if self.address else {"num_cpus": (self.processes or os.cpu_count() or 1) * self.threads}
         )
-        with _import_as_we_do():
-            ray.init(
-                address=self.address or None, include_dashboard=None if self.address else False,
-                log_to_driver=False, logging_level="ERROR", **cores,
-            )  # fmt: skip
-        try:
-            yield
-        finally:
-            ray.shutdown()
+        with reaping():
+            with _import_as_we_do():
+                ray.init(
+                    address=self.address or None, include_dashboard=None if self.address else False,
+                    log_to_driver=False, logging_level="ERROR", **cores,
+                )  # fmt: skip
+            try:
+                yield
+            finally:
+                ray.shutdown()
 
 
 def _import_ray() -> Any:
