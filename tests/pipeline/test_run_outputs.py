@@ -80,27 +80,37 @@ def larger():
     return Larger()
 
 
-def small():
+def data(side, count):
     drawn = np.random.default_rng(0)
-    parts = [ArrayImages(drawn.integers(0, 256, (48, 16, 16, 3)).astype(np.uint8), None) for _ in range(3)]
-    return Data("mine", (), (0.5,) * 3, (0.25,) * 3, (3, 16, 16), *parts, flip=False, crop_padding=0)
+    parts = [ArrayImages(drawn.integers(0, 256, (count, side, side, 3)).astype(np.uint8), None) for _ in range(3)]
+    return Data("mine", (), (0.5,) * 3, (0.25,) * 3, (3, side, side), *parts, flip=False, crop_padding=0)
+
+
+def small():
+    return data(16, 48)
+
+
+def middling():
+    return data(64, 16)
 '''
+LRASPP = "torchvision:lraspp_mobilenet_v3_large"
 POSITIONS = "the share of positions with the same best of 4 classes"
 JUDGED = {
     "unet": f"output 1 (4, 16, 16): {POSITIONS}",
     "two": "output 1 (4,): the share of images with the same best of 4 classes; output 2 (1, 8, 8): 1 - |output",
     "larger": "output 1 (3, 32, 32): 1 - |output - dense| / |dense|, as it holds no class scores",
+    LRASPP: f"output 1 (4, 64, 64): {POSITIONS}",
 }  # fmt: skip
 """The network -> how the record and the report say that it was judged."""
 
 
-@pytest.mark.parametrize("model", JUDGED)
+@pytest.mark.parametrize("model", ["unet", "two", "larger", pytest.param(LRASPP, marks=pytest.mark.slow)])
 def test_a_network_is_cut_refitted_judged_and_shipped(model: str, tmp_path: Path) -> None:
     own = tmp_path / "own.py"
     own.write_text(SOURCE)
     config = RunConfig(
-        model=f"{own}:{model}",
-        data=f"{own}:small",
+        model=model if ":" in model else f"{own}:{model}",
+        data=f"{own}:{'middling' if model == LRASPP else 'small'}",
         classes=None if model == "larger" else 4,
         budget="0.6x", method="obs", finetune=None, targets=("tflite", "onnx"), threads=(),
     )  # fmt: skip
