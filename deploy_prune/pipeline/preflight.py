@@ -16,6 +16,8 @@ from deploy_prune.pipeline.context import RunContext, read_plan, start_network
 from deploy_prune.pipeline.deciders import build_deciders, build_workers, check_labels
 from deploy_prune.pipeline.priced import build_cost, is_timed
 from deploy_prune.run_folder import LATER_KEYS, RUN, read_asked
+from deploy_prune.scoring.best_scored import SELECTING, BestScored
+from deploy_prune.scoring.scores_file import SCORES, find_scores
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.addresses import refuse_path, split_address
 from deploy_prune.sources.data import check_fit
@@ -45,6 +47,7 @@ def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
         WeightsError: the weights are not for this network.
         BudgetError: no plan can meet a budget; in milliseconds of a device at hand, profiling finds that out.
         PlanError: the given plan does not fit the network.
+        RecordError: a run whose scores are to be taken has none.
     """
     config = context.config
     check_device(config.device, config.store)
@@ -54,7 +57,7 @@ def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
         same_unit(budget.unit or unit, unit)
     for target in config.targets:
         plugins.build(EXPORTERS, target).version()
-    build_deciders(config)
+    _check_scores(context)
     build_workers(config, context.accelerator)
     if not Path(config.model).is_dir():
         refuse_path(MODELS, config.model)
@@ -68,6 +71,15 @@ def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
         read_plan(context, network)
     elif not is_timed(config):
         check_budgets(context, budgets)
+
+
+def _check_scores(context: RunContext) -> None:
+    """Refuse methods that do not go together, and scores from elsewhere that are not there, nor in the run already."""
+    scorer, selector = build_deciders(context.config)
+    selecting = selector.scorer if isinstance(selector, BestScored) else None
+    for path, own in ((scorer, SCORES), (selecting, SELECTING)):
+        if isinstance(path, Path) and not (context.folder.path / own).exists():
+            find_scores(path)
 
 
 def _refuse_unused_table(config: RunConfig) -> None:

@@ -47,6 +47,19 @@ def recall_scores(path: Path | None, graph: ChannelGraph, score: Callable[[], Sc
     return read_scores(path, graph)
 
 
+def find_scores(path: Path) -> Path:
+    """Find the file of the scores that a run folder has, or that a path names.
+
+    Raises:
+        RecordError: there are none.
+    """
+    file = path / SCORES if path.is_dir() else path
+    if not file.is_file():
+        hint = "a run has scores once its planning stage is done"
+        raise RecordError(f"{path} holds no scores", hint=hint)
+    return file
+
+
 def read_scores(path: Path, graph: ChannelGraph) -> Scores:
     """Read the scores that a run (or `save_scores`) wrote, for a network with these groups.
 
@@ -57,10 +70,7 @@ def read_scores(path: Path, graph: ChannelGraph) -> Scores:
     Raises:
         RecordError: there are no scores, they are damaged, or of another network.
     """
-    file = path / SCORES if path.is_dir() else path
-    if not file.is_file():
-        hint = "a run has scores once its planning stage is done"
-        raise RecordError(f"{path} holds no scores", hint=hint)
+    file = find_scores(path)
     try:
         tensors = read_tensors(file)
     except WeightsError as error:

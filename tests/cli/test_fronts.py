@@ -76,6 +76,7 @@ def test_the_fastest_network_within_a_drop(settings: Path, tmp_path: Path, capsy
     (["--method", "legr", "--method-option", "candidates=3"], "candidates at least the population"),
     (["--method", "legr", "--method-option", "generations=3"], "unknown option of legr"),
     (["--scores", "nowhere"], "holds no scores"),
+    (["--select", "."], "holds no scores"),
     (["--method", "dcp", "--widths", "magnitud"], "did you mean 'magnitude'"),
     (["--method", "legr", "--widths", "magnitude"], "decides widths by itself"),
     (["--method", "dcp"], "the network has 1 block"),
