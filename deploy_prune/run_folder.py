@@ -30,6 +30,9 @@ READ_ALONE: dict[str, type] = {"model": str, "data": str, "data_options": dict, 
 """Keys that are also read without the whole configuration, and what they are."""
 LATER_KEYS: dict[str, Any] = {"task": BY_DATA, "refit": False, "select": None, "select_options": {}}
 """Keys that configurations of before do not have, and what these runs were made with."""
+LATER_IN_RECIPES = {"norms": "batch"}
+"""The same within the trainings that a configuration describes."""
+TRAININGS = ("pretrain", "finetune")
 FORMER_KEYS = {"compensate": False}
 """Keys that only configurations of before have, and what runs of today do in their place."""
 
@@ -138,9 +141,15 @@ def _list_visible(path: Path) -> set[str]:
     return {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
 
 
+def _complete(asked: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with the keys that others have, as it would have them."""
+    whole = {**LATER_KEYS, **FORMER_KEYS, **asked}
+    recipes = {key: {**LATER_IN_RECIPES, **whole[key]} for key in TRAININGS if isinstance(whole.get(key), dict)}
+    return {**whole, **recipes}
+
+
 def _refuse_changes(path: Path, asked: dict[str, Any]) -> None:
-    usual = {**LATER_KEYS, **FORMER_KEYS}
-    made_for, asked = {**usual, **read_asked(path)}, {**usual, **asked}
+    made_for, asked = _complete(read_asked(path)), _complete(asked)
     changed = [key for key in {**made_for, **asked} if made_for.get(key) != asked.get(key)]
     if changed:
         parts = (f"{key} was {made_for.get(key)!r}, now {asked.get(key)!r}" for key in changed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -13,6 +14,7 @@ from deploy_prune.errors import ConfigError
 from deploy_prune.exporting.converter import clean_copy, make_example
 from deploy_prune.formats.tensor_names import give_names
 from deploy_prune.graph.returned import make_forms_known
+from deploy_prune.processes.silence import silence
 from deploy_prune.train.outputs import list_tensors
 from deploy_prune.values import AppForm, Layout, Network, Normalisation
 
@@ -50,7 +52,7 @@ def put_in_form(
     """
     parts: list[nn.Module] = [clean_copy(network)]
     inputs = make_example(network, batch=batch)
-    with torch.no_grad():
+    with silence(), torch.no_grad(), suppress(Exception):  # whatever fails here fails in the converter, which says so
         make_forms_known(parts[0](*make_example(network)))
     if form.bake:
         assert form.normalisation

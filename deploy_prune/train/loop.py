@@ -121,7 +121,8 @@ class _Run:
         network, teacher = self.network, self.hooks.teacher
         taught = fingerprint(teacher.module) if teacher and self.recipe.distill else ""
         described = (network.address, dict(network.options), self.recipe, self.data.name, len(self.data.train))
-        return fingerprint(self.module, described, taught)
+        later = () if self.recipe.norms == "batch" else (self.recipe.norms,)
+        return fingerprint(self.module, described, taught, *later)
 
 
 def _train(run: _Run, checkpoint: Path | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from deploy_prune.setting_rules import MOST_SEED, SettingRule, check_settings
@@ -42,7 +42,7 @@ class Recipe:
     """Softens both answers when distilling."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic while training; `auto` times a few batches of this network in each and takes the fastest."""
-    norms: Literal["batch", "frozen"] = "batch"
+    norms: Literal["batch", "frozen"] = field(default="batch", repr=False)  # states of before know no such field
     """What batch norms divide by: each batch's statistics, or, `frozen`, those that they hold, which then stay: a
     refitted network is trained from the very function that it is."""
     images: int | None = None

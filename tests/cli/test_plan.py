@@ -98,7 +98,11 @@ def test_an_impossible_budget_is_refused_with_what_is_within_reach(
     ],
 )
 def test_flags_that_cannot_be_are_refused(imported: Phone, capsys: Captured, flags: list[str], said: str) -> None:
-    assert __main__.run(["plan", imported.model, *imported.place, *flags]) == 2
+    place = imported.place
+    if flags[0] in place:
+        first = place.index(flags[0])
+        place = [*place[:first], *place[first + 2 :]]
+    assert __main__.run(["plan", imported.model, *place, *flags]) == 2
     assert said in capsys.readouterr().err
 
 

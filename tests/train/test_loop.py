@@ -137,11 +137,12 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path):
     assert same(first, fit(tiny(), stripes(), RECIPE, checkpoint=path, progress=stop_after(1)))
 
 
-def test_the_checkpoint_of_another_training_is_refused(tmp_path: Path):
+@pytest.mark.parametrize("change", [{"lr": 0.01}, {"norms": "frozen"}])
+def test_the_checkpoint_of_another_training_is_refused(tmp_path: Path, change: dict[str, object]):
     path = tmp_path / "c.safetensors"
     fit(tiny(), stripes(), RECIPE, checkpoint=path)
     with pytest.raises(RecordError, match="another training"):
-        fit(tiny(), stripes(), dataclasses.replace(RECIPE, lr=0.01), checkpoint=path)
+        fit(tiny(), stripes(), dataclasses.replace(RECIPE, **change), checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(RecordError, match="damaged"):
         fit(tiny(), stripes(), RECIPE, checkpoint=path)
