@@ -109,7 +109,7 @@ def default_of(value: ast.expr | None, constants: Mapping[str, object]) -> str:
     """How a field's default reads in TOML's reader's eyes."""
     if value is None:
         return "required"
-    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "Field":
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in ("Field", "field"):
         given = {keyword.arg: keyword.value for keyword in value.keywords}
         return default_of(given["default"], constants) if "default" in given else "empty"
     if isinstance(value, ast.Name):  # a constant of the module, of which a reader wants the value
