@@ -17,7 +17,6 @@ from building import conv, net
 from latencies import REFERENCE_MS, made_up, mixed
 from tinyrun import config
 
-from deploy_prune.analysis import report
 from deploy_prune.budget.latency.model import LatencyCost, LatencyModel, fit_model
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.widths import Limits
@@ -34,11 +33,8 @@ from deploy_prune.pipeline.run import prune
 from deploy_prune.records import read_record
 from deploy_prune.results import RunSummary, WidthsResult
 from deploy_prune.run_folder import RunFolder, read_asked
-from deploy_prune.scoring.best_scored import SELECTING
 from deploy_prune.scoring.methods.dcp import STATE
-from deploy_prune.scoring.scores_file import read_scores
 from deploy_prune.scoring.study import Study
-from deploy_prune.scoring.top_units import best_units
 from deploy_prune.sources import checkpoint
 from deploy_prune.timing.devices import device_at
 from deploy_prune.timing.fake_device import FakeDevice
@@ -46,9 +42,6 @@ from deploy_prune.values import Budget, Network, Scores, Selection
 
 DCP: dict[str, Any] = {
     "method": "dcp", "method_options": {"heads": 0, "images": 64, "batch_size": 32, "steps": 4}, "workers": "1",
-}  # fmt: skip
-DKP: dict[str, Any] = {
-    "method": "dkp", "method_options": {"heads": 0, "images": 64, "batch_size": 32, "steps": 4, "rate": 0.4},
 }  # fmt: skip
 
 LIMIT_MS = 0.6 * REFERENCE_MS
@@ -327,41 +320,6 @@ def test_a_selection_that_makes_an_unsound_cut_is_refused(parts: Parts) -> None:
         select_units(dataclasses.replace(parts, study=study), Last(), decided, parts.find_price())
 
 
-OBS: dict[str, Any] = {"select": "obs", "select_options": {"images": 32}}
-
-
-@pytest.mark.heavy
-def test_widths_are_of_one_method_and_units_of_another(
-    sources: Path, tmp_path: Path, scored: tuple[Path, RunSummary]
-) -> None:
-    """The widths are magnitude's, then those of its plan; the third run selects by the scores of the first."""
-    run = tmp_path / "run"
-    summary = prune(config(sources, method="magnitude", **OBS), run)
-    assert widths(summary) == widths(scored[1])
-    assert summary.plan.plan.keep != scored[1].plan.plan.keep
-    assert summary.plan.method == "obs at widths of 'magnitude'"
-    units = summary.plan.plan.keep
-    assert units == best_units(read_scores(run / SELECTING, trace(checkpoint.load(run / "dense"))), widths_of(units))
-
-    plan = scored[0] / "plan.json"
-    again = prune(config(sources, **OBS), tmp_path / "by-hand", plan=plan)
-    assert again.plan.plan.keep == summary.plan.plan.keep
-    assert again.plan.method == f"obs at widths of {plan}"
-    third = prune(config(sources, method="magnitude", select=str(run)), tmp_path / "by-scores")
-    assert third.plan.plan.keep == summary.plan.plan.keep
-
-
-def widths_of(keep: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    return {name: len(units) for name, units in keep.items()}
-
-
-@pytest.mark.heavy
-def test_the_runs_of_a_front_select_by_scores_that_were_found_once(sources: Path, tmp_path: Path) -> None:
-    front(config(sources, method="magnitude", **OBS), ("0.8x", "0.5x"), tmp_path / "front", controls=False)
-    for run in ("0.8x", "0.5x"):
-        assert read_asked(tmp_path / "front" / run)["select"] == str(tmp_path / "front" / SELECTING)
-
-
 @pytest.mark.heavy
 def test_a_front_scores_once_and_selects_at_every_budget(sources: Path, tmp_path: Path) -> None:
     found = front(config(sources, **DCP, widths="magnitude"), ("0.8x", "0.5x"), tmp_path / "front")
@@ -369,47 +327,6 @@ def test_a_front_scores_once_and_selects_at_every_budget(sources: Path, tmp_path
     for run in ("0.8x", "0.5x"):
         assert (tmp_path / "front" / run / STATE).exists()
         assert read_asked(tmp_path / "front" / run)["scores"] == str(tmp_path / "front")
-
-
-@pytest.fixture(scope="module")
-def kernels(sources: Path) -> tuple[Path, RunSummary]:
-    return sources / "dkp", prune(config(sources, **DKP, budget="0.7x"), sources / "dkp")
-
-
-@pytest.mark.heavy
-def test_masks_outlive_the_whole_run(kernels: tuple[Path, RunSummary]) -> None:
-    """Cut, norms measured anew, fine-tuned, saved and loaded."""
-    network = checkpoint.load(kernels[0])
-    assert sorted(network.masks) == ["down.0.weight", "up.0.weight"]
-    for name, mask in network.masks.items():
-        weight = network.module.get_parameter(name)
-        assert mask.shape == weight.shape
-        assert 0 < int(mask.sum()) < mask.numel()
-        assert weight[~mask].abs().max() == 0
-
-
-@pytest.mark.heavy
-def test_results_say_that_it_is_a_reconstruction(kernels: tuple[Path, RunSummary]) -> None:
-    run, summary = kernels
-    assert summary.plan.method == "dkp (reconstructed) at widths of 'uniform'"
-    assert "by dkp (reconstructed)" in report.report(run)
-
-
-@pytest.mark.heavy
-def test_removed_kernels_are_theoretical_macs_and_nothing_else(kernels: tuple[Path, RunSummary]) -> None:
-    """64 positions x the kernels that are left, and the layers without a mask; the cut network's own MACs are dense."""
-    run, summary = kernels
-    network = checkpoint.load(run / "cut")
-    gone = sum(64 * int((~mask).sum()) for mask in network.masks.values())
-    assert summary.cut.kernel_macs == summary.cut.count.macs - gone
-    assert summary.cut.count.macs == summary.cut.predicted_macs
-    assert "theoretical MACs without removed kernels" in report.report(run)
-    assert all(np.isfinite(value) for value in (summary.cut.kernel_macs, summary.test.pruned.value))
-
-
-def test_a_run_without_kernels_says_nothing_of_them(selected: tuple[Path, RunSummary]) -> None:
-    assert selected[1].cut.kernel_macs is None
-    assert "theoretical" not in report.report(selected[0])
 
 
 def test_files_are_timed_on_the_runs_device_and_here_where_that_is_a_tables_name(sources: Path) -> None:

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from studies import stack, stripes, study, trained, with_folder
+from searches import SETTINGS, Counting, journal, same, scores
+from studies import stack, stripes, study, trained
 from torch import Tensor
 from torch.nn import functional
 
 from deploy_prune import plugins
-from deploy_prune.errors import BudgetError, ConfigError, Diverged, RecordError
-from deploy_prune.records import read_record
+from deploy_prune.errors import BudgetError, ConfigError, Diverged
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Genome
 from deploy_prune.scoring.evolution.journal import digest
 from deploy_prune.scoring.methods import legr
 from deploy_prune.scoring.methods.obs import Obs
 from deploy_prune.scoring.study import Study
-from deploy_prune.search_results import SEARCH, SearchRecord
 from deploy_prune.train.fitness import Exam, judge_candidate, prepare_examiner
 from deploy_prune.train.recipe import Hooks
-from deploy_prune.train.state import fingerprint
 from deploy_prune.values import Network, Scores
-
-SETTINGS: dict[str, Any] = {
-    "candidates": 14, "population": 5, "tournament": 2, "images": 60, "norm_images": 40, "lag": 3,
-    "steps": 0, "finalists": 0,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -43,48 +34,8 @@ def knows_stripes() -> Network:
     return trained(stack(), stripes())
 
 
-def scores(of: Study, **options: Any) -> dict[str, np.ndarray]:
-    return dict(plugins.build("methods", "legr", {**SETTINGS, **options}).score(of).by_group)
-
-
-def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
-    return all(np.array_equal(one[name], other[name]) for name in one)
-
-
 def with_workers(of: Study, workers: Any) -> Study:
     return dataclasses.replace(of, workers=workers)
-
-
-def journal(folder: Path) -> SearchRecord:
-    return read_record(folder / SEARCH, SearchRecord)
-
-
-@dataclass
-class Killed:
-    """Workers that are killed after so many results."""
-
-    after: int
-
-    def map(self, task: Any, shared: Any, items: Any, *, ahead: int) -> Iterator[Any]:
-        for result in plugins.build("workers", "local", {"processes": 1}).map(task, shared, items, ahead=ahead):
-            if not self.after:
-                raise KeyboardInterrupt
-            self.after -= 1
-            yield result
-
-
-@dataclass
-class Counting:
-    """Workers that count what is really judged."""
-
-    judged: int = 0
-
-    def map(self, task: Any, shared: Any, items: Any, *, ahead: int) -> Iterator[Any]:
-        def counted(given: Any, item: Any) -> Any:
-            self.judged += item[1] is None
-            return task(given, item)
-
-        yield from plugins.build("workers", "local", {"processes": 1}).map(counted, shared, items, ahead=ahead)
 
 
 def test_a_score_is_scale_times_squared_norm_plus_shift(knows_stripes: Network, tmp_path: Path) -> None:
@@ -139,18 +90,6 @@ def test_by_obs_a_search_tries_its_plan_and_keeps_its_order_of_units(knows_strip
         assert np.argsort(values).tolist() == np.argsort(curves.by_group[name]).tolist()
 
 
-def test_a_search_of_before_that_knew_no_importance_is_gone_on_with(knows_stripes: Network, tmp_path: Path) -> None:
-    """Its journal has the digest of settings that do not name one; a search by obs is another one."""
-    settings = plugins.build("methods", "legr", SETTINGS)
-    assert "importance" not in repr(settings)
-    of = study(knows_stripes, stripes(), folder=tmp_path)
-    settings.score(of)
-    described = (of.network.address, stripes().name, of.seed, settings)
-    assert journal(tmp_path).identity == fingerprint(knows_stripes.module, *described)
-    with pytest.raises(RecordError, match="of another search"):
-        scores(of, importance="obs")
-
-
 def test_the_best_candidate_is_no_worse_than_the_identity(knows_stripes: Network, tmp_path: Path) -> None:
     scores(study(knows_stripes, stripes(), folder=tmp_path))
     search = journal(tmp_path)
@@ -190,28 +129,6 @@ def test_any_number_of_workers_finds_the_same(
     one, other = journal(tmp_path / "alone"), journal(tmp_path / "together")
     assert [each.loss for each in one.tried + one.finals] == [each.loss for each in other.tried + other.finals]
     assert one.generator == other.generator
-
-
-@pytest.mark.parametrize("after", [0, 1, 7, 13])
-def test_a_killed_search_goes_on_to_the_same_result(knows_stripes: Network, tmp_path: Path, after: int) -> None:
-    undisturbed = scores(study(knows_stripes, stripes(), folder=tmp_path / "undisturbed"))
-    of = study(knows_stripes, stripes(), folder=tmp_path / "killed", workers=Killed(after))
-    with pytest.raises(KeyboardInterrupt):
-        scores(of)
-    count = Counting()
-    again = scores(study(knows_stripes, stripes(), folder=tmp_path / "killed", workers=count))
-    assert same(undisturbed, again)
-    one, other = journal(tmp_path / "undisturbed"), journal(tmp_path / "killed")
-    assert [(each.plan, each.loss) for each in one.tried] == [(each.plan, each.loss) for each in other.tried]
-    assert count.judged <= 14 - after
-
-
-def test_what_a_killed_search_knew_survives_a_second_kill(knows_stripes: Network, tmp_path: Path) -> None:
-    """While it repeats what it knows, it must not write a shorter journal."""
-    for after in (9, 2):
-        with pytest.raises(KeyboardInterrupt):
-            scores(study(knows_stripes, stripes(), folder=tmp_path, workers=Killed(after)))
-        assert len(journal(tmp_path).tried) == 9
 
 
 def test_a_plan_is_judged_once(knows_stripes: Network, tmp_path: Path) -> None:
@@ -351,40 +268,6 @@ def test_finalists_are_the_known_and_the_best_and_the_best_of_them_is_the_result
     kept = study(knows_stripes, stripes()).plan(Scores(found))  # type: ignore[misc]
     assert tuple(len(kept[group]) for group in search.groups) == won.widths
     assert all(each.loss != search.tried[each.number].loss for each in search.finals)
-
-
-@pytest.mark.heavy
-@pytest.mark.parametrize("after", [14, 16])
-def test_a_search_killed_among_its_finalists_goes_on_to_the_same_result(
-    knows_stripes: Network, tmp_path: Path, after: int
-) -> None:
-    """Nothing that was judged is judged again."""
-    options = {"steps": 2, "finalists": 4}
-    undisturbed = scores(study(knows_stripes, stripes(), folder=tmp_path / "undisturbed"), **options)
-    killed = Killed(after)
-    with pytest.raises(KeyboardInterrupt):
-        scores(study(knows_stripes, stripes(), folder=tmp_path / "killed", workers=killed), **options)
-    assert len(journal(tmp_path / "killed").finals) == after - 14
-    count = Counting()
-    again = scores(study(knows_stripes, stripes(), folder=tmp_path / "killed", workers=count), **options)
-    assert same(undisturbed, again)
-    assert count.judged == 14 + 4 - after
-    assert journal(tmp_path / "killed").finals[0].plan == journal(tmp_path / "undisturbed").finals[0].plan
-
-
-def test_a_journal_of_another_search_is_refused(knows_stripes: Network, tmp_path: Path) -> None:
-    of = study(knows_stripes, stripes(), folder=tmp_path)
-    scores(of)
-    with pytest.raises(RecordError, match="is of another search"):
-        scores(of, images=50)
-    with pytest.raises(RecordError, match="is of another search"):
-        scores(with_folder(study(stack(seed=1), stripes()), tmp_path))
-
-
-def test_a_damaged_journal_is_refused(knows_stripes: Network, tmp_path: Path) -> None:
-    (tmp_path / SEARCH).write_text(json.dumps({"schema": 1})[:-3])
-    with pytest.raises(RecordError, match="damaged"):
-        scores(study(knows_stripes, stripes(), folder=tmp_path))
 
 
 def test_a_candidate_whose_loss_is_no_number_is_recorded_and_never_best(tmp_path: Path) -> None:
