@@ -114,16 +114,20 @@ def form_of(call: Node, weight: Tensor) -> LayerForm | None:
         return None
     axes = weight.dim() - 2
     stride, dilation = (_per_axis(given[name], axes) for name in ("stride", "dilation"))
-    spans = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
-    if given["padding"] == "same":
-        pads = tuple((span // 2, span - span // 2) for span in spans)
-    elif given["padding"] == "valid":
-        pads = ((0, 0),) * axes
-    else:
-        pads = tuple((pad, pad) for pad in _per_axis(given["padding"], axes))
+    pads = find_pads(given["padding"], dilation, weight.shape[2:])
     if kind == "transposed":
         return LayerForm("transposed", stride, pads, dilation, given["groups"])
     return LayerForm("convolution", stride, pads, dilation, given["groups"])
+
+
+def find_pads(padding: int | str | Sequence[int], dilation: Sequence[int], kernel: Sequence[int]) -> Pads:
+    """Find how many zeros a convolution's padding, as torch takes it, puts before and behind each axis."""
+    if padding == "same":
+        spans = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
+        return tuple((span // 2, span - span // 2) for span in spans)
+    if isinstance(padding, str):  # "valid"
+        return ((0, 0),) * len(kernel)
+    return tuple((pad, pad) for pad in _per_axis(padding, len(kernel)))
 
 
 def _per_axis(value: Any, axes: int) -> tuple[int, ...]:

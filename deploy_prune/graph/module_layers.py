@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from deploy_prune.graph.flat_layers import LayerForm, NormBehind
+from deploy_prune.graph.flat_layers import LayerForm, NormBehind, find_pads
 from deploy_prune.graph.norm_scales import trace_flow
 from deploy_prune.values import Network
 
@@ -36,17 +36,10 @@ def form_of_module(part: nn.Module) -> LayerForm:
     """How one of the modules of `PLAIN` applies its weight."""
     if not isinstance(part, _ConvNd):
         return LayerForm("linear")
-    spans = [step * (size - 1) for step, size in zip(part.dilation, part.kernel_size, strict=True)]
-    if part.padding == "same":
-        pads = tuple((span // 2, span - span // 2) for span in spans)
-    elif part.padding == "valid":
-        pads = ((0, 0),) * len(spans)
-    else:
-        pads = tuple((int(pad), int(pad)) for pad in part.padding)
-    kind = "transposed" if part.transposed else "convolution"
-    return LayerForm(
-        "transposed" if kind == "transposed" else "convolution", part.stride, pads, part.dilation, part.groups
-    )
+    pads = find_pads(part.padding, part.dilation, part.kernel_size)
+    if part.transposed:
+        return LayerForm("transposed", part.stride, pads, part.dilation, part.groups)
+    return LayerForm("convolution", part.stride, pads, part.dilation, part.groups)
 
 
 def find_module_norms(network: Network) -> dict[str, NormBehind]:

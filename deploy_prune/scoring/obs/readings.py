@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from deploy_prune.scoring.obs.hooked_readers import HookedReaders
 from deploy_prune.scoring.obs.readers import Reader, Readers, Seen
 from deploy_prune.train.refit.forms import Rows, as_blocks, join_rows, sample_rows
 from deploy_prune.train.refit.moments import measure_moments
+from deploy_prune.train.refit.norms import Statistics
 from deploy_prune.values import ChannelGraph, Network, Progress, quiet
 
 logger = logging.getLogger(__name__)
@@ -58,10 +59,13 @@ def measure_readings(
     source = _open(network, graph, batches)
     readings: dict[str, list[Reading]] = {}
     for number, reader in enumerate(source.readers):
-        see = source.watch(reader)
-        seen = [_sample(reader, see(batch), (sampling, number, batch)) for batch in range(len(batches))]
-        for name, columns in reader.columns.items():
-            readings.setdefault(name, []).append(_make_reading(reader, seen, columns))
+        see, rows, landed = source.watch(reader), list[Rows](), Statistics()
+        for batch in range(len(batches)):
+            seen = see(batch)
+            rows.append(_sample(reader, seen, (sampling, number, batch)))
+            landed.add(seen.landed.movedim(reader.form.channel_axis, 1))
+        for name, reading in _make_readings(reader, rows, landed):
+            readings.setdefault(name, []).append(reading)
         progress("moments", number + 1, len(source.readers), reader.weight)
     return {name: tuple(each) for name, each in readings.items()}
 
@@ -74,18 +78,7 @@ def _open(network: Network, graph: ChannelGraph, batches: Sequence[Tensor]) -> R
         return HookedReaders(network, graph, batches)
 
 
-@dataclass(frozen=True, eq=False)
-class _Sampled:
-    """What was seen of a layer in one batch."""
-
-    rows: Rows
-    sums: Tensor
-    """The sum and the sum of squares of each channel of the stream it lands in: float64 (2, channels)."""
-    count: int
-    """How many values of each channel these are of."""
-
-
-def _sample(reader: Reader, seen: Seen, drawn: tuple[Sampling, int, int]) -> _Sampled:
+def _sample(reader: Reader, seen: Seen, drawn: tuple[Sampling, int, int]) -> Rows:
     sampling, number, batch = drawn
     seed = [sampling.seed, number, batch]
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
@@ -94,43 +87,41 @@ def _sample(reader: Reader, seen: Seen, drawn: tuple[Sampling, int, int]) -> _Sa
         sample_rows(reader.form, kernel, given, [gave], positions=sampling.positions, generator=generator)
         for given, gave in seen.calls
     ]
-    rows = join_rows([Rows(part.inputs, part.outputs[:, :, :0]) for part in parts])
-    landed = seen.landed.movedim(reader.form.channel_axis, 0).flatten(1).double()
-    return _Sampled(rows, torch.stack([landed.sum(1), landed.square().sum(1)]), landed.shape[1])
+    return join_rows([Rows(part.inputs, part.outputs[:, :, :0]) for part in parts])
 
 
-def _make_reading(reader: Reader, sampled: Sequence[_Sampled], columns: Tensor) -> Reading:
+def _make_readings(reader: Reader, rows: Sequence[Rows], landed: Statistics) -> Iterator[tuple[str, Reading]]:
+    """How a layer reads each of its groups: all of them see the same inputs, each has columns of its own."""
     blocks = as_blocks(reader.values.double(), reader.form)
     if reader.slope is not None:
         blocks = blocks * reader.slope.double().reshape(blocks.shape[0], -1, 1)
-    columns = columns.to(blocks.device)
-    count = sum(each.count for each in sampled)
-    mean, square = torch.stack([each.sums for each in sampled]).sum(0) / count
-    variance = float((square - mean.square()).clamp(min=0).sum())
-    if not (math.isfinite(variance) and all(bool(each.rows.inputs.isfinite().all()) for each in sampled)):
+    variance = float(landed.finish()[1].sum())
+    if not (math.isfinite(variance) and all(bool(each.inputs.isfinite().all()) for each in rows)):
         raise Diverged(f"'{reader.weight}' reads or gives NaN or infinity", hint="look at the weights and the images")
     variance = variance or math.inf  # of a constant nothing can be lost
-    if blocks.shape[2] <= MOST_INPUTS:
-        return Reading(_measure_products(sampled), None, blocks, columns, variance)
-    return Reading(None, _measure_own(sampled, columns), blocks, columns, variance)
+    products = _measure_products(rows) if blocks.shape[2] <= MOST_INPUTS else None
+    for name, columns in reader.columns.items():
+        here = columns.to(blocks.device)
+        own = _measure_own(rows, here) if products is None else None
+        yield name, Reading(products, own, blocks, here, variance)
 
 
-def _measure_products(sampled: Sequence[_Sampled]) -> Tensor:
+def _measure_products(rows: Sequence[Rows]) -> Tensor:
     """Mean products of centred inputs: (blocks, inputs, inputs)."""
-    moments = measure_moments((each.rows for each in sampled), number=len(sampled))
+    moments = measure_moments(rows, number=len(rows))
     if moments.inputs is not None:
         return moments.inputs
     assert moments.rows is not None  # fewer than inputs
-    rows = moments.rows.inputs.transpose(0, 1)
-    return rows.transpose(1, 2) @ rows / moments.count
+    inputs = moments.rows.inputs.transpose(0, 1)
+    return inputs.transpose(1, 2) @ inputs / moments.count
 
 
-def _measure_own(sampled: Sequence[_Sampled], columns: Tensor) -> Tensor:
+def _measure_own(rows: Sequence[Rows], columns: Tensor) -> Tensor:
     """The same for each unit's own columns alone: (units, blocks, columns, columns)."""
-    count = sum(each.rows.count for each in sampled)
-    mean = torch.stack([each.rows.inputs.double().sum(0) for each in sampled]).sum(0) / count
+    count = sum(each.count for each in rows)
+    mean = torch.stack([each.inputs.double().sum(0) for each in rows]).sum(0) / count
     total = mean.new_zeros((len(columns), len(mean), columns.shape[1], columns.shape[1]))
-    for each in sampled:
-        own = (each.rows.inputs.double() - mean)[:, :, columns].permute(2, 1, 3, 0)  # (units, blocks, columns, rows)
+    for each in rows:
+        own = (each.inputs.double() - mean)[:, :, columns].permute(2, 1, 3, 0)  # (units, blocks, columns, rows)
         total += own @ own.transpose(2, 3)
     return total / count

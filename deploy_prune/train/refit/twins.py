@@ -71,7 +71,7 @@ class Twins(Protocol):
         """The weights of layers that cannot be refitted -> the reason."""
 
     def rewind(self) -> None:
-        """Begin at the images again."""
+        """Begin at the images again, and let go of all that was computed."""
 
     def norms_between(self, before: RefitLayer | None, behind: RefitLayer | None) -> Sequence[NormNames]:
         """Name the statistics of the norms between the first calls of two layers; None: the network's ends."""

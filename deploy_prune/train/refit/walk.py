@@ -125,10 +125,12 @@ class Refit:
         if self.split is None:
             why = f"{len(self.images)} images are too few: some fit, others judge"
             return small, tuple(LayerRefit(_name(each), skipped=why) for each in self._weights if each in self._touched)
-        twins = self._twins
-        twins.rewind()
         identity = self._identify(settings) if folder is not None else ""
-        return _walk(_Walk(twins, small, self._touched, self.split, settings, folder, identity), progress)
+        walk = _Walk(self._twins, small, self._touched, self.split, settings, folder, identity)
+        try:
+            return _walk(walk, progress)
+        finally:
+            walk.twins.rewind()  # for the next walk, and to let go of what this one has cached
 
     @cached_property
     def _batches(self) -> tuple[list[Tensor], ImageSplit | None]:

@@ -72,7 +72,7 @@ def test_errors_count_behind_the_norm_and_in_the_stream(network, images):
     weight = network.module.project.weight.detach().double().flatten(1)
     torch.testing.assert_close(reading.weight[0], slope[:, None] * weight, rtol=1e-5, atol=1e-7)
     stream = seen(network, images, "head", given=True)
-    assert reading.variance == pytest.approx(float(stream.var(0, correction=0).sum()), rel=1e-4)
+    assert reading.variance == pytest.approx(float(stream.var(0).sum()), rel=1e-4)
 
 
 def test_without_a_stream_errors_count_right_behind_the_norm(images):
@@ -84,9 +84,19 @@ def test_without_a_stream_errors_count_right_behind_the_norm(images):
     )  # fmt: skip
     nn.init.uniform_(network.module.norm.bias, -2.0, -1.0)
     (reading,) = measure_readings(network, trace(network), images, EVERYWHERE)["a"]
-    assert reading.variance == pytest.approx(
-        float(seen(network, images, "norm", given=False).var(0, correction=0).sum())
-    )
+    assert reading.variance == pytest.approx(float(seen(network, images, "norm", given=False).var(0).sum()))
+
+
+def test_a_layer_that_reads_two_groups_has_its_moments_measured_once(images):
+    network = net(
+        lambda m, x: m.head(m.c(torch.cat([m.a(x), m.b(x)], 1)).relu()), a=conv(3, 6), b=conv(3, 5), c=conv(11, 7, 1),
+        head=head(7),
+    )  # fmt: skip
+    readings = measure_readings(network, trace(network), images, EVERYWHERE)
+    (one,), (other,) = readings["a"], readings["b"]
+    assert one.products is other.products
+    assert one.columns.flatten().tolist() == list(range(6))
+    assert other.columns.flatten().tolist() == list(range(6, 11))
 
 
 def test_hooks_on_modules_see_what_the_written_down_network_sees(network, images):
