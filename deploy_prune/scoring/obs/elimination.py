@@ -132,8 +132,8 @@ class _Coupled:
         gone = self._columns[place]
         rows = self._inverse[:, gone]  # (blocks, columns, inputs)
         steps = torch.linalg.solve(rows[:, :, gone], rows)
-        self._weight -= self._weight[:, :, gone] @ steps
-        self._inverse -= rows.transpose(1, 2) @ steps
+        self._weight.baddbmm_(self._weight[:, :, gone], steps, alpha=-1)  # in place: these are large
+        self._inverse.baddbmm_(rows.transpose(1, 2), steps, alpha=-1)
         self._gone[gone] = True
         self._columns = torch.cat([self._columns[:place], self._columns[place + 1 :]])
         if int(self._gone.sum()) > (1 - COMPACT) * len(self._gone):
