@@ -12,6 +12,7 @@ import numpy as np
 
 from deploy_prune.formats.tensor_names import give_names
 from deploy_prune.formats.tflite_metadata import TensorNotes, write_model_metadata
+from deploy_prune.formats.tflite_padding import fold_padding
 
 if TYPE_CHECKING:
     from flatbuffers import Builder
@@ -45,6 +46,10 @@ class TFLiteFile:
     def output_names(self) -> list[str]:
         """What the signature calls the outputs, in the order that `rename` gave them."""
         return [entry.name for entry in self._model.signatureDefs[0].outputs]
+
+    def fold_padding(self) -> None:
+        """Let convolutions pad by themselves where the padding before them is what the format calls SAME."""
+        fold_padding(self._model, self._schema)
 
     def rename(self, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """Name tensors and signature alike, in the order of the torch call; without names: see `tensor_names.names`.

@@ -17,6 +17,7 @@ from deploy_prune.exporting.metadata import collect_facts, write_as_text
 from deploy_prune.exporting.rewriting.rewrite import rewrite
 from deploy_prune.exporting.steps import Asked, Draft, Step, write_in_steps
 from deploy_prune.formats.onnx_opsets import OLDEST_OPSET, lower_opset
+from deploy_prune.formats.onnx_padding import fold_padding
 from deploy_prune.formats.tensor_names import give_names
 from deploy_prune.train.outputs import list_tensors
 from deploy_prune.values import FP32, AppForm, Layout, Network, Precision
@@ -108,6 +109,11 @@ def forget_sources(draft: Draft[Onnx]) -> Draft[Onnx]:
     return draft
 
 
+def fold_pads(draft: Draft[Onnx]) -> Draft[Onnx]:
+    """Leave no zero padding before a convolution, which can pad by itself."""
+    return replace(draft, model=fold_padding(draft.model))
+
+
 def take_down_opset(draft: Draft[Onnx]) -> Draft[Onnx]:
     """Write the model at an opset older than torch writes, where one is asked for."""
     opset = draft.asked.exporter.opset
@@ -139,5 +145,5 @@ def serialise(draft: Draft[Onnx]) -> Draft[Onnx]:
     return replace(draft, content=draft.model.SerializeToString())
 
 
-STEPS: tuple[Step[Onnx], ...] = (trace, convert, forget_sources, take_down_opset, describe, check, serialise)
+STEPS: tuple[Step[Onnx], ...] = (trace, convert, forget_sources, fold_pads, take_down_opset, describe, check, serialise)
 plugin: type[Exporter] = Onnx

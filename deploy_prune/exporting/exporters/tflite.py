@@ -73,6 +73,12 @@ def convert(draft: Draft[TFLite]) -> Draft[TFLite]:
     return replace(draft, model=TFLiteFile(litert_torch.convert(draft.module, draft.inputs).model_content()))
 
 
+def fold_padding(draft: Draft[TFLite]) -> Draft[TFLite]:
+    """Leave no padding before a convolution that could pad by itself."""
+    draft.model.fold_padding()
+    return draft
+
+
 def name_tensors(draft: Draft[TFLite]) -> Draft[TFLite]:
     """Name inputs and outputs as the form asks, in the order of the network's forward."""
     draft.model.rename(draft.asked.form.input_names, draft.asked.form.output_names)
@@ -111,6 +117,6 @@ def serialise(draft: Draft[TFLite]) -> Draft[TFLite]:
 
 
 STEPS: tuple[Step[TFLite], ...] = (
-    fold_norms, rewrite_operators, put_channels_last, convert, name_tensors, describe, serialise,
+    fold_norms, rewrite_operators, put_channels_last, convert, fold_padding, name_tensors, describe, serialise,
 )  # fmt: skip
 plugin: type[Exporter] = TFLite
