@@ -35,10 +35,10 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], str]] = {
     "mobilenet_v1_72": ("mobilenet_v1", {"stem": "cifar"}, "mobilenet_v1-cifar10.safetensors"),
 }
 IMAGENET: dict[str, tuple[str, dict[str, Any], str]] = {
-    name: (f"timm:{factory}", {"pad_type": "same", "bn_eps": 1e-3}, f"{name}-imagenet.safetensors")
+    f"{name}_imagenet": (f"timm:{factory}", {"pad_type": "same", "bn_eps": 1e-3}, f"{name}-imagenet.safetensors")
     for name, factory in (("mobilenet_v1", "mobilenetv1_100"), ("mobilenet_v2", "mobilenetv2_100"))
 }
-"""TensorFlow's networks, which pad as TensorFlow does; the names are those of the files."""
+"""TensorFlow's networks, which pad as TensorFlow does."""
 SEEDS = (0, 1, 2)
 RECIPE = Recipe(epochs=3, batch_size=128, lr=0.05, weight_decay=1e-4, images=10_000, precision="bf16")
 """`10k x 3`: a fixed, stratified 10,000 training images, three epochs."""
@@ -75,8 +75,9 @@ def images() -> Data:
 
 def dense(name: str) -> Network:
     """The dense network with its checkpoint's weights."""
-    address, options, weights = NETWORKS[name]
-    network = build_network(address, classes=10, input_shape=(3, 32, 32), options=options)
+    address, options, weights = (NETWORKS | IMAGENET)[name]
+    shape: dict[str, Any] = {"classes": 10, "input_shape": (3, 32, 32)} if name in NETWORKS else {}
+    network = build_network(address, options=options, **shape)
     return load_weights(network, SHARED / weights)
 
 
