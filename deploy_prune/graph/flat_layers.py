@@ -168,6 +168,13 @@ def find_norm(flat: Flat, calls: Sequence[Node]) -> NormBehind | None:
     return NormBehind(mean, variance, names.get("weight"), float(given["eps"]))
 
 
+def find_bias(flat: Flat, calls: Sequence[Node]) -> tuple[str | None, bool]:
+    """The name of the bias that a layer's calls add (None: they add none), and whether nothing else reads it."""
+    bias = bind_arguments(calls[0]).get("bias")
+    name = flat.constants.get(bias) if isinstance(bias, Node) else None
+    return name, {user for node in nodes_of(flat, name) for user in node.users} <= set(calls)
+
+
 def find_stream(flat: Flat, calls: Sequence[Node]) -> Node | None:
     """What a layer's output (behind its norm) is added to, if that is all that is done with it and known before it."""
     if len(calls) != 1:

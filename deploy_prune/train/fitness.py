@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from deploy_prune.errors import ConfigError
 from deploy_prune.graph.fold_norms import find_foldable, fold_modules
-from deploy_prune.graph.surgery import cut
+from deploy_prune.graph.surgery import cut, kept_indices
 from deploy_prune.sources.data import check_fit, normalise, read_labelled
 from deploy_prune.train.accelerator import find_device, fork_generators
 from deploy_prune.train.batches import draw_epoch, draw_stratified
@@ -27,6 +27,7 @@ from deploy_prune.train.evaluation import name_quality
 from deploy_prune.train.few_steps import tune
 from deploy_prune.train.recalibration import draw_norm_batches, measure_norms
 from deploy_prune.train.recipe import OURS, Batch, Hooks, Loss, Metric, Step, plain_step
+from deploy_prune.train.refit.dense_map import DenseMap, apply_maps
 from deploy_prune.train.targets import add_target, find_task, move_batch
 from deploy_prune.train.tasks.classification import Classification
 from deploy_prune.values import TOP_1, ChannelGraph, Data, Keep, Network
@@ -73,6 +74,8 @@ class Examiner:
     loss: Loss = functional.cross_entropy
     step: Step = plain_step
     metric: Metric = Classification().numbers
+    maps: tuple[DenseMap, ...] = ()
+    """What layers need to make up for inputs that go; empty: cut layers keep their weights."""
     quality: str = TOP_1
     """What the mean of the metric's numbers is called."""
 
@@ -149,6 +152,8 @@ def judge_candidate(prepared: Examiner, keep: Keep) -> Fitness:
     """
     began = time.monotonic()
     small = cut(prepared.network, prepared.graph, keep)
+    if prepared.maps:
+        apply_maps(small, kept_indices(prepared.graph, keep), prepared.maps)
     small.module.to(memory_format=LAYOUT)
     if prepared.steps:
         batches = itertools.islice(itertools.cycle(prepared.tuned_on), prepared.steps)

@@ -10,6 +10,7 @@ from torch.fx import Node
 from deploy_prune.graph.flat_layers import (
     ADDS,
     CallsByWeight,
+    find_bias,
     find_norm,
     form_of,
     frontier_before,
@@ -17,7 +18,7 @@ from deploy_prune.graph.flat_layers import (
     only_user,
 )
 from deploy_prune.graph.flat_network import flatten
-from deploy_prune.scoring.obs.readers import Reader, Seen, find_columns
+from deploy_prune.scoring.obs.readers import Reader, Seen, find_columns, find_constant
 from deploy_prune.train.cached_prefix import CachedPrefix
 from deploy_prune.values import ChannelGraph, Network
 
@@ -59,7 +60,10 @@ class FlatReaders:
             form = next(iter(forms))
             if len(forms) == 1 and form and (columns := find_columns(graph, weight, form, tuple(values.shape))):
                 norm = find_norm(flat, calls)
-                readers.append(Reader(weight, values, form, norm.slope(flat.tensors) if norm else None, columns))
+                slope = norm.slope(flat.tensors) if norm else None
+                bias, own = find_bias(flat, calls)
+                constant = find_constant(bias if own else None, norm)
+                readers.append(Reader(weight, values, form, slope, constant, columns))
         return readers
 
     def _find_landing(self, calls: Sequence[Node]) -> Node:

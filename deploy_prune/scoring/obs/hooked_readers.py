@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from deploy_prune.graph.module_layers import find_module_norms, form_of_module, modules_by_weight, run_watched
-from deploy_prune.scoring.obs.readers import Reader, Seen, find_columns
+from deploy_prune.scoring.obs.readers import Reader, Seen, find_columns, find_constant
 from deploy_prune.values import ChannelGraph, Network
 
 
@@ -50,4 +50,7 @@ class HookedReaders:
             return None
         tensors = {**dict(self._module.named_parameters()), **dict(self._module.named_buffers())}
         norm = self._norms.get(weight) if weight in self._called_once else None
-        return Reader(weight, part.weight.detach(), form, norm.slope(tensors).detach() if norm else None, columns)
+        bias = weight.removesuffix("weight") + "bias"
+        constant = find_constant(bias if bias in tensors else None, norm)
+        slope = norm.slope(tensors).detach() if norm else None
+        return Reader(weight, part.weight.detach(), form, slope, constant, columns)

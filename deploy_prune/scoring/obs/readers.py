@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deploy_prune.graph.flat_layers import LayerForm
+from deploy_prune.graph.flat_layers import LayerForm, NormBehind
+from deploy_prune.train.refit.dense_map import Constant
 from deploy_prune.values import ChannelGraph
 
 
@@ -27,6 +28,8 @@ class Reader:
     """How it applies it."""
     slope: Tensor | None
     """What the norm that it alone feeds multiplies each channel by: shape (channels,). None: there is no such norm."""
+    constant: Constant | None
+    """What takes a constant that its output lacks; None: nothing does."""
     columns: Mapping[str, Tensor]
     """Group -> the inputs of each of its units within a block of the layer: int64 (units, columns)."""
 
@@ -50,6 +53,13 @@ class Readers(Protocol):
 
     def watch(self, reader: Reader) -> Callable[[int], Seen]:
         """Prepare to run one reader, never one before a reader that was watched already: a batch's number -> ..."""
+
+
+def find_constant(bias: str | None, norm: NormBehind | None) -> Constant | None:
+    """Find what takes a constant: the layer's own bias, else the mean of the norm that it alone feeds."""
+    if bias is not None:
+        return Constant(bias, 1)
+    return None if norm is None else Constant(norm.mean, -1)
 
 
 def find_columns(graph: ChannelGraph, weight: str, form: LayerForm, shape: tuple[int, ...]) -> dict[str, Tensor]:

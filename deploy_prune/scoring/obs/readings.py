@@ -54,20 +54,28 @@ def measure_readings(
     Raises:
         Diverged: a layer reads or gives NaN or infinity.
     """
+    readings: dict[str, list[Reading]] = {}
+    for reader, rows, landed in walk_readers(network, graph, images, sampling, progress):
+        for name, reading in _make_readings(reader, rows, landed):
+            readings.setdefault(name, []).append(reading)
+    return {name: tuple(each) for name, each in readings.items()}
+
+
+def walk_readers(
+    network: Network, graph: ChannelGraph, images: Tensor, sampling: Sampling, progress: Progress = quiet
+) -> Iterator[tuple[Reader, list[Rows], Statistics]]:
+    """Give every layer that reads units, front to back, with what it read and the stream that it lands in."""
     size = min(sampling.batch_size, len(images))
     batches = [images[start : start + size] for start in range(0, len(images) - size + 1, size)]
     source = _open(network, graph, batches)
-    readings: dict[str, list[Reading]] = {}
     for number, reader in enumerate(source.readers):
         see, rows, landed = source.watch(reader), list[Rows](), Statistics()
         for batch in range(len(batches)):
             seen = see(batch)
             rows.append(_sample(reader, seen, (sampling, number, batch)))
             landed.add(seen.landed.movedim(reader.form.channel_axis, 1))
-        for name, reading in _make_readings(reader, rows, landed):
-            readings.setdefault(name, []).append(reading)
+        yield reader, rows, landed
         progress("moments", number + 1, len(source.readers), reader.weight)
-    return {name: tuple(each) for name, each in readings.items()}
 
 
 def _open(network: Network, graph: ChannelGraph, batches: Sequence[Tensor]) -> Readers:
@@ -99,21 +107,21 @@ def _make_readings(reader: Reader, rows: Sequence[Rows], landed: Statistics) -> 
     if not (math.isfinite(variance) and all(bool(each.inputs.isfinite().all()) for each in rows)):
         raise Diverged(f"'{reader.weight}' reads or gives NaN or infinity", hint="look at the weights and the images")
     variance = variance or math.inf  # of a constant nothing can be lost
-    products = _measure_products(rows) if blocks.shape[2] <= MOST_INPUTS else None
+    products = measure_inputs(rows)[1] if blocks.shape[2] <= MOST_INPUTS else None
     for name, columns in reader.columns.items():
         here = columns.to(blocks.device)
         own = _measure_own(rows, here) if products is None else None
         yield name, Reading(products, own, blocks, here, variance)
 
 
-def _measure_products(rows: Sequence[Rows]) -> Tensor:
-    """Mean products of centred inputs: (blocks, inputs, inputs)."""
+def measure_inputs(rows: Sequence[Rows]) -> tuple[Tensor, Tensor]:
+    """Measure the means of inputs, (blocks, inputs), and their mean centred products: (blocks, inputs, inputs)."""
     moments = measure_moments(rows, number=len(rows))
     if moments.inputs is not None:
-        return moments.inputs
+        return moments.input_mean, moments.inputs
     assert moments.rows is not None  # fewer than inputs
     inputs = moments.rows.inputs.transpose(0, 1)
-    return inputs.transpose(1, 2) @ inputs / moments.count
+    return moments.input_mean, inputs.transpose(1, 2) @ inputs / moments.count
 
 
 def _measure_own(rows: Sequence[Rows], columns: Tensor) -> Tensor:

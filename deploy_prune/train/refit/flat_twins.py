@@ -10,13 +10,13 @@ from torch.fx import Node
 from deploy_prune.graph.flat_layers import (
     CallsByWeight,
     bind_arguments,
+    find_bias,
     find_norm,
     find_stream,
     form_of,
     frontier_before,
     input_of,
     list_norms,
-    nodes_of,
 )
 from deploy_prune.graph.flat_network import Tensors, flatten
 from deploy_prune.graph.surgery import Indices
@@ -104,12 +104,10 @@ class FlatTwins:
 
     def _describe(self, weight: str) -> RefitLayer:
         flat, calls = self.small, self._here.calls[weight]
-        form, bias = form_of(calls[0], flat.tensors[weight]), bind_arguments(calls[0]).get("bias")
+        form, (bias, own) = form_of(calls[0], flat.tensors[weight]), find_bias(flat, calls)
         assert form
-        name = flat.constants.get(bias) if isinstance(bias, Node) else None
-        readers = {user for node in nodes_of(flat, name) for user in node.users}
         joins = bool(self._streams(weight))
-        return RefitLayer(weight, form, len(calls), name, readers <= set(calls), find_norm(flat, calls), joins)
+        return RefitLayer(weight, form, len(calls), bias, own, find_norm(flat, calls), joins)
 
     def _selector(self, layer: RefitLayer) -> Callable[[Tensor], Tensor]:
         """A function that picks the channels that stay of an output of the reference's layer."""

@@ -1,0 +1,44 @@
+"""What the layers that read units need to make up for any of them at once: measured once, on the uncut network."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deploy_prune.scoring.obs.readings import MOST_INPUTS, Sampling, measure_inputs, walk_readers
+from deploy_prune.train.refit.dense_map import DenseMap
+from deploy_prune.values import ChannelGraph, Network, Progress, quiet
+
+
+def measure_maps(
+    network: Network,
+    graph: ChannelGraph,
+    images: Tensor,
+    sampling: Sampling,
+    *,
+    ridge: float = 0.1,
+    progress: Progress = quiet,
+) -> tuple[DenseMap, ...]:
+    """Measure what dense layers read; grouped layers, and those of very many inputs, are left out.
+
+    Args:
+        network: the uncut network.
+        graph: its channel graph.
+        images: as the network takes them, (images, channels, height, width).
+        sampling: how moments are taken.
+        ridge: what is added to the inputs' variances, as a share of their mean.
+        progress: told layer by layer.
+    """
+    maps = []
+    for reader, rows, _ in walk_readers(network, graph, images, sampling, progress):
+        blocks, inputs = rows[0].inputs.shape[1:]
+        if blocks > 1 or inputs > MOST_INPUTS:
+            continue
+        mean, products = (each[0] for each in measure_inputs(rows))
+        scale = products.diagonal().mean()
+        if not (torch.isfinite(products).all() and scale > 0):
+            continue
+        products.diagonal().add_(ridge * scale)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(products))
+        maps.append(DenseMap(reader.weight, reader.form, reader.values, inverse, mean, reader.constant))
+    return tuple(maps)
