@@ -30,6 +30,7 @@ from deploy_prune.scoring.evolution.affine_ranking import Ranking, ranking_of
 from deploy_prune.scoring.evolution.ageing import Breeding, Evolution
 from deploy_prune.scoring.obs.maps import measure_maps
 from deploy_prune.scoring.obs.readings import Sampling
+from deploy_prune.train.evaluation import evaluate
 from deploy_prune.train.fitness import Exam, judge, judge_candidate, prepare_examiner
 from deploy_prune.train.loop import fit
 from deploy_prune.train.recalibration import measure_norms
@@ -105,7 +106,8 @@ def _refit(field: Field, number: int) -> Network:
 
 
 def _judge_refitted(field: Field, number: int) -> dict[str, Any]:
-    return judged(_refit(field, number), field.pruned.data, {})
+    data = field.pruned.data
+    return {"test": evaluate(_refit(field, number), data.test, data).value}
 
 
 def _judge_trained(field: Field, number: int) -> dict[str, Any]:

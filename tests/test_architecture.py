@@ -283,7 +283,6 @@ STILL_PATCHED = {
     "contracts/test_readers.py": "a process of LiteRT for each of some hundred broken files would take minutes",
     "scoring/methods/test_dcp.py": "which groups are selected again, and a loss that breaks, are seen inside alone",
     "scoring/methods/test_dkp.py": "kernels are counted before the units that lose all of theirs are given some",
-    "scoring/methods/test_legr.py": "a plugin's fields are its options, and how many steps are few is none of them",
     "test_plugins.py": "a plugin that is made for a test takes the place of the package's files",
     "train/test_accelerator.py": "fvcore's tracer does not work on the pretended GPU, and no run leaves it out",
 }

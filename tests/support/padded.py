@@ -17,7 +17,7 @@ Pads = tuple[int, int, int, int]
 
 
 class Padded(nn.Module):
-    """With `seen`, the padding is an output as well."""
+    """The padding is an output as well where it is to be `seen`."""
 
     def __init__(self, pads: Pads, conv: nn.Conv2d, *, seen: bool = False) -> None:
         super().__init__()

@@ -27,6 +27,7 @@ from deploy_prune.processes.workers import USUAL, WORKERS, Workers
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Breeding, Candidate, Evolution, Genome, Origin
 from deploy_prune.scoring.evolution.journal import Journal, digest
+from deploy_prune.scoring.evolution.judging import BLIND_STEPS, choose_steps, map_candidates
 from deploy_prune.scoring.evolution.obs_ranking import rank_by_obs
 from deploy_prune.scoring.methods import Scorer
 from deploy_prune.scoring.study import Study
@@ -40,10 +41,7 @@ logger = logging.getLogger(__name__)
 
 KNOWN: Mapping[str, tuple[Origin, ...]] = {"norm": ("uniform", "identity"), "obs": ("identity",)}
 """Importance -> the candidates that are there whatever is drawn."""
-STEPS, BLIND_STEPS = 20, 100
-"""Steps of training before a candidate is judged: losses right after a cut tell little, those near chance nothing."""
-SIGHT = 1 / 3
-"""The share of the dense network's quality below which, right after the cut, a network is taken to be near chance."""
+JUDGES = ("steps", "maps")
 LONGER = 4
 """How many times as many steps finalists are trained for: what learns fastest need not end best."""
 DRAWS = 20
@@ -72,8 +70,12 @@ class Legr:
     """How many validation images a candidate is judged on."""
     norm_images: int = 500
     """How many training images norms are measured on; 0 as the released code, which rewards what fits by chance."""
+    judge: Literal["steps", "maps"] = field(default="steps", repr=False)  # journals of before know no such field
+    """What makes a cut candidate judgeable: a few steps of training, or layers that make up for what they no longer
+    read, by what they read in the dense network, which takes a tenth of the time."""
     steps: int | None = None
-    """Steps of training before a candidate is judged; None: 20 if it still sees right after the cut, else 100."""
+    """Steps of training before a candidate is judged; None: 20 if it still sees right after the cut, else 100; with
+    maps none."""
     lr: float = 0.05
     """The largest learning rate of these steps."""
     finalists: int = 8
@@ -88,6 +90,8 @@ class Legr:
             raise ConfigError(f"method 'legr' has no reduce {self.reduce!r}", hint="known: mean, sum")
         if self.importance not in KNOWN:
             raise ConfigError(f"method 'legr' has no importance {self.importance!r}", hint="known: norm, obs")
+        if self.judge not in JUDGES:
+            raise ConfigError(f"method 'legr' has no judge {self.judge!r}", hint=f"known: {', '.join(JUDGES)}")
         not_negative = ("norm_images", "steps", "finalists", "patience")
         rules = (
             *((name, "1 or more", vars(self)[name] >= 1) for name in ("lag", "images")),
@@ -110,13 +114,17 @@ class Legr:
         data = study.images("legr")
         if study.plan is None:
             raise ConfigError("method 'legr' searches under a budget, and there is none", hint="give a budget")
-        later = () if self.importance == "norm" else (self.importance,)
+        later = tuple(value for value in (self.importance, self.judge) if value not in {"norm", "steps"})
         described = (study.network.address, data.name, study.seed, self, *later)
         journal = Journal.of(study.folder, fingerprint(study.network.module, *described))
         exam = Exam(self.images, self.norm_images, self._most_steps, self.lr)
         prepared = prepare_examiner(study.network, study.graph, data, exam, seed=study.seed, hooks=study.hooks)
         search = _Search(self, study, journal)
-        steps = search.steps_for(prepared) if self.steps is None else self.steps
+        if self.judge == "maps":
+            prepared = map_candidates(prepared, study, data)
+        steps = self.steps
+        if steps is None:
+            steps = 0 if prepared.maps else choose_steps(prepared, search.alike)
         workers = study.workers or plugins.build(WORKERS, USUAL, {"processes": 1})
         search.run(workers, replace(prepared, steps=steps))
         if self.finalists:
@@ -146,10 +154,10 @@ class _Search:
         by_obs = settings.importance == "obs"
         ranking = rank_by_obs(study) if by_obs else ranking_of(study.network, study.graph, settings.reduce)
         assert study.plan
-        self._ranking, self._alike = ranking, study.plan(ranking.percentiles)
+        self._ranking, self.alike = ranking, study.plan(ranking.percentiles)
         known: list[tuple[Origin, Genome]] = []
         if not by_obs:
-            known = [("uniform", ranking.cut_at([len(self._alike[group]) for group in ranking.sizes]))]
+            known = [("uniform", ranking.cut_at([len(self.alike[group]) for group in ranking.sizes]))]
         self._evolution = Evolution(settings.breeding(), ranking.deviation, study.seed, ranking.centre, known)
         self._known = KNOWN[settings.importance]
         self._begun: dict[int, tuple[Candidate, Keep]] = {}
@@ -169,18 +177,6 @@ class _Search:
     def scores(self) -> Scores:
         """The scores of every unit by the best candidate."""
         return self._ranking.scores(self.best[1].genome)
-
-    def steps_for(self, prepared: Examiner) -> int:
-        """Decide on more steps where candidates would be near chance right after the cut: few would order nothing."""
-        whole = {group.name: tuple(range(group.width)) for group in self._study.graph.free}
-        dense, cut = (judge_candidate(replace(prepared, steps=0), keep).value for keep in (whole, self._alike))
-        if cut >= SIGHT * dense > 0:  # of a quality that is not positive there are no shares
-            return STEPS
-        logger.warning(
-            "legr: right after a cut to this budget %s is %.3g (dense: %.3g): every candidate is trained for %d steps "
-            "before it is judged", prepared.quality, cut, dense, BLIND_STEPS,
-        )  # fmt: skip
-        return BLIND_STEPS
 
     def run(self, workers: Workers, prepared: Examiner) -> None:
         """Judge all candidates, each bred from the results of those before it."""

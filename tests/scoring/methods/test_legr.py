@@ -21,10 +21,9 @@ from deploy_prune.errors import BudgetError, ConfigError, Diverged
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Genome
 from deploy_prune.scoring.evolution.journal import digest
-from deploy_prune.scoring.methods import legr
 from deploy_prune.scoring.methods.obs import Obs
 from deploy_prune.scoring.study import Study
-from deploy_prune.train.fitness import Exam, judge_candidate, prepare_examiner
+from deploy_prune.train.fitness import Exam, Examiner, Fitness, judge_candidate, prepare_examiner
 from deploy_prune.train.recipe import Hooks
 from deploy_prune.values import Network, Scores
 
@@ -176,31 +175,35 @@ def test_a_map_is_zero_where_a_width_is_cut(width: int) -> None:
     assert deviations == pytest.approx([deviations[0]] * len(deviations))
 
 
-def judged_after(of: Study, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[int]:
-    """How many steps candidates were trained for, then finalists, where the fewest are 1 and 3."""
-    found: list[int] = []
+class Noting:
+    """Workers that note what candidates share and judge nothing: the first is the best."""
 
-    class Noting(Counting):
-        def map(self, task: Any, shared: Any, items: Any, *, ahead: int) -> Iterator[Any]:
-            found.append(shared.steps)
-            yield from super().map(task, shared, items, ahead=ahead)
+    def __init__(self) -> None:
+        self.shared: list[Examiner] = []
 
-    monkeypatch.setattr(legr, "STEPS", 1)
-    monkeypatch.setattr(legr, "BLIND_STEPS", 3)
-    scores(with_workers(of, Noting()), **{"steps": None, "finalists": 8, **options})
-    return found
+    def map(self, task: Any, shared: Any, items: Any, *, ahead: int) -> Iterator[Fitness]:
+        self.shared.append(shared)
+        return (Fitness(float(number), 0.5, 0.0) for number, _ in enumerate(items))
 
 
-@pytest.mark.heavy
-def test_candidates_are_trained_for_longer_where_a_cut_leaves_nothing_to_see(
-    knows_stripes: Network, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        pytest.param({"steps": None}, [20, 400], id="a cut that still sees"),
+        pytest.param({"steps": 3}, [3, 12], id="as many as asked for"),
+        pytest.param({"steps": 0}, [0, 400], id="none"),
+        pytest.param({"steps": None, "finalists": 0}, [20], id="no finalists"),
+        pytest.param({"steps": None, "judge": "maps"}, [0, 400], id="maps"),
+        pytest.param({"steps": 3, "judge": "maps"}, [3, 12], id="maps, and then steps"),
+    ],
+)
+def test_finalists_are_trained_for_longer_than_candidates(
+    knows_stripes: Network, options: dict[str, Any], steps: list[int]
 ) -> None:
-    """Near chance the loss tells how sure a network is, not how good."""
-    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch) == [1, 12]
-    assert not caplog.records
-    monkeypatch.setattr(legr, "SIGHT", 2.0)  # of the dense network's accuracy: no cut has that
-    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch) == [3, 12]
-    assert "every candidate is trained for 3 steps" in caplog.text
+    noting = Noting()
+    scores(with_workers(study(knows_stripes, stripes(), budget=0.9), noting), **{"finalists": 8, **options})
+    assert [each.steps for each in noting.shared] == steps
+    assert {bool(each.maps) for each in noting.shared} == {options.get("judge") == "maps"}
 
 
 @pytest.mark.heavy
@@ -216,17 +219,6 @@ def test_candidates_are_judged_by_the_users_loss(knows_stripes: Network, tmp_pat
         scores(with_workers(of, plugins.build("workers", "local", {"processes": processes})))
         found.append(next(each.loss for each in journal(tmp_path / name).tried if each.origin == "identity"))
     assert found[1] == pytest.approx(2 * found[0])
-
-
-@pytest.mark.heavy
-@pytest.mark.parametrize(
-    ("options", "steps"),
-    [({"steps": 0}, [0, 12]), ({"steps": 2}, [2, 8]), ({"steps": 0, "finalists": 0}, [0]), ({"finalists": 0}, [1])],
-)
-def test_steps_and_finalists_can_be_told(
-    knows_stripes: Network, monkeypatch: pytest.MonkeyPatch, options: dict[str, int], steps: list[int]
-) -> None:
-    assert judged_after(study(knows_stripes, stripes(), budget=0.9), monkeypatch, **options) == steps
 
 
 def test_a_search_that_has_collapsed_says_so(knows_stripes: Network) -> None:
