@@ -32,7 +32,12 @@ def make_scratch() -> Iterator[Path]:
 
 def sweep_scratch() -> None:
     """Remove the temporary folders of this user whose owners are gone."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    sweep_folders(Path(tempfile.gettempdir()), PREFIX)
+
+
+def sweep_folders(parent: Path, prefix: str) -> None:
+    """Remove the folders of a prefix that `hold_new_folder` made in another, and whose owners are gone."""
+    for folder in parent.glob(f"{prefix}*"):
         with suppress(OSError):
             remove_abandoned(folder)
 

@@ -1,39 +1,28 @@
-"""Our end of a timing worker on this machine: starts it, asks for blocks of samples, and ends it whatever happens."""
+"""Our end of a timing worker, wherever it runs: starts it, asks for blocks of samples, and ends it whatever happens."""
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-import queue
 import subprocess
 import sys
-import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 
-from deploy_prune import errors
-from deploy_prune.causes import read_missing_library
-from deploy_prune.errors import DeployPruneError, Unavailable, WorkerDied
 from deploy_prune.timing.devices import Block, Job
-from deploy_prune.values import NodeTime
+from deploy_prune.timing.talk import START_TIMEOUT_S, Launch, Talk, begin_talk, say_nothing_more
+from deploy_prune.timing.wire import pack_array, unpack_array
+from deploy_prune.values import NodeTime, TensorSpec
 
-START_TIMEOUT_S = 120.0
-STOP_TIMEOUT_S = 2.0
-STDERR_TAIL = 600
-QUIET_S = 20.0
-"""Seconds without an answer after which a warning says for how long a worker is waited for."""
-
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class LocalWorker:
-    """A process of this machine that has loaded its file."""
+class ProcessWorker:
+    """A process that has loaded its file."""
 
     job: Job
     """What it was started for; `path` is the file that is open."""
@@ -43,12 +32,15 @@ class LocalWorker:
     """Milliseconds that opening the file took."""
     runtime_memory_bytes: int
     """The largest memory of the process just before it opened the file, in bytes."""
-    process: subprocess.Popen[str]
-    """The process; it takes one JSON request per line on stdin."""
-    answers: queue.Queue[str]
-    """The lines that it has answered and nobody has read yet; an empty one says that it has closed its end."""
-    log: IO[bytes]
-    """What it has written to stderr."""
+    inputs: tuple[TensorSpec, ...]
+    """What goes into the file, in order."""
+    talk: Talk
+    """What the process is asked and answers by."""
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process; where it only leads to the worker, the one here."""
+        return self.talk.process
 
     def block(self, inferences: int, *, timeout_s: float) -> Block:
         """Run the file that many times in a row, at batch 1, and give what each inference took, in ms.
@@ -57,8 +49,7 @@ class LocalWorker:
             InputError: the file does not run, or another one has been opened since.
             WorkerDied: it died; Unavailable: it does not answer in time.
         """
-        _send(self.process, {"inferences": inferences, "path": str(self.job.path)})
-        answer = _receive(self.job, self.process, self.answers, self.log, timeout_s)
+        answer = self._ask({"inferences": inferences}, timeout_s)
         return Block(tuple(answer["samples"]), answer["unit"], answer["peak_memory_bytes"])
 
     def profile(self, runs: int, *, timeout_s: float) -> tuple[NodeTime, ...]:
@@ -68,11 +59,27 @@ class LocalWorker:
             InputError: the file does not run, or another one has been opened since.
             WorkerDied: it died; Unavailable: it does not answer in time; MissingDependency: it takes one package more.
         """
-        _send(self.process, {"profile": runs, "path": str(self.job.path)})
-        answer = _receive(self.job, self.process, self.answers, self.log, timeout_s)
-        return tuple(NodeTime(**node) for node in answer["nodes"])
+        return tuple(NodeTime(**node) for node in self._ask({"profile": runs}, timeout_s)["nodes"])
 
-    def open(self, path: Path) -> LocalWorker:
+    def run(self, *arrays: np.ndarray, timeout_s: float) -> tuple[np.ndarray, ...]:
+        """Give the outputs of one inference on given inputs.
+
+        Raises:
+            InputError, WorkerDied, Unavailable: see `block`; InputError also where the file takes no such batch.
+        """
+        answer = self._ask({"run": True, "arrays": [pack_array(array) for array in arrays]}, timeout_s)
+        return tuple(map(unpack_array, answer["arrays"]))
+
+    def layers(self, *arrays: np.ndarray, timeout_s: float) -> Mapping[str, np.ndarray]:
+        """Give what every operator of the file returns in one inference, as `Session.layers` does.
+
+        Raises:
+            InputError, WorkerDied, Unavailable: see `profile`.
+        """
+        answer = self._ask({"layers": True, "arrays": [pack_array(array) for array in arrays]}, timeout_s)
+        return dict(zip(answer["names"], map(unpack_array, answer["arrays"]), strict=True))
+
+    def open(self, path: Path) -> ProcessWorker:
         """The same process with another file in place of this one, which ends this value.
 
         Peak memory stays that of the process, over all its files.
@@ -81,46 +88,48 @@ class LocalWorker:
             InputError: the runtime cannot read the file; the process then holds none and may open another.
             WorkerDied: it died; Unavailable: it did not get ready in time.
         """
-        _send(self.process, {"open": str(path)})
-        return _wait_until_ready(replace(self.job, path=path), self.process, self.answers, self.log)
+        return _open_file(replace(self.job, path=path), self.talk)
+
+    def _ask(self, request: dict[str, object], timeout_s: float) -> dict[str, Any]:
+        self.talk.send({**request, "path": str(self.job.path)})
+        return self.talk.receive(self.job.path, timeout_s)
 
 
 @contextmanager
-def start_worker(job: Job) -> Iterator[LocalWorker]:
+def start_worker(job: Job, launch: Launch | None = None) -> Iterator[ProcessWorker]:
     """A worker with its file loaded; it is dead when the block ends.
+
+    Args:
+        job: what it runs, and how.
+        launch: what starts the worker, and how files reach it; None: a process here, which reads them by their paths.
 
     Raises:
         InputError: the runtime cannot read the file.
         WorkerDied: it died; Unavailable: it did not get ready in time; MissingDependency, MissingLibrary: no runtime.
     """
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            _make_command(job),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            encoding="utf-8",
-            env=make_environment(),
-        )
-        try:
-            yield _wait_until_ready(job, process, _listen_to(process), log)
-        finally:
-            _end(process)
+    with begin_talk(launch or _launch_here(job)) as talk:
+        yield _open_file(job, talk)
 
 
-def _wait_until_ready(
-    job: Job, process: subprocess.Popen[str], answers: queue.Queue[str], log: IO[bytes]
-) -> LocalWorker:
+def list_options(job: Job, parent: int) -> list[str]:
+    """What a worker is called with; `parent` is the number of the process that it ends with, 0 where that is not here.
+
+    All of it is numbers but the runtime's name, which is that of a plugin.
+    """
+    return [job.runtime, str(job.threads), ",".join(map(str, job.cores)), str(job.seed), str(parent)]
+
+
+def _launch_here(job: Job) -> Launch:
+    command = (sys.executable, "-m", "deploy_prune.timing.worker", *list_options(job, os.getpid()))
+    return Launch(command, make_environment(), attaches=False, explain=say_nothing_more)
+
+
+def _open_file(job: Job, talk: Talk) -> ProcessWorker:
     """What the worker says once it has opened the job's file."""
-    said = _receive(job, process, answers, log, START_TIMEOUT_S)
-    return LocalWorker(job, said["version"], said["load_ms"], said["runtime_memory_bytes"], process, answers, log)
-
-
-def _make_command(job: Job) -> list[str]:
-    cores = ",".join(map(str, job.cores))
-    options = [str(job.path), job.runtime, str(job.threads), cores, str(job.seed), str(os.getpid())]
-    return [sys.executable, "-m", "deploy_prune.timing.worker", *options]
+    talk.send_open(job.path)
+    said = talk.receive(job.path, START_TIMEOUT_S)
+    inputs = tuple(TensorSpec(each["name"], tuple(each["shape"]), each["dtype"]) for each in said["inputs"])
+    return ProcessWorker(job, said["version"], said["load_ms"], said["runtime_memory_bytes"], inputs, talk)
 
 
 def make_environment() -> dict[str, str]:
@@ -128,91 +137,3 @@ def make_environment() -> dict[str, str]:
     here = str(Path(__file__).resolve().parents[2])
     inherited = os.environ.get("PYTHONPATH")
     return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, (here, inherited)))}
-
-
-def _listen_to(process: subprocess.Popen[str]) -> queue.Queue[str]:
-    """Lines of the worker as they come; an empty one says that it has closed its end.
-
-    A thread, as waiting for a pipe with a timeout exists on no system but POSIX.
-    """
-    answers: queue.Queue[str] = queue.Queue()
-    assert process.stdout is not None
-    lines = process.stdout
-
-    def listen() -> None:
-        for line in lines:
-            answers.put(line)
-        answers.put("")
-
-    threading.Thread(target=listen, daemon=True).start()
-    return answers
-
-
-def _send(process: subprocess.Popen[str], request: dict[str, object]) -> None:
-    assert process.stdin is not None
-    try:
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
-    except OSError:
-        return  # it died: reading its answer finds out and says why
-
-
-def _receive(
-    job: Job, process: subprocess.Popen[str], answers: queue.Queue[str], log: IO[bytes], timeout_s: float
-) -> dict[str, Any]:
-    line = _await_line(job, answers, timeout_s)
-    if not line:
-        code = process.wait(timeout=STOP_TIMEOUT_S)
-        said = _read_tail(log)
-        hint = "is memory short? If not, the file may be damaged: export it again"
-        if missing := read_missing_library(said):
-            raise missing
-        if code == 1:  # an exception: the last line of its traceback says what happened
-            said, hint = said.splitlines()[-1], "the file may be damaged, or for another runtime: export it again"
-        raise WorkerDied(f"the process that ran {job.path} died (exit {code}): {said}", hint=hint)
-    answer: dict[str, Any] = json.loads(line)
-    if answer["event"] == "error":
-        raise _make_error(answer)
-    return answer
-
-
-def _await_line(job: Job, answers: queue.Queue[str], timeout_s: float, *, quiet_s: float = QUIET_S) -> str:
-    """The worker's next line; long before it is given up a warning says when that will be."""
-    quiet_s = min(quiet_s, timeout_s)
-    with suppress(queue.Empty):
-        return answers.get(timeout=quiet_s)
-    try:
-        if quiet_s < timeout_s:
-            logger.warning("%s has not answered for %.0f s; after %.0f s it is given up", job.path, quiet_s, timeout_s)
-        return answers.get(timeout=timeout_s - quiet_s)
-    except queue.Empty as error:
-        hint = "is the machine overloaded? Try again, or time fewer files at once; a file may also never end"
-        raise Unavailable(f"{job.path} did not answer within {timeout_s:.0f} s", hint=hint) from error
-
-
-ERRORS: dict[str, type[DeployPruneError]] = {
-    "InputError": errors.InputError,
-    "UnknownName": errors.InputError,  # its text is complete already
-    "ConfigError": errors.ConfigError,
-}
-"""What a worker may answer; all else is a device, tool or dependency that is not there."""
-
-
-def _make_error(answer: dict[str, Any]) -> DeployPruneError:
-    return ERRORS.get(answer["kind"], Unavailable)(answer["message"], hint=answer["hint"])
-
-
-def _read_tail(log: IO[bytes]) -> str:
-    size = log.seek(0, os.SEEK_END)
-    log.seek(max(size - STDERR_TAIL, 0))
-    return log.read().decode(errors="replace").strip() or "it said nothing"
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Nothing that a worker holds is worth waiting for."""
-    process.kill()
-    process.wait(timeout=START_TIMEOUT_S)
-    for stream in (process.stdin, process.stdout):
-        with suppress(OSError):  # closing flushes what a dead worker will not read
-            if stream is not None:
-                stream.close()

@@ -8,13 +8,19 @@ Whatever takes a device takes this one, so that code which times can be tested w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deploy_prune.timing.devices import Block, DeviceDescription, Job
-from deploy_prune.values import Conditions, NodeTime
+from deploy_prune.values import Conditions, NodeTime, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Compute = Callable[[Path, tuple[np.ndarray, ...]], tuple[np.ndarray, ...]]
 
 MEMORY_BYTES = 1_000_000
 
@@ -34,6 +40,9 @@ class FakeWorker:
     runtime_memory_bytes: int = MEMORY_BYTES
     asked: list[int] = field(default_factory=list)
     """How many inferences each block had, in the order of the blocks."""
+    compute: Compute | None = None
+    """(file, inputs) -> its outputs; None: it has none."""
+    inputs: tuple[TensorSpec, ...] = ()
 
     def block(self, inferences: int, *, timeout_s: float) -> Block:  # noqa: ARG002  (nothing here can hang)
         """What that many inferences take."""
@@ -45,6 +54,14 @@ class FakeWorker:
     def profile(self, runs: int, *, timeout_s: float) -> tuple[NodeTime, ...]:  # noqa: ARG002
         """Nothing: this runtime has no profiler."""
         return ()
+
+    def run(self, *arrays: np.ndarray, timeout_s: float) -> tuple[np.ndarray, ...]:  # noqa: ARG002
+        """What `compute` says."""
+        return self.compute(self.job.path, arrays) if self.compute else ()
+
+    def layers(self, *arrays: np.ndarray, timeout_s: float) -> Mapping[str, np.ndarray]:  # noqa: ARG002
+        """Nothing: this runtime shows none."""
+        return {}
 
     def open(self, path: Path) -> FakeWorker:
         """The same with another file."""
@@ -62,11 +79,13 @@ class FakeDevice:
     version: str = "1.0"
     """The version of every runtime."""
     many_cores: int = 2
+    compute: Compute | None = None
+    """(file, inputs) -> its outputs; None: a file has none."""
 
     @contextmanager
     def start(self, job: Job) -> Iterator[FakeWorker]:
         """A worker for that file."""
-        yield FakeWorker(job, self.time, self.unit, version=self.version)
+        yield FakeWorker(job, self.time, self.unit, version=self.version, compute=self.compute)
 
     def conditions(self, cores: Sequence[int] | None = None) -> Conditions:
         """A quiet machine that does not tell much."""

@@ -1,34 +1,38 @@
 """The process that runs exported files, one at a time: JSON lines in, JSON lines out, no torch.
 
-    python -m deploy_prune.timing.worker PATH RUNTIME THREADS CORES SEED PARENT
+    python -m deploy_prune.timing.worker RUNTIME THREADS CORES SEED PARENT
 
-It answers {"event": "ready", ...} once the file is loaded, then on stdin every {"inferences": N, "path": PATH} with
-the N times, every {"profile": N, "path": PATH} with what each node takes, by the runtime's own profiler, and every
-{"open": PATH}, another file in place of the last, as at the start. What goes wrong with a file
-is answered as {"event": "error", ...}. It ends when stdin closes or PARENT is gone, whatever it runs just then.
+Every {"open": NAME} on stdin is answered by {"event": "ready", ...} once that file is loaded in place of the last. NAME
+is its path; where the file itself is `attached` (see `wire`), or is the one that was attached last (`again`), what the
+user calls it. Then {"inferences": N, "path": NAME} gives N times, {"profile": N, ...} what each node takes, by the
+runtime's own profiler, {"run": true, "arrays": [...]} the outputs of given inputs, and {"layers": true, ...} what every
+operator gives. What goes wrong with a file is answered as {"event": "error", ...}. The process ends when stdin closes,
+or PARENT (0: nobody here) is gone, whatever it runs just then.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import queue
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from deploy_prune import plugins
 from deploy_prune.causes import is_out_of_memory
-from deploy_prune.errors import DeployPruneError, InputError
+from deploy_prune.errors import DeployPruneError, InputError, StorageError, Unavailable
 from deploy_prune.processes.lifeline import follow
+from deploy_prune.timing.inbox import Inbox
 from deploy_prune.timing.runtimes import RUNTIMES, Session
+from deploy_prune.timing.wire import pack_array, unpack_array
 from deploy_prune.values import NodeTime, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Result = TypeVar("Result")
 
@@ -39,11 +43,15 @@ LEAD_IN = 2
 def main(arguments: list[str]) -> int:
     """Serve for as long as stdin is open."""
     answers = _take_stdout()
-    path, runtime, threads, cores, seed, parent = arguments
+    runtime, threads, cores, seed, parent = arguments
     _pin({int(core) for core in cores.split(",")})
-    follow(int(parent))
-    requests = chain([{"open": path}], _listen_to_stdin())
-    _serve(requests, answers, lambda wanted: _load(wanted, runtime, int(threads), int(seed)))
+    if int(parent):
+        follow(int(parent))
+    inbox = Inbox()
+    try:
+        _serve(inbox.listen(), answers, lambda request: _load(request, runtime, int(threads), int(seed)))
+    finally:
+        inbox.clear()
     return 0
 
 
@@ -55,61 +63,66 @@ def _take_stdout() -> IO[str]:
 
 
 def _pin(cores: set[int]) -> None:
-    """Before any thread is made, as threads inherit it; macOS and Windows have no such call."""
+    """Keep to these cores, before any thread is made, as threads inherit it; macOS and Windows have no such call.
+
+    Raises:
+        Unavailable: the system keeps this process elsewhere, as vendors' schedulers and containers may.
+    """
     if sys.platform == "linux":
         os.sched_setaffinity(0, cores)
+        if (kept := os.sched_getaffinity(0)) != cores:
+            raise Unavailable(f"asked to run on the cores {sorted(cores)}, the system allows {sorted(kept)} alone")
 
 
-def _listen_to_stdin() -> Iterator[dict[str, Any]]:
-    """Requests as they come; in a thread, so that a closed stdin ends this process also in the middle of a block."""
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    def listen() -> None:
-        """Read without `sys.stdin`, whose lock no thread may hold when the process ends."""
-        kept = b""
-        while chunk := os.read(0, 1 << 10):
-            *whole, kept = (kept + chunk).split(b"\n")
-            for line in whole:
-                lines.put(line.decode())
-        os._exit(0)  # whoever would read an answer is gone
-
-    threading.Thread(target=listen, daemon=True).start()
-    while True:
-        yield json.loads(lines.get())
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Loaded:
-    """An open file."""
+    """An open file. Not a value: its session is prepared for one batch size at a time."""
 
+    name: str
+    """What whoever asked for it calls the file."""
     path: Path
-    """The file that is open."""
+    """Where it is."""
     ready: Mapping[str, object]
-    """What there is to say about it: `load_ms`, the runtime's `version`, and `runtime_memory_bytes`."""
-    run: Callable[[], object]
-    """One inference on fixed random inputs."""
-    profile: Callable[[int], Iterable[NodeTime]]
-    """What each node takes in one inference, in ms: the median over that many inferences."""
+    """What there is to say about it: `load_ms`, the runtime's `version`, `runtime_memory_bytes` and its `inputs`."""
+    session: Session
+    """What runs it."""
+    arrays: tuple[np.ndarray, ...]
+    """The fixed random inputs of what is timed, at batch 1."""
+    batch: int | None = None
+    """The batch size that the session was prepared for; None: the file's own."""
+
+    def run(self) -> object:
+        """One inference on the fixed inputs."""
+        return _run(self.path, lambda: self.session.run(*self.arrays))
+
+    def profile(self, runs: int) -> Iterable[NodeTime]:
+        """What each node takes in one inference, in ms: the median over that many inferences."""
+        return _run(self.path, lambda: self.session.profile(*self.arrays, runs=runs))
+
+    def resize(self, arrays: Sequence[np.ndarray]) -> None:
+        """Prepare for the batch of these inputs."""
+        if arrays and arrays[0].ndim and self.batch != len(arrays[0]):
+            self.batch = len(arrays[0])
+            self.session.resize(self.batch)
 
 
-def _load(path: Path, name: str, threads: int, seed: int) -> Loaded:
+def _load(request: dict[str, Any], name: str, threads: int, seed: int) -> Loaded:
+    if "lost" in request:
+        raise StorageError(f"{request['open']} could not be kept there: {request['lost']}", hint="make room there")
+    path = Path(request.get("file", request["open"]))
     runtime = plugins.build(RUNTIMES, name)
     runtime.prepare(path)
     baseline_bytes = read_peak_memory_bytes()
     started = time.perf_counter()
-    session: Session = runtime.open(path, threads=threads)
+    session = runtime.open(path, threads=threads)
     load_ms = (time.perf_counter() - started) * 1e3
     try:
         arrays = _draw_inputs(session.inputs, seed)
     except TypeError as error:  # numpy has no such type
         raise InputError(f"{path} takes inputs that cannot be drawn: {error}", hint="leave it out") from error
-    ready = {"load_ms": load_ms, "version": runtime.version(), "runtime_memory_bytes": baseline_bytes}
-    return Loaded(
-        path,
-        ready,
-        run=lambda: _run(path, lambda: session.run(*arrays)),
-        profile=lambda runs: _run(path, lambda: session.profile(*arrays, runs=runs)),
-    )
+    ready = {"load_ms": load_ms, "version": runtime.version(), "runtime_memory_bytes": baseline_bytes,
+             "inputs": [asdict(spec) for spec in session.inputs]}  # fmt: skip
+    return Loaded(request["open"], path, ready, session, arrays)
 
 
 def _run(path: Path, run: Callable[[], Result]) -> Result:
@@ -137,40 +150,55 @@ def _draw_inputs(specs: Iterable[TensorSpec], seed: int) -> tuple[Any, ...]:
     )
 
 
-def _serve(requests: Iterable[dict[str, Any]], answers: IO[str], load: Callable[[Path], Loaded]) -> None:
+def _serve(requests: Iterable[dict[str, Any]], answers: IO[str], load: Callable[[dict[str, Any]], Loaded]) -> None:
     loaded: Loaded | None = None
     for request in requests:
-        with _answer_errors(answers):
+        path = request.get("file") or (loaded and str(loaded.path)) or ""
+        with _answer_errors(answers, path, request.get("open") or request.get("path", "")):
             if "open" in request:
                 loaded = None  # first, so that never two files are in memory
-                loaded = load(Path(request["open"]))
+                loaded = load(request)
                 _answer(answers, event="ready", **loaded.ready)
-            elif "profile" in request:
-                nodes = _check_open(loaded, request["path"]).profile(request["profile"])
-                _answer(answers, event="profile", nodes=[asdict(node) for node in nodes])
             else:
-                _answer(answers, event="block", **_take_block(loaded, **request))
+                _answer(answers, **_do(_check_open(loaded, request["path"]), request))
 
 
 @contextmanager
-def _answer_errors(answers: IO[str]) -> Iterator[None]:
-    """An error that the user can meet is said, and ends nothing."""
+def _answer_errors(answers: IO[str], path: str, name: str) -> Iterator[None]:
+    """An error that the user can meet is said, by the name that the user gave the file, and ends nothing."""
     try:
         yield
     except DeployPruneError as error:
         if is_out_of_memory(error):
             raise  # this process ends with it: it says nothing about the file
-        _answer(answers, event="error", kind=type(error).__name__, message=error.message, hint=error.hint)
+        message = error.message.replace(path, name) if path else error.message
+        _answer(answers, event="error", kind=type(error).__name__, message=message, hint=error.hint)
 
 
-def _check_open(loaded: Loaded | None, path: str) -> Loaded:
-    if loaded is None or loaded.path != Path(path):
-        raise InputError(f"{path} is no longer open", hint="open it again")
+def _check_open(loaded: Loaded | None, name: str) -> Loaded:
+    if loaded is None or loaded.name != name:
+        raise InputError(f"{name} is no longer open", hint="open it again")
     return loaded
 
 
-def _take_block(current: Loaded | None, inferences: int, path: str) -> dict[str, object]:
-    loaded = _check_open(current, path)
+def _do(loaded: Loaded, request: dict[str, Any]) -> dict[str, object]:
+    """The answer to a request that is about the open file."""
+    if "profile" in request:
+        loaded.resize(loaded.arrays)
+        return {"event": "profile", "nodes": [asdict(node) for node in loaded.profile(request["profile"])]}
+    if "inferences" in request:
+        return {"event": "block", **_take_block(loaded, request["inferences"])}
+    arrays = [unpack_array(packed) for packed in request["arrays"]]
+    loaded.resize(arrays)
+    if "layers" in request:
+        shown = _run(loaded.path, lambda: loaded.session.layers(*arrays))
+        return {"event": "layers", "names": list(shown), "arrays": [pack_array(each) for each in shown.values()]}
+    outputs = _run(loaded.path, lambda: loaded.session.run(*arrays))
+    return {"event": "outputs", "arrays": [pack_array(output) for output in outputs]}
+
+
+def _take_block(loaded: Loaded, inferences: int) -> dict[str, object]:
+    loaded.resize(loaded.arrays)
     for _ in range(LEAD_IN):
         loaded.run()
     samples = [_time_ms(loaded.run) for _ in range(inferences)]

@@ -16,7 +16,7 @@ from deploy_prune import plugins, stats
 from deploy_prune.analysis.artifacts import describe_artifact
 from deploy_prune.analysis.bench import bench, group_by_network, group_by_target
 from deploy_prune.errors import ConfigError, InputError, MissingLibrary, Unavailable
-from deploy_prune.timing import client, conditions
+from deploy_prune.timing import conditions, talk
 from deploy_prune.timing.client import start_worker
 from deploy_prune.timing.devices import Job
 from deploy_prune.timing.fake_device import FakeDevice
@@ -268,7 +268,7 @@ def test_every_worker_is_ended_when_the_work_is_interrupted(tiny_onnx):
 def test_a_worker_ends_in_the_middle_of_a_block_when_we_are_gone(tiny_onnx):
     """Its stdin closes, as it would if this process were killed."""
     with start_worker(_job(tiny_onnx)) as worker:
-        client._send(worker.process, {"inferences": 100_000_000, "path": str(tiny_onnx)})
+        worker.talk.send({"inferences": 100_000_000, "path": str(tiny_onnx)})
         worker.process.stdin.close()
         assert worker.process.wait(timeout=30) == 0
 
@@ -276,7 +276,7 @@ def test_a_worker_ends_in_the_middle_of_a_block_when_we_are_gone(tiny_onnx):
 def test_a_worker_that_is_waited_for_long_is_announced(tiny_onnx, caplog):
     answers = queue.Queue()
     with pytest.raises(Unavailable, match="did not answer within 0 s"):
-        client._await_line(_job(tiny_onnx), answers, 0.02, quiet_s=0.01)
+        talk._await_line(tiny_onnx, answers, 0.02, quiet_s=0.01)
     assert "has not answered for 0 s; after 0 s it is given up" in caplog.text
 
 

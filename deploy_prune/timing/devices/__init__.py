@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError
 from deploy_prune.plugins import Kind
-from deploy_prune.values import FP32, Conditions, NodeTime, Precision, Target
+from deploy_prune.values import FP32, Conditions, NodeTime, Precision, Target, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
 
 THIS_MACHINE = "local"
 """The address of the machine that deploy-prune itself runs on."""
@@ -68,6 +71,10 @@ class Worker(Protocol):
     def runtime_memory_bytes(self) -> int:
         """The largest memory of the process just before it opened the file, in bytes."""
 
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What goes into the file, in order."""
+
     def block(self, inferences: int, *, timeout_s: float) -> Block:
         """Run the file that many times in a row, at batch 1, and give what each inference took.
 
@@ -84,6 +91,22 @@ class Worker(Protocol):
         Raises:
             InputError: the file does not run, or another one has been opened since.
             WorkerDied: it died; Unavailable: it does not answer in time; MissingDependency: it takes one package more.
+        """
+
+    def run(self, *arrays: np.ndarray, timeout_s: float) -> tuple[np.ndarray, ...]:
+        """Give the outputs of one inference: an array (batch, ...) per input and per output, in the file's own order.
+
+        Raises:
+            InputError: the file does not run, or not at that batch size, or another one has been opened since.
+            WorkerDied: it died; Unavailable: it does not answer in time.
+        """
+
+    def layers(self, *arrays: np.ndarray, timeout_s: float) -> Mapping[str, np.ndarray]:
+        """Give what every operator of the file returns in one inference, by the file's names, as `Session.layers` does.
+
+        Raises:
+            InputError: the file does not run, or another one has been opened since.
+            WorkerDied: it died; Unavailable: it does not answer in time, or takes one package more.
         """
 
     def open(self, path: Path) -> Worker:
