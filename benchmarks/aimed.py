@@ -82,16 +82,53 @@ class Aim:
             raise BudgetError(f"no plan takes {share}x: the closest takes {best[2]:.3f}x")
         return best
 
-    def by_scores(self, scores: Scores, *, in_ms: bool) -> tuple[Proposal, float]:
+    def by_scores(self, scores: Scores, *, in_ms: bool = True) -> tuple[Proposal, float]:
         """Plans of these scores by their milliseconds or MACs; groups without a score stay whole."""
         part = self.pruned.of_scored(scores)
         cost: CostModel = LatencyCost.of(self.latency.model, part.graph) if in_ms else part.cost()
 
         def at(limit: float) -> tuple[Keep, np.ndarray]:
             keep = part.keep(scores, cost, limit)
-            return keep, np.array([len(keep.get(group.name, range(group.width))) for group in self.pruned.graph.free])
+            return keep, _list_widths(self.pruned, keep)
 
         return at, part.whole(cost)
+
+
+@dataclass(frozen=True, eq=False)
+class MacsAim:
+    """The same for plans that are aimed at a share of the dense network's MACs, which need no clock."""
+
+    name: str
+    pruned: Pruned
+
+    def by_scores(self, scores: Scores) -> tuple[Proposal, float]:
+        """Plans of these scores by their MACs; groups without a score stay whole."""
+        part = self.pruned.of_scored(scores)
+        cost = part.cost()
+
+        def at(limit: float) -> tuple[Keep, np.ndarray]:
+            keep = part.keep(scores, cost, limit)
+            return keep, _list_widths(self.pruned, keep)
+
+        return at, part.whole(cost)
+
+    def hit(self, share: float, at: Proposal, whole: float) -> tuple[Any, np.ndarray, float]:
+        """What to cut by, widths and ratio of the largest plan that has this share of the MACs at most."""
+        cost = self.pruned.cost()
+        low, high = 0.0, whole
+        for _ in range(14):
+            middle = (low + high) / 2
+            try:
+                over = float(cost(at(middle)[1])) > share * self.pruned.whole(cost)
+            except DeployPruneError:
+                over = False
+            low, high = (low, middle) if over else (middle, high)
+        chosen, widths = at(low)
+        return chosen, widths, float(cost(widths)) / self.pruned.whole(cost)
+
+
+def _list_widths(pruned: Pruned, keep: Keep) -> np.ndarray:
+    return np.array([len(keep.get(group.name, range(group.width))) for group in pruned.graph.free])
 
 
 def _off(tried: tuple[Any, np.ndarray, float], share: float) -> float:
@@ -109,6 +146,12 @@ def aim(name: str, data: Data) -> Iterator[Aim]:
     (dense_file,) = files([pruned.network], PLACE)
     with timer(dense_file, format_.suffix, model.target, openings=OPENINGS, device=device_at(THIS_MACHINE)) as timed:
         yield Aim(name, pruned, latency, _of_widths(timed, format_.read(dense_file), latency))
+
+
+@contextmanager
+def aim_at_macs(name: str, data: Data) -> Iterator[MacsAim]:
+    """Take a network of the tables as the aim of plans in MACs."""
+    yield MacsAim(name, Pruned.of(name, data))
 
 
 def _of_widths(timed: Timer, template: Any, latency: LatencyCost) -> Callable[[np.ndarray], float]:

@@ -1,4 +1,4 @@
-"""Networks at equal *measured* LiteRT ms without training or labels: what the tables of them share.
+"""Networks at equal *measured* LiteRT ms (or MACs) without training or labels: what the tables of them share.
 
 Every plan is aimed until the file of its widths, timed bracketed, takes its share of the dense network's time within
 4 %. Then it is cut, and judged with its norms measured anew and as a run refits it. Torch-Pruning 1.6.1 cuts by its
@@ -13,12 +13,13 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.aimed import Aim, aim
+from benchmarks.aimed import Aim, MacsAim, aim
 from benchmarks.recording import write
 from benchmarks.rivals import cut_by, widths_of
 from benchmarks.subjects import cell, stored
@@ -53,6 +54,8 @@ class Table:
     unlabelled: Callable[[Data], Data] | None = None
     """The same images without labels: agreement with the dense network is told as well."""
     methods: tuple[str, ...] = METHODS
+    aim: Callable[[str, Data], AbstractContextManager[Aim | MacsAim]] = aim
+    """Opens what plans are aimed at."""
 
 
 def run(table: Table, description: str | None) -> int:
@@ -65,7 +68,7 @@ def run(table: Table, description: str | None) -> int:
     if not wanted.table_only:
         data = table.read()
         for name in wanted.rest.networks:
-            with aim(name, data) as at:
+            with table.aim(name, data) as at:
                 _fill(table, at, wanted)
     begun = [name for name in table.networks if stored(table.name, f"{name}-dense")]
     rows = [row for name in begun for row in _list_rows(table, name)]
@@ -74,7 +77,7 @@ def run(table: Table, description: str | None) -> int:
     return 0
 
 
-def _fill(table: Table, at: Aim, wanted: Asked) -> None:
+def _fill(table: Table, at: Aim | MacsAim, wanted: Asked) -> None:
     judge = partial(_judge, table, at)
     _tell(table, f"{at.name}-dense", partial(judge, at.pruned.network, {}))
     for seed, share in itertools.product(wanted.seeds, wanted.rest.shares):
@@ -91,7 +94,7 @@ def _tell(table: Table, key: str, compute: Callable[[], dict[str, Any]]) -> dict
     return made
 
 
-def _work_out(table: Table, at: Aim, method: str, share: float, seed: int) -> None:
+def _work_out(table: Table, at: Aim | MacsAim, method: str, share: float, seed: int) -> None:
     """Both ways of one plan; a plan that no seed decides over is aimed once."""
     keys = [_key(at.name, method, share, seed, way) for way in WAYS]
     if all(stored(table.name, key) for key in keys):
@@ -118,12 +121,12 @@ def _measure_anew(network: Network, data: Data, seed: int) -> Network:
     return dataclasses.replace(network, module=measure_norms(network.module, images.split(64)))
 
 
-def _plan(at: Aim, method: str, share: float, seed: int) -> dict[str, Any]:
+def _plan(at: Aim | MacsAim, method: str, share: float, seed: int) -> dict[str, Any]:
     began = time.perf_counter()
     scores = _score(at.pruned, method, seed)
     scored_s = time.perf_counter() - began
     try:
-        keep, widths, ratio = at.hit(share, *at.by_scores(scores, in_ms=True))
+        keep, widths, ratio = at.hit(share, *at.by_scores(scores))
     except DeployPruneError as error:
         return {"reason": error.message}
     units = {name: list(map(int, each)) for name, each in keep.items()}
@@ -136,7 +139,7 @@ def _score(pruned: Pruned, method: str, seed: int) -> Scores:
     return scores
 
 
-def _of_theirs(table: Table, at: Aim, share: float) -> dict[str, Any]:
+def _of_theirs(table: Table, at: Aim | MacsAim, share: float) -> dict[str, Any]:
     """Torch-Pruning's cut at the same milliseconds, with its norms measured anew."""
     network = at.pruned.network
 
@@ -148,7 +151,7 @@ def _of_theirs(table: Table, at: Aim, share: float) -> dict[str, Any]:
     return _judge(table, at, _measure_anew(small, at.pruned.data, SEEDS[0]), {"ratio": ratio})
 
 
-def _judge(table: Table, at: Aim, network: Network, notes: dict[str, Any]) -> dict[str, Any]:
+def _judge(table: Table, at: Aim | MacsAim, network: Network, notes: dict[str, Any]) -> dict[str, Any]:
     data = at.pruned.data
     quality = evaluate(network, data.test, data)
     told = {**notes, "test": quality.value, "test_interval": quality.interval, "hits": packed(quality),
