@@ -29,7 +29,6 @@ ELSEWHERE = {
     "budget/latency/store_schema.py": "budget/latency/test_store.py",
     "budget/latency/table.py": "budget/latency/test_table_file.py",
     "budget/latency/timer.py": "budget/latency/test_profiling.py",
-    "cli/demo.py": "cli/test_main.py",
     "cli/flags.py": "cli/test_prune.py",
     "cli/ending.py": "cli/test_main.py",
     "cli/finetune.py": "pipeline/test_run_again.py",
