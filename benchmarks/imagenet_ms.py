@@ -12,35 +12,18 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks.recording import SHARED
 from benchmarks.trained import IMAGENET
 from benchmarks.untrained import Table, run
+from deploy_prune import ArrayImages, Data
 from deploy_prune.sources.data import read_data
-from deploy_prune.values import Data, ImageSet
+from deploy_prune.values import ImageSet
 
 CALIBRATED = 250
 SAID = "250 ImageNet images, most likely of the training set; the refit and obs see 250 others"
-
-
-@dataclass(frozen=True, eq=False)
-class Pixels:
-    """Images in memory: uint8 (images, height, width, channels)."""
-
-    pixels: np.ndarray
-    labels: np.ndarray | None
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self.pixels)
-
-    def read(self, indices: np.ndarray) -> np.ndarray:
-        """Some of them."""
-        chosen: np.ndarray = self.pixels[indices]
-        return chosen
 
 
 def read() -> Data:
@@ -54,7 +37,7 @@ def read() -> Data:
     pixels = np.concatenate([part.read(np.arange(len(part))) for part in parts])
     labels = np.concatenate([_labels(part) for part in parts])
     order = np.random.default_rng(0).permutation(len(pixels))
-    calibrated, judged = (Pixels(pixels[part], labels[part]) for part in (order[:CALIBRATED], order[CALIBRATED:]))
+    calibrated, judged = (ArrayImages(pixels[part], labels[part]) for part in (order[:CALIBRATED], order[CALIBRATED:]))
     return dataclasses.replace(data, train=calibrated, val=calibrated, test=judged)
 
 
@@ -65,7 +48,7 @@ def _labels(part: ImageSet) -> np.ndarray:
 
 def without_labels(data: Data) -> Data:
     """The same images, of which nobody says what they show."""
-    parts = {name: Pixels(getattr(data, name).pixels, None) for name in ("train", "val", "test")}
+    parts = {name: ArrayImages(getattr(data, name).pixels, None) for name in ("train", "val", "test")}
     return dataclasses.replace(data, classes=(), **parts)
 
 

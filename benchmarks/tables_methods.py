@@ -79,15 +79,27 @@ def _without_training(record: dict[str, Any]) -> str:
     return titled(record, "Right after the cut, without training (CIFAR-10, JPEG)", table(head, rows), note)
 
 
-def _refit_ms(record: dict[str, Any]) -> str:
-    rows: list[Row] = [
-        (row["network"], f"{row['share']}x" if "share" in row else "", row["method"], row.get("way", ""),
-         each(row["test"], "{:.2%}"), "; ".join(map(points, row.get("to_dense", ()))))
-        for row in record["rows"]
-    ]  # fmt: skip
-    head = ("network", "LiteRT ms", "plan by", "after the cut", "test per seed", "points to the dense network")
-    note = f"{record['data']}. No training and no labels. Every plan's file was timed: within 4 % of its share."
-    return titled(record, "At equal milliseconds, without training (CIFAR-10, JPEG)", table(head, rows), note)
+def _untrained(title: str, unit: str, how: str) -> Callable[[dict[str, Any]], str]:
+    """The section of a table of networks that are cut and never trained."""
+
+    def section(record: dict[str, Any]) -> str:
+        rows: list[Row] = [
+            (row["network"], f"{row['share']}x" if "share" in row else "", row["method"], row.get("way", ""),
+             each(row["test"], "{:.2%}"), "; ".join(map(points, row.get("to_dense", ()))),
+             each(row.get("relative", ()), "{:.3f}"), each(row.get("agreement", ()), "{:.1%}"))
+            for row in record["rows"]
+        ]  # fmt: skip
+        head = ("network", unit, "plan by", "after the cut", "test per seed", "points to the dense network",
+                "of the dense network's", "agreement with it")  # fmt: skip
+        shown = [place for place, _ in enumerate(head) if place < len(head) - 1 or any(row[place] for row in rows)]
+        cut = [tuple(row[place] for place in shown) for row in rows]
+        note = f"{record['data']}. No training and no labels. {how}"
+        return titled(record, title, table([head[place] for place in shown], cut), note)
+
+    return section
+
+
+TIMED = "Every plan's file was timed: within 4 % of its share."
 
 
 def _refit_speed(record: dict[str, Any]) -> str:
@@ -108,6 +120,28 @@ def _refit_speed(record: dict[str, Any]) -> str:
     )
     note = "MobileNetV2: 250 images of 224 x 224. DenseNets: 100 of 64 x 64. The first refit writes both networks down."
     return titled(record, "What OBS and the refit take", table(head, rows), note, gates)
+
+
+def _judges(record: dict[str, Any]) -> str:
+    rows: list[Row] = []
+    for name, judges in record["tables"].items():
+        for judge, row in judges.items():
+            told = [_correlation(row.get(truth)) for truth in ("refitted", "trained")]
+            rows.append((name, judge, *told, f"{row['median_s']:.2f}", f"{row['prepared_s']:.0f}"))
+    head = ("network", "judge", "with the refitted networks'", "with the trained networks'", "s a plan", "s before")
+    text = "Spearman's rank correlation of a judge's loss with test accuracy, [95 % over plans].\n\n" + table(
+        head, rows
+    )
+    note = f"{record['data']}. 40 plans at {record['budget']}x MACs each. Seconds beside other work: footnotes."
+    return titled(record, "Judges of a search", text, note)
+
+
+def _correlation(row: dict[str, Any] | None) -> str:
+    """A rank correlation with its interval; empty: its truth is not there."""
+    if row is None:
+        return ""
+    value, low, high = row["spearman"]
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _slimming(record: dict[str, Any]) -> str:
@@ -154,7 +188,10 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "headline": _headline,
     "legr": _legr,
     "without_training": _without_training,
-    "refit_ms": _refit_ms,
+    "refit_ms": _untrained("At equal milliseconds, without training (CIFAR-10, JPEG)", "LiteRT ms", TIMED),
+    "imagenet_ms": _untrained("ImageNet at equal milliseconds, without training", "LiteRT ms", TIMED),
+    "imagenet_macs": _untrained("ImageNet at equal MACs, without training", "MACs", "Full scope."),
+    "judges": _judges,
     "refit_speed": _refit_speed,
     "slimming": _slimming,
     "search_speed": _search_speed,
