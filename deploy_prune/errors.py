@@ -18,6 +18,7 @@
     │   ├── MissingDependency    a Python package of an extra is not installed
     │   ├── MissingLibrary       a library of the operating system is not installed
     │   ├── WorkerDied           a process that works for ours was killed, or memory ran out in it
+    │   ├── ConnectionLost       a WorkerDied: the way to the process was cut, its device may be gone or switched off
     │   └── NotVerifiable        an exported file with an operator that nothing here can evaluate
     ├── ExportFailed         4   the converter failed
     ├── ParityFailed         4   the exported file computes something else than the network
@@ -169,12 +170,13 @@ class MissingDependency(Unavailable):
     Args:
         package: its name, as pip knows it.
         extra: the extra of deploy-prune that installs it.
+        device: the address of the device that lacks it; empty: this machine does.
     """
 
-    def __init__(self, package: str, extra: str) -> None:
+    def __init__(self, package: str, extra: str, device: str = "") -> None:
         super().__init__(
-            f"the Python package '{package}' is not installed",
-            hint=f"pip install 'deploy-prune[{extra}]'",
+            f"the Python package '{package}' is not installed" + (f" on {device}" if device else ""),
+            hint=f"deploy-prune doctor --device {device} --setup" if device else f"pip install 'deploy-prune[{extra}]'",
         )
 
 
@@ -208,6 +210,10 @@ class WorkerDied(Unavailable):
     def __init__(self, message: str, *, hint: str = "", final: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.final = final
+
+
+class ConnectionLost(WorkerDied):
+    """The way to a process that works for ours was cut."""
 
 
 class NotVerifiable(Unavailable):

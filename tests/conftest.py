@@ -24,6 +24,7 @@ from examples import begin_quick
 
 if TYPE_CHECKING:
     from latencies import Phone
+    from sshd import Board
 
     from deploy_prune.budget.latency.resizable import ResizableNetwork
     from deploy_prune.budget.latency.store import Store
@@ -182,6 +183,17 @@ def table(graph: ChannelGraph) -> Profile:
     from latencies import made_up
 
     return made_up(graph)
+
+
+@pytest.fixture(scope="session")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+    """A host that the real ssh leads to: this machine, with a home and programs of its own."""
+    import sshd
+
+    if sshd.MISSING:
+        pytest.skip(sshd.MISSING)
+    with sshd.serve(tmp_path_factory.mktemp("board")) as served:
+        yield served
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ EXIT_CODES = {
     "MissingLibrary": 3,
     "NotVerifiable": 3,
     "WorkerDied": 3,
+    "ConnectionLost": 3,
     "ExportFailed": 4,
     "ParityFailed": 4,
     "Inconclusive": 5,

@@ -78,6 +78,8 @@ ELSEWHERE = {
     "timing/client.py": "analysis/test_bench.py",
     "timing/inbox.py": "timing/test_runner.py",
     "timing/runtimes/*.py": "contracts/test_runtimes.py",
+    "timing/describing.py": "contracts/test_devices.py",
+    "timing/ssh/*.py": "timing/devices/test_ssh.py",
     "timing/talk.py": "analysis/test_bench.py",
     "timing/wire.py": "timing/test_runner.py",
     "timing/worker.py": "analysis/test_bench.py",

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy_prune.timing.cores import name_by_cores, read_line
 from deploy_prune.values import Conditions
 
 CPU_SENSORS = ("x86_pkg_temp", "cpu", "soc", "acpitz", "k10temp", "coretemp")
 """Beginnings of the `type` of thermal zones that sit on the processor."""
+HOTTEST_C = 250.0
+"""The degrees Celsius that no working processor reaches."""
 
 
 def read(cores: Sequence[int] | None = None, *, root: Path = Path("/")) -> Conditions:
@@ -25,6 +30,7 @@ def read(cores: Sequence[int] | None = None, *, root: Path = Path("/")) -> Condi
         governor=_read_governor(root, cores),
         temperature_c=_read_temperature_c(root),
         affinity=tuple(cores),
+        throttled=_read_throttled(),
     )
 
 
@@ -36,13 +42,22 @@ def list_allowed_cores() -> tuple[int, ...]:
 
 
 def name_processor() -> str:
-    """The processor's own name where Linux tells it."""
+    """The processor's own name where Linux tells it, else the board and its cores, as ARM machines tell them."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+    name = next(names, None) or name_by_cores(allowed=list_allowed_cores())
+    return name or platform.processor() or platform.machine()
+
+
+def name_release() -> str:
+    """The system by the name that its users know, such as `Debian GNU/Linux 12 (bookworm)`."""
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    except OSError:
+        return f"{platform.system()} {platform.release()}"
 
 
 def fingerprint() -> str:
@@ -72,13 +87,13 @@ def _read_load() -> float | None:
 
 def _read_frequency_mhz(root: Path, cores: Sequence[int]) -> float | None:
     paths = [root / f"sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq" for core in cores]
-    readings = [float(text) / 1000 for text in map(_read_text, paths) if text]
+    readings = [float(text) / 1000 for text in map(read_line, paths) if text]
     return max(readings) if readings else _read_frequency_from_cpuinfo(root, cores)
 
 
 def _read_frequency_from_cpuinfo(root: Path, cores: Sequence[int]) -> float | None:
     """Virtual machines have no cpufreq, but x86 ones name a clock in /proc/cpuinfo, in the order of the cores."""
-    lines = (_read_text(root / "proc/cpuinfo") or "").splitlines()
+    lines = (read_line(root / "proc/cpuinfo") or "").splitlines()
     clocks = [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
     readings = [clocks[core] for core in cores if core < len(clocks)]
     return max(readings) if readings else None
@@ -86,21 +101,30 @@ def _read_frequency_from_cpuinfo(root: Path, cores: Sequence[int]) -> float | No
 
 def _read_governor(root: Path, cores: Sequence[int]) -> str | None:
     paths = [root / f"sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor" for core in cores]
-    governors = sorted({text for text in map(_read_text, paths) if text})
+    governors = sorted({text for text in map(read_line, paths) if text})
     return ",".join(governors) or None
 
 
 def _read_temperature_c(root: Path) -> float | None:
-    """The hottest processor sensor, in degrees Celsius; zones report thousandths of a degree."""
+    """The hottest processor sensor, in degrees Celsius."""
     zones = sorted((root / "sys/class/thermal").glob("thermal_zone*"))
-    on_cpu = [zone for zone in zones if (_read_text(zone / "type") or "").lower().startswith(CPU_SENSORS)]
-    readings = [float(text) / 1000 for text in (_read_text(zone / "temp") for zone in on_cpu) if text]
-    return max(readings) if readings else None
+    on_cpu = [zone for zone in zones if (read_line(zone / "type") or "").lower().startswith(CPU_SENSORS)]
+    readings = [float(text) for text in (read_line(zone / "temp") for zone in on_cpu) if text]
+    return max(map(_scale_to_degrees, readings)) if readings else None
 
 
-def _read_text(path: Path) -> str | None:
-    """The file's text; None where it is missing or refuses to be read (sensors answer EINVAL when asleep)."""
-    try:
-        return path.read_text().strip()
-    except OSError:
+def _scale_to_degrees(reading: float) -> float:
+    """Zones report thousandths of a degree; those of some boards whole degrees."""
+    return reading / 1000 if abs(reading) >= HOTTEST_C else reading
+
+
+def _read_throttled() -> str | None:
+    """What a Raspberry Pi's firmware says of low voltage and throttling, such as `0x50005`; None: it is none."""
+    program = shutil.which("vcgencmd")
+    if program is None:
         return None
+    try:
+        done = subprocess.run([program, "get_throttled"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip().removeprefix("throttled=") or None

@@ -125,14 +125,9 @@ class Talk:
 
     def _read_answer(self, line: bytes) -> dict[str, Any] | None:
         """The answer in a line; None: it is what somebody else printed before the worker began."""
-        try:
-            answer = json.loads(line)
-            is_answer = isinstance(answer, dict) and "event" in answer
-        except ValueError:
-            is_answer = False
-        if is_answer:
+        if (answer := parse_answer(line)) is not None:
             self.answered = True
-            return dict(answer)
+            return answer
         self.heard.append(line)
         if self.answered or len(self.heard) > MOST_CHATTER:
             said = line[:80].decode(errors="replace").strip()
@@ -150,6 +145,15 @@ class Talk:
         if code == 1:  # an exception: the last line of its traceback says what happened
             said, hint = said.splitlines()[-1], "the file may be damaged, or for another runtime: export it again"
         return WorkerDied(f"the process that ran {path} died (exit {code}): {said}", hint=hint)
+
+
+def parse_answer(line: bytes) -> dict[str, Any] | None:
+    """The answer that a line is; None: it is none of a worker's."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) and isinstance(answer.get("event"), str) else None
 
 
 @contextmanager

@@ -52,6 +52,8 @@ class Conditions:
     """The processor's temperature, in degrees Celsius."""
     affinity: tuple[int, ...]
     """The numbers of the cores that the file ran on."""
+    throttled: str | None = None
+    """What a Raspberry Pi says of its voltage and of throttling, such as `0x0`: nothing, now or since it started."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from deploy_prune.timing.devices import DEVICES, THIS_MACHINE, Device, Job, devi
 from deploy_prune.timing.fake_device import FakeDevice
 
 ADDRESSES = {"local": THIS_MACHINE}
-"""Plugin -> an address of it that can be reached where tests run."""
+"""Plugin -> an address of it that can be reached where tests run; that of ssh is the server's that tests start."""
 
 
 def made_up(path: Path) -> float:
@@ -24,6 +24,8 @@ def made_up(path: Path) -> float:
 
 @pytest.fixture(params=[*plugins.list_names(DEVICES), "fake"])
 def device(request: pytest.FixtureRequest) -> Device:
+    if request.param == "ssh":
+        return device_at(request.getfixturevalue("board").address)
     return FakeDevice(made_up) if request.param == "fake" else device_at(ADDRESSES[request.param])
 
 

@@ -37,3 +37,18 @@ def test_the_allowed_cores_are_those_of_this_process():
     if hasattr(os, "sched_getaffinity"):
         assert set(conditions.list_allowed_cores()) == os.sched_getaffinity(0)
     assert conditions.read().affinity == conditions.list_allowed_cores()
+
+
+def test_sensors_of_whole_degrees_are_read_as_such(tmp_path):
+    _write(tmp_path, "sys/class/thermal/thermal_zone0/type", "soc_thermal")
+    _write(tmp_path, "sys/class/thermal/thermal_zone0/temp", "61")
+    assert conditions.read((0,), root=tmp_path).temperature_c == 61.0
+
+
+def test_a_raspberry_pi_says_whether_it_was_throttled(tmp_path, monkeypatch):
+    _write(tmp_path, "vcgencmd", '#!/bin/sh\n[ "$1" = get_throttled ] && echo throttled=0x50005')
+    (tmp_path / "vcgencmd").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert conditions.read((0,)).throttled == "0x50005"
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert conditions.read((0,)).throttled is None

@@ -7,10 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import parse_qsl
 
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError
 from deploy_prune.plugins import Kind
+from deploy_prune.timing.cores import CoreClass
 from deploy_prune.values import FP32, Conditions, NodeTime, Precision, Target, TensorSpec
 
 if TYPE_CHECKING:
@@ -134,6 +136,16 @@ class DeviceDescription:
     """The memory of the device, in bytes; None: it does not tell."""
     runtimes: Mapping[str, str]
     """Runtime -> its version, of those that are installed there."""
+    classes: tuple[CoreClass, ...] = ()
+    """The cores that a worker may use, by class, fastest first."""
+    features: tuple[str, ...] = ()
+    """What all cores can do of what runtimes look for, such as `atomics`, `asimddp` and `fp16`."""
+    libc: str = ""
+    """The system's C library and its version, such as `glibc 2.36`; empty: it does not tell."""
+    python: str = ""
+    """The version of the Python that runs files there; empty: none does."""
+    release: str = ""
+    """The operating system by the name that its users know, such as `Debian GNU/Linux 12 (bookworm)`."""
 
 
 class Device(Protocol):
@@ -175,13 +187,16 @@ def is_address(text: str) -> bool:
 def device_at(address: str) -> Device:
     """The device that an address leads to: the scheme is the plugin's name, what follows is its option `address`.
 
+    Further options of the plugin may stand behind it, as in `ssh://board?config=/home/me/board.config`.
+
     Raises:
-        ConfigError: it is no address.
+        ConfigError: it is no address; UnknownName: an option that the plugin does not have.
     """
-    scheme, separator, place = address.partition("://")
+    scheme, separator, rest = address.partition("://")
     if not is_address(address):
         raise explain_no_address(address)
-    return plugins.build(DEVICES, scheme, {"address": place} if separator else {})
+    place, _, query = rest.partition("?")
+    return plugins.build(DEVICES, scheme, {"address": place, **dict(parse_qsl(query))} if separator else {})
 
 
 def explain_no_address(text: str, tables: Sequence[str] = ()) -> ConfigError:
@@ -191,7 +206,7 @@ def explain_no_address(text: str, tables: Sequence[str] = ()) -> ConfigError:
         hint = f"--device is where files are timed (known: {known}); where networks are trained is --accelerator"
     else:
         hint = (
-            f"known: {known}; files are timed on this machine alone, and for budgets on a phone or another device a "
+            f"known: {known}, as in ssh://pi@board; for budgets on a device that files cannot be timed on from here a "
             "table that was measured there is read by `deploy-prune latency import FILE` (docs/milliseconds.md)"
         )
     return ConfigError(f"'{text}' is no device that files can be timed on", hint=hint)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from deploy_prune import plugins
-from deploy_prune.errors import MissingDependency
 from deploy_prune.timing import client, conditions
+from deploy_prune.timing.cores import list_core_classes
+from deploy_prune.timing.describing import describe_here
 from deploy_prune.timing.devices import Device, DeviceDescription, Job, Worker
 from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import Conditions
@@ -33,8 +33,9 @@ class Local:
         return conditions.read(cores)
 
     def cores(self, threads: int) -> tuple[int, ...]:
-        """The first so many of the cores that this process may use."""
-        return conditions.list_allowed_cores()[:threads]
+        """The first so many of the cores that this process may use, the fastest first."""
+        classes = list_core_classes(conditions.list_allowed_cores(), "")
+        return tuple(core for each in classes for core in each.cores)[:threads]
 
     def runtime_version(self, runtime: str) -> str:
         """The version that is installed here."""
@@ -42,18 +43,7 @@ class Local:
 
     def describe(self) -> DeviceDescription:
         """What this machine is made of."""
-        versions = {}
-        for name in plugins.list_names(RUNTIMES):
-            with suppress(MissingDependency):
-                versions[name] = self.runtime_version(name)
-        return DeviceDescription(
-            processor=conditions.name_processor(),
-            architecture=platform.machine(),
-            system=platform.system(),
-            cores=len(conditions.list_allowed_cores()),
-            memory_bytes=conditions.read_memory_bytes(),
-            runtimes=versions,
-        )
+        return describe_here()
 
 
 plugin: type[Device] = Local

@@ -1,0 +1,70 @@
+"""A machine that ssh leads to, such as a board: files travel to it within the requests, and run in a process there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy_prune import plugins
+from deploy_prune.timing.devices import Device, DeviceDescription, Job, Worker
+from deploy_prune.timing.runtimes import RUNTIMES
+from deploy_prune.timing.ssh.connection import parse_place
+from deploy_prune.timing.ssh.host import Host, host_at
+from deploy_prune.timing.ssh.worker import start_on
+from deploy_prune.values import Conditions
+
+
+@dataclass(frozen=True)
+class Ssh:
+    """A host with Python, numpy and a runtime, reached by the system's ssh client with keys or the agent."""
+
+    address: str = ""
+    """The host, as in `ssh://pi@board:22`; who it is and with which key, ~/.ssh/config says. Empty: nowhere yet."""
+    config: Path | None = None
+    """A configuration file of ssh in place of the user's own."""
+    patience_s: float = 180.0
+    """How many seconds a host that vanishes in the middle is waited for."""
+
+    def __post_init__(self) -> None:
+        if self.address:
+            parse_place(self.address, self.config)
+
+    @property
+    def host(self) -> Host:
+        """The host, to which this process has one connection."""
+        return host_at(parse_place(self.address, self.config), self.patience_s)
+
+    @property
+    def fingerprint(self) -> str:
+        """The processor, or the board with its cores, the architecture and the system."""
+        about = self.describe()
+        return f"{about.processor}, {about.architecture}, {about.system}"
+
+    def start(self, job: Job) -> AbstractContextManager[Worker]:
+        """A process there with its file loaded; it is dead when the block ends."""
+        return start_on(self.host, job)
+
+    def conditions(self, cores: Sequence[int] | None = None) -> Conditions:
+        """Load, clock, governor, temperature and throttling now."""
+        return self.host.read_conditions(self._list_cores() if cores is None else cores)
+
+    def cores(self, threads: int) -> tuple[int, ...]:
+        """The first so many of the cores that a worker may use there, the fastest first."""
+        return self._list_cores()[:threads]
+
+    def runtime_version(self, runtime: str) -> str:
+        """The version that is installed there."""
+        plugins.load(RUNTIMES, runtime)
+        return self.host.check_runtime(runtime)
+
+    def describe(self) -> DeviceDescription:
+        """What the host is made of."""
+        return self.host.describe()
+
+    def _list_cores(self) -> tuple[int, ...]:
+        return tuple(core for each in self.describe().classes for core in each.cores)
+
+
+plugin: type[Device] = Ssh
