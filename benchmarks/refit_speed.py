@@ -80,7 +80,7 @@ def _study(address: str, side: int, count: int) -> dict[str, Any]:
     told |= {"moments_s": time.perf_counter() - began, "moments_peak_bytes": _peak_bytes()}
     began = time.perf_counter()
     for each in readings.values():
-        eliminate(each, ridge=0.01)
+        eliminate(each, [0.01] * len(each))
     told |= {"elimination_s": time.perf_counter() - began, "elimination_peak_bytes": _peak_bytes()}
     del readings
     keep = {group.name: tuple(range(group.width - group.width // 4)) for group in graph.free}
@@ -107,7 +107,7 @@ def _eliminate_alone() -> dict[str, Any]:
     columns = torch.arange(units * places).reshape(units, places)
     del rows
     before, began = _peak_bytes(), time.perf_counter()
-    eliminate([Reading(products, None, weight, columns, 1.0)], ridge=0.01)
+    eliminate([Reading(products, None, weight, columns, 1.0)], [0.01])
     return {"inputs": units * places, "elimination_s": time.perf_counter() - began, "before_bytes": before,
             "elimination_peak_bytes": _peak_bytes()}  # fmt: skip
 

@@ -27,21 +27,21 @@ class Obs:
     """How many images the moments are taken of; their labels are never used."""
     positions: int = 49
     """The output positions of each image that a layer is looked at, at most."""
-    ridge: float = 0.01
-    """What is added to the variance of every input, as a share of their mean."""
+    ridge: float | None = None
+    """What is added to the variance of every input, as a share of their mean; None: for each layer what makes up best
+    on held-out images, from 0.01 to 1."""
 
     def __post_init__(self) -> None:
         rules = (
             ("images", "2 or more", self.images >= 2),
             ("positions", "1 or more", self.positions >= 1),
-            ("ridge", "above 0", self.ridge > 0),
+            ("ridge", "above 0", self.ridge is None or self.ridge > 0),
         )
         check_settings("method 'obs'", self, rules)
 
     def score(self, study: Study) -> Scores:
         """Score every unit by the rise of its group's convex curve: shape (units,) per group."""
-        from deploy_prune.scoring.obs.curves import score_units
-        from deploy_prune.scoring.obs.elimination import eliminate
+        from deploy_prune.scoring.obs.curves import score_group
         from deploy_prune.scoring.obs.readings import Sampling, measure_readings
         from deploy_prune.train.refit.settings import RefitSettings
         from deploy_prune.train.refit.walk import draw_refit_images
@@ -52,7 +52,7 @@ class Obs:
         readings = measure_readings(study.network, study.graph, images, sampling, study.progress)
         by_group = {}
         for number, (name, each) in enumerate(readings.items()):
-            by_group[name] = score_units(*eliminate(each, ridge=self.ridge))
+            by_group[name] = score_group(each, self.ridge)
             study.progress("elimination", number + 1, len(readings), name)
         return Scores(by_group, additive=True)
 

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from deploy_prune.scoring.obs.elimination import Reading, eliminate
+from deploy_prune.scoring.obs.held_out import choose_ridge, measure_losses
 
 TILT = 1e-9
 """How much more the unit that goes later is worth where the hull makes several equal: their order must stay."""
+
+
+def score_group(readings: Sequence[Reading], ridge: float | None = None) -> np.ndarray:
+    """Score a group's units by what it loses, as held-out images say it, where there are some: float (units,).
+
+    Args:
+        readings: of every layer that reads the group.
+        ridge: what is added to the variance of every input, as a share of their mean; None: it is chosen.
+    """
+    ridges = [choose_ridge(each) if ridge is None else ridge for each in readings]
+    order, losses = eliminate(readings, ridges)
+    if all(each.judged is not None for each in readings):
+        losses = measure_losses(order, readings, ridges)
+    return score_units(order, losses)
 
 
 def score_units(order: np.ndarray, losses: np.ndarray) -> np.ndarray:

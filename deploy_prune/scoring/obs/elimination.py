@@ -38,21 +38,24 @@ class Reading:
     """The inputs of each unit within a block: int64, shape (units, columns)."""
     variance: float
     """The variance of the stream that it lands in, summed over channels."""
+    judged: Tensor | None = None
+    """The mean products of its inputs on held-out images, around the means of the others: as `products`. None: there
+    are too few images, or too many inputs."""
 
 
-def eliminate(readings: Sequence[Reading], *, ridge: float) -> tuple[np.ndarray, np.ndarray]:
+def eliminate(readings: Sequence[Reading], ridges: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Take all units but the last, the cheapest first.
 
     Args:
         readings: of every layer that reads the group, at least one.
-        ridge: lambda, as a share of the mean diagonal of the products.
+        ridges: lambda, as a share of the mean diagonal of the products, for each of them.
 
     Returns:
         The units in the order in which they go, int (units,), the one that is left last; and what each costs at its
         turn as a share of the variance, summed over layers, float (units,).
     """
     with _one_thread(max(each.weight.shape[2] for each in readings)):
-        return _eliminate(readings, ridge)
+        return _eliminate(readings, ridges)
 
 
 @contextmanager
@@ -66,9 +69,12 @@ def _one_thread(inputs: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _eliminate(readings: Sequence[Reading], ridge: float) -> tuple[np.ndarray, np.ndarray]:
+def _eliminate(readings: Sequence[Reading], ridges: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     units = len(readings[0].columns)
-    states = [_Coupled(each, ridge) if each.products is not None else _Alone(each, ridge) for each in readings]
+    states = [
+        _Coupled(each, ridge) if each.products is not None else _Alone(each, ridge)
+        for each, ridge in zip(readings, ridges, strict=True)
+    ]
     left = np.arange(units)
     order, losses = np.empty(units, dtype=np.int64), np.empty(units)
     for turn in range(units):

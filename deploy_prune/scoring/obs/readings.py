@@ -107,21 +107,42 @@ def _make_readings(reader: Reader, rows: Sequence[Rows], landed: Statistics) -> 
     if not (math.isfinite(variance) and all(bool(each.inputs.isfinite().all()) for each in rows)):
         raise Diverged(f"'{reader.weight}' reads or gives NaN or infinity", hint="look at the weights and the images")
     variance = variance or math.inf  # of a constant nothing can be lost
-    products = measure_inputs(rows)[1] if blocks.shape[2] <= MOST_INPUTS else None
+    products = judged = None
+    if blocks.shape[2] <= MOST_INPUTS:
+        _, products, judged = measure_inputs(rows)
     for name, columns in reader.columns.items():
         here = columns.to(blocks.device)
         own = _measure_own(rows, here) if products is None else None
-        yield name, Reading(products, own, blocks, here, variance)
+        yield name, Reading(products, own, blocks, here, variance, judged)
 
 
-def measure_inputs(rows: Sequence[Rows]) -> tuple[Tensor, Tensor]:
-    """Measure the means of inputs, (blocks, inputs), and their mean centred products: (blocks, inputs, inputs)."""
-    moments = measure_moments(rows, number=len(rows))
-    if moments.inputs is not None:
-        return moments.input_mean, moments.inputs
-    assert moments.rows is not None  # fewer than inputs
-    inputs = moments.rows.inputs.transpose(0, 1)
-    return moments.input_mean, inputs.transpose(1, 2) @ inputs / moments.count
+def _split(rows: Sequence[Rows]) -> tuple[list[Rows], list[Rows]]:
+    """The batches that decide, and those that judge: every fourth, or the last of few."""
+    judging = set(range(3, len(rows), 4)) or set(range(1, len(rows))[-1:])
+    return [each for number, each in enumerate(rows) if number not in judging], [rows[number] for number in judging]
+
+
+def _measure_around(mean: Tensor, rows: Sequence[Rows]) -> Tensor:
+    """Mean products of inputs around given means: (blocks, inputs, inputs)."""
+    total = torch.zeros((len(mean), mean.shape[1], mean.shape[1]), dtype=mean.dtype, device=mean.device)
+    for each in rows:
+        inputs = (each.inputs.to(mean) - mean).transpose(0, 1)
+        total += inputs.transpose(1, 2) @ inputs
+    return total / sum(each.count for each in rows)
+
+
+def measure_inputs(rows: Sequence[Rows]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Measure inputs: their means (blocks, inputs), their mean centred products (blocks, inputs, inputs), and these
+    on held-out batches, around the same means; None: there is one batch.
+    """
+    fitted, held_out = _split(rows)
+    moments = measure_moments(fitted, number=len(fitted))
+    mean, products = moments.input_mean, moments.inputs
+    if products is None:
+        assert moments.rows is not None  # fewer than inputs
+        inputs = moments.rows.inputs.transpose(0, 1)
+        products = inputs.transpose(1, 2) @ inputs / moments.count
+    return mean, products, _measure_around(mean, held_out) if held_out else None
 
 
 def _measure_own(rows: Sequence[Rows], columns: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def test_the_losses_along_the_way_add_up_to_what_all_that_went_costs_at_once(see
         make_reading(seed, columns=columns, blocks=blocks, variance=2.0),
         make_reading(seed + 1, outputs=5, others=0),
     ]
-    order, losses = eliminate(readings, ridge=ridge)
+    order, losses = eliminate(readings, [ridge] * len(readings))
     assert sorted(order.tolist()) == list(range(6))
     for count in (1, 3, 5):
         at_once = sum(lose(each, order[:count], ridge) for each in readings)
@@ -54,7 +54,7 @@ def test_the_losses_along_the_way_add_up_to_what_all_that_went_costs_at_once(see
 
 def test_the_first_to_go_is_the_cheapest():
     reading = make_reading(3)
-    order, losses = eliminate([reading], ridge=0.01)
+    order, losses = eliminate([reading], [0.01])
     alone = [lose(reading, np.array([unit]), 0.01) for unit in range(6)]
     assert order[0] == int(np.argmin(alone))
     assert losses[0] == pytest.approx(min(alone))
@@ -65,7 +65,7 @@ def test_a_unit_that_others_can_stand_for_goes_first_at_next_to_no_cost():
     rows = torch.randn((1, 500, 12), dtype=torch.float64)
     rows[..., 7] = rows[..., 2] - 2 * rows[..., 5]
     reading = Reading(rows.transpose(1, 2) @ rows / 500, None, reading.weight, torch.arange(12)[:, None], 1.0)
-    order, losses = eliminate([reading], ridge=1e-6)
+    order, losses = eliminate([reading], [1e-6])
     assert order[0] in (2, 5, 7)
     assert losses[0] < 1e-3 * losses[1]
 
@@ -73,14 +73,14 @@ def test_a_unit_that_others_can_stand_for_goes_first_at_next_to_no_cost():
 def test_many_units_are_eliminated_as_few_are():
     """The matrices are made smaller on the way, which changes nothing."""
     reading = make_reading(5, units=60, others=9)
-    order, losses = eliminate([reading], ridge=0.01)
+    order, losses = eliminate([reading], [0.01])
     assert losses.sum() == pytest.approx(lose(reading, order, 0.01), rel=1e-6)
 
 
 def test_units_of_a_layer_with_too_many_inputs_count_as_independent():
     whole = make_reading(1, columns=2, others=0)
     own = torch.stack([whole.products[:, columns][:, :, columns] for columns in whole.columns])
-    order, losses = eliminate([Reading(None, own, whole.weight, whole.columns, 1.0)], ridge=1e-9)
+    order, losses = eliminate([Reading(None, own, whole.weight, whole.columns, 1.0)], [1e-9])
     spans = whole.weight[:, :, whole.columns].permute(2, 0, 1, 3)
     alone = (spans @ own * spans).sum((1, 2, 3)).numpy()
     assert losses == pytest.approx(np.sort(alone), rel=1e-6)

@@ -59,9 +59,12 @@ def test_every_group_is_read_by_the_layers_behind_it(network, images):
 
 
 def test_moments_are_those_of_what_the_layer_reads(network, images):
-    (reading,) = measure_readings(network, trace(network), images, EVERYWHERE)["expand"]
-    rows = seen(network, images, "project", given=True)
+    quarters = dataclasses.replace(EVERYWHERE, batch_size=2)
+    (reading,) = measure_readings(network, trace(network), images, quarters)["expand"]
+    rows, held_out = (seen(network, part, "project", given=True) for part in (images[:6], images[6:]))
     torch.testing.assert_close(reading.products[0], torch.cov(rows.T, correction=0), rtol=1e-4, atol=1e-6)
+    around = held_out - rows.mean(0)  # every fourth batch judges, by the means of the others
+    torch.testing.assert_close(reading.judged[0], around.T @ around / len(around), rtol=1e-4, atol=1e-6)
     assert reading.columns.tolist() == [[unit] for unit in range(10)]
 
 

@@ -15,7 +15,8 @@ from deploy_prune.train.refit.dense_map import apply_maps
 from deploy_prune.values import Network
 
 KEPT = (0, 2, 3)
-SAMPLING = Sampling(batch_size=16, positions=10_000)
+IMAGES, FITTED = 256, 192
+SAMPLING = Sampling(batch_size=64, positions=10_000)  # every fourth batch judges
 
 
 class Chain(nn.Module):
@@ -39,10 +40,14 @@ READERS = [
 ]
 
 
+def draw_images() -> Tensor:
+    return torch.randn(IMAGES, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+
+
 def cut_and_mapped(module: nn.Module, *, ridge: float = 1e-9) -> tuple[Tensor, Tensor, Tensor]:
     """What the dense network gives on the calibration images, the cut one, and the cut and mapped one."""
     network = Network("chain", module.eval(), ((3, 4, 4),))
-    images = torch.randn(64, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    images = draw_images()
     graph = trace(network)
     (group,) = [each for each in graph.free if "first.weight" in {member.parameter for member in each.members}]
     keep = {group.name: KEPT}
@@ -74,12 +79,17 @@ def test_a_map_is_the_least_squares_fit_on_its_own_images() -> None:
     module = Chain(nn.Conv2d(6, 4, 1))
     dense, _, mapped = cut_and_mapped(module)
     with torch.no_grad():
-        images = torch.randn(64, 3, 4, 4, generator=torch.Generator().manual_seed(1))
-        read = torch.relu(module.first(images)).movedim(1, -1).reshape(-1, 6)[:, list(KEPT)].double().numpy()
-    wanted = dense.reshape(64, 4, -1).movedim(1, -1).reshape(-1, 4).double().numpy()
+        read = (
+            torch.relu(module.first(draw_images()[:FITTED]))
+            .movedim(1, -1)
+            .reshape(-1, 6)[:, list(KEPT)]
+            .double()
+            .numpy()
+        )
+    wanted = dense[:FITTED].reshape(FITTED, 4, -1).movedim(1, -1).reshape(-1, 4).double().numpy()
     columns = np.hstack([read, np.ones((len(read), 1))])
     fitted = columns @ np.linalg.lstsq(columns, wanted, rcond=None)[0]
-    given = mapped.reshape(64, 4, -1).movedim(1, -1).reshape(-1, 4).double().numpy()
+    given = mapped[:FITTED].reshape(FITTED, 4, -1).movedim(1, -1).reshape(-1, 4).double().numpy()
     assert np.abs(given - fitted).max() < 1e-4
 
 
@@ -94,7 +104,7 @@ def test_outputs_that_go_as_well_are_left_out() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 6, 1), nn.ReLU(), nn.Conv2d(6, 5, 1), nn.ReLU(), nn.Conv2d(5, 2, 1)).eval()
     network = Network("chain", module, ((3, 4, 4),))
-    images = torch.randn(64, 3, 4, 4)
+    images = draw_images()
     graph = trace(network)
     keep = {group.name: tuple(range(3)) for group in graph.free}
     maps = {each.weight: each for each in measure_maps(network, graph, images, SAMPLING, ridge=1e-9)}
