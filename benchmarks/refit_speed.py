@@ -1,4 +1,4 @@
-"""Seconds and peak memory of OBS's moments and elimination, and of the refit: MobileNetV2-224, DenseNets, 4,608 inputs.
+"""Seconds and peak memory of OBS's moments and curves, and of the refit: MobileNetV2-224, DenseNets, 4,608 inputs.
 
     python -m benchmarks.refit_speed [--parts NAME ...]
 
@@ -64,7 +64,7 @@ def _study(address: str, side: int, count: int) -> dict[str, Any]:
 
     from deploy_prune.graph.soundness import settle
     from deploy_prune.graph.surgery import cut, kept_indices
-    from deploy_prune.scoring.obs.elimination import eliminate
+    from deploy_prune.scoring.obs.curves import score_group
     from deploy_prune.scoring.obs.readings import Sampling, measure_readings
     from deploy_prune.sources.networks import build_network
     from deploy_prune.train.refit.settings import RefitSettings
@@ -80,7 +80,7 @@ def _study(address: str, side: int, count: int) -> dict[str, Any]:
     told |= {"moments_s": time.perf_counter() - began, "moments_peak_bytes": _peak_bytes()}
     began = time.perf_counter()
     for each in readings.values():
-        eliminate(each, [0.01] * len(each))
+        score_group(each)
     told |= {"elimination_s": time.perf_counter() - began, "elimination_peak_bytes": _peak_bytes()}
     del readings
     keep = {group.name: tuple(range(group.width - group.width // 4)) for group in graph.free}
@@ -97,19 +97,25 @@ def _eliminate_alone() -> dict[str, Any]:
     """A group of 512 units that a 3 x 3 convolution of 512 outputs reads."""
     import torch
 
-    from deploy_prune.scoring.obs.elimination import Reading, eliminate
+    from deploy_prune.scoring.obs.curves import score_group
+    from deploy_prune.scoring.obs.elimination import Reading
 
     units, places = INPUTS
     generator = torch.Generator().manual_seed(0)
-    rows = torch.randn(2 * units * places, units * places, generator=generator, dtype=torch.float64)
-    products = (rows.T @ rows / len(rows))[None]
+    products, judged = (_draw_products(units * places, generator) for _ in range(2))
     weight = torch.randn(1, units, units * places, generator=generator, dtype=torch.float64)
     columns = torch.arange(units * places).reshape(units, places)
-    del rows
     before, began = _peak_bytes(), time.perf_counter()
-    eliminate([Reading(products, None, weight, columns, 1.0)], [0.01])
+    score_group([Reading(products, None, weight, columns, 1.0, judged)])
     return {"inputs": units * places, "elimination_s": time.perf_counter() - began, "before_bytes": before,
             "elimination_peak_bytes": _peak_bytes()}  # fmt: skip
+
+
+def _draw_products(inputs: int, generator: Any) -> Any:
+    import torch
+
+    rows = torch.randn(2 * inputs, inputs, generator=generator, dtype=torch.float64)
+    return (rows.T @ rows / len(rows))[None]
 
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {

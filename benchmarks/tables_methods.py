@@ -111,10 +111,13 @@ def _refit_speed(record: dict[str, Any]) -> str:
         peak = max(value for what, value in part.items() if what.endswith("peak_bytes"))
         rows.append((name, *("" if each is None else f"{each:.1f}" for each in seconds),
                      f"{part['before_bytes'] / 2**30:.2f}", f"{peak / 2**30:.2f}"))  # fmt: skip
-    head = ("", "moments, s", "elimination, s", "refit, s", "with norms on the way, s", "GiB before", "GiB at most")
+    head = ("", "moments, s", "curves, s", "refit, s", "with norms on the way, s", "GiB before", "GiB at most")
     alone = record["parts"].get("elimination-4608")
     gates = (
-        {f"4,608 inputs eliminated in {record['limit_s']:g} s": alone["elimination_s"] <= record["limit_s"]}
+        {
+            f"4,608 inputs, ridge, order and curve, in {record['limit_s']:g} s": alone["elimination_s"]
+            <= record["limit_s"]
+        }
         if alone
         else {}
     )
