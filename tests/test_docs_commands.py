@@ -21,6 +21,7 @@ LONG = ("docs/milliseconds.md",)
 ELSEWHERE = {
     "pip install": "tests/test_packaging.py installs the wheel; the whole set takes minutes to download",
     "deploy-prune demo": "examples and tests/pipeline/test_run.py walk its road, `make demo` is run by hand",
+    "docs/imagenet.md": "weights and photographs of one's own; benchmarks.imagenet_macs cuts the same network",
     "docs/extending.md": "tests/test_docs_extending.py: its commands need the plugins that the page adds",
 }
 """What is not run by this file -> who runs it, or why nobody does."""
