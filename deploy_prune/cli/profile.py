@@ -26,7 +26,6 @@ from deploy_prune.timing.devices import THIS_MACHINE, device_at
 
 if TYPE_CHECKING:
     from deploy_prune.budget.latency.model import LatencyModel
-    from deploy_prune.budget.latency.profiling import Effort
 
 Threads = Annotated[str, typer.Option("--threads", metavar="N", help="Threads that the runtime uses.")]
 Samples = Annotated[
@@ -55,19 +54,17 @@ def profile(
     counts = parse_integers("--threads", threads)
     assert counts
     from deploy_prune.budget.latency.place import Place
-    from deploy_prune.budget.latency.profiling import profile_network
+    from deploy_prune.budget.latency.profiling import choose_effort, profile_network
     from deploy_prune.budget.latency.store import open_store, usual_path
     from deploy_prune.graph.soundness import settle
     from deploy_prune.sources.open import open_network
 
-    device_at(device)
+    effort = choose_effort(device_at(device), samples)
     network = open_network(model, classes=classes, input_shape=shape, options=options)
     count, where = take_one_count(counts), store or usual_path()
     place = Place(runtime, device, count)
     with show_progress(as_json=as_json) as told, open_store(where) as table:
-        latency_model = profile_network(
-            network, settle(network), place, table, effort=_choose_effort(samples), progress=told
-        )
+        latency_model = profile_network(network, settle(network), place, table, effort=effort, progress=told)
     if as_json:
         show_json(store=str(where), **summarise_model(latency_model))
     else:
@@ -84,14 +81,6 @@ def take_one_count(counts: tuple[int, ...]) -> int:
         message = f"a latency table is of one thread count, and --threads names {', '.join(map(str, counts))}"
         raise ConfigError(message, hint=f"give one: --threads {counts[0]}")
     return counts[0]
-
-
-def _choose_effort(samples: int | None) -> Effort:
-    from dataclasses import replace
-
-    from deploy_prune.budget.latency.profiling import EFFORT
-
-    return EFFORT if samples is None else replace(EFFORT, first=min(EFFORT.first, samples), most=samples)
 
 
 def summarise_model(model: LatencyModel) -> dict[str, object]:

@@ -75,6 +75,8 @@ class FakeDevice:
     time: Callable[[Path], float]
     """File -> what one inference takes, in `unit`."""
     unit: str = "ms"
+    exact: bool = False
+    """Whether it says of itself that a file costs the same whenever it is run."""
     fingerprint: str = "fake processor, none, none"
     version: str = "1.0"
     """The version of every runtime."""

@@ -10,7 +10,7 @@ from deploy_prune.budget.latency.model import USUAL_BOUND, LatencyCost
 from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.profiling import find_model
 from deploy_prune.budget.latency.store import open_store
-from deploy_prune.timing.devices import THIS_MACHINE
+from deploy_prune.timing.devices import MILLISECONDS, THIS_MACHINE, device_at, is_address
 from deploy_prune.values import FP32, ChannelGraph, Precision, same_unit
 
 
@@ -18,7 +18,6 @@ from deploy_prune.values import FP32, ChannelGraph, Precision, same_unit
 class Latency:
     """Milliseconds from the store of latency tables; nothing is measured here."""
 
-    unit: str = "ms"
     runtime: str = "litert"
     device: str = THIS_MACHINE
     threads: int = 1
@@ -28,13 +27,18 @@ class Latency:
     bound: float = USUAL_BOUND
     """Mean error of the model above which it is refused."""
 
+    @property
+    def unit(self) -> str:
+        """The unit of the device; what stands in a table that was imported is milliseconds."""
+        return device_at(self.device).unit if is_address(self.device) else MILLISECONDS
+
     def model(self, graph: ChannelGraph) -> CostModel:
         """Milliseconds of the widths.
 
         Raises:
             NotProfiled: this network was not measured there, or with another version of the runtime.
             Inconclusive: its model errs too much.
-            UnitError: its table is in another unit than milliseconds.
+            UnitError: its table is in another unit than the device counts in.
         """
         place = Place(self.runtime, self.device, self.threads, self.precision)
         with open_store(self.store, make=False) as store:

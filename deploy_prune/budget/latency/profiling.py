@@ -49,6 +49,15 @@ class Effort:
 
 
 EFFORT = Effort()
+"""Times scatter: it takes so many plans to see through their noise."""
+EXACT_EFFORT = Effort(goal=0.01, first=40, batch=12, most=120, seconds=240.0)
+"""Counts are exact: it takes no more plans than the model has to learn from."""
+
+
+def choose_effort(device: Device, samples: int | None = None) -> Effort:
+    """How much is timed on a device; `samples`: how many plans at the most, where somebody says so."""
+    usual = EXACT_EFFORT if device.exact else EFFORT
+    return usual if samples is None else replace(usual, first=min(usual.first, samples), most=samples)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +107,7 @@ def profile(
     place: Place,
     *,
     store: Path | None = None,
-    effort: Effort = EFFORT,
+    effort: Effort | None = None,
     progress: Progress = told_in_lines,
 ) -> LatencyModel:
     """The latency model of a network at a place whose device files can be timed on, such as `Place("litert", "local")`.
@@ -115,7 +124,7 @@ def profile_network(
     place: Place,
     store: Store,
     *,
-    effort: Effort = EFFORT,
+    effort: Effort | None = None,
     progress: Progress = quiet,
 ) -> LatencyModel:
     """The latency model of a network at a place: from the store, or measured, which a second call goes on with.
@@ -125,7 +134,7 @@ def profile_network(
         graph: its channel graph.
         place: a device that files can be timed on, with a runtime.
         store: keeps every sample as it is taken.
-        effort: how much is timed.
+        effort: how much is timed; None: what `choose_effort` says of the device.
         progress: told after every sample.
 
     Raises:
@@ -140,7 +149,7 @@ def profile_network(
         with make_scratch() as folder:
             return learn_sizes(network, graph, folder, name, precision=target.precision, progress=progress)
 
-    subject = Subject(network.address, graph, convert)
+    subject, effort = Subject(network.address, graph, convert), effort or choose_effort(device)
     return try_twice(lambda: profile_on(device, subject, target, store, effort=effort, progress=progress))
 
 

@@ -18,6 +18,8 @@ from deploy_prune.values import FP32, Conditions, NodeTime, Precision, Target, T
 if TYPE_CHECKING:
     import numpy as np
 
+MILLISECONDS = "ms"
+"""The unit of what a clock measures."""
 THIS_MACHINE = "local"
 """The address of the machine that deploy-prune itself runs on."""
 
@@ -154,6 +156,14 @@ class Device(Protocol):
     @property
     def fingerprint(self) -> str:
         """Processor, architecture and system: what `Target.device` holds. Figures of another one are not its own."""
+
+    @property
+    def unit(self) -> str:
+        """What its blocks are counted in, such as "ms"; figures of two units are never compared."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether a file costs the same number whenever it is run, so that no more is run than a model has to learn."""
 
     def start(self, job: Job) -> AbstractContextManager[Worker]:
         """A worker with its file loaded; it is dead when the block ends.

@@ -10,7 +10,7 @@ from deploy_prune import plugins
 from deploy_prune.timing import client, conditions
 from deploy_prune.timing.cores import list_core_classes
 from deploy_prune.timing.describing import describe_here
-from deploy_prune.timing.devices import Device, DeviceDescription, Job, Worker
+from deploy_prune.timing.devices import MILLISECONDS, Device, DeviceDescription, Job, Worker
 from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import Conditions
 
@@ -23,6 +23,16 @@ class Local:
     def fingerprint(self) -> str:
         """Processor, architecture and system."""
         return conditions.fingerprint()
+
+    @property
+    def unit(self) -> str:
+        """Milliseconds."""
+        return MILLISECONDS
+
+    @property
+    def exact(self) -> bool:
+        """False: times scatter."""
+        return False
 
     def start(self, job: Job) -> AbstractContextManager[Worker]:
         """A process with its file loaded; it is dead when the block ends."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_prune import plugins
-from deploy_prune.timing.devices import Device, DeviceDescription, Job, Worker
+from deploy_prune.timing.devices import MILLISECONDS, Device, DeviceDescription, Job, Worker
 from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.timing.ssh.connection import parse_place
 from deploy_prune.timing.ssh.host import Host, host_at
@@ -41,6 +41,16 @@ class Ssh:
         """The processor, or the board with its cores, the architecture and the system."""
         about = self.describe()
         return f"{about.processor}, {about.architecture}, {about.system}"
+
+    @property
+    def unit(self) -> str:
+        """Milliseconds."""
+        return MILLISECONDS
+
+    @property
+    def exact(self) -> bool:
+        """False: times scatter."""
+        return False
 
     def start(self, job: Job) -> AbstractContextManager[Worker]:
         """A process there with its file loaded; it is dead when the block ends."""

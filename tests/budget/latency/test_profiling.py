@@ -19,6 +19,7 @@ from deploy_prune.budget.latency.place import Place, format_of
 from deploy_prune.budget.latency.profiling import (
     Effort,
     Subject,
+    choose_effort,
     find_model,
     find_profile,
     profile_network,
@@ -254,3 +255,15 @@ def test_the_network_itself_is_measured(tmp_path: Path, graph: ChannelGraph):
         assert len(read_features(profile.drawing).names) > 10
         raw = json.loads(store._rows("SELECT raw FROM samples LIMIT 1")[0]["raw"])
         assert len(raw["brackets"]) == 8 and all(bracket["candidate"] for bracket in raw["brackets"])
+
+
+def test_exact_counts_take_fewer_plans_than_times_and_must_agree_better() -> None:
+    times, counts = (choose_effort(FakeDevice(made_up, exact=exact)) for exact in (False, True))
+    assert counts.first < times.first
+    assert counts.most < times.most
+    assert counts.goal < times.goal
+
+
+def test_who_names_a_number_of_plans_gets_no_more() -> None:
+    effort = choose_effort(FakeDevice(made_up), 32)
+    assert (effort.first, effort.most) == (32, 32)
