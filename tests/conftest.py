@@ -12,6 +12,7 @@ from zlib import crc32
 import pytest
 import torch
 from coverage import Coverage
+from simulated import link_simulator
 from tinyconv import conv_network
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
@@ -96,6 +97,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The store of latency tables of whoever runs the tests stays as it is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        link_simulator()
         yield
 
 

@@ -49,7 +49,7 @@ class ProcessWorker:
             InputError: the file does not run, or another one has been opened since.
             WorkerDied: it died; Unavailable: it does not answer in time.
         """
-        answer = self._ask({"inferences": inferences}, timeout_s)
+        answer = self.ask({"inferences": inferences}, timeout_s)
         return Block(tuple(answer["samples"]), answer["unit"], answer["peak_memory_bytes"])
 
     def profile(self, runs: int, *, timeout_s: float) -> tuple[NodeTime, ...]:
@@ -59,7 +59,7 @@ class ProcessWorker:
             InputError: the file does not run, or another one has been opened since.
             WorkerDied: it died; Unavailable: it does not answer in time; MissingDependency: it takes one package more.
         """
-        return tuple(NodeTime(**node) for node in self._ask({"profile": runs}, timeout_s)["nodes"])
+        return tuple(NodeTime(**node) for node in self.ask({"profile": runs}, timeout_s)["nodes"])
 
     def run(self, *arrays: np.ndarray, timeout_s: float) -> tuple[np.ndarray, ...]:
         """Give the outputs of one inference on given inputs.
@@ -67,7 +67,7 @@ class ProcessWorker:
         Raises:
             InputError, WorkerDied, Unavailable: see `block`; InputError also where the file takes no such batch.
         """
-        answer = self._ask({"run": True, "arrays": [pack_array(array) for array in arrays]}, timeout_s)
+        answer = self.ask({"run": True, "arrays": [pack_array(array) for array in arrays]}, timeout_s)
         return tuple(map(unpack_array, answer["arrays"]))
 
     def layers(self, *arrays: np.ndarray, timeout_s: float) -> Mapping[str, np.ndarray]:
@@ -76,7 +76,7 @@ class ProcessWorker:
         Raises:
             InputError, WorkerDied, Unavailable: see `profile`.
         """
-        answer = self._ask({"layers": True, "arrays": [pack_array(array) for array in arrays]}, timeout_s)
+        answer = self.ask({"layers": True, "arrays": [pack_array(array) for array in arrays]}, timeout_s)
         return dict(zip(answer["names"], map(unpack_array, answer["arrays"]), strict=True))
 
     def open(self, path: Path) -> ProcessWorker:
@@ -90,7 +90,8 @@ class ProcessWorker:
         """
         return _open_file(replace(self.job, path=path), self.talk)
 
-    def _ask(self, request: dict[str, object], timeout_s: float) -> dict[str, Any]:
+    def ask(self, request: dict[str, object], timeout_s: float) -> dict[str, Any]:
+        """The answer to a request of `timing/worker.py` about the file that is open."""
         self.talk.send({**request, "path": str(self.job.path)})
         return self.talk.receive(self.job.path, timeout_s)
 

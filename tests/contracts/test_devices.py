@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from simulated import needs_simulator
 
 from deploy_prune import plugins
 from deploy_prune.errors import InputError, UnknownName
 from deploy_prune.timing.devices import DEVICES, THIS_MACHINE, Device, Job, device_at
 from deploy_prune.timing.fake_device import FakeDevice
 
-ADDRESSES = {"local": THIS_MACHINE}
+ADDRESSES = {"local": THIS_MACHINE, "sim": "sim://cortex-a72"}
 """Plugin -> an address of it that can be reached where tests run; that of ssh is the server's that tests start."""
 
 
@@ -22,7 +23,13 @@ def made_up(path: Path) -> float:
     return 1.0
 
 
-@pytest.fixture(params=[*plugins.list_names(DEVICES), "fake"])
+MARKS = {"sim": (pytest.mark.slow, pytest.mark.ci, needs_simulator)}
+"""Plugin -> why it is not always asked."""
+
+
+@pytest.fixture(
+    params=[*(pytest.param(name, marks=MARKS.get(name, ())) for name in plugins.list_names(DEVICES)), "fake"]
+)
 def device(request: pytest.FixtureRequest) -> Device:
     if request.param == "ssh":
         return device_at(request.getfixturevalue("board").address)

@@ -1,0 +1,61 @@
+"""The folder that the simulator lives in, and the system that a simulated program sees."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy_prune.errors import Unavailable
+from deploy_prune.timing.simulator.cores import Core, write_cpuinfo
+
+SOURCE = Path(__file__).with_name("counter.c")
+"""The source of QEMU's plugin."""
+SYSTEM, SITE, COUNTER = "system", "site", "counter.so"
+"""The arm64 system, the wheels, and the compiled plugin within the folder."""
+READY = "ready.json"
+"""What is written last: the wheels' names and versions."""
+PACKAGE = Path(__file__).parents[2]
+"""This very package, which runs in the simulator as well."""
+WHEELS: Mapping[str, str] = {"ai-edge-litert": "2.3.0", "onnxruntime": "1.31.1", "numpy": "2.4.6"}
+"""The wheels that are simulated: other versions would count other numbers."""
+RUNTIMES: Mapping[str, str] = {"litert": "ai-edge-litert", "onnxruntime": "onnxruntime"}
+"""The runtimes that can be simulated -> the wheels that bring them."""
+SETUP = "set it up, which takes a minute and 300 MB: python -m deploy_prune.timing.simulator.setting_up"
+
+
+def usual_folder() -> Path:
+    """In the platform's cache folder; its name changes with what it holds."""
+    from platformdirs import user_cache_path
+
+    versions = "-".join(WHEELS.values())
+    return user_cache_path("deploy-prune", appauthor=False) / f"simulator-{versions}"
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that is not whole.
+
+    Raises:
+        Unavailable: it is not set up, or for other versions of the runtimes.
+    """
+    try:
+        held = json.loads((folder / READY).read_text())
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"the simulator is not set up ({folder})", hint=SETUP) from error
+    if held != WHEELS:
+        raise Unavailable(f"{folder} holds other runtimes than deploy-prune simulates", hint=f"remove it, and {SETUP}")
+
+
+def make_view(view: Path, folder: Path, core: Core) -> None:
+    """Make the root folder that a program on a core sees: the system, and what tells it which core it runs on."""
+    for each in (folder / SYSTEM).iterdir():
+        (view / each.name).symlink_to(each)
+    (view / "proc").mkdir()
+    (view / "proc" / "cpuinfo").write_text(write_cpuinfo(core))
+    cpus = view / "sys" / "devices" / "system" / "cpu"
+    cpus.mkdir(parents=True)
+    for name in ("possible", "present"):
+        (cpus / name).write_text("0\n")
+    ours = view / "deploy-prune"
+    ours.mkdir()
+    (ours / PACKAGE.name).symlink_to(PACKAGE)
