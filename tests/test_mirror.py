@@ -84,7 +84,6 @@ ELSEWHERE = {
     "timing/wire.py": "timing/test_runner.py",
     "timing/worker.py": "analysis/test_bench.py",
     "timing/simulator/emulator.py": "timing/devices/test_sim.py",
-    "timing/simulator/guest.py": "timing/devices/test_sim.py",
     "train/batches.py": "train/test_evaluation.py",
     "train/few_steps.py": "train/test_fitness.py",
     "train/masks.py": "train/test_loop.py",
