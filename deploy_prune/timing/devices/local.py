@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import ClassVar
 
 from deploy_prune import plugins
 from deploy_prune.timing import client, conditions
@@ -19,20 +20,13 @@ from deploy_prune.values import Conditions
 class Local:
     """The machine that deploy-prune itself runs on."""
 
+    unit: ClassVar[str] = MILLISECONDS
+    exact: ClassVar[bool] = False
+
     @property
     def fingerprint(self) -> str:
         """Processor, architecture and system."""
         return conditions.fingerprint()
-
-    @property
-    def unit(self) -> str:
-        """Milliseconds."""
-        return MILLISECONDS
-
-    @property
-    def exact(self) -> bool:
-        """False: times scatter."""
-        return False
 
     def start(self, job: Job) -> AbstractContextManager[Worker]:
         """A process with its file loaded; it is dead when the block ends."""

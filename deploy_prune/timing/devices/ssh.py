@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from deploy_prune import plugins
 from deploy_prune.timing.devices import MILLISECONDS, Device, DeviceDescription, Job, Worker
@@ -19,6 +20,9 @@ from deploy_prune.values import Conditions
 @dataclass(frozen=True)
 class Ssh:
     """A host with Python, numpy and a runtime, reached by the system's ssh client with keys or the agent."""
+
+    unit: ClassVar[str] = MILLISECONDS
+    exact: ClassVar[bool] = False
 
     address: str = ""
     """The host, as in `ssh://pi@board:22`; who it is and with which key, ~/.ssh/config says. Empty: nowhere yet."""
@@ -41,16 +45,6 @@ class Ssh:
         """The processor, or the board with its cores, the architecture and the system."""
         about = self.describe()
         return f"{about.processor}, {about.architecture}, {about.system}"
-
-    @property
-    def unit(self) -> str:
-        """Milliseconds."""
-        return MILLISECONDS
-
-    @property
-    def exact(self) -> bool:
-        """False: times scatter."""
-        return False
 
     def start(self, job: Job) -> AbstractContextManager[Worker]:
         """A process there with its file loaded; it is dead when the block ends."""
