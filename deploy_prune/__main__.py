@@ -25,6 +25,7 @@ from deploy_prune.cli import (
     explain,
     export,
     finetune,
+    gate,
     inspect,
     latency,
     output,
@@ -63,6 +64,7 @@ VERBS: Verbs = {
     "refit": refit.refit,
     "export": export.export,
     "bench": bench.bench,
+    "gate": gate.gate,
     "explain": explain.explain,
     "report": report.report,
 }

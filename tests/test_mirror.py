@@ -16,6 +16,7 @@ CONTRACTS = "contracts/test_*.py"
 
 ELSEWHERE = {
     "analysis/describe.py": "contracts/test_readers.py",
+    "analysis/gating/session.py": "analysis/gating/test_gate.py",
     "analysis/layer_times.py": "analysis/test_explain.py",
     "analysis/report_curves.py": "pipeline/test_curves.py",
     "analysis/report_refit.py": "analysis/test_report.py",

@@ -1,0 +1,1 @@
+"""The latency gate: whether a file may take the place of another."""
