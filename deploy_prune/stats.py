@@ -12,6 +12,8 @@ Blocks = Sequence[Sequence[float]]
 
 RESAMPLES = 2000
 """How many times values are drawn with replacement for an interval."""
+T_TABLE = (12.7062, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.30600, 2.26216)
+"""The 97.5 % quantiles of Student's t for 1 to 9 degrees of freedom."""
 CONFIDENCE = 0.95
 """The share of cases in which an interval should hold the true value."""
 
@@ -75,6 +77,30 @@ def word_ratio(interval: Interval) -> str:
     if high < 1:
         return "faster"
     return "slower" if low > 1 else "level"
+
+
+def quantile_of_t(degrees: int) -> float:
+    """The 97.5 % quantile of Student's t: what bounds a 95 % interval of a mean, in standard errors of it.
+
+    Nine from the tables, those of more degrees of freedom by Cornish and Fisher's expansion (Abramowitz & Stegun
+    26.7.5), to within 1e-4: runtimes alone are installed without scipy.
+
+    Raises:
+        ValueError: no degrees of freedom.
+    """
+    if degrees < 1:
+        raise ValueError("one value says nothing about scatter")
+    if degrees <= len(T_TABLE):
+        return T_TABLE[degrees - 1]
+    z = 1.959963984540054
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    corrections = (term * (1.0 / degrees) ** power for power, term in enumerate(terms, start=1))
+    return z + float(sum(corrections))
 
 
 def bootstrap(values: Sequence[float], statistic: Callable[[Sequence[float]], float], *, seed: int = 0) -> Interval:

@@ -53,3 +53,15 @@ def test_one_seed_gives_one_interval():
 def test_a_percentile_is_never_outside_the_samples(samples, percent):
     assert min(samples) <= stats.percentile(samples, percent) * (1 + 1e-12)
     assert stats.percentile(samples, percent) <= max(samples) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("degrees", [*range(1, 41), 59, 100, 1000])
+def test_quantiles_of_t_are_those_of_scipy(degrees):
+    from scipy.stats import t
+
+    assert stats.quantile_of_t(degrees) == pytest.approx(float(t.ppf(0.975, degrees)), rel=1e-4)
+
+
+def test_one_value_has_no_quantile():
+    with pytest.raises(ValueError, match="one value"):
+        stats.quantile_of_t(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,14 +10,16 @@ import typer
 
 from deploy_prune.cli.options import DeviceAddress, Json
 from deploy_prune.cli.output import make_error_record, say, show_json, show_progress
-from deploy_prune.errors import ConfigError, DeployPruneError, Inconclusive, InputError, TargetMissed
+from deploy_prune.errors import ConfigError, DeployPruneError, Inconclusive, InputError, TargetMissed, UnknownName
 from deploy_prune.timing.devices import THIS_MACHINE, device_at
 
 if TYPE_CHECKING:
     from deploy_prune.analysis.gating.gate import GateResult
 
-Baseline = Annotated[Path, typer.Option("--baseline", metavar="FILE", help="The file that ships today.")]
-Candidate = Annotated[Path, typer.Option("--candidate", metavar="FILE", help="The file that would take its place.")]
+Baseline = Annotated[Path | None, typer.Option("--baseline", metavar="FILE", help="The file that ships today.")]
+Candidate = Annotated[
+    Path | None, typer.Option("--candidate", metavar="FILE", help="The file that would take its place.")
+]
 MaxRatio = Annotated[float, typer.Option("--max-ratio", help="Its time / the baseline's, at the most; 0: any.")]
 MinDelta = Annotated[
     float, typer.Option("--min-delta-ms", help="Slower by less than that counts as no slower, in the device's unit.")
@@ -34,12 +37,15 @@ Output = Annotated[
     list[str] | None,
     typer.Option("--output", metavar="FORM=FILE", help="junit, markdown, annotation or figures, too; repeatable."),
 ]
+Template = Annotated[
+    str | None, typer.Option("--template", metavar="NAME", help="Print a job for github or gitlab, and time nothing.")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="End with exit code 5 where it is inconclusive, not with 0.")]
 
 
 def gate(
-    baseline: Baseline,
-    candidate: Candidate,
+    baseline: Baseline = None,
+    candidate: Candidate = None,
     max_ratio: MaxRatio = 1.05,
     min_delta_ms: MinDelta = 0.1,
     budget_ms: Budget = None,
@@ -49,6 +55,7 @@ def gate(
     device: DeviceAddress = THIS_MACHINE,
     time_limit: TimeLimit = 120.0,
     output: Output = None,
+    template: Template = None,
     strict: Strict = False,
     as_json: Json = False,
 ) -> int:
@@ -58,6 +65,11 @@ def gate(
     limit. Exit code 1 (failed) takes the whole interval above the limit, in two sessions that were started apart; where
     the time is over before, it is inconclusive: exit code 0, or 5 with --strict.
     """
+    if template is not None:
+        say(read_template(template).rstrip("\n"))
+        return 0
+    if baseline is None or candidate is None:
+        raise ConfigError("the gate compares two files", hint="give --baseline FILE and --candidate FILE")
     from deploy_prune.analysis.artifacts import describe_artifact
     from deploy_prune.analysis.gating.gate import run_gate
     from deploy_prune.analysis.gating.limits import Limits
@@ -70,6 +82,19 @@ def gate(
         result = run_gate(pair, Setting(device_at(device), threads, 0), limits, time_limit_s=time_limit, progress=told)
     _write(result, wanted)
     return show_gate(result, as_json=as_json, strict=strict)
+
+
+def read_template(name: str) -> str:
+    """The text of a job for a CI system.
+
+    Raises:
+        UnknownName: no such template.
+    """
+    folder = resources.files("deploy_prune.analysis.gating") / "ci"
+    known = sorted(entry.name.removesuffix(".yml") for entry in folder.iterdir())
+    if name not in known:
+        raise UnknownName("template", name, known)
+    return (folder / f"{name}.yml").read_text(encoding="utf-8")
 
 
 def parse_outputs(output: list[str] | None) -> dict[str, Path]:

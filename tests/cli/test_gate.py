@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from deploy_prune.__main__ import run
 from deploy_prune.analysis.gating.gate import GateResult
 from deploy_prune.analysis.gating.limits import Limits, Verdict
-from deploy_prune.cli.gate import find_error, parse_outputs
-from deploy_prune.errors import ConfigError
+from deploy_prune.cli.gate import find_error, parse_outputs, read_template
+from deploy_prune.errors import ConfigError, UnknownName
 
 
 def test_a_file_against_itself_passes_or_is_not_told(
@@ -51,3 +55,41 @@ def test_each_verdict_has_an_exit_code(verdict: Verdict, strict: bool, code: int
 def test_a_form_that_there_is_not_is_refused(wrong: str) -> None:
     with pytest.raises(ConfigError, match="write --output FORM=FILE"):
         parse_outputs([wrong])
+
+
+def test_two_files_are_needed() -> None:
+    assert run(["gate", "--baseline", "a.tflite"]) == 2
+
+
+def test_an_unknown_template_is_refused() -> None:
+    with pytest.raises(UnknownName, match="github, gitlab"):
+        read_template("jenkins")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", ["github", "gitlab"])
+def test_the_commands_of_a_template_run(name: str, tiny_tflite: Path, tmp_path: Path) -> None:
+    """Everything that the job runs but the installation, as the CI system would run it."""
+    job = yaml.safe_load(read_template(name))
+    variables = {"BASELINE": str(tiny_tflite), "CANDIDATE": str(tiny_tflite), "MAX_RATIO": "2", "DEVICE": "local"}
+    if name == "github":
+        script = job["runs"]["steps"][1]["run"]
+        assert set(job["runs"]["steps"][1]["env"]) == set(variables)
+    else:
+        (script,) = job["latency-gate"]["script"]
+        assert set(job["latency-gate"]["variables"]) == set(variables)
+    summary = tmp_path / "summary.md"
+    environment = {**os.environ, **variables, "GITHUB_STEP_SUMMARY": str(summary), "PATH": find_path(tmp_path)}
+    done = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode in {0, 5}  # a busy machine says nothing
+    assert ElementTree.parse(tmp_path / "gate.xml").getroot().tag == "testsuite"
+    assert name == "gitlab" or "Latency gate" in summary.read_text()
+
+
+def find_path(folder: Path) -> str:
+    """A search path on which `deploy-prune` is this package."""
+    script = folder / "bin" / "deploy-prune"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m deploy_prune "$@"\n')
+    script.chmod(0o755)
+    return f"{script.parent}{os.pathsep}{os.environ['PATH']}"

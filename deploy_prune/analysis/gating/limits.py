@@ -129,10 +129,8 @@ def find_interval(values: Sequence[float]) -> Interval:
     """
     if len(set(values)) == 1:
         return values[0], values[0]
-    from scipy.stats import t
-
     logs = [math.log(value) for value in values]
     mean = sum(logs) / len(logs)
     spread = math.sqrt(sum((each - mean) ** 2 for each in logs) / (len(logs) - 1))
-    half = float(t.ppf(0.5 + stats.CONFIDENCE / 2, len(logs) - 1)) * spread / math.sqrt(len(logs))
+    half = stats.quantile_of_t(len(logs) - 1) * spread / math.sqrt(len(logs))
     return math.exp(mean - half), math.exp(mean + half)
