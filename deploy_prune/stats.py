@@ -14,6 +14,8 @@ RESAMPLES = 2000
 """How many times values are drawn with replacement for an interval."""
 T_TABLE = (12.7062, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.30600, 2.26216)
 """The 97.5 % quantiles of Student's t for 1 to 9 degrees of freedom."""
+MANY = 1e5
+"""Figures as large as this are written in millions: no file takes so many milliseconds, and all so many cycles."""
 CONFIDENCE = 0.95
 """The share of cases in which an interval should hold the true value."""
 
@@ -68,7 +70,12 @@ def write_percent(value: float, digits: int = 2) -> str:
 
 def write_with_interval(value: float, interval: Interval) -> str:
     """Write a figure and its interval into one cell of a table: `0.812 [0.805, 0.820]`."""
-    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+    return f"{write_amount(value)} [{write_amount(interval[0])}, {write_amount(interval[1])}]"
+
+
+def write_amount(value: float) -> str:
+    """Write a figure to three decimals, or what is counted by the million in millions: `4.213`, `98.662M`."""
+    return f"{value:.3f}" if abs(value) < MANY else f"{value / 1e6:.3f}M"
 
 
 def word_ratio(interval: Interval) -> str:

@@ -65,3 +65,8 @@ def test_quantiles_of_t_are_those_of_scipy(degrees):
 def test_one_value_has_no_quantile():
     with pytest.raises(ValueError, match="one value"):
         stats.quantile_of_t(0)
+
+
+def test_cycles_are_written_in_millions_and_milliseconds_to_three_decimals() -> None:
+    assert stats.write_with_interval(4.2134, (4.2, 4.25)) == "4.213 [4.200, 4.250]"
+    assert stats.write_with_interval(98_662_239.1, (98_662_239.1, 98_700_000.0)) == "98.662M [98.662M, 98.700M]"

@@ -46,7 +46,7 @@ def write_times(measurements: Sequence[Measurement]) -> str:
         )
         for item in measurements
     ]
-    table = write_table(("file", "runtime", "threads", "median ms", "time / dense"), rows)
+    table = write_table(("file", "runtime", "threads", f"median {measurements[0].unit}", "time / dense"), rows)
     return f"{table}\n\nMedian with its bootstrap interval; files of one session took turns on the same cores."
 
 

@@ -10,7 +10,7 @@ import typer
 
 from deploy_prune.cli.options import DeviceAddress, Json, Threads, parse_integers
 from deploy_prune.cli.output import show_json, show_progress, show_table
-from deploy_prune.timing.devices import THIS_MACHINE, device_at
+from deploy_prune.timing.devices import MILLISECONDS, THIS_MACHINE, device_at
 
 if TYPE_CHECKING:
     from deploy_prune.analysis.artifacts import Choice
@@ -52,16 +52,17 @@ def show_times(measurements: tuple[Measurement, ...], chosen: Choice, *, as_json
 
 def show_measurements(measurements: tuple[Measurement, ...]) -> None:
     """One row per file and thread count, then a table for each question that these files answer."""
-    columns = ("file", "runtime", "threads", "median ms [95 %]", "p90 ms", "load ms", "peak MB")
+    unit = next((item.unit for item in measurements), MILLISECONDS)
+    columns = ("file", "runtime", "threads", f"median {unit} [95 %]", f"p90 {unit}", "load ms", "peak MB")
     show_table("Time of one inference", columns, [_make_row(measurement) for measurement in measurements])
     if networks := _list_networks(measurements):
         show_table("Networks of one format", ("file", "runtime", "threads", *COMPARED), networks)
     if formats := _list_formats(measurements):
-        show_table("Formats of one network", ("file", "format", "threads", "median ms", *COMPARED), formats)
+        show_table("Formats of one network", ("file", "format", "threads", f"median {unit}", *COMPARED), formats)
 
 
 def _make_row(measurement: Measurement) -> tuple[str, ...]:
-    from deploy_prune.stats import write_with_interval
+    from deploy_prune.stats import write_amount, write_with_interval
 
     target = measurement.target
     return (
@@ -69,7 +70,7 @@ def _make_row(measurement: Measurement) -> tuple[str, ...]:
         f"{target.runtime} {target.runtime_version}",
         str(target.threads),
         write_with_interval(measurement.median, measurement.interval),
-        f"{measurement.p90:.3f}",
+        write_amount(measurement.p90),
         f"{measurement.load_ms:.1f}",
         f"{measurement.peak_memory_bytes / 1e6:.0f}",
     )
@@ -92,13 +93,14 @@ def _list_networks(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]
 
 def _list_formats(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:
     from deploy_prune.analysis.bench import group_by_network
+    from deploy_prune.stats import write_amount
 
     return [
         (
             item.artifact,
             Path(item.artifact).suffix[1:],
             str(item.target.threads),
-            f"{item.median:.3f}",
+            write_amount(item.median),
             *_make_compared_cells(item.format_ratio, item.format_ratio_interval),
         )
         for group in group_by_network(measurements)

@@ -33,7 +33,7 @@ def list_tables(store: flags.StoreFile = None, as_json: flags.Json = False) -> N
     if as_json:
         show_json(tables=[_make_record(profile, samples) for profile, samples in tables])
         return
-    columns = ("network", "device", "runtime", "threads", "dense ms", "samples", "whole")
+    columns = ("network", "device", "runtime", "threads", "dense", "unit", "samples", "whole")
     show_table("Latency tables", columns, [tuple(map(str, _make_record(*each).values())) for each in tables])
 
 
@@ -55,6 +55,7 @@ def _make_record(profile: Profile, samples: int) -> dict[str, object]:
         "runtime": f"{target.runtime} {target.runtime_version}",
         "threads": target.threads,
         "dense_ms": f"{profile.reference:.3f}",
+        "unit": profile.unit,
         "samples": samples,
         "complete": "yes" if profile.complete else "no",
     }
@@ -132,7 +133,7 @@ def _make_plot(staircase: Staircase) -> Plot:
     measured = make_line("measured alone, scaled", [(step.channels, step.measured_ms) for step in staircase.steps])
     predicted = make_line("latency model", [(step.channels, step.predicted_ms) for step in staircase.steps], steps=True)
     lines = (measured, predicted) if measured.x else (predicted,)
-    return Plot(f"{staircase.layer} ({staircase.kind})", f"channels of {staircase.group}", "ms", lines)
+    return Plot(f"{staircase.layer} ({staircase.kind})", f"channels of {staircase.group}", staircase.unit, lines)
 
 
 def export_table(

@@ -86,19 +86,24 @@ def plan(
 
 def show_outlook(outlook: Outlook, *, widths: bool = False) -> None:
     """The reachable range, then a row per budget and per smaller input."""
+    from deploy_prune.stats import write_amount
+
     target = outlook.target
     where = f"{target.runtime} {target.runtime_version}, {target.threads} threads, {target.device}"
     rows = [
-        ("dense network", f"{outlook.dense_ms:.3f} ms"),
-        ("smallest within reach", f"{outlook.least_ms:.3f} ms ({outlook.least_ms / outlook.dense_ms:.3f}x)"),
+        ("dense network", f"{write_amount(outlook.dense_ms)} {outlook.unit}"),
+        (
+            "smallest within reach",
+            f"{write_amount(outlook.least_ms)} {outlook.unit} ({outlook.least_ms / outlook.dense_ms:.3f}x)",
+        ),
         ("mean error of the model", f"{outlook.error.mean:.1%} ({outlook.error.samples} plans timed)"),
     ]
     show_table(f"{outlook.address} on {where}", ("", "is"), rows)
-    columns = ("budget", "predicted ms [95 %]", "time / dense", "MACs", "parameters")
+    columns = ("budget", f"predicted {outlook.unit} [95 %]", "time / dense", "MACs", "parameters")
     show_table("Budgets", columns, [_make_row(row) for row in outlook.options])
     if outlook.inputs:
         show_table(
-            "Or smaller images: the dense network, measured", ("input", "ms [95 %]", "time / dense"),
+            "Or smaller images: the dense network, measured", ("input", f"{outlook.unit} [95 %]", "time / dense"),
             [_make_input_row(row, outlook.dense_ms) for row in outlook.inputs],
         )  # fmt: skip
     if widths:
@@ -108,8 +113,9 @@ def show_outlook(outlook: Outlook, *, widths: bool = False) -> None:
 
 
 def _make_row(row: Option) -> tuple[str, ...]:
-    low, high = row.interval_ms
-    predicted = f"{row.predicted_ms:.3f} [{low:.3f}, {high:.3f}]"
+    from deploy_prune.stats import write_with_interval
+
+    predicted = write_with_interval(row.predicted_ms, row.interval_ms)
     return row.budget, predicted, f"{row.ratio:.3f}x", f"{row.macs_ratio:.3f}x", f"{row.params_ratio:.3f}x"
 
 
@@ -117,5 +123,6 @@ def _make_input_row(row: SmallerInput, dense_ms: float) -> tuple[str, str, str]:
     shape = "x".join(map(str, row.input_shape))
     if row.measured_ms is None or row.interval_ms is None:
         return shape, f"not measured: {row.reason}", "-"
-    low, high = row.interval_ms
-    return shape, f"{row.measured_ms:.3f} [{low:.3f}, {high:.3f}]", f"{row.measured_ms / dense_ms:.3f}x"
+    from deploy_prune.stats import write_with_interval
+
+    return shape, write_with_interval(row.measured_ms, row.interval_ms), f"{row.measured_ms / dense_ms:.3f}x"

@@ -90,6 +90,7 @@ def summarise_model(model: LatencyModel) -> dict[str, object]:
         "network": profile.address,
         "target": profile.target,
         "reference_ms": profile.reference,
+        "unit": profile.unit,
         "samples": len(profile.samples),
         "error": model.error,
     }
@@ -97,16 +98,18 @@ def summarise_model(model: LatencyModel) -> dict[str, object]:
 
 def show_model(model: LatencyModel, where: Path) -> None:
     """What was measured, and how far predictions may be off."""
+    from deploy_prune.stats import write_amount
+
     profile, error = model.profile, model.error
     target = profile.target
     rows = [
         ("device", target.device),
         ("runtime", f"{target.runtime} {target.runtime_version}, {target.threads} threads, {target.precision}"),
-        ("dense network", f"{profile.reference:.3f} {profile.unit}"),
+        ("dense network", f"{write_amount(profile.reference)} {profile.unit}"),
         ("plans timed", str(error.samples)),
         ("mean error of plans left out", f"{error.mean:.1%}"),
         ("95 % of them within", f"{error.p95:.1%}"),
         ("rank correlation", f"{error.spearman:.3f}"),
         ("store", str(where)),
     ]
-    show_table(f"Milliseconds of {profile.address}", ("", "is"), rows)
+    show_table(f"Cost of {profile.address}", ("", "is"), rows)

@@ -30,6 +30,7 @@ from deploy_prune.run_folder import open_run
 from deploy_prune.scoring.best_scored import SELECTING, BestScored
 from deploy_prune.search_results import Front, FrontPoint, PointKind
 from deploy_prune.sources import checkpoint
+from deploy_prune.timing.devices import MILLISECONDS
 from deploy_prune.train.recipe import Hooks
 from deploy_prune.trust import trust_named
 from deploy_prune.values import TOP_1, Budget, Measurement, Progress, quiet, told_in_lines
@@ -194,10 +195,14 @@ def _measured(summary: RunSummary) -> Measurement | None:
 
 
 def _reference_ms(summary: RunSummary) -> float | None:
-    """What a ratio of 1 stands for: the target's reference, or what the dense file took in this run's session."""
-    if summary.plan.closing is not None:
-        return summary.plan.closing.reference
-    dense = [item for item in summary.bench.measurements if item.ratio is None]
+    """What a ratio of 1 stands for: the target's reference, or what the dense file took in this run's session.
+
+    None where nothing was timed, or in another unit than milliseconds.
+    """
+    closing = summary.plan.closing
+    if closing is not None:
+        return closing.reference if closing.unit == MILLISECONDS else None
+    dense = [item for item in summary.bench.measurements if item.ratio is None and item.unit == MILLISECONDS]
     return dense[0].median if dense else None
 
 

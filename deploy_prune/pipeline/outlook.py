@@ -23,7 +23,7 @@ from deploy_prune.pipeline.deciders import build_scorer
 from deploy_prune.pipeline.real_file import RealFiles
 from deploy_prune.pipeline.smaller_images import SmallerInput, measure_smaller
 from deploy_prune.scoring.study import Study
-from deploy_prune.timing.devices import device_at
+from deploy_prune.timing.devices import MILLISECONDS, device_at
 from deploy_prune.values import Budget, ChannelGraph, Interval, Network, Progress, Scores, Target, told_in_lines
 
 LEVELS = 8
@@ -58,6 +58,8 @@ class Outlook:
     error: FitError
     options: tuple[Option, ...]
     inputs: tuple[SmallerInput, ...] = ()
+    unit: str = MILLISECONDS
+    """What all of these are counted in, such as "ms"."""
     """The dense network on smaller images, where files can be timed."""
 
 
@@ -118,13 +120,14 @@ def plan_budgets(network: Network, graph: ChannelGraph, model: LatencyModel, wis
     dense_ms = float(cost(dense_widths(graph.free)))
     least_ms = float(cost(np.array([ladder(group, limits).steps[0] for group in graph.free])))
     asked = {each.text: _limit(each, dense_ms, model.profile.unit) for each in wish.budgets}
-    asked = asked or _levels(dense_ms, least_ms)
+    asked = asked or _levels(dense_ms, least_ms, model.profile.unit)
     try:
         options = tuple(_option(text, limit, (graph, scores, cost), limits, dense_ms) for text, limit in asked.items())
     except BudgetError as error:
-        hint = f"from {least_ms:.3g} to {dense_ms:.3g} ms are within reach; {error.hint}".removesuffix("; ")
+        reach = f"from {least_ms:.3g} to {dense_ms:.3g} {model.profile.unit} are within reach"
+        hint = f"{reach}; {error.hint}".removesuffix("; ")
         raise BudgetError(f"a budget of {', '.join(asked)}: {error.message}", hint=hint) from error
-    return Outlook(network.address, model.target, dense_ms, least_ms, model.error, options)
+    return Outlook(network.address, model.target, dense_ms, least_ms, model.error, options, unit=model.profile.unit)
 
 
 def _scores(network: Network, graph: ChannelGraph, method: str) -> Scores:
@@ -140,10 +143,11 @@ def _limit(budget: Budget, dense: float, unit: str) -> float:
     return budget.limit * dense if _is_share(budget) else in_units(budget, dense, unit)
 
 
-def _levels(dense_ms: float, least_ms: float) -> dict[str, float]:
-    """None where nothing can be won."""
+def _levels(dense_ms: float, least_ms: float, unit: str) -> dict[str, float]:
+    """Budgets as they are typed, each with its limit; none where nothing can be won."""
     limits = [float(f"{limit:.3g}") for limit in np.geomspace(dense_ms, least_ms, LEVELS + 2)[1:-1]]
-    return {f"{limit:.3g}ms": limit for limit in limits if least_ms <= limit < dense_ms}
+    within = [limit for limit in limits if least_ms <= limit < dense_ms]
+    return {f"{limit:.3g}ms" if unit == MILLISECONDS else f"latency={limit / 1e6:.3g}M": limit for limit in within}
 
 
 def _option(

@@ -105,7 +105,9 @@ def plan_on_real_file(
             attempts.append((chosen, _attempt(chosen, aim_ms, comparison)))
             sample = _sample(chosen, comparison)
             files.store.add(model.profile, sample)
-            progress("plan on the real file", len(attempts), ATTEMPTS, f"{attempts[-1][1].measured:.2f} ms")
+            progress(
+                "plan on the real file", len(attempts), ATTEMPTS, f"{attempts[-1][1].measured:.4g} {model.profile.unit}"
+            )
             try:
                 model = teach(model, sample)
                 if _met(attempts[-1][1], limit_ms) or len(attempts) == ATTEMPTS:
@@ -137,9 +139,10 @@ def left_over(chosen: Chosen, closing: Closing, limits: Limits) -> str:
     costs = chosen.cost(plans)
     least = int(np.argmin(costs))
     place, step = grown[least]
+    unit, next_cost = closing.unit, float(costs[least])
     return (
-        f"the plan takes {taken_ms:.3g} of {closing.limit:.3g} ms: its next stair, {step} of {groups[place].width} "
-        f"units in group '{groups[place].name}', would take {float(costs[least]):.3g} ms by the model"
+        f"the plan takes {taken_ms:.3g} of {closing.limit:.3g} {unit}: its next stair, {step} of {groups[place].width} "
+        f"units in group '{groups[place].name}', would take {next_cost:.3g} {unit} by the model"
     )
 
 

@@ -237,7 +237,7 @@ def judge(summary: RunSummary) -> None:
         assert closing
         assert shipped
         limit = f"{closing.limit:g} {closing.unit}"
-        message = f"the shipped file takes {shipped[0]:.2f} {closing.unit}, {summary.missed_by:.1%} more than {limit}"
+        message = f"the shipped file takes {shipped[0]:.4g} {closing.unit}, {summary.missed_by:.1%} more than {limit}"
         raise TargetMissed(message, hint="its plan was timed before training: see the report; try a smaller budget")
     if summary.outcome == "no speed-up":
         names = ", ".join(map(name_timed, summary.not_faster))

@@ -33,7 +33,7 @@ def command(phone: Phone, *flags: str) -> list[str]:
 def test_what_was_measured_is_not_measured_again_and_shown(here: Phone, capsys: Captured) -> None:
     assert __main__.run(command(here)) == 0
     said = capsys.readouterr()
-    for text in (f"Milliseconds of {here.model}", "8.000 ms", "64", str(here.store), "rank correlation"):
+    for text in (f"Cost of {here.model}", "8.000 ms", "64", str(here.store), "rank correlation"):
         assert text in said.out
     assert said.err == ""
 

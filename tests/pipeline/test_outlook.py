@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from building import conv, net
 from latencies import PHONE, REFERENCE_MS, made_up, mixed, sample
@@ -10,7 +12,7 @@ from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import Profile
 from deploy_prune.budget.parse import parse
-from deploy_prune.errors import BudgetError, ConfigError, NotProfiled
+from deploy_prune.errors import BudgetError, ConfigError, NotProfiled, UnitError
 from deploy_prune.graph import trace
 from deploy_prune.pipeline.outlook import LEVELS, Outlook, Wish, outlook
 from deploy_prune.values import Network
@@ -37,6 +39,21 @@ def test_without_a_budget_eight_are_spread_over_what_is_within_reach(store):
     predicted = [each.predicted_ms for each in found.options]
     assert predicted == sorted(predicted, reverse=True)
     assert found.least_ms <= predicted[-1] < 0.3 * found.dense_ms and 0.75 * found.dense_ms < predicted[0]
+
+
+def test_cycles_are_planned_in_cycles_and_budgets_are_typed_so(store):
+    cycles = "simulated Cortex-A72 cycles"
+    kept(store, replace(TABLE, reference=98.7e6, unit=cycles))
+    reach = planned(store)
+    assert reach.unit == cycles
+    for option in reach.options:
+        assert option.budget.startswith("latency=") and option.budget.endswith("M")
+        assert option.predicted_ms <= parse(option.budget).limit
+    with pytest.raises(BudgetError) as caught:
+        planned(store, "latency=1M")
+    assert f"{cycles} are within reach" in caught.value.hint
+    with pytest.raises(UnitError, match="figures in ms and in simulated Cortex-A72 cycles are never compared"):
+        planned(store, "6ms")
 
 
 def test_every_option_keeps_to_its_budget_and_says_what_it_keeps(store):

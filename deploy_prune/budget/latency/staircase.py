@@ -47,6 +47,8 @@ class Staircase:
     operator: int
     group: str
     steps: tuple[Step, ...]
+    unit: str = "ms"
+    """What the steps are counted in."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def staircase(model: LatencyModel, layer: str) -> Staircase:
         Step(width * group.channels_per_unit, measured[width] * scale if measured else None, float(predicted_ms))
         for width, predicted_ms in zip(options, predicted, strict=True)
     ]
-    return Staircase(layer, drawing.operators[operator].kind, operator, group.name, tuple(steps))
+    return Staircase(layer, drawing.operators[operator].kind, operator, group.name, tuple(steps), profile.unit)
 
 
 def _predicted(model: LatencyModel, operator: int, column: int, options: Sequence[int]) -> np.ndarray:

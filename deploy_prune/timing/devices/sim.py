@@ -25,7 +25,7 @@ from deploy_prune.timing.simulator.cores import Core, find_core
 from deploy_prune.timing.simulator.cycles import Prices
 from deploy_prune.timing.simulator.emulator import Guest, start_guest
 from deploy_prune.timing.simulator.tools import find_analyser, find_emulator
-from deploy_prune.timing.simulator.vectors import check_vectors, count_multiply_adds
+from deploy_prune.timing.simulator.vectors import MultiplyAdds, check_vectors, count_multiply_adds
 from deploy_prune.values import Conditions, NodeTime, TensorSpec
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class Known:
 
     cost: float
     """What an inference costs, in the device's unit."""
+    instructions: int
+    """How many instructions it executes."""
+    done: MultiplyAdds
+    """The multiply-adds among them."""
     peak_memory_bytes: int
     """The largest memory of the emulator when it had run, in bytes."""
     inputs: tuple[TensorSpec, ...]
@@ -72,7 +76,7 @@ class Meter:
         done = count_multiply_adds(self.prices.list_hot(counts))
         check_vectors(done, str(path), self.core.title)
         cost = self.prices.add_up(counts) if self.in_cycles else float(counts.instructions)
-        return Known(cost, memory, guest.worker.inputs)
+        return Known(cost, counts.instructions, done, memory, guest.worker.inputs)
 
 
 @dataclass(frozen=True, eq=False)
