@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from deploy_prune.analysis.describe import describe
     from deploy_prune.analysis.doctor import diagnose as doctor
     from deploy_prune.analysis.explain import explain
+    from deploy_prune.analysis.gating.gate import run_gate as gate
     from deploy_prune.analysis.report import report
     from deploy_prune.budget.latency.profiling import profile
     from deploy_prune.exporting.export import export
@@ -46,6 +47,7 @@ __all__ = [
     "explain",
     "export",
     "finetune",
+    "gate",
     "inspect",
     "load",
     "plan",
@@ -73,6 +75,7 @@ _HOMES = {
     "explain": ("analysis.explain", "explain"),
     "export": ("exporting.export", "export"),
     "finetune": ("pipeline.run", "finetune"),
+    "gate": ("analysis.gating.gate", "run_gate"),
     "inspect": ("pipeline.inspection", "inspect"),
     "load": ("sources.checkpoint", "load"),
     "plan": ("pipeline.outlook", "outlook"),
