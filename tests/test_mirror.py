@@ -77,6 +77,7 @@ ELSEWHERE = {
     "sources/photographs.py": "sources/datasets/test_datasets.py",
     "timing/bench.py": "analysis/test_bench.py",
     "timing/client.py": "analysis/test_bench.py",
+    "timing/elsewhere.py": "exporting/test_on_device.py",
     "timing/inbox.py": "timing/test_runner.py",
     "timing/runtimes/*.py": "contracts/test_runtimes.py",
     "timing/describing.py": "contracts/test_devices.py",

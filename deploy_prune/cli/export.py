@@ -11,6 +11,7 @@ import typer
 from deploy_prune.cli.options import (
     Classes,
     DataAddress,
+    DeviceAddress,
     InputShape,
     Json,
     Model,
@@ -24,15 +25,22 @@ from deploy_prune.cli.options import (
 )
 from deploy_prune.cli.output import show_json, show_progress, show_table
 from deploy_prune.errors import ConfigError, ExportFailed
+from deploy_prune.timing.devices import THIS_MACHINE, device_at
 from deploy_prune.values import PRECISIONS, AppForm, InputKind, Normalisation
 
 if TYPE_CHECKING:
     from deploy_prune.pipeline.ship import Order
+    from deploy_prune.timing.devices import Device
     from deploy_prune.values import Shipment
 
 Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder that the files are written to.")]
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="What the files are called, without the suffix.")]
-Verify = Annotated[bool, typer.Option("--verify", help="Fail unless every file could be run against the network.")]
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify", help="Fail unless every file could be run against the network, on the device if one is named."
+    ),
+]
 Taken = Annotated[str, typer.Option("--input", metavar="float|uint8", help="Numbers, or bytes as a camera gives them.")]
 Bake = Annotated[
     bool, typer.Option("--bake-preprocessing", help="Files take pixels from 0 to 255: mean, std and layout are inside.")
@@ -73,13 +81,15 @@ def export(
     opset: Opset = None,
     precision: Precision = None,
     verify: Verify = False,
+    device: DeviceAddress = THIS_MACHINE,
     as_json: Json = False,
 ) -> int:
     """Write a network in mobile formats.
 
-    Every file is run against the network where its runtime is installed. A format that fails does not stop the
-    others; the exit code says so.
+    Every file is run against the network where its runtime is installed, and on another device, if one is named, on a
+    few of the inputs. A format that fails does not stop the others; the exit code says so.
     """
+    place = None if device == THIS_MACHINE else device_at(device)
     wished = {"dynamic_batch": dynamic_batch or None, "opset": opset, "precision": precision}
     form = AppForm(
         name=name, input=_parse_kind(taken), bake=bake, softmax=softmax, normalisation=_parse_normalisation(mean, std)
@@ -92,7 +102,7 @@ def export(
         form=_add_names(form, labels, input_name, output_name),
         exporters={key: value for key, value in wished.items() if value is not None},
     )  # fmt: skip
-    return ship_and_show(order, out, verify=verify, as_json=as_json)
+    return ship_and_show(order, out, device=place, verify=verify, as_json=as_json)
 
 
 def _add_names(form: AppForm, labels: Path | None, input_names: str | None, output_names: str | None) -> AppForm:
@@ -107,16 +117,18 @@ def _add_names(form: AppForm, labels: Path | None, input_names: str | None, outp
     )
 
 
-def ship_and_show(order: Order, out: Path, *, verify: bool, as_json: bool) -> int:
+def ship_and_show(order: Order, out: Path, *, device: Device | None, verify: bool, as_json: bool) -> int:
     """Write and verify the files, show a row per format, and give the exit code."""
     from deploy_prune.pipeline.ship import ship
 
     with show_progress(as_json=as_json) as told:
-        shipments = ship(order, out, progress=told)
+        shipments = ship(order, out, device=device, progress=told)
     if as_json:
         show_json(shipments=shipments)
     else:
         show_shipments(shipments)
+    if device is not None and verify:
+        return 0 if all(shipment.there and shipment.there.passed for shipment in shipments) else ExportFailed.exit_code
     good = {"verified"} if verify else {"verified", "exported"}
     return 0 if all(shipment.status in good for shipment in shipments) else ExportFailed.exit_code
 
@@ -139,19 +151,21 @@ def _parse_normalisation(mean: str | None, std: str | None) -> Normalisation | N
 
 def show_shipments(shipments: tuple[Shipment, ...]) -> None:
     """One row per format."""
-    columns = ("format", "status", "precision", "size MB", "seconds", "max error", "agreement", "file or reason")
-    show_table("Exported", columns, [_make_row(shipment) for shipment in shipments])
+    errors = ("max error", "on device") if any(shipment.there for shipment in shipments) else ("max error",)
+    columns = ("format", "status", "precision", "size MB", "seconds", *errors, "agreement", "file or reason")
+    show_table("Exported", columns, [_make_row(shipment, there=len(errors) > 1) for shipment in shipments])
 
 
-def _make_row(shipment: Shipment) -> tuple[str, ...]:
+def _make_row(shipment: Shipment, *, there: bool) -> tuple[str, ...]:
     artifact, parity = shipment.artifact, shipment.parity
+    parities = (parity, shipment.there) if there else (parity,)
     return (
         shipment.format,
         shipment.status,
         "-" if artifact is None else artifact.precision,
         "-" if artifact is None else f"{artifact.size_bytes / 1e6:.2f}",
         "-" if artifact is None else f"{artifact.seconds:.1f}",
-        "-" if parity is None else f"{parity.max_error:.1e}",
+        *("-" if each is None else f"{each.max_error:.1e}" for each in parities),
         (parity and parity.answers) or "-",
         shipment.reason or ("-" if artifact is None else artifact.path),
     )

@@ -13,12 +13,14 @@ import torch
 from deploy_prune import plugins
 from deploy_prune.errors import ExportFailed
 from deploy_prune.exporting.exporters import EXPORTERS, PLAIN, check_precision
+from deploy_prune.exporting.on_device import check_there
 from deploy_prune.exporting.one_format import FormatJob, Written, check, write
 from deploy_prune.exporting.parity.reference import Images, Questions, Reference, answer, make_questions
 from deploy_prune.processes.workshop import Outcome, Unsendable, Workshop, open_workshop, run_each
 from deploy_prune.records import UNFINISHED, remove_unfinished
 from deploy_prune.second_try import try_twice
 from deploy_prune.timing import conditions
+from deploy_prune.timing.devices import Device
 from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import FP32, AppForm, Network, Progress, Shipment, quiet
 
@@ -67,7 +69,11 @@ def export(
 
 
 def export_in_turn(
-    networks: Sequence[tuple[Callable[[], Questions], Progress]], targets: Targets, folder: Path
+    networks: Sequence[tuple[Callable[[], Questions], Progress]],
+    targets: Targets,
+    folder: Path,
+    *,
+    device: Device | None = None,
 ) -> list[tuple[Shipment, ...]]:
     """Do what `export` does for networks that are still to be opened, one after the other.
 
@@ -76,6 +82,7 @@ def export_in_turn(
             for all of them. Without targets nothing is opened or loaded.
         targets: see `export`.
         folder: see `export`.
+        device: where every file is run once more, on a few of the inputs; None: on this machine alone.
     """
     jobs = _plan_jobs(targets, folder)
     if not jobs:
@@ -84,13 +91,19 @@ def export_in_turn(
 
     def export_all() -> list[tuple[Shipment, ...]]:
         with ThreadPoolExecutor(1) as aside, open_workshop(NEEDED) as shop:
-            return [_export(ask, jobs, shop, aside, progress) for ask, progress in networks]
+            return [_export(ask, jobs, shop, aside, progress, device=device) for ask, progress in networks]
 
     return try_twice(export_all)
 
 
 def _export(
-    ask: Callable[[], Questions], jobs: Sequence[FormatJob], shop: Workshop, aside: Executor, progress: Progress
+    ask: Callable[[], Questions],
+    jobs: Sequence[FormatJob],
+    shop: Workshop,
+    aside: Executor,
+    progress: Progress,
+    *,
+    device: Device | None,
 ) -> tuple[Shipment, ...]:
     """While files are written, the network answers what they will be asked."""
     progress("export", 0, 2 * len(jobs), "the network itself")
@@ -99,7 +112,8 @@ def _export(
         jobs = [replace(job, path=job.path.with_name(questions.form.name + job.exporter.suffix)) for job in jobs]
         writing = aside.submit(_write_all, shop, questions, jobs, progress)
         reference = _answer_beside(questions)
-        return _check_all(shop, reference, writing.result(), progress)
+        rows = _check_all(shop, reference, writing.result(), progress)
+        return rows if device is None else tuple(check_there(reference, row, device) for row in rows)
     except ExportFailed as error:  # the network's own fault, whatever the format
         return tuple(Shipment(job.format, "failed", reason=str(error)) for job in jobs)
     except Unsendable as error:

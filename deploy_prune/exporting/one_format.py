@@ -15,11 +15,12 @@ from deploy_prune.causes import is_out_of_memory
 from deploy_prune.errors import DeployPruneError, InputError, MissingDependency, NotVerifiable, StorageError
 from deploy_prune.exporting.exporters import Exporter
 from deploy_prune.exporting.identity import identify
+from deploy_prune.exporting.parity.comparison import tell_difference
 from deploy_prune.exporting.parity.reference import Questions, Reference
 from deploy_prune.exporting.parity.verification import verify
 from deploy_prune.records import count_bytes, sha256, write_atomic
 from deploy_prune.timing.runtimes import RUNTIMES
-from deploy_prune.values import FP32, Artifact, Parity, Precision, Shipment
+from deploy_prune.values import FP32, Artifact, Precision, Shipment
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def check(reference: Reference, written: Written) -> Shipment:
             raise
         return replace(row, status="failed", reason=str(error))
     if not parity.passed:
-        return replace(row, status="failed", parity=parity, reason=_tell_difference(parity))
+        return replace(row, status="failed", parity=parity, reason=tell_difference(parity))
     return replace(row, status="verified", parity=parity, reason="")
 
 
@@ -113,9 +114,3 @@ def _read_needs(path: Path) -> Mapping[str, str]:
         return read_report(path).needs
     except (InputError, MissingDependency):
         return {}
-
-
-def _tell_difference(parity: Parity) -> str:
-    same = "" if parity.agreement is None else f", same top-1 on {parity.agreement:.1%}"
-    error = f"relative error {parity.max_error:.1e} (limit {parity.tolerance:.0e})"
-    return f"the file computes something else: {error}{same} ({parity.detail})"

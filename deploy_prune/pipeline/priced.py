@@ -83,6 +83,12 @@ def timing_device(config: RunConfig) -> Device:
     return device_at(config.device if is_address(config.device) else THIS_MACHINE)
 
 
+def another_device(config: RunConfig) -> Device | None:
+    """Where a run's files are timed, if that is not this machine, on which they are verified anyway."""
+    device = timing_device(config)
+    return None if device == device_at(THIS_MACHINE) else device
+
+
 def place_of(config: RunConfig) -> Place:
     """What a budget in milliseconds is of."""
     return Place(config.runtime, config.device, next(iter(config.threads), 1))

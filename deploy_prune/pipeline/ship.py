@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from deploy_prune.exporting.parity.reference import Questions
+    from deploy_prune.timing.devices import Device
     from deploy_prune.train.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -48,8 +49,10 @@ class Order:
     """The precision and the options of the exporters: each goes to the targets that have it."""
 
 
-def ship(order: Order, folder: Path, *, progress: Progress = quiet) -> tuple[Shipment, ...]:
-    """Write one verified file per target into `folder`.
+def ship(
+    order: Order, folder: Path, *, device: Device | None = None, progress: Progress = quiet
+) -> tuple[Shipment, ...]:
+    """Write one verified file per target into `folder`; on a device, they are run once more on a few of the inputs.
 
     Raises:
         UnknownName: no such model, data set or target, before any work is done.
@@ -60,7 +63,7 @@ def ship(order: Order, folder: Path, *, progress: Progress = quiet) -> tuple[Shi
     targets = exporter_options(order.targets, order.exporters)
     from deploy_prune.exporting.export import export_in_turn
 
-    return export_in_turn([(lambda: _questions(order), progress)], targets, folder)[0]
+    return export_in_turn([(lambda: _questions(order), progress)], targets, folder, device=device)[0]
 
 
 def _questions(order: Order) -> Questions:

@@ -25,7 +25,7 @@ from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext, start_network
 from deploy_prune.pipeline.plan_stage import SCORED, count_macs
 from deploy_prune.pipeline.preflight import check_budgets
-from deploy_prune.pipeline.priced import place_of, timing_device
+from deploy_prune.pipeline.priced import another_device, place_of, timing_device
 from deploy_prune.pipeline.refit_stage import find_better_refit, refit_cut
 from deploy_prune.records import read_record
 from deploy_prune.results import (
@@ -217,16 +217,17 @@ def ship(context: RunContext, number: int) -> ShipResult:
         form = dataclasses.replace(known, name=stem)
         progress = prefix_tasks(f"shipped-{number}: {stem}", context.progress)
         asked.append((partial(make_questions_by_data, context.network(name), images, form, context.task), progress))
-    dense, pruned = export_in_turn(asked, context.config.targets, folder)
+    device = another_device(context.config) if context.config.threads else None
+    dense, pruned = export_in_turn(asked, context.config.targets, folder, device=device)
     return ShipResult(dense, pruned)
 
 
 def time_files(context: RunContext, number: int, shipped: ShipResult) -> BenchResult:
     """Every format's dense and pruned file, in turns on the same cores; what only runs elsewhere is left out."""
-    pairs = zip(shipped.dense, shipped.pruned, strict=True)
+    pairs = [pair for pair in zip(shipped.dense, shipped.pruned, strict=True)
+             if "failed" not in {row.status for row in pair}]  # fmt: skip
     folder = context.folder.path / f"export-{number}"
-    artifacts = [locate(row.artifact, folder)
-                 for pair in pairs for row in pair if all(each.artifact for each in pair) if row.artifact]  # fmt: skip
+    artifacts = [locate(row.artifact, folder) for pair in pairs for row in pair if row.artifact]
     artifacts = [artifact for artifact in artifacts if not explain_untimed(artifact)]
     if not artifacts or not context.config.threads:
         return BenchResult(())

@@ -83,11 +83,13 @@ class FakeDevice:
     many_cores: int = 2
     compute: Compute | None = None
     """(file, inputs) -> its outputs; None: a file has none."""
+    inputs: tuple[TensorSpec, ...] = ()
+    """What goes into every file."""
 
     @contextmanager
     def start(self, job: Job) -> Iterator[FakeWorker]:
         """A worker for that file."""
-        yield FakeWorker(job, self.time, self.unit, version=self.version, compute=self.compute)
+        yield FakeWorker(job, self.time, self.unit, version=self.version, compute=self.compute, inputs=self.inputs)
 
     def conditions(self, cores: Sequence[int] | None = None) -> Conditions:
         """A quiet machine that does not tell much."""

@@ -131,4 +131,7 @@ class Shipment:
     """The file; a file that computes something else (`failed` with a `parity`) is kept for whoever looks into it."""
     parity: Parity | None = None
     reason: str = ""
-    """Why it is not "verified"."""
+    """Why it is not "verified", or was not run on the device that it is timed on."""
+    there: Parity | None = None
+    """The same on the device that it is timed on, on a few of the inputs; None: that is this machine, or it did not run
+    there."""

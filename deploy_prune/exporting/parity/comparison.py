@@ -60,6 +60,13 @@ def judge(rounds: Sequence[Findings], tolerance: float, *, images: int, task: Ta
     )
 
 
+def tell_difference(parity: Parity) -> str:
+    """What to say of a file that does not do what its network does."""
+    same = "" if parity.agreement is None else f", same top-1 on {parity.agreement:.1%}"
+    error = f"relative error {parity.max_error:.1e} (limit {parity.tolerance:.0e})"
+    return f"the file computes something else: {error}{same} ({parity.detail})"
+
+
 def compare(outputs: Arrays, expected: Arrays, tolerance: float, task: Task) -> Findings:
     """Hold outputs against the expected ones: the worst of all, and whether the task reads the same out of both.
 

@@ -15,7 +15,7 @@ from deploy_prune.exporting.parity.comparison import Arrays, compare, judge
 from deploy_prune.exporting.parity.divergence import find_first_divergence
 from deploy_prune.exporting.parity.reference import CLASSIFICATION, Reference
 from deploy_prune.formats.tensor_names import give_names
-from deploy_prune.timing.runtimes import Runtime, Session
+from deploy_prune.timing.runtimes import Opener, Session
 from deploy_prune.train.outputs import list_tensors
 from deploy_prune.values import Artifact, Parity, look_up_precision
 
@@ -23,7 +23,7 @@ OWN_SHARE = 4
 """Rounding of the network itself that takes more than this part of the tolerance is told where a file fails."""
 
 
-def verify(reference: Reference, artifact: Artifact, *, runtime: Runtime) -> Parity:
+def verify(reference: Reference, artifact: Artifact, *, runtime: Opener) -> Parity:
     """Run the file on the inputs of the reference and compare every output.
 
     Where they differ, `detail` says in which of several outputs most, and which layer is the first to differ on the

@@ -44,6 +44,13 @@ class Session(Protocol):
         """Prepare for another batch size, where the format allows it."""
 
 
+class Opener(Protocol):
+    """Opens files of one runtime, here or on a device."""
+
+    def open(self, path: Path, *, threads: int) -> Session:
+        """Load a file. Raises InputError for a truncated or foreign file."""
+
+
 class Runtime(Protocol):
     """Loads files of some formats; the fields of the plugin are its options."""
 
