@@ -21,6 +21,7 @@ import typer
 from deploy_prune.cli import (
     bench,
     demo,
+    devices,
     doctor,
     explain,
     export,
@@ -55,6 +56,7 @@ Verbs = Mapping[str, Callable[..., int | None]]
 VERBS: Verbs = {
     "demo": demo.demo,
     "doctor": doctor.doctor,
+    "devices": devices.devices,
     "inspect": inspect.inspect,
     "profile": profile.profile,
     "plan": plan.plan,

@@ -15,6 +15,7 @@ CONTRACTS = "contracts/test_*.py"
 """One file per kind of plugin, for all of its plugins."""
 
 ELSEWHERE = {
+    "analysis/devices.py": "cli/test_devices.py",
     "analysis/describe.py": "contracts/test_readers.py",
     "analysis/gating/session.py": "analysis/gating/test_gate.py",
     "analysis/layer_times.py": "analysis/test_explain.py",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploy_prune.cli.devices import examine_device
 from deploy_prune.cli.options import Json
 from deploy_prune.cli.output import show_error, show_json, show_table
 from deploy_prune.errors import DeployPruneError
@@ -19,12 +20,26 @@ if TYPE_CHECKING:
 File = Annotated[Path | None, typer.Argument(metavar="FILE", help="An exported file to look into.", show_default=False)]
 
 
-def doctor(file: File = None, as_json: Json = False) -> int:
-    """Say what this machine can do, or what an exported file needs and holds.
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="ADDRESS", help="A device to look at, such as ssh://pi@board.", show_default=False
+    ),
+]
+Setup = Annotated[
+    bool, typer.Option("--setup", help="Install what runs files on that device, in a folder of its own there.")
+]
+
+
+def doctor(file: File = None, device: Address = None, setup: Setup = False, as_json: Json = False) -> int:
+    """Say what this machine or another device can do, or what an exported file needs and holds.
 
     Without FILE: what can be built, exported and run here, the pip command for what is missing, and how steady times
-    are here. With FILE: runtimes, operators, precision, inputs and outputs, metadata, and whether it opens here.
+    are here; with --device, what that device is and what it lacks. With FILE: runtimes, operators, precision, inputs
+    and outputs, metadata, and whether it opens here.
     """
+    if device is not None or setup:
+        return examine_device(file, device, setup=setup, as_json=as_json)
     if file is None:
         from deploy_prune.analysis.doctor import diagnose
 

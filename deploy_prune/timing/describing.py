@@ -21,6 +21,9 @@ from deploy_prune.timing.devices import DeviceDescription
 from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import Conditions
 
+ARM_MACHINES = frozenset({"aarch64", "arm64"})
+"""What systems call a 64-bit ARM processor."""
+
 
 def main(arguments: list[str]) -> int:
     """Say in one line what this machine is, or how it is now."""
@@ -34,10 +37,11 @@ def main(arguments: list[str]) -> int:
 
 def describe_here() -> DeviceDescription:
     """What this machine is made of."""
-    versions = {}
+    versions: dict[str, str] = {}
     for name in plugins.list_names(RUNTIMES):
         with suppress(MissingDependency):
-            versions[name] = plugins.build(RUNTIMES, name).version()
+            runtime = plugins.build(RUNTIMES, name)
+            versions |= {} if runtime.untimed else {name: runtime.version()}
     allowed = conditions.list_allowed_cores()
     return DeviceDescription(
         processor=conditions.name_processor(),
@@ -52,6 +56,18 @@ def describe_here() -> DeviceDescription:
         python=platform.python_version(),
         release=conditions.name_release(),
     )
+
+
+def advise_on_runtimes(about: DeviceDescription) -> tuple[str, ...]:
+    """What runtimes are known to fail on such a machine, before they do."""
+    advice = []
+    if about.architecture in ARM_MACHINES and "atomics" not in about.features:
+        advice.append(
+            "its cores have no `atomics`: ExecuTorch's builds for Android end there with an illegal instruction"
+        )
+    if not {"litert", "onnxruntime"} & set(about.runtimes):
+        advice.append("neither LiteRT nor ONNX Runtime is installed there: no .tflite and no .onnx file can be run")
+    return tuple(advice)
 
 
 def read_description(said: Mapping[str, Any]) -> DeviceDescription:

@@ -106,3 +106,11 @@ class FakeDevice:
     def describe(self) -> DeviceDescription:
         """Nothing that there is."""
         return DeviceDescription("fake processor", "none", "none", self.many_cores, None, {})
+
+    def advise(self) -> tuple[str, ...]:
+        """Nothing is missing."""
+        return ()
+
+    def set_up(self) -> tuple[str, ...]:
+        """Nothing is installed."""
+        return ()

@@ -18,7 +18,7 @@ from pathlib import Path
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin:/opt/homebrew/sbin") or ""
 MISSING = "" if SSHD and shutil.which("ssh") else "no sshd and ssh are installed here (Debian: openssh-server)"
 """Why no test needs to try; empty: they are there."""
-TOOLS = ("sh", "cat", "touch", "sleep", "uname", "true")
+TOOLS = ("sh", "cat", "touch", "mkdir", "true")
 """The programs of the system that the host has, beside a Python."""
 
 

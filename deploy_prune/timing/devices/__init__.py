@@ -137,7 +137,7 @@ class DeviceDescription:
     memory_bytes: int | None
     """The memory of the device, in bytes; None: it does not tell."""
     runtimes: Mapping[str, str]
-    """Runtime -> its version, of those that are installed there."""
+    """Runtime -> its version, of those that are installed there and whose times say something."""
     classes: tuple[CoreClass, ...] = ()
     """The cores that a worker may use, by class, fastest first."""
     features: tuple[str, ...] = ()
@@ -184,6 +184,16 @@ class Device(Protocol):
 
     def describe(self) -> DeviceDescription:
         """What the device is made of."""
+
+    def advise(self) -> tuple[str, ...]:
+        """What is missing there or known not to work, and how to get it; empty: nothing."""
+
+    def set_up(self) -> tuple[str, ...]:
+        """Install there what runs files, in a place of its own; what was installed.
+
+        Raises:
+            ConfigError: there is nothing that could be set up; Unavailable: it cannot be.
+        """
 
 
 DEVICES: Kind[Device] = Kind("devices")

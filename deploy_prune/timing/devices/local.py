@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from deploy_prune import plugins
+from deploy_prune.errors import ConfigError
 from deploy_prune.timing import client, conditions
 from deploy_prune.timing.cores import list_core_classes
-from deploy_prune.timing.describing import describe_here
+from deploy_prune.timing.describing import advise_on_runtimes, describe_here
 from deploy_prune.timing.devices import MILLISECONDS, Device, DeviceDescription, Job, Worker
 from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import Conditions
@@ -48,6 +49,15 @@ class Local:
     def describe(self) -> DeviceDescription:
         """What this machine is made of."""
         return describe_here()
+
+    def advise(self) -> tuple[str, ...]:
+        """What is known not to work here."""
+        return advise_on_runtimes(self.describe())
+
+    def set_up(self) -> tuple[str, ...]:
+        """Refuse: what runs files here, pip installs. Raises ConfigError."""
+        hint = "pip install 'deploy-prune[all]'; `deploy-prune doctor` says what is missing"
+        raise ConfigError("this machine is set up by pip", hint=hint)
 
 
 plugin: type[Device] = Local

@@ -24,6 +24,7 @@ from deploy_prune.timing.simulator import folder as place
 from deploy_prune.timing.simulator.cores import Core, find_core
 from deploy_prune.timing.simulator.cycles import Prices
 from deploy_prune.timing.simulator.emulator import Guest, start_guest
+from deploy_prune.timing.simulator.setting_up import set_up
 from deploy_prune.timing.simulator.tools import find_analyser, find_emulator
 from deploy_prune.timing.simulator.vectors import MultiplyAdds, check_vectors, count_multiply_adds
 from deploy_prune.values import Conditions, NodeTime, TensorSpec
@@ -204,6 +205,19 @@ class Sim:
         """What the core and its simulator are."""
         runtimes = {name: place.WHEELS[wheel] for name, wheel in place.RUNTIMES.items()}
         return DeviceDescription(self._processor, "aarch64", "Linux", len(self.cores(1)), None, runtimes)
+
+    def advise(self) -> tuple[str, ...]:
+        """Whether the simulator is still to be set up."""
+        try:
+            place.check_folder(self._folder)
+        except Unavailable as error:
+            return (f"{error.message}: deploy-prune doctor --device sim://{self._name} --setup",)
+        return ()
+
+    def set_up(self) -> tuple[str, ...]:
+        """Fill the simulator's folder. Raises Unavailable: a tool or a download is missing."""
+        set_up(self._folder)
+        return tuple(f"{name}=={version}" for name, version in place.WHEELS.items())
 
     @property
     def _name(self) -> str:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from deploy_prune import plugins
+from deploy_prune.timing.describing import advise_on_runtimes
 from deploy_prune.timing.devices import MILLISECONDS, Device, DeviceDescription, Job, Worker
 from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.timing.ssh.connection import parse_place
 from deploy_prune.timing.ssh.host import Host, host_at
+from deploy_prune.timing.ssh.setup import list_left_out, set_up
 from deploy_prune.timing.ssh.worker import start_on
 from deploy_prune.values import Conditions
 
@@ -66,6 +68,18 @@ class Ssh:
     def describe(self) -> DeviceDescription:
         """What the host is made of."""
         return self.host.describe()
+
+    def advise(self) -> tuple[str, ...]:
+        """What is missing there or known not to work, and the command that makes it good."""
+        about = self.describe()
+        lacking = sorted({"litert", "onnxruntime"} - set(about.runtimes))
+        setup = (f"deploy-prune doctor --device {self.host.address} --setup",) if lacking else ()
+        return (*advise_on_runtimes(about), *(f"to install {' and '.join(lacking)}: {each}" for each in setup),
+                *(list_left_out(about) if lacking else ()))  # fmt: skip
+
+    def set_up(self) -> tuple[str, ...]:
+        """Make a private environment in ~/.cache/deploy-prune there, with our versions of the runtimes."""
+        return set_up(self.host)
 
     def _list_cores(self) -> tuple[int, ...]:
         return tuple(core for each in self.describe().classes for core in each.cores)

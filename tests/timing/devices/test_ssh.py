@@ -6,8 +6,11 @@ import logging
 import os
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +28,13 @@ from deploy_prune.errors import (
     Unavailable,
     UnknownName,
 )
-from deploy_prune.timing.devices import Device, Job, device_at, target_on
+from deploy_prune.timing.describing import advise_on_runtimes
+from deploy_prune.timing.devices import Device, DeviceDescription, Job, device_at, target_on
 from deploy_prune.timing.runner import build_runner
 from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.timing.ssh.connection import Place, parse_place
 from deploy_prune.timing.ssh.refusals import explain_refusal
+from deploy_prune.timing.ssh.setup import choose_packages, list_left_out
 
 needs_sshd = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 RUNNER = f".cache/deploy-prune/runner-{build_runner().sha256}.pyz"
@@ -273,6 +278,77 @@ def test_a_host_that_does_not_come_back_is_given_up(own_board: Board, tiny_onnx:
         with pytest.raises(Unavailable, match="no ssh server answers"):
             worker.block(5, timeout_s=60)
     own_board.start()
+
+
+ABOUT = DeviceDescription("board", "aarch64", "Linux", 4, None, {}, libc="glibc 2.36", python="3.11.2")
+
+
+def test_our_own_versions_are_installed_and_only_what_the_host_can_load() -> None:
+    """The wheel of ai-edge-litert installs where it cannot be imported."""
+    names = [each.partition("==")[0] for each in choose_packages("ssh://b", ABOUT)]
+    assert names == ["numpy", "ai-edge-litert", "onnxruntime"]
+    assert f"onnxruntime=={version('onnxruntime')}" in choose_packages("ssh://b", ABOUT)
+    bullseye = replace(ABOUT, libc="glibc 2.31")
+    assert [each.partition("==")[0] for each in choose_packages("ssh://b", bullseye)] == ["numpy", "onnxruntime"]
+    assert list_left_out(bullseye) == ("ai-edge-litert: its wheels need glibc 2.34, there is glibc 2.31",)
+
+
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        (replace(ABOUT, libc="glibc 2.27"), "has glibc 2.27, and the runtimes need glibc 2.28 or newer"),
+        (replace(ABOUT, libc=""), "has no glibc"),
+        (replace(ABOUT, architecture="armv7l"), "is a armv7l, for which there are no packages"),
+    ],
+)
+def test_a_host_that_no_runtime_runs_on_is_refused_before_anything_is_installed(
+    about: DeviceDescription, told: str
+) -> None:
+    with pytest.raises(Unavailable, match=told) as refused:
+        choose_packages("ssh://b", about)
+    assert refused.value.hint
+
+
+def test_a_processor_on_which_a_runtime_dies_is_warned_of() -> None:
+    old = replace(ABOUT, runtimes={"litert": "2.3.0"}, features=("asimddp",))
+    assert any("atomics" in each and "ExecuTorch" in each for each in advise_on_runtimes(old))
+    assert advise_on_runtimes(replace(old, features=("atomics",))) == ()
+
+
+def wheel(folder: Path, name: str, number: str) -> None:
+    """A package of that name and version with an empty module in it."""
+    folder.mkdir(exist_ok=True)
+    stem = f"{name.replace('-', '_')}-{number}"
+    about = {"METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n",
+             "WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}  # fmt: skip
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as archive:
+        for file, text in about.items():
+            archive.writestr(f"{stem}.dist-info/{file}", text)
+        archive.writestr(f"{stem}.dist-info/RECORD", "")
+        archive.writestr(f"{name.replace('-', '_')}.py", "")
+
+
+@pytest.mark.heavy
+def test_setup_makes_an_environment_of_its_own_and_what_it_lacks_is_named_before(own_board: Board) -> None:
+    """The host's package index is a folder of empty packages."""
+    index = own_board.folder / "index"
+    own_board.environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)}
+    own_board.write_configs()
+    own_board.stop()
+    own_board.start()
+    own_board.set_python(own_board.python, 'case "$*" in *venv*) ;; *) set -- -S "$@";; esac')
+    device = device_at(own_board.address)
+    assert device.describe().runtimes == {}
+    assert any("--setup" in each for each in device.advise())
+    with pytest.raises(Unavailable, match=r"cannot install .*: No matching distribution") as refused:
+        device.set_up()
+    assert "package index" in refused.value.hint
+    for name in ("numpy", "ai-edge-litert", "onnxruntime"):
+        wheel(index, name, version(name))
+    assert device.set_up() == tuple(f"{name}=={version(name)}" for name in ("numpy", "ai-edge-litert", "onnxruntime"))
+    assert device.describe().runtimes == {"litert": version("ai-edge-litert"), "onnxruntime": version("onnxruntime")}
+    assert device.advise() == ()
+    assert {path.name for path in own_board.own.iterdir()} == {"venv", Path(RUNNER).name}
 
 
 def test_two_clients_at_once_do_not_disturb_each_other(board: Board, tiny_onnx: Path) -> None:
