@@ -13,6 +13,7 @@ from deploy_prune.version import __version__ as __version__
 if TYPE_CHECKING:
     from deploy_prune.analysis.bench import bench
     from deploy_prune.analysis.describe import describe
+    from deploy_prune.analysis.devices import examine_all as devices
     from deploy_prune.analysis.doctor import diagnose as doctor
     from deploy_prune.analysis.explain import explain
     from deploy_prune.analysis.gating.gate import run_gate as gate
@@ -43,6 +44,7 @@ __all__ = [
     "bench",
     "demo",
     "describe",
+    "devices",
     "doctor",
     "explain",
     "export",
@@ -71,6 +73,7 @@ _HOMES = {
     "bench": ("analysis.bench", "bench"),
     "demo": ("pipeline.run", "demo"),
     "describe": ("analysis.describe", "describe"),
+    "devices": ("analysis.devices", "examine_all"),
     "doctor": ("analysis.doctor", "diagnose"),
     "explain": ("analysis.explain", "explain"),
     "export": ("exporting.export", "export"),
