@@ -29,8 +29,12 @@ ModelOptions = Annotated[
     typer.Option("--option", metavar="KEY=VALUE", help="Of the model, such as stem=cifar; repeatable."),
 ]
 Runtime = Annotated[str, typer.Option("--runtime", help="What runs the exported file: litert, onnxruntime.")]
-Device = Annotated[str, typer.Option("--device", help="local, or the device of a latency table that was imported.")]
-DeviceAddress = Annotated[str, typer.Option("--device", metavar="ADDRESS", help="Where the files run, such as local.")]
+Device = Annotated[
+    str, typer.Option("--device", help="local, ssh://pi@board, ..., or the device of an imported latency table.")
+]
+DeviceAddress = Annotated[
+    str, typer.Option("--device", metavar="ADDRESS", help="Where the files run: local, ssh://pi@board, ...")
+]
 StoreFile = Annotated[
     Path | None,
     typer.Option("--store", metavar="FILE", help="Of latency tables; usually in the user's cache folder."),

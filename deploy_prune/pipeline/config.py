@@ -99,8 +99,8 @@ class RunConfig(BaseModel):
     runtime: str = "litert"
     """What runs the file that a budget in milliseconds is of: litert or onnxruntime."""
     device: str = THIS_MACHINE
-    """Where files are timed: an address, such as local (this machine); or, for a budget in milliseconds, the device of
-    a latency table that was imported."""
+    """Where files are timed: an address, such as local (this machine) or ssh://pi@board; or, for a budget in
+    milliseconds, the device of a latency table that was imported."""
     store: Path | None = None
     """The store of latency tables, in your cache folder by default."""
     seed: int = Field(default=0, ge=0, le=MOST_SEED)

@@ -14,7 +14,7 @@ from deploy_prune.exporting.exporters import EXPORTERS
 from deploy_prune.pipeline.config import RunConfig, check_config
 from deploy_prune.pipeline.context import RunContext, read_plan, start_network
 from deploy_prune.pipeline.deciders import build_deciders, build_workers, check_labels
-from deploy_prune.pipeline.priced import build_cost, is_timed
+from deploy_prune.pipeline.priced import another_device, build_cost, is_timed
 from deploy_prune.run_folder import LATER_KEYS, RUN, read_asked
 from deploy_prune.scoring.best_scored import SELECTING, BestScored
 from deploy_prune.scoring.scores_file import SCORES, find_scores
@@ -25,6 +25,7 @@ from deploy_prune.sources.datasets import DATASETS
 from deploy_prune.sources.models import MODELS
 from deploy_prune.sources.open import refuse_given
 from deploy_prune.timing.devices import is_address
+from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.train.targets import check_outputs
 from deploy_prune.trust import refuse_untrusted
 from deploy_prune.values import Budget, Network, same_unit
@@ -40,9 +41,9 @@ def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
     Raises:
         ConfigError: a device that is none, or outputs of the network that its task cannot judge.
         UnknownName: a model, data source, method, cost or target that does not exist.
-        MissingDependency: a target's converter is not installed.
+        MissingDependency: a target's converter is not installed, or its runtime not on the device that times it.
         UnitError: a budget is in another unit than its cost.
-        Unavailable: the accelerator that is asked for is not there.
+        Unavailable: the accelerator or the device that is asked for is not there.
         DataError: the data cannot be read, are not for this network, or lack the labels that a method needs.
         WeightsError: the weights are not for this network.
         BudgetError: no plan can meet a budget; in milliseconds of a device at hand, profiling finds that out.
@@ -57,6 +58,7 @@ def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
         same_unit(budget.unit or unit, unit)
     for target in config.targets:
         plugins.build(EXPORTERS, target).version()
+    _check_runtimes_there(config)
     _check_scores(context)
     build_workers(config, context.accelerator)
     if not Path(config.model).is_dir():
@@ -71,6 +73,17 @@ def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
         read_plan(context, network)
     elif not is_timed(config):
         check_budgets(context, budgets)
+
+
+def _check_runtimes_there(config: RunConfig) -> None:
+    """Refuse another device that cannot be reached, or that lacks what runs the files that are to be timed there."""
+    device = another_device(config)
+    if device is None or not config.threads:
+        return
+    for target in config.targets:
+        runtime = plugins.build(EXPORTERS, target).runtime
+        if not plugins.load(RUNTIMES, runtime).untimed:
+            device.runtime_version(runtime)
 
 
 def _check_scores(context: RunContext) -> None:

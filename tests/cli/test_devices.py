@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from sshd import Board
+from tinyrun import toml
 
 from deploy_prune import __main__
 
@@ -44,6 +46,16 @@ def test_a_board_is_in_the_table(board: Board, capsys: Captured) -> None:
     assert __main__.run(["doctor", "--device", board.address]) == 0
     said = lines(capsys)
     assert "cores, fastest first" in said and "runtime onnxruntime" in said and "glibc" in said
+
+
+def test_a_device_that_is_not_there_ends_a_run_before_it_begins(
+    sources: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    config = toml(sources, targets=["onnx"], threads=[1], budget="macs=0.5x")
+    command = ["prune", "--config", str(config), "--device", "ssh://nowhere.invalid", "--out", str(tmp_path / "run")]
+    assert __main__.run(command) == 3
+    assert "the name of ssh://nowhere.invalid leads nowhere" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "dense").exists()
 
 
 def test_this_machine_is_set_up_by_pip(capsys: Captured) -> None:

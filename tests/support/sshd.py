@@ -132,6 +132,13 @@ class Board:
         paths = (path.relative_to(self.home).as_posix() for path in self.home.rglob("*") if path.is_file())
         return sorted(path for path in paths if not path.startswith(".cache/Microsoft"))
 
+    def await_clean(self) -> bool:
+        """Whether all workers clear away what they held; they do when they notice that nobody is there any more."""
+        until = time.monotonic() + 10
+        while any(self.own.glob("work-*")) and time.monotonic() < until:
+            time.sleep(0.05)
+        return not any(self.own.glob("work-*"))
+
 
 @contextmanager
 def serve(folder: Path, *, environment: dict[str, str] | None = None) -> Iterator[Board]:

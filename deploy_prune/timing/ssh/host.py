@@ -113,10 +113,13 @@ class Host:
         return done.returncode, said
 
     def check_runtime(self, runtime: str) -> str:
-        """The version of a runtime there. Raises MissingDependency, Unavailable."""
+        """The version of a runtime there. Raises MissingDependency, Unavailable: it has none."""
         versions = self.describe().runtimes
+        if runtime not in versions and runtime in PACKAGES:
+            raise MissingDependency(PACKAGES[runtime], runtime, self.address)
         if runtime not in versions:
-            raise MissingDependency(PACKAGES.get(runtime, runtime), runtime, self.address)
+            hint = f"leave its format out, or install it in the Python there; --setup installs {', '.join(PACKAGES)}"
+            raise Unavailable(f"{runtime} is not installed on {self.address}", hint=hint)
         return versions[runtime]
 
     def launch(self, job: Job) -> Launch:
@@ -172,8 +175,8 @@ class Host:
         return None
 
 
-PACKAGES = {"litert": "ai-edge-litert"}
-"""Runtime -> the package that has it, where that has another name."""
+PACKAGES = {"litert": "ai-edge-litert", "onnxruntime": "onnxruntime"}
+"""Runtime that `--setup` installs -> the package that has it."""
 
 
 @cache

@@ -130,9 +130,7 @@ def test_files_are_timed_and_only_the_runner_stays(own_board: Board, tiny_onnx: 
         with device.start(job(path, device, runtime)) as worker:
             block = worker.block(5, timeout_s=60)
             assert len(block.samples) == 5 and block.unit == "ms" and worker.load_ms > 0
-    until = time.monotonic() + 10
-    while any("work-" in name for name in own_board.list_files()) and time.monotonic() < until:
-        time.sleep(0.05)  # a worker cleans up when it notices that we are gone
+    assert own_board.await_clean()
     assert own_board.list_files() == [".cache/deploy-prune/mine", RUNNER]
 
 
@@ -215,6 +213,9 @@ def test_a_runtime_that_is_not_there_names_the_command_that_installs_it(own_boar
     assert missing.value.hint.startswith("deploy-prune doctor --device ssh://board") and "--setup" in missing.value.hint
     with pytest.raises(MissingDependency), device.start(Job(tiny_onnx, "onnxruntime", 1, (0,), 0)):
         pass
+    with pytest.raises(Unavailable, match="executorch is not installed on ssh://board") as other:
+        device.runtime_version("executorch")
+    assert "leave its format out" in other.value.hint
 
 
 def test_a_shell_that_greets_is_not_taken_for_an_answer(own_board: Board, tiny_onnx: Path) -> None:
