@@ -21,6 +21,7 @@ LONG = ("docs/milliseconds.md",)
 ELSEWHERE = {
     "pip install": "tests/test_packaging.py installs the wheel; the whole set takes minutes to download",
     "deploy-prune demo": "examples and tests/pipeline/test_run.py walk its road, `make demo` is run by hand",
+    "ssh://pi@raspberrypi.local": "tests/pipeline/test_run_on_device.py and others, on a host of ours",
     "docs/imagenet.md": "weights and photographs of one's own; benchmarks.imagenet_macs cuts the same network",
     "docs/extending.md": "tests/test_docs_extending.py: its commands need the plugins that the page adds",
 }
@@ -42,7 +43,7 @@ def list_inline(page: Path) -> list[str]:
 
 
 def is_elsewhere(page: Path, line: str) -> bool:
-    return any(line.startswith(key) or str(page.relative_to(ROOT)) == key for key in ELSEWHERE)
+    return any(line.startswith(key) or key in line.split() or str(page.relative_to(ROOT)) == key for key in ELSEWHERE)
 
 
 def write_files(page: Path, folder: Path) -> None:
