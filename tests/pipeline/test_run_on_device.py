@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from sshd import Board
 
 from deploy_prune import __main__
+from deploy_prune.records import read_record
+from deploy_prune.results import BenchResult, ShipResult
 
 
 @pytest.mark.slow
@@ -19,10 +20,9 @@ def test_a_run_is_profiled_verified_and_timed_on_a_board(board: Board, tmp_path:
                "--out", str(run), "--json"]  # fmt: skip
     code = __main__.run(command)
     assert code in {0, 1}, "one epoch may leave the budget missed by noise; nothing else may be wrong"
-    shipped = json.loads((run / "shipped-1.json").read_text())
-    assert all(
-        row["status"] == "verified" and row["there"]["passed"] for row in (*shipped["dense"], *shipped["pruned"])
-    )
-    timed = json.loads((run / "timed-1.json").read_text())["measurements"]
-    assert len(timed) == 2 and timed[1]["ratio"] < 0.8
+    shipped = read_record(run / "shipped-1.json", ShipResult)
+    for row in (*shipped.dense, *shipped.pruned):
+        assert row.status == "verified" and row.there is not None and row.there.passed
+    dense, pruned = read_record(run / "timed-1.json", BenchResult).measurements
+    assert dense.ratio is None and pruned.ratio is not None and pruned.ratio < 0.8
     assert board.await_clean()

@@ -21,7 +21,7 @@ WHEELS: Mapping[str, str] = {"ai-edge-litert": "2.3.0", "onnxruntime": "1.31.1",
 """The wheels that are simulated: other versions would count other numbers."""
 RUNTIMES: Mapping[str, str] = {"litert": "ai-edge-litert", "onnxruntime": "onnxruntime"}
 """The runtimes that can be simulated -> the wheels that bring them."""
-SETUP = "set it up, which takes a minute and 300 MB: python -m deploy_prune.timing.simulator.setting_up"
+SETUP = "set it up, which takes a minute and 300 MB: deploy-prune doctor --device sim://cortex-a72 --setup"
 
 
 def usual_folder() -> Path:

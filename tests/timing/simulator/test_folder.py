@@ -26,7 +26,7 @@ def test_a_folder_for_other_wheels_has_another_name() -> None:
 def test_a_folder_that_was_never_set_up_is_refused_with_what_sets_it_up(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="the simulator is not set up") as caught:
         check_folder(tmp_path)
-    assert "python -m deploy_prune.timing.simulator.setting_up" in caught.value.hint
+    assert "deploy-prune doctor --device sim://cortex-a72 --setup" in caught.value.hint
 
 
 def test_a_folder_with_other_wheels_is_refused(tmp_path: Path) -> None:
