@@ -78,8 +78,10 @@ class TestCounting:
         assert first.unit == device.unit
         return first.samples[0]
 
-    def test_two_processes_count_the_same(self, tiny_tflite: Path) -> None:
-        assert self.count(tiny_tflite, "litert") == self.count(tiny_tflite, "litert")
+    def test_two_processes_count_the_same_but_for_some_hundred_cycles(self, tiny_tflite: Path) -> None:
+        """The system's own share of a call, such as a wait for a lock, may differ where the host is busy."""
+        one, other = (self.count(tiny_tflite, "litert") for _ in range(2))
+        assert one == pytest.approx(other, rel=0, abs=500)
 
     def test_a_runtime_with_a_thread_that_polls_counts_nearly_the_same(self, tiny_onnx: Path) -> None:
         one, other = (self.count(tiny_onnx, "onnxruntime") for _ in range(2))
