@@ -18,7 +18,7 @@ from deploy_prune.analysis.report import SUMMARY
 from deploy_prune.records import read_record, to_json
 from deploy_prune.results import RunSummary
 
-LIMIT_S, WORST_POINTS, LEAST_SPEEDUP = 180, -1.0, 1.5
+LIMIT_S, WORST_POINTS, LEAST_SPEEDUP = 360, -1.0, 1.5
 
 
 def main() -> int:

@@ -12,6 +12,8 @@ Blocks = Sequence[Sequence[float]]
 
 RESAMPLES = 2000
 """How many times values are drawn with replacement for an interval."""
+Z95 = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution, which a two-sided 95 % interval takes."""
 T_TABLE = (12.7062, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.30600, 2.26216)
 """The 97.5 % quantiles of Student's t for 1 to 9 degrees of freedom."""
 MANY = 1e5
@@ -99,7 +101,7 @@ def quantile_of_t(degrees: int) -> float:
         raise ValueError("one value says nothing about scatter")
     if degrees <= len(T_TABLE):
         return T_TABLE[degrees - 1]
-    z = 1.959963984540054
+    z = Z95
     terms = (
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,

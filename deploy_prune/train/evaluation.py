@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.sources.data import check_fit, normalise, read_labelled, require_labels
+from deploy_prune.stats import Z95
 from deploy_prune.train.accelerator import find_device
 from deploy_prune.train.guarded_hooks import name_hook
 from deploy_prune.train.outputs import Outputs, convert_to_fp32, join_batches, list_tensors, map_tensors
@@ -24,7 +25,6 @@ from deploy_prune.train.targets import find_dense_network, find_task
 from deploy_prune.train.tasks import Task
 from deploy_prune.values import Data, ImageSet, Interval, Network, Progress, Quality, quiet
 
-Z95 = 1.959963984540054  # of a two-sided 95 % interval
 LAMBDA = (lambda: None).__name__
 JUDGED_BYTES = 1 << 30
 """Bytes of outputs and targets that are kept to be judged at once: those of class scores, of any split."""

@@ -11,6 +11,8 @@ from deploy_prune.analysis.gating.gate import GateResult, name_check
 from deploy_prune.legible import spell_controls
 
 MARKS = {"within": "within", "above": "**above**", "open": "not told apart"}
+FAILING = ("failed", "not comparable")
+"""Verdicts that are a failure to whoever reads JUnit."""
 LEVELS = {"failed": "error", "inconclusive": "warning", "not comparable": "error"}
 """Verdict -> the level of GitHub's annotation; none for one that passed."""
 
@@ -27,9 +29,6 @@ def write_junit(result: GateResult) -> str:
         SubElement(case, "skipped", message=_plain(result.why))
     SubElement(case, "system-out").text = _plain(write_text(result))
     return tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
-
-
-FAILING = ("failed", "not comparable")
 
 
 def write_markdown(result: GateResult) -> str:

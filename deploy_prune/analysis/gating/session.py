@@ -12,7 +12,7 @@ from deploy_prune import stats
 from deploy_prune.analysis.gating.limits import FEWEST, Sitting
 from deploy_prune.errors import Inconclusive
 from deploy_prune.timing.bench import Setting
-from deploy_prune.timing.bracketing import PACE, take_brackets
+from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, PACE, take_brackets
 from deploy_prune.timing.devices import Job, Worker
 from deploy_prune.values import Artifact, Conditions, same_unit
 
@@ -64,7 +64,7 @@ def take_session(
     fewest = count_fewest(setting)
     with ExitStack() as stack:
         workers = [stack.enter_context(device.start(job)) for job in jobs]
-        before, version, unit, memory = device.conditions(cores), workers[1].version, "", 0
+        before, version, unit = device.conditions(cores), workers[1].version, ""
         while len(sittings) < MOST:
             try:
                 sitting, unit = _sit(workers[0], workers[1])
@@ -74,13 +74,13 @@ def take_session(
                 restless = error.message
                 break
             sittings.append(sitting)
-            memory = max(memory, workers[1].block(1, timeout_s=60.0).peak_memory_bytes)
             spent = time.monotonic() - began
             if len(sittings) >= fewest and (device.exact or is_enough(sittings, unit)):
                 break
             if spent + spent / len(sittings) > time_limit_s:
                 break
             workers = [worker.open(worker.job.path) for worker in workers]
+        memory = workers[1].block(1, timeout_s=BLOCK_TIMEOUT_S).peak_memory_bytes
         after = device.conditions(cores)
     return Session(tuple(sittings), unit, version, memory, before, after, time.monotonic() - began, restless)
 

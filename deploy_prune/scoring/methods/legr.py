@@ -72,7 +72,7 @@ class Legr:
     """How many training images norms are measured on; 0 as the released code, which rewards what fits by chance."""
     judge: Literal["steps", "maps"] = field(default="steps", repr=False)  # journals of before know no such field
     """What makes a cut candidate judgeable: a few steps of training, or layers that make up for what they no longer
-    read, by what they read in the dense network, which takes a tenth of the time."""
+    read, by what they read in the dense network."""
     steps: int | None = None
     """Steps of training before a candidate is judged; None: 20 if it still sees right after the cut, else 100; with
     maps none."""

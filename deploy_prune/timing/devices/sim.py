@@ -8,7 +8,6 @@ It is no time: caches, memory and branches that go wrong are not in it. Files of
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError, StorageError, Unavailable
+from deploy_prune.records import sha256
 from deploy_prune.timing.devices import Block, Device, DeviceDescription, Job
 from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.timing.simulator import folder as place
@@ -158,7 +158,7 @@ class Sim:
 
     @property
     def exact(self) -> bool:
-        """True: a file costs the same number every time."""
+        """True: a file is counted once; another run of it differs by no more than the system's share of a call."""
         return True
 
     @contextmanager
@@ -241,7 +241,7 @@ class Sim:
 
 def _hash(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256(path)
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
 
