@@ -51,6 +51,10 @@ class Aim:
         """Widths of the free groups."""
         return dense_widths(self.pruned.graph.free)
 
+    def cost(self) -> tuple[CostModel, float]:
+        """What plans are allotted by, and the dense network's: predicted milliseconds."""
+        return self.latency, self.dense_ms
+
     def limit_for(self, ratio: float, at: Proposal, whole: float) -> float:
         """The limit at which the model predicts this ratio."""
         low, high = 0.0, whole * (1 - 1e-9)
@@ -100,6 +104,11 @@ class MacsAim:
 
     name: str
     pruned: Pruned
+
+    def cost(self) -> tuple[CostModel, float]:
+        """What plans are allotted by, and the dense network's: MACs."""
+        macs = self.pruned.cost()
+        return macs, self.pruned.whole(macs)
 
     def by_scores(self, scores: Scores) -> tuple[Proposal, float]:
         """Plans of these scores by their MACs; groups without a score stay whole."""

@@ -65,7 +65,7 @@ RUNS: dict[str, list[str]] = {
 }  # fmt: skip
 """The kinds of runs by name: their command lines, in a folder with the files above; each writes to `OUT`."""
 
-NO_RESULTS = ("report.md", "summary.json", "timed-", "front.html", "front.png", "training-", "dense-training")
+NO_RESULTS = ("report.md", "summary.json", "timed-", "report.html", "front.png", "training-", "dense-training")
 """What the names of files begin with that hold times, are made of those that do, or are the states of a training."""
 TIMES = frozenset({"seconds", "wall_s", "latency_ms", "latency_interval_ms", "ratio", "interval"})
 """Keys of records whose values are times, or follow from them."""

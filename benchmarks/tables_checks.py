@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
-from benchmarks.markdown import Row, below, table, titled
+from benchmarks.markdown import Row, below, each, table, titled
 
 
 def _image_start(record: dict[str, Any]) -> str:
@@ -123,6 +124,29 @@ def _zoo(record: dict[str, Any]) -> str:
     return titled(record, f"{len(record['networks'])} networks of torchvision and timm, cut", body, note, gates)
 
 
+def _page(record: dict[str, Any]) -> str:
+    limits = record["limits"]
+    rows: list[Row] = [
+        ("size of the file", f"{record['size_bytes'] / 1e6:.2f} MB"),
+        ("until something is seen, median", f"{record['first_paint_ms']:.0f} ms"),
+        ("the same, each time", each(record["paints_ms"], "{:.0f}")),
+    ]
+    gates = {
+        f"at most {limits['size_bytes'] / 1e6:.0f} MB": record["size_bytes"] <= limits["size_bytes"],
+        f"seen within {limits['first_paint_ms']:.0f} ms": record["first_paint_ms"] <= limits["first_paint_ms"],
+    }
+    note = f"Chromium {record['browser']}, headless; the page of a front of three budgets, from a file."
+    return titled(record, "The page of a front", table(("", ""), rows), note, gates)
+
+
+def _ssh_overhead(record: dict[str, Any]) -> str:
+    rows: list[Row] = list(record["figures"].items())
+    rows.append(("each sitting", each([1e3 * value for value in record["found_s"]], "{:.1f} ms")))
+    gates = {f"at most {record['limit_s'] * 1e3:.0f} ms a file": median(record["found_s"]) <= record["limit_s"]}
+    note = f"{record['files']} files of MobileNetV2 a sitting, until they are open there, less the same here."
+    return titled(record, "What a file costs on its way over ssh", table(("", ""), rows), note, gates)
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "operators": _operators,
     "image_start": _image_start,
@@ -131,4 +155,6 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "silent_cuts": _silent_cuts,
     "mutations": _mutations,
     "kills": _kills,
+    "page": _page,
+    "ssh_overhead": _ssh_overhead,
 }

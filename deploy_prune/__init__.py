@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deploy_prune.analysis.doctor import diagnose as doctor
     from deploy_prune.analysis.explain import explain
     from deploy_prune.analysis.gating.gate import run_gate as gate
+    from deploy_prune.analysis.gating.history import read_history as history
     from deploy_prune.analysis.report import report
     from deploy_prune.budget.latency.profiling import profile
     from deploy_prune.exporting.export import export
@@ -50,6 +51,7 @@ __all__ = [
     "export",
     "finetune",
     "gate",
+    "history",
     "inspect",
     "load",
     "plan",
@@ -79,6 +81,7 @@ _HOMES = {
     "export": ("exporting.export", "export"),
     "finetune": ("pipeline.run", "finetune"),
     "gate": ("analysis.gating.gate", "run_gate"),
+    "history": ("analysis.gating.history", "read_history"),
     "inspect": ("pipeline.inspection", "inspect"),
     "load": ("sources.checkpoint", "load"),
     "plan": ("pipeline.outlook", "outlook"),

@@ -27,6 +27,7 @@ from deploy_prune.cli import (
     export,
     finetune,
     gate,
+    history,
     inspect,
     latency,
     output,
@@ -67,6 +68,7 @@ VERBS: Verbs = {
     "export": export.export,
     "bench": bench.bench,
     "gate": gate.gate,
+    "history": history.history,
     "explain": explain.explain,
     "report": report.report,
 }

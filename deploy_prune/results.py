@@ -185,6 +185,11 @@ class CutResult:
     refit: RefitResult | None = None
     """How the layers were refitted after the cut; None: they were not, as in a run of before."""
 
+    @property
+    def judged(self) -> Quality:
+        """The quality on validation of what goes on to the training."""
+        return (self.refit.val if self.refit else None) or self.val_recalibrated or self.val
+
 
 @dataclass(frozen=True)
 class TrainResult:

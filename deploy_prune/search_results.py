@@ -85,7 +85,8 @@ class DropSearch:
     """What is lost."""
 
 
-SEARCH = "search.json"
+SEARCH, FRONT = "search.json", "front.json"
+"""The names of a search's record in its run folder, and of a front's in its own."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 
@@ -65,9 +66,20 @@ def median_interval(blocks: Blocks, *, seed: int = 0) -> Interval:
     return bootstrap([median(block) for block in blocks], median, seed=seed)
 
 
+def geometric_mean(values: Sequence[float]) -> float:
+    """The mean of times or of their ratios, in which twice and half cancel out; of values above 0."""
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
 def write_percent(value: float, digits: int = 2) -> str:
     """Write a share from 0 to 1 as a percentage with so many digits after the point; any other number as it is."""
     return f"{value:.{digits}%}" if 0 <= value <= 1 else f"{value:.4g}"
+
+
+def write_percent_with_interval(value: float, interval: Interval) -> str:
+    """Write a share and its interval into one cell of a table: `91.20% [90.1%, 92.3%]`."""
+    low, high = interval
+    return f"{write_percent(value)} [{write_percent(low, 1)}, {write_percent(high, 1)}]"
 
 
 def write_with_interval(value: float, interval: Interval) -> str:

@@ -19,7 +19,9 @@ ELSEWHERE = {
     "analysis/describe.py": "contracts/test_readers.py",
     "analysis/gating/session.py": "analysis/gating/test_gate.py",
     "analysis/layer_times.py": "analysis/test_explain.py",
+    "analysis/page/*.py": "analysis/page/test_writing.py",
     "analysis/report_curves.py": "pipeline/test_curves.py",
+    "analysis/report_front.py": "analysis/page/test_writing.py",
     "analysis/report_refit.py": "analysis/test_report.py",
     "analysis/report_times.py": "analysis/test_report.py",
     "analysis/slowdown.py": "analysis/test_explain.py",
@@ -31,6 +33,7 @@ ELSEWHERE = {
     "budget/latency/store_schema.py": "budget/latency/test_store.py",
     "budget/latency/table.py": "budget/latency/test_table_file.py",
     "budget/latency/timer.py": "budget/latency/test_profiling.py",
+    "cli/history.py": "cli/test_gate.py",
     "cli/flags.py": "cli/test_prune.py",
     "cli/ending.py": "cli/test_main.py",
     "cli/finetune.py": "pipeline/test_run_again.py",
@@ -60,6 +63,7 @@ ELSEWHERE = {
     "pipeline/plan_stage.py": "pipeline/test_run.py",
     "pipeline/preflight.py": "cli/test_bad_input.py",
     "pipeline/priced.py": "pipeline/test_decide.py",
+    "pipeline/publishing.py": "pipeline/test_run.py",
     "pipeline/refit_stage.py": "pipeline/test_run_refit.py",
     "pipeline/stages.py": "pipeline/test_run_training.py",
     "processes/workers/*.py": "contracts/test_workers.py",
@@ -102,6 +106,7 @@ ELSEWHERE = {
 """Modules without a file of their own -> the tests that hold what they promise; the first pattern that fits counts."""
 
 ACROSS = {
+    "analysis/page/test_in_browser.py": "pages in a real browser",
     "graph/test_traps.py": "forward passes that look at their channels in every way, settled, planned, cut and checked",
     "pipeline/test_run_outputs.py": "networks of every kind of output, cut by OBS without labels",
     "pipeline/test_run_tasks.py": "runs without labels, and of networks with several outputs",

@@ -16,6 +16,7 @@ from deploy_prune.analysis.layer_times import LayerTime
 from deploy_prune.analysis.slowdown import Appeared, LayerPair, OffStair, TimeShare
 from deploy_prune.errors import ConfigError, DeployPruneError, InputError, NoSpeedUp
 from deploy_prune.formats.templates import TEMPLATES, OperatorKind, Template, TemplateFormat
+from deploy_prune.records import write_record
 from deploy_prune.scratch import make_scratch
 from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, PACE, Pace, compare
 from deploy_prune.timing.devices import THIS_MACHINE, Device, Job, device_at
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 FEWEST_RUNS, MOST_RUNS = 10, 300
 STEPS = 3
+EXPLAINED = "explained.json"
+"""What a run folder remembers of the last look at it."""
 SEED = 0
 """The seed of the random inputs and of the bootstrap."""
 Tiles = Mapping[OperatorKind, int]
@@ -115,6 +118,15 @@ def explain(
         raise ConfigError(f"a file cannot be timed with {threads} threads", hint="give 1 thread or more")
     look = Look(device or device_at(THIS_MACHINE), threads, tiles)
     return tuple(explain_pair(pair, look, progress=progress) for pair in _find_pairs(before, after))
+
+
+def keep_explanations(run: Path, explanations: Sequence[Explanation]) -> None:
+    """Write down in the run folder what came of a look at it, for its page.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    write_record(run / EXPLAINED, tuple(explanations), tuple[Explanation, ...])
 
 
 def judge(explanations: Sequence[Explanation]) -> None:

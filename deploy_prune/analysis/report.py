@@ -19,6 +19,9 @@ from deploy_prune.values import Count, Interval, Quality, Shipment
 
 SUMMARY = "summary.json"
 REPORT = "report.md"
+NETWORK_HEAD = ("", "dense", "pruned", "change")
+FILE_HEAD = ("format", "network", "status", "size", "max error", "same top-1", "why")
+WIDTH_HEAD = ("group", "channels", "kept", "locked because")
 
 
 def report(run: Path | str) -> str:
@@ -32,7 +35,7 @@ def report(run: Path | str) -> str:
     summary = read_record(run / SUMMARY, RunSummary)
     parts = [
         f"# {asked.get('model')} on {asked.get('data')}, {summary.plan.plan.budget}",
-        _write_outcome(summary),
+        write_outcome(summary),
         f"**{summary.dense.caution}**" if summary.dense.caution else "",
         _write_budget(summary),
         _write_milliseconds(summary),
@@ -42,18 +45,19 @@ def report(run: Path | str) -> str:
         write_refit(summary.cut.refit),
         write_skipped_images(run),
         "## Files",
-        _write_files(summary),
+        write_table(FILE_HEAD, list_file_rows(summary)),
         "## Time",
         write_times(summary.bench.measurements),
         write_formats(summary.bench.measurements),
         "## Widths",
-        _write_widths(summary),
+        write_table(WIDTH_HEAD, list_width_rows(summary)),
         write_curves(summary.plan),
     ]
     return spell_controls("\n\n".join(part for part in parts if part)) + "\n"
 
 
-def _write_outcome(summary: RunSummary) -> str:
+def write_outcome(summary: RunSummary) -> str:
+    """Which files are verified, and where they are faster, in a line of Markdown."""
     formats = {
         status: ", ".join(row.format for row in summary.ship.pruned if row.status == status)
         for status in ("verified", "exported", "failed")
@@ -163,10 +167,11 @@ def _write_law(cut: CutResult) -> str:
     return (law + scaled).strip()
 
 
-def _write_network(summary: RunSummary) -> str:
+def list_network_rows(summary: RunSummary) -> list[tuple[str, ...]]:
+    """What was counted and judged of both networks, under `NETWORK_HEAD`; in Markdown."""
     dense, cut, test = summary.dense, summary.cut, summary.test
-    change = _format_points(test.difference, test.interval)
-    rows = [
+    change = format_points(test.difference, test.interval)
+    return [
         ("MACs (fvcore counts a multiply-add as 1)", *_make_row(dense.count, cut.count, "macs")),
         *_list_kernels(summary),
         ("fvcore total with norms", *_make_row(dense.count, cut.count, "fvcore_total")),
@@ -177,7 +182,11 @@ def _write_network(summary: RunSummary) -> str:
         (f"**{test.dense.name} on test, once**", _format_quality(test.dense), _format_quality(test.pruned), change),
         *list_errors(summary),
     ]
-    table = write_table(("", "dense", "pruned", "change"), rows)
+
+
+def _write_network(summary: RunSummary) -> str:
+    dense = summary.dense
+    table = write_table(NETWORK_HEAD, list_network_rows(summary))
     where = " and ".join(dict.fromkeys((dense.accelerator, summary.trained.accelerator)))
     intervals = "Intervals are 95 %; the change on test is paired by image."
     told = f"{table}\n\nDense weights: {dense.weights}. Trained and judged on {where}. {intervals}"
@@ -216,18 +225,18 @@ def _make_row(before: Count, after: Count, field: str) -> tuple[str, str, str]:
 
 
 def _format_quality(quality: Quality) -> str:
-    low, high = quality.interval
-    return f"{stats.write_percent(quality.value)} [{stats.write_percent(low, 1)}, {stats.write_percent(high, 1)}]"
+    return stats.write_percent_with_interval(quality.value, quality.interval)
 
 
-def _format_points(difference: float, interval: Interval) -> str:
+def format_points(difference: float, interval: Interval) -> str:
+    """Write a paired difference: `-0.45 points [-1.20, +0.31]`."""
     return f"{100 * difference:+.2f} points [{100 * interval[0]:+.2f}, {100 * interval[1]:+.2f}]"
 
 
-def _write_files(summary: RunSummary) -> str:
+def list_file_rows(summary: RunSummary) -> list[tuple[str, ...]]:
+    """A row per format and network, under `FILE_HEAD`."""
     labelled = [("dense", row) for row in summary.ship.dense] + [("pruned", row) for row in summary.ship.pruned]
-    rows = [(row.format, which, row.status, *_make_file_row(row)) for which, row in labelled]
-    return write_table(("format", "network", "status", "size", "max error", "same top-1", "why"), sorted(rows))
+    return sorted((row.format, which, row.status, *_make_file_row(row)) for which, row in labelled)
 
 
 def _make_file_row(row: Shipment) -> tuple[str, str, str, str]:
@@ -237,9 +246,9 @@ def _make_file_row(row: Shipment) -> tuple[str, str, str, str]:
     return size, f"{row.parity.max_error:.1e}", row.parity.answers, row.reason
 
 
-def _write_widths(summary: RunSummary) -> str:
-    rows = [
+def list_width_rows(summary: RunSummary) -> list[tuple[str, ...]]:
+    """A row per group, under `WIDTH_HEAD`."""
+    return [
         (row.name, str(row.width * row.channels_per_unit), str(row.kept * row.channels_per_unit), row.locked or "")
         for row in summary.plan.groups
     ]
-    return write_table(("group", "channels", "kept", "locked because"), rows)

@@ -32,11 +32,9 @@ def name_timed(item: Measurement) -> str:
     return f"{Path(item.artifact).name} ({item.target.threads} thread{'s' * (item.target.threads != 1)})"
 
 
-def write_times(measurements: Sequence[Measurement]) -> str:
-    """A row per file: its median, and its ratio to the dense file."""
-    if not measurements:
-        return "Not timed."
-    rows = [
+def list_time_rows(measurements: Sequence[Measurement]) -> list[tuple[str, ...]]:
+    """A row per file, under `name_time_columns`: its median, and its ratio to the dense file."""
+    return [
         (
             Path(item.artifact).name,
             f"{item.target.runtime} {item.target.runtime_version}",
@@ -46,7 +44,18 @@ def write_times(measurements: Sequence[Measurement]) -> str:
         )
         for item in measurements
     ]
-    table = write_table(("file", "runtime", "threads", f"median {measurements[0].unit}", "time / dense"), rows)
+
+
+def name_time_columns(measurements: Sequence[Measurement]) -> tuple[str, ...]:
+    """The head of a table of what was timed, which is something."""
+    return ("file", "runtime", "threads", f"median {measurements[0].unit}", "time / dense")
+
+
+def write_times(measurements: Sequence[Measurement]) -> str:
+    """A table of Markdown with its note."""
+    if not measurements:
+        return "Not timed."
+    table = write_table(name_time_columns(measurements), list_time_rows(measurements))
     return f"{table}\n\nMedian with its bootstrap interval; files of one session took turns on the same cores."
 
 

@@ -44,6 +44,28 @@ def ask_delegated(path: Path, operators: int) -> frozenset[int]:
     return find_delegated(nodes[:operators], nodes[operators:])
 
 
+@dataclass(frozen=True)
+class Delegation:
+    """How much of a file XNNPACK runs."""
+
+    taken: int
+    """Operators that it took."""
+    operators: int
+    """Operators of the main graph."""
+    partitions: int
+    """Parts that it took them in: between two of them tensors go back and forth."""
+
+
+def count_delegated(path: Path, operators: int) -> Delegation:
+    """Count what XNNPACK runs of the main graph, which has `operators` of them.
+
+    Raises:
+        Unavailable: LiteRT is not there, refuses the file or died on it; the reason is in the message.
+    """
+    nodes = _ask_litert(path)
+    return Delegation(len(find_delegated(nodes[:operators], nodes[operators:])), operators, len(nodes) - operators)
+
+
 def find_delegated(operators: Sequence[Node], delegates: Iterable[Node]) -> frozenset[int]:
     """The operators that delegates stand for.
 

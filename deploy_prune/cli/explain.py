@@ -41,15 +41,19 @@ def explain(
 
     Two files of one format, or the dense and the pruned file of every format of a run: both are timed, whole and layer
     by layer. "ms lost" is what a layer takes above its time before times the whole network's ratio of multiply-adds.
-    Of a run by obs it also shows what each group loses in output error, and saves, at its widths.
+    A run folder remembers it for the page of `report`. Of a run by obs it also shows what each group loses in output
+    error, and saves, at its widths.
     Exit code 6: a file is not faster.
     """
     from deploy_prune.analysis.explain import explain as compare_layers
+    from deploy_prune.analysis.explain import keep_explanations
     from deploy_prune.analysis.report_curves import read_planning
 
     with show_progress(as_json=as_json) as told:
         explanations = compare_layers(before, after, threads=threads, device=device_at(device), progress=told)
     planned = read_planning(before) if after is None else None
+    if after is None:
+        keep_explanations(before, explanations)
     return show_verdict(explanations, planned, every=every, as_json=as_json)
 
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 OptionalModel = Annotated[
     str | None, typer.Argument(metavar="MODEL|RUN", help="torchvision:NAME, file.py:factory, or a run folder.")
 ]
-Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="run.toml; flags override it.")]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="run.toml, or a run folder: its settings; flags override them."),
+]
 Heads = Annotated[int | None, typer.Option("--heads", min=0, help="Small classifiers that dcp and dkp place evenly.")]
 Epsilon = Annotated[
     float | None,

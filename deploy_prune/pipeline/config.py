@@ -13,6 +13,7 @@ from deploy_prune.bounded import parse_toml, read_text
 from deploy_prune.budget.parse import parse
 from deploy_prune.errors import ConfigError, UnknownName
 from deploy_prune.processes.workers import USUAL
+from deploy_prune.run_folder import read_asked
 from deploy_prune.setting_rules import MOST_SEED, check_image_shape
 from deploy_prune.timing.devices import THIS_MACHINE
 from deploy_prune.train.recipe import Recipe, Wish
@@ -132,14 +133,15 @@ class RunConfig(BaseModel):
 
 
 def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
-    """The configuration of a TOML file with some keys replaced; tables (`finetune`) are merged key by key.
+    """The configuration of a TOML file or a run folder with some keys replaced; tables (`finetune`) are merged by key.
 
     Raises:
         ConfigError: the file is missing or no TOML, or a value does not fit.
+        RecordError: the folder is not a run's, or its settings are damaged.
         BudgetError: the budget is none.
         UnknownName: a key that does not exist (the closest is offered).
     """
-    values = {} if path is None else _read(path)
+    values = {} if path is None else _read_settings(path) if path.is_dir() else _read(path)
     for key, value in (overrides or {}).items():
         both_tables = isinstance(value, Mapping) and isinstance(values.get(key), Mapping)
         values[key] = {**values[key], **value} if both_tables else value
@@ -174,6 +176,11 @@ def read_toml(text: str, source: str) -> dict[str, Any]:
     except ValueError as error:
         hint = "docs/config.md has a complete example"
         raise ConfigError(f"{source} cannot be read as TOML: {error}", hint=hint) from error
+
+
+def _read_settings(run: Path) -> dict[str, Any]:
+    """What a run folder was made with, but for the digests of the files it names."""
+    return {key: value for key, value in read_asked(run).items() if key in RunConfig.model_fields}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +40,22 @@ OTHER_PLAN = "write it again, or give another --plan"
 """What to do about a damaged plan that the user has given."""
 
 
+def read_own_images(config: RunConfig, folders: Sequence[Path]) -> Data:
+    """Read the images that a configuration asks for; folders of the run and of its front say what was broken."""
+    size = config.input_shape[1:] if config.input_shape else None
+    return read_run_images(config.data, config.data_options, size, folders)
+
+
+@dataclass(frozen=True)
+class FrontBase:
+    """What the runs of a front have in common."""
+
+    folder: Path
+    """The folder of the front, where the dense network is that every run goes on from, and is judged once."""
+    lend: Callable[[], Data]
+    """Gives the images, which are read once."""
+
+
 @dataclass(frozen=True, eq=False)
 class RunContext:
     """What every stage of one run works with."""
@@ -50,6 +66,8 @@ class RunContext:
     plan_file: Path | None = None
     base: RunFolder | None = None
     """The folder of a front, where the dense network that this run goes on from is judged once for all its runs."""
+    lend: Callable[[], Data] | None = None
+    """Gives the images where a front has read them for all its runs; None: they are read here."""
     opened: dict[Data, int] = dataclasses.field(default_factory=dict)
     """The images, once they are read -> how many of them were written down as broken."""
 
@@ -79,10 +97,9 @@ class RunContext:
         Raises:
             DataError: what is read now is not what the run began with.
         """
-        size = self.config.input_shape[1:] if self.config.input_shape else None
         folders = [self.base.path] if self.base else []
         folders += [self.folder.path] if is_begun(self.folder.path) else []
-        data = read_run_images(self.config.data, self.config.data_options, size, folders)
+        data = self.lend() if self.lend else read_own_images(self.config, folders)
         for folder in folders:
             if folder != self.folder.path or self.has_begun:
                 refuse_other_images(folder, data)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from deploy_prune.analysis.page.writing import write_page
 from deploy_prune.analysis.plots import Line, Plot, save
 from deploy_prune.budget.parse import parse
 from deploy_prune.errors import BudgetError, MissingDependency
 from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import RunContext, record_data, record_what_breaks
+from deploy_prune.pipeline.context import FrontBase, RunContext, read_own_images, record_data, record_what_breaks
 from deploy_prune.pipeline.decide import score_once
 from deploy_prune.pipeline.deciders import build_deciders
 from deploy_prune.pipeline.parts import build_study
@@ -28,7 +30,7 @@ from deploy_prune.records import write_record
 from deploy_prune.results import DenseResult, ProfileResult, RunSummary
 from deploy_prune.run_folder import open_run
 from deploy_prune.scoring.best_scored import SELECTING, BestScored
-from deploy_prune.search_results import Front, FrontPoint, PointKind
+from deploy_prune.search_results import FRONT, Front, FrontPoint, PointKind
 from deploy_prune.sources import checkpoint
 from deploy_prune.timing.devices import MILLISECONDS
 from deploy_prune.train.recipe import Hooks
@@ -37,7 +39,7 @@ from deploy_prune.values import TOP_1, Budget, Measurement, Progress, quiet, tol
 
 logger = logging.getLogger(__name__)
 
-FRONT, PNG, HTML = "front.json", "front.png", "front.html"
+PNG = "front.png"
 CONTROL = "uniform"
 
 
@@ -71,13 +73,14 @@ def front(
     base = rank_network(config, parsed, out, hooks=hooks, progress=progress)
     arms: list[tuple[RunConfig, PointKind]] = [(base, "pruned")]
     arms += [(_control(base), "uniform")] * controls
+    shared = share_base(base, out)
     points: list[FrontPoint] = []
     reference_ms: float | None = None
     quality = TOP_1
     for budget in parsed:
         for arm, kind in arms:
             run = out / folder_name(budget, kind)
-            summary = prune(with_budget(arm, budget), run, base=out, hooks=hooks, progress=progress)
+            summary = prune(with_budget(arm, budget), run, base=shared, hooks=hooks, progress=progress)
             if not points:  # all ratios are to the dense file, whose milliseconds are those of one session
                 reference_ms, quality = _reference_ms(summary), summary.test.dense.name
                 points.append(_dense_point(summary, run, reference_ms))
@@ -88,6 +91,7 @@ def front(
     write_record(out / FRONT, result)
     try:
         draw(result, out)
+        write_page(out)
     except MissingDependency as error:
         logger.warning("the front is not drawn: %s; %s", error.message, error.hint)
     return result
@@ -123,6 +127,11 @@ def rank_network(
             own = {"select": str(out / SELECTING), "select_options": {}}
     own |= {"model_options": {}, "classes": None, "input_shape": None, "weights": None, "pretrain": None}
     return RunConfig.model_validate({**dict(config), **own, "model": str(out / "dense"), "scores": out})
+
+
+def share_base(config: RunConfig, out: Path) -> FrontBase:
+    """What the runs of a front share, from the configuration that they have but for their budgets."""
+    return FrontBase(out, cache(partial(read_own_images, adopt_run_folder(config), [out])))
 
 
 def with_budget(config: RunConfig, budget: Budget) -> RunConfig:
@@ -236,7 +245,7 @@ def _smaller_point(outcome: SmallerRun, name: str, reference_ms: float) -> Front
 
 
 def draw(front: Front, out: Path) -> None:
-    """The front as PNG and HTML: quality on test against time, with 95 % intervals of both.
+    """The front as PNG: quality on test against time, with 95 % intervals of both.
 
     Raises:
         MissingDependency: what draws is not installed.
@@ -262,5 +271,4 @@ def draw(front: Front, out: Path) -> None:
         )
     x_label, y_label = "ms" if in_ms else "time / dense", f"{front.quality} on test{', %' * shares}"
     plot = Plot(f"{front.model} on {front.data}, {front.method}", x_label, y_label, tuple(lines), from_zero=False)
-    for name in (PNG, HTML):
-        save(plot, out / name)
+    save(plot, out / PNG)

@@ -15,7 +15,7 @@ from deploy_prune.budget.parse import fraction_of
 from deploy_prune.errors import ConfigError, TargetMissed
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext
-from deploy_prune.pipeline.front import folder_name, rank_network, with_budget
+from deploy_prune.pipeline.front import folder_name, rank_network, share_base, with_budget
 from deploy_prune.pipeline.run import prune, train_pruned
 from deploy_prune.records import read_record, write_record
 from deploy_prune.results import DenseResult, RunSummary
@@ -57,14 +57,14 @@ def within_drop(
         raise ConfigError(f"a drop of {allowed_points:g} points leaves no network", hint="write 1.0 for one point")
     out = Path(out)
     base = rank_network(config, (config.parsed_budget,), out, hooks=hooks, progress=progress)
-    budgets = _levels(base, out)
+    shared, budgets = share_base(base, out), _levels(base, out)
     tries: dict[int, DropTry] = {}
     dense = read_record(out / "dense.json", DenseResult).val
 
     def fits(level: int) -> bool:
         if level not in tries:
             run = out / folder_name(budgets[level])
-            trained = train_pruned(with_budget(base, budgets[level]), run, out, hooks=hooks, progress=progress)
+            trained = train_pruned(with_budget(base, budgets[level]), run, shared, hooks=hooks, progress=progress)
             lost = 100 * (dense.value - trained.val.value)
             tries[level] = DropTry(budgets[level].text, run.name, lost, trained.seconds)
             progress(
@@ -84,7 +84,7 @@ def within_drop(
             hint="fine-tune longer (--epochs), or allow more",
         )
     config = with_budget(base, budgets[level])
-    return search, prune(config, out / name, base=out, hooks=hooks, progress=progress)
+    return search, prune(config, out / name, base=shared, hooks=hooks, progress=progress)
 
 
 def _tightest_that(fits: Callable[[int], bool], levels: int) -> int | None:

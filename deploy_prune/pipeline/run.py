@@ -6,20 +6,22 @@ Every stage records its result when it is done; the same call on the same folder
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from deploy_prune import plugins
-from deploy_prune.analysis import report
 from deploy_prune.analysis.report_times import name_timed
 from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, RecordError, TargetMissed
 from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig, check_config
-from deploy_prune.pipeline.context import RunContext, record_data, record_what_breaks
+from deploy_prune.pipeline.context import FrontBase, RunContext, record_data, record_what_breaks
 from deploy_prune.pipeline.deciders import find_selecting_file, find_widths_file
 from deploy_prune.pipeline.plan_stage import decide_plan
 from deploy_prune.pipeline.preflight import adopt_run_folder, preflight
-from deploy_prune.records import read_record, sha256, to_json, write_atomic, write_record
+from deploy_prune.pipeline.publishing import publish
+from deploy_prune.records import read_record, sha256, to_json, write_record
 from deploy_prune.results import (
     BenchResult,
     CutResult,
@@ -62,7 +64,7 @@ def prune(
     out: Path | str,
     *,
     plan: Path | None = None,
-    base: Path | None = None,
+    base: FrontBase | None = None,
     hooks: Hooks | None = None,
     progress: Progress = told_in_lines,
 ) -> RunSummary:
@@ -72,24 +74,40 @@ def prune(
         config: what to do; a folder made for another configuration is refused.
         out: the run folder; the same call continues a run that was killed.
         plan: a plan file (edited by hand or not) in place of a method's.
-        base: the folder of a front, whose dense network this run goes on from; there it is judged once for all runs.
+        base: the front that this run belongs to: its dense network is judged, and its images are read, once for all.
         hooks: the caller's own loss, metric, batch step or whole training.
         progress: told how far the long stages are.
 
     Raises:
         DeployPruneError: see `errors`; what was finished stays.
     """
+    with _open_context(config, Path(out), base, hooks, progress, plan=plan) as context:
+        _begin(context)
+        return _finish(context)
+
+
+@contextmanager
+def _open_context(
+    config: RunConfig,
+    out: Path,
+    base: FrontBase | None,
+    hooks: Hooks | None,
+    progress: Progress,
+    *,
+    plan: Path | None = None,
+) -> Iterator[RunContext]:
     trust_named(config.code)
-    out, config, hooks = Path(out), adopt_run_folder(config), find_hooks(config, hooks)
-    with open_run(out, describe_asked(config, plan), progress=progress) as folder:
-        ranked = RunFolder(base, progress) if base else None
-        with record_what_breaks(RunContext(config, folder, hooks, plan, ranked)) as context:
-            _begin(context)
-            return _finish(context)
+    config, hooks = adopt_run_folder(config), find_hooks(config, hooks)
+    shared, lend = (RunFolder(base.folder, progress), base.lend) if base else (None, None)
+    with (
+        open_run(out, describe_asked(config, plan), progress=progress) as folder,
+        record_what_breaks(RunContext(config, folder, hooks, plan, shared, lend)) as context,
+    ):
+        yield context
 
 
 def train_pruned(
-    config: RunConfig, out: Path | str, base: Path, *, hooks: Hooks | None = None, progress: Progress = quiet
+    config: RunConfig, out: Path | str, base: FrontBase, *, hooks: Hooks | None = None, progress: Progress = quiet
 ) -> TrainResult:
     """`prune` up to the fine-tuned network: the test split is not looked at, nothing is shipped.
 
@@ -98,12 +116,7 @@ def train_pruned(
     Raises:
         DeployPruneError: see `errors`; what was finished stays.
     """
-    trust_named(config.code)
-    out, config, hooks = Path(out), adopt_run_folder(config), find_hooks(config, hooks)
-    with (
-        open_run(out, describe_asked(config), progress=progress) as folder,
-        record_what_breaks(RunContext(config, folder, hooks, base=RunFolder(base, progress))) as context,
-    ):
+    with _open_context(config, Path(out), base, hooks, progress) as context:
         _begin(context)
         return _train(context).trained[-1]
 
@@ -149,16 +162,8 @@ def _finish(context: RunContext) -> RunSummary:
     bench = folder.stage(f"timed-{last}", BenchResult, lambda: stages.time_files(context, last, ship))
     summary = RunSummary(done.dense, done.plan, done.cut, done.trained[-1], test, ship, bench)
     context.record_broken_images()  # the report tells
-    _publish(folder.path, summary)
+    publish(folder.path, summary)
     return summary
-
-
-def _publish(run: Path, summary: RunSummary) -> None:
-    """The summary and the report, if this is news: a finished run that is asked for again stays as it is."""
-    if (run / report.REPORT).exists() and read_record(run / report.SUMMARY, RunSummary) == summary:
-        return
-    write_record(run / report.SUMMARY, summary)
-    write_atomic(run / report.REPORT, lambda path: path.write_text(report.report(run)))
 
 
 def finetune(

@@ -189,7 +189,10 @@ def train(context: RunContext, number: int, recipe: Recipe | None) -> TrainResul
         resume = context.folder.path / f"training-{number}.safetensors"
         network = fit(network, context.data, recipe, hooks=hooks, checkpoint=resume,
                       progress=prefix_tasks(f"trained-{number}", context.progress))  # fmt: skip
-    val = _judge(context, network, context.data.val, f"trained-{number}")
+    if recipe is None and number == 1:
+        val = read_record(context.folder.path / "cut.json", CutResult).judged
+    else:
+        val = _judge(context, network, context.data.val, f"trained-{number}")
     better = find_better_refit(context, val)
     checkpoint.save(context.network("cut") if better else network, context.folder.path / f"round-{number}")
     where, epochs = describe_accelerator(context.accelerator), recipe.epochs if recipe else 0

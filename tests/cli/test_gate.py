@@ -93,3 +93,31 @@ def find_path(folder: Path) -> str:
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -m deploy_prune "$@"\n')
     script.chmod(0o755)
     return f"{script.parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_a_record_grows_and_is_shown(tiny_tflite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Measured once: too few to say anything, which is no failure; `history` shows it."""
+    record = tmp_path / "runs.sqlite"
+    asked = ["gate", "--candidate", str(tiny_tflite), "--baseline-record", str(record), "--time-limit", "5", "--json"]
+    assert run(asked) == 2
+    assert "there are no measurements" in json.loads(capsys.readouterr().out)["error"]["message"]
+    assert run([*asked, "--update-baseline"]) == 0
+    told = json.loads(capsys.readouterr().out)["gate"]
+    assert told["verdict"] == "inconclusive"
+    if not told["why"].startswith("0 of the 8"):
+        pytest.skip(f"the machine is too noisy to time anything: {told['why']}")
+    assert run(["history", str(record), "--json"]) == 0
+    (series,) = json.loads(capsys.readouterr().out)["series"]
+    assert series["series"]["name"] == tiny_tflite.name
+    assert len(series["runs"]) == 1
+
+
+def test_a_calibration_says_what_can_be_told(tiny_tflite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["gate", "--baseline", str(tiny_tflite), "--calibrate", "3", "--time-limit", "4", "--json"]
+    code = run([*asked, "--max-ratio", "1.0000001"])
+    told = json.loads(capsys.readouterr().out)
+    if told.get("error", {}).get("kind") == "Inconclusive":
+        pytest.skip("the machine is too noisy to time anything")
+    assert code == 2
+    assert (told["calibration"]["smallest_limit"] or 9.0) > 1.0000001  # none: a session took too long to say anything
+    assert "is below what this device tells apart" in told["error"]["message"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_prune.errors import BudgetError, ConfigError, UnknownName
+from deploy_prune.errors import BudgetError, ConfigError, RecordError, UnknownName
 from deploy_prune.pipeline.config import RunConfig, load_config
-from deploy_prune.records import to_json
+from deploy_prune.records import to_json, write_record
 from deploy_prune.train.recipe import Recipe
 from deploy_prune.values import Budget
 
@@ -113,16 +114,31 @@ def test_what_is_no_toml_is_refused(tmp_path: Path, content: bytes) -> None:
 RECIPES = st.builds(Recipe, epochs=st.integers(1, 99), lr=st.floats(1e-6, 1), distill=st.floats(0, 1))
 
 
-@given(
-    st.builds(
-        RunConfig,
-        model=st.text(min_size=1),
-        weights=st.none() | st.just(Path("a/b.pth")),
-        input_shape=st.none() | st.tuples(*[st.integers(1, 512)] * 3),
-        finetune=st.none() | RECIPES,
-        targets=st.sampled_from([(), ("onnx",), ("tflite", "onnx")]),
-        model_options=st.dictionaries(st.text(min_size=1), st.integers() | st.text() | st.booleans(), max_size=3),
-    )
+CONFIGURATIONS = st.builds(
+    RunConfig,
+    model=st.text(min_size=1),
+    weights=st.none() | st.just(Path("a/b.pth")),
+    input_shape=st.none() | st.tuples(*[st.integers(1, 512)] * 3),
+    finetune=st.none() | RECIPES,
+    targets=st.sampled_from([(), ("onnx",), ("tflite", "onnx")]),
+    model_options=st.dictionaries(st.text(min_size=1), st.integers() | st.text() | st.booleans(), max_size=3),
 )
+
+
+@given(CONFIGURATIONS)
 def test_a_configuration_survives_the_record_of_its_run(config: RunConfig) -> None:
     assert RunConfig.model_validate(to_json(config)) == config
+
+
+@given(CONFIGURATIONS)
+def test_a_run_folder_is_a_configuration(config: RunConfig) -> None:
+    """What it was made with, but for the digests of the files it names, and what says where things are."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_record(Path(folder) / "run.json", {**to_json(config), "weights_sha256": "0"}, dict)
+        assert load_config(Path(folder)) == config
+        assert load_config(Path(folder), {"budget": "0.25x"}).budget == "0.25x"
+
+
+def test_a_folder_that_is_no_run_is_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="is no run folder"):
+        load_config(tmp_path)

@@ -7,23 +7,26 @@ before the time is over the verdict is "inconclusive", which is no failure.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+from deploy_prune.analysis.gating.counting import check_counts, count
 from deploy_prune.analysis.gating.limits import (
     BYTES,
+    COUNTED,
+    OPERATORS,
+    PARTITIONS,
     Check,
     Limits,
     Sitting,
     Verdict,
-    check_counts,
     check_times,
     is_decided,
 )
 from deploy_prune.analysis.gating.session import Session, count_fewest, take_session
 from deploy_prune.errors import Inconclusive
 from deploy_prune.timing.bench import Setting
-from deploy_prune.values import Artifact, Progress, quiet
+from deploy_prune.values import Artifact, Progress, Quality, quiet
 from deploy_prune.values.precisions import UNKNOWN
 
 TIME_LIMIT_S = 120.0
@@ -55,6 +58,7 @@ def run_gate(
     setting: Setting,
     limits: Limits,
     *,
+    quality: Quality | None = None,
     time_limit_s: float = TIME_LIMIT_S,
     progress: Progress = quiet,
 ) -> GateResult:
@@ -64,37 +68,61 @@ def run_gate(
         pair: the baseline and the candidate.
         setting: where and how they run.
         limits: what the candidate must keep to.
+        quality: what is known of the candidate on test images; None: nothing.
         time_limit_s: after how many seconds it is given up.
         progress: told how many sessions have ended.
 
     Raises:
+        ConfigError: a limit on what cannot be counted of the candidate.
         InputError: a file does not run; Unavailable: no such runtime or device.
     """
     baseline, candidate = pair
     shown = (baseline.path, candidate.path, setting.device.fingerprint, candidate.runtime, setting.threads, limits)
     if reason := explain_not_comparable(baseline, candidate):
         return GateResult("not comparable", reason, *shown)
+    fewest, counted = count_fewest(setting), count(candidate, limits, quality)
 
     def is_enough(sittings: Sequence[Sitting], unit: str) -> bool:
-        return is_decided(check_times(limits, sittings, unit, fewest=count_fewest(setting)))
+        return is_decided(check_times(limits, sittings, unit, fewest=fewest))
 
+    def look(seconds: float) -> Look:
+        session = take_session(pair, setting, is_enough, time_limit_s=seconds)
+        times = check_times(limits, session.sittings, session.unit, fewest=fewest)
+        return (*times, *check_counts(limits, counted, session.peak_memory_bytes)), session
+
+    return decide(look, GateResult("inconclusive", "", *shown), setting, time_limit_s=time_limit_s, progress=progress)
+
+
+Look = tuple[tuple[Check, ...], Session]
+"""One session, and what it says of the limits."""
+
+
+def decide(
+    look: Callable[[float], Look], asked: GateResult, setting: Setting, *, time_limit_s: float, progress: Progress
+) -> GateResult:
+    """Fill in the verdict: red takes two sessions that agree.
+
+    Args:
+        look: takes a session of so many seconds.
+        asked: the result, but for what is found here.
+        setting: where and how the files run.
+        time_limit_s: after how many seconds it is given up.
+        progress: told how many sessions have ended.
+    """
     try:
-        first = take_session(pair, setting, is_enough, time_limit_s=FIRST * time_limit_s)
-        checks = _check(limits, candidate, first, setting)
+        checks, first = look(FIRST * time_limit_s)
         progress("gate", 1, 2)
         if not needs_a_second_session(checks) or setting.device.exact:
             verdict, why = _judge(checks, first)
-            return GateResult(verdict, why, *shown, checks, (first,))
-        left_s = max(time_limit_s - first.seconds, first.seconds)
-        second = take_session(pair, setting, is_enough, time_limit_s=left_s)
+            return replace(asked, verdict=verdict, why=why, checks=checks, sessions=(first,))
+        again, second = look(max(time_limit_s - first.seconds, first.seconds))
     except Inconclusive as error:
-        return GateResult("inconclusive", error.message, *shown)
-    again = _check(limits, candidate, second, setting)
+        return replace(asked, verdict="inconclusive", why=error.message)
     progress("gate", 2, 2)
     verdict, why = _judge(again, second)
     if verdict != "failed":
         verdict, why = "inconclusive", f"the first session was above a limit, the second was not: {_name(checks)}"
-    return GateResult(verdict, why, *shown, again, (first, second))
+    return replace(asked, verdict=verdict, why=why, checks=again, sessions=(first, second))
 
 
 def explain_not_comparable(baseline: Artifact, candidate: Artifact) -> str:
@@ -108,15 +136,10 @@ def explain_not_comparable(baseline: Artifact, candidate: Artifact) -> str:
     return ""
 
 
-def _check(limits: Limits, candidate: Artifact, session: Session, setting: Setting) -> tuple[Check, ...]:
-    counts = check_counts(limits, candidate.size_bytes, session.peak_memory_bytes)
-    return (*check_times(limits, session.sittings, session.unit, fewest=count_fewest(setting)), *counts)
-
-
 def needs_a_second_session(checks: Sequence[Check]) -> bool:
     """Whether it is times alone that are above a limit: what is counted needs no other opinion."""
     above = [check for check in checks if check.side == "above"]
-    return bool(above) and all(check.unit != BYTES for check in above)
+    return bool(above) and all(check.unit not in COUNTED for check in above)
 
 
 def _is_above(checks: Sequence[Check]) -> bool:
@@ -139,8 +162,8 @@ def _name(checks: Sequence[Check]) -> str:
 
 def name_check(check: Check) -> str:
     """Name a limit and where the candidate is: `time / baseline 1.102 [1.094, 1.110], limit 1.05`."""
-    if check.unit == BYTES:
-        return f"{check.name} {check.value:,.0f} bytes, limit {check.limit:,.0f}"
+    if check.unit in (BYTES, OPERATORS, PARTITIONS):
+        return f"{check.name} {check.value:,.0f} {check.unit}, limit {check.limit:,.0f}"
     unit = f" {check.unit}" if check.unit else ""
     low, high = check.interval
     return f"{check.name} {check.value:.4g} [{low:.4g}, {high:.4g}]{unit}, limit {check.limit:.4g}{unit}"

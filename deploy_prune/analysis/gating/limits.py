@@ -14,10 +14,13 @@ from deploy_prune.values import Interval
 
 Side = Literal["within", "above", "open"]
 """Where the interval of a figure lies: below its limit, above it, or across."""
-BYTES = "bytes"
-"""The unit of what is counted instead of timed."""
+BYTES, OPERATORS, PARTITIONS, WRONG = "bytes", "operators", "partitions", "of all answers"
+COUNTED = (BYTES, OPERATORS, PARTITIONS, WRONG)
+"""The units of what is counted instead of timed, so that another session would say the same."""
 FEWEST = 5
 """The sittings below which times say nothing, but those of an exact device."""
+FEWEST_RUNS = 8
+"""The runs below which a history says nothing of the next one."""
 Verdict = Literal["passed", "failed", "inconclusive", "not comparable"]
 
 
@@ -35,6 +38,12 @@ class Limits:
     """The size of its file."""
     peak_memory_bytes: int | None = None
     """The largest memory of the process that runs it, runtime included."""
+    not_delegated: int | None = None
+    """How many of its operators no delegate takes."""
+    partitions: int | None = None
+    """In how many parts a delegate takes its operators."""
+    accuracy: float | None = None
+    """The share of test images that it must answer right, from 0 to 1."""
 
     def __post_init__(self) -> None:
         """Refuse what no file can keep to."""
@@ -44,9 +53,12 @@ class Limits:
             ("budget", "above 0", self.budget is None or self.budget > 0),
             ("size_bytes", "1 or more", self.size_bytes is None or self.size_bytes > 0),
             ("peak_memory_bytes", "1 or more", self.peak_memory_bytes is None or self.peak_memory_bytes > 0),
+            ("not_delegated", "0 or more", self.not_delegated is None or self.not_delegated >= 0),
+            ("partitions", "0 or more", self.partitions is None or self.partitions >= 0),
+            ("accuracy", "from 0 to 1", self.accuracy is None or 0 <= self.accuracy <= 1),
         )
         check_settings("the gate", self, rules)
-        if (self.max_ratio, self.budget, self.size_bytes, self.peak_memory_bytes) == (None,) * 4:
+        if all(value is None for name, value in vars(self).items() if name != "min_delta"):
             raise ConfigError("the gate has no limit to hold a file to", hint="give --max-ratio or --budget-ms")
 
 
@@ -89,25 +101,37 @@ def check_times(limits: Limits, sittings: Sequence[Sitting], unit: str, *, fewes
         unit: what its times are counted in.
         fewest: how many sittings it takes to say anything.
     """
-    checks = []
-    blind = len(sittings) < fewest
+    against: tuple[Check, ...] = ()
     if limits.max_ratio is not None:
         baseline = stats.median([each.baseline for each in sittings])
         limit = max(limits.max_ratio, 1 + limits.min_delta / baseline)
-        checks.append(_check("time / baseline", limit, [each.ratio for each in sittings], blind=blind))
-    if limits.budget is not None:
-        checks.append(_check("time", limits.budget, [each.candidate for each in sittings], unit, blind=blind))
-    return tuple(checks)
+        ratios = [each.ratio for each in sittings]
+        against = (_check("time / baseline", limit, ratios, blind=len(sittings) < fewest),)
+    return (*against, *check_budget(limits, sittings, unit, fewest=fewest))
 
 
-def check_counts(limits: Limits, size_bytes: int, peak_memory_bytes: int) -> tuple[Check, ...]:
-    """Hold what is counted against its limits."""
-    asked = (("file size", limits.size_bytes, size_bytes), ("peak memory", limits.peak_memory_bytes, peak_memory_bytes))
-    return tuple(
-        Check(name, limit, value, (value, value), "above" if value > limit else "within", BYTES)
-        for name, limit, value in asked
-        if limit is not None
-    )
+def check_budget(limits: Limits, sittings: Sequence[Sitting], unit: str, *, fewest: int = FEWEST) -> tuple[Check, ...]:
+    """Hold the candidate's own times against the budget; the arguments are those of `check_times`."""
+    if limits.budget is None:
+        return ()
+    times = [each.candidate for each in sittings]
+    return (_check("time", limits.budget, times, unit, blind=len(sittings) < fewest),)
+
+
+def check_against_history(limits: Limits, earlier: Sequence[float], value: float) -> tuple[Check, ...]:
+    """Hold one measurement against those of before, by the interval of what one more of them would have been.
+
+    Args:
+        limits: what is asked.
+        earlier: what the file took before: `FEWEST_RUNS` values or more, else nothing is decided.
+        value: what it takes now, in the same unit.
+    """
+    if limits.max_ratio is None:
+        return ()
+    usual = stats.geometric_mean(earlier) if earlier else value
+    limit = max(limits.max_ratio, 1 + limits.min_delta / usual)
+    low, high = predict_ratio(earlier, value) if len(earlier) >= FEWEST_RUNS else (0.0, math.inf)
+    return (Check("time / history", limit, value / usual, (low, high), find_side(limit, low, high)),)
 
 
 def is_decided(checks: Sequence[Check]) -> bool:
@@ -117,8 +141,12 @@ def is_decided(checks: Sequence[Check]) -> bool:
 
 def _check(name: str, limit: float, values: Sequence[float], unit: str = "", *, blind: bool) -> Check:
     low, high = (0.0, math.inf) if blind else find_interval(values)
-    side: Side = "within" if high <= limit else "above" if low > limit else "open"
-    return Check(name, limit, math.exp(sum(map(math.log, values)) / len(values)), (low, high), side, unit)
+    return Check(name, limit, stats.geometric_mean(values), (low, high), find_side(limit, low, high), unit)
+
+
+def find_side(limit: float, low: float, high: float) -> Side:
+    """Find where an interval lies."""
+    return "within" if high <= limit else "above" if low > limit else "open"
 
 
 def find_interval(values: Sequence[float]) -> Interval:
@@ -134,3 +162,20 @@ def find_interval(values: Sequence[float]) -> Interval:
     spread = math.sqrt(sum((each - mean) ** 2 for each in logs) / (len(logs) - 1))
     half = stats.quantile_of_t(len(logs) - 1) * spread / math.sqrt(len(logs))
     return math.exp(mean - half), math.exp(mean + half)
+
+
+def predict_ratio(earlier: Sequence[float], value: float) -> Interval:
+    """The 95 % interval of value / what the series would have given now, had nothing changed.
+
+    That is the prediction interval of one more run, on logarithms, which is wider than the interval of the mean: runs
+    of an unchanged file differ by more than each of them shows by itself.
+
+    Args:
+        earlier: the values of `FEWEST_RUNS` runs or more.
+        value: the new one.
+    """
+    logs = [math.log(each) for each in earlier]
+    mean = sum(logs) / len(logs)
+    spread = math.sqrt(sum((each - mean) ** 2 for each in logs) / (len(logs) - 1))
+    half = stats.quantile_of_t(len(logs) - 1) * spread * math.sqrt(1 + 1 / len(logs))
+    return math.exp(math.log(value) - mean - half), math.exp(math.log(value) - mean + half)

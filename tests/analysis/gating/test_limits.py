@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy_prune.analysis.gating.counting import Counted, check_counts
 from deploy_prune.analysis.gating.limits import (
     Check,
     Limits,
     Sitting,
-    check_counts,
     check_times,
     find_interval,
     is_decided,
@@ -66,9 +66,9 @@ def test_a_budget_is_of_the_candidates_own_time() -> None:
 
 @given(size=st.integers(1, 10**9), limit=st.integers(1, 10**9))
 def test_what_is_counted_is_above_or_within(size: int, limit: int) -> None:
-    (check,) = check_counts(Limits(size_bytes=limit), size, 0)
+    (check,) = check_counts(Limits(size_bytes=limit), Counted(size), 0)
     assert check.side == ("above" if size > limit else "within")
-    assert check_counts(Limits(), size, size) == ()
+    assert check_counts(Limits(), Counted(size), size) == ()
 
 
 def test_few_sittings_say_nothing_but_of_an_exact_device() -> None:

@@ -1,0 +1,1 @@
+"""The report that people look at: one self-contained HTML file per run, and per front."""
