@@ -139,6 +139,27 @@ def _page(record: dict[str, Any]) -> str:
     return titled(record, "The page of a front", table(("", ""), rows), note, gates)
 
 
+def _gates(record: dict[str, Any]) -> str:
+    files, limits = record["files"], record["limits"]
+    rows: list[Row] = [
+        (f"{row['kind']} ({files[row['kind']]['ratio']:.3f}x)", row["around"], str(row["held"]), str(row["passed"]),
+         str(row["failed"]), str(row["inconclusive"]), f"{row['median_s']:.0f}")
+        for row in record["rows"]
+    ]  # fmt: skip
+    gates = {}
+    for around in ("idle", "busy"):
+        of = {row["kind"]: row for row in record["rows"] if row["around"] == around}
+        if same := of.get("itself"):
+            gates[f"{around}: false failures"] = same["failed"] <= limits["false failures"] * same["held"]
+            unsure = limits[f"inconclusive, {around}"]
+            gates[f"{around}: inconclusive"] = same["inconclusive"] <= unsure * same["held"]
+        if slow := of.get("10 %"):
+            gates[f"{around}: 10 % found"] = slow["failed"] >= limits["found of 10 %"] * slow["held"]
+    head = ("candidate (measured ratio)", "machine", "gates", "passed", "failed", "inconclusive", "median s")
+    note = "MobileNetV2-224 at three quarters of its widths, LiteRT, 1 thread; limit 1.05, at most 120 s."
+    return titled(record, "The latency gate", table(head, rows), note, gates)
+
+
 def _ssh_overhead(record: dict[str, Any]) -> str:
     rows: list[Row] = list(record["figures"].items())
     rows.append(("each sitting", each([1e3 * value for value in record["found_s"]], "{:.1f} ms")))
@@ -156,5 +177,6 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "mutations": _mutations,
     "kills": _kills,
     "page": _page,
+    "gates": _gates,
     "ssh_overhead": _ssh_overhead,
 }

@@ -64,6 +64,7 @@ def test_one_search_makes_the_whole_front(sources: Path, tmp_path: Path) -> None
         assert point.macs <= float(point.budget[:-1]) * dense.macs
         assert (tmp_path / "front" / point.run / "summary.json").exists()
     assert read_record(tmp_path / "front" / FRONT, Front) == found
+    assert "groups cut" in (tmp_path / "front" / "report.html").read_text()
 
 
 @pytest.mark.heavy

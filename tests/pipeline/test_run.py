@@ -54,6 +54,7 @@ def test_every_stage_leaves_a_record_with_the_schema_number(bare: tuple[Path, Ru
     for name in RECORDS:
         assert json.loads((run / f"{name}.json").read_text())["schema"] == SCHEMA, name
     assert (run / "report.md").read_text().startswith("# ")
+    assert (run / "report.html").read_text().startswith("<!doctype html>")
 
 
 @pytest.mark.heavy

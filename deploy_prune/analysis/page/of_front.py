@@ -49,7 +49,7 @@ def _list_sections(front: Front, summaries: dict[str, RunSummary]) -> Iterator[S
     charts = (draw_front(front, hints),) if timed else ()
     yield Section("Front", f"{front.quality} with 95 % intervals; ratios are to the dense network's file.", charts,
                   (Table.of(POINT_HEAD, list_point_rows(front)),))  # fmt: skip
-    for point in front.points:
+    for point in front.points[1:]:  # the dense network is named with the first run
         if summary := summaries.get(point.run):
             changed = [row for row in summary.plan.groups if row.kept < row.width]
             drawn = (replace(draw_widths(changed), name=f"widths-{point.run}"),) if point.kind == "pruned" else ()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from finished import RUN, page, shipped
 
-from deploy_prune.analysis.gating.candidates import find_candidate
-from deploy_prune.errors import ConfigError
+from deploy_prune.analysis.gating.candidates import PRUNED, find_candidate
+from deploy_prune.errors import ConfigError, InputError
 from deploy_prune.records import write_record
 from deploy_prune.results import ShipResult
 
@@ -33,7 +33,17 @@ def run(tmp_path: Path, tiny_onnx: Path, tiny_tflite: Path) -> Path:
 def test_a_run_gives_its_pruned_file_and_its_accuracy(run: Path) -> None:
     artifact, quality = find_candidate(run, "tflite")
     assert artifact.path == str(run / "export-1" / "pruned.tflite")
-    assert quality == dataclasses.replace(RUN.test.pruned)
+    assert quality == RUN.test.pruned
+
+
+def test_a_file_that_was_not_verified_is_refused_by_name(run: Path) -> None:
+    dense, pruned = (
+        tuple(shipped(stem, 1, suffix=suffix) for suffix in ("onnx", "tflite")) for stem in ("dense", PRUNED)
+    )
+    failed = (pruned[0], dataclasses.replace(pruned[1], status="failed", reason="computes something else"))
+    write_record(run / "shipped-1.json", ShipResult(dense, failed))
+    with pytest.raises(InputError, match=r"pruned.tflite: .*computes something else"):
+        find_candidate(run, "tflite")
 
 
 def test_a_file_is_itself(tiny_onnx: Path) -> None:

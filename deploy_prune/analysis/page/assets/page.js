@@ -10,8 +10,8 @@
     const axis = { gridcolor: colour("--line"), zerolinecolor: colour("--line"), linecolor: colour("--line") };
     return {
       ...layout,
-      xaxis: { ...axis, automargin: true, ...layout.xaxis },
-      yaxis: { ...axis, automargin: true, ...layout.yaxis },
+      xaxis: { ...axis, automargin: true, exponentformat: "e", ...layout.xaxis },
+      yaxis: { ...axis, automargin: true, exponentformat: "e", ...layout.yaxis },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: colour("--ink"), family: "system-ui, sans-serif", size: 12 },
@@ -24,7 +24,7 @@
 
   function draw(place) {
     const { traces, layout } = charts[place.dataset.chart];
-    Plotly.react(place, traces, dress(layout), { responsive: true, displaylogo: false, scrollZoom: false });
+    Plotly.react(place, traces, dress(layout), { responsive: true, displayModeBar: false });
     place.dataset.drawn = "yes";
   }
 
