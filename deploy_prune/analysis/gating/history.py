@@ -154,18 +154,18 @@ def open_history(path: Path, *, make: bool = False) -> Iterator[History]:
         connection = sqlite3.connect(path, timeout=WAIT_S)
     with closing(connection):
         with _explain_errors(path):
-            _prepare(connection, path)
+            _prepare(connection, path, make=make)
         yield History(connection, path)
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, *, make: bool) -> None:
     """Make the table in a new file; refuse a file of somebody else before anything in it can act."""
     connection.execute("PRAGMA trusted_schema = OFF")
     with connection:
-        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("BEGIN IMMEDIATE" if make else "BEGIN")  # who only reads may have no right to write
         made = connection.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall()
         (application,) = connection.execute("PRAGMA application_id").fetchone()
-        if not made and application == 0:
+        if make and not made and application == 0:
             connection.execute(SCHEMA)
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
         elif made != [("table", "runs")] or application != APPLICATION:

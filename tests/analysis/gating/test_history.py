@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy_prune.analysis.gating.history import PastRun, Series, draw_history, find_usual, open_history
+from deploy_prune.analysis.gating.history import PastRun, Series, draw_history, find_usual, open_history, read_history
 from deploy_prune.errors import RecordError, StorageError
 
 SERIES = Series("net.onnx", "device", "onnxruntime", "1", 1, "fp32", "ms")
@@ -45,6 +45,15 @@ def test_a_database_that_acts_by_itself_is_refused(tmp_path: Path) -> None:
         other.execute("CREATE TRIGGER act AFTER INSERT ON runs BEGIN DELETE FROM runs; END")
     with pytest.raises(RecordError, match="database of something else"), open_history(path):
         pass
+
+
+def test_who_only_reads_needs_no_right_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    with open_history(path, make=True) as history:
+        history.add(SERIES, run_of(1.0))
+    with sqlite3.connect(path) as other:  # a writer does not keep readers out, either
+        other.execute("BEGIN IMMEDIATE")
+        assert read_history(path) == {SERIES: (run_of(1.0),)}
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
