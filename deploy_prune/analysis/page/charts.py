@@ -139,7 +139,7 @@ def draw_layers(name: str, pairs: Sequence[LayerPair], off_stair: Sequence[OffSt
     }
     before = _lying_bars("dense", names, [pair.before.ms if pair.before else 0.0 for pair in shown])
     layout = _axes("ms", "") | _lying() | {"barmode": "group"}
-    return Chart(f"layers-{name}", "Milliseconds of each layer; a hatched one is off its kernel's stair",
+    return Chart(f"layers-{name}", f"{name}: milliseconds of each layer; a hatched one is off its kernel's stair",
                  (before, after), layout, _height_of(2 * len(shown)))  # fmt: skip
 
 
