@@ -25,7 +25,7 @@ def draw_front(front: Front, hints: Mapping[str, str]) -> Chart:
     """Quality on test against measured time, with both intervals.
 
     Args:
-        front: of which every point was timed.
+        front: of which some points were timed; the others are left out.
         hints: folder of a run -> what is said of its plan where the pointer rests on its point.
     """
     timed = [point for point in front.points if point.ratio is not None and point.interval is not None]
@@ -60,7 +60,7 @@ def draw_tradeoff(dense: Quality, pruned: Quality, timed: Sequence[Measurement])
     traces = [
         _scatter("dense", [1.0], [dense.value], x_spread=[(1.0, 1.0)], y_spread=[dense.interval]),
         *(
-            _scatter(_name_timing(item), [item.ratio], [pruned.value], x_spread=[item.ratio_interval],
+            _scatter(name_timing(item), [item.ratio], [pruned.value], x_spread=[item.ratio_interval],
                      y_spread=[pruned.interval],
                      hints=[f"{item.median:.3f} {item.unit}"])
             for item in timed
@@ -71,7 +71,8 @@ def draw_tradeoff(dense: Quality, pruned: Quality, timed: Sequence[Measurement])
                  _axes("time / dense", dense.name))  # fmt: skip
 
 
-def _name_timing(item: Measurement) -> str:
+def name_timing(item: Measurement) -> str:
+    """`litert, 1 thread`."""
     return f"{item.target.runtime}, {item.target.threads} thread{'s' * (item.target.threads != 1)}"
 
 

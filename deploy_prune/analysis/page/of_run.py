@@ -56,7 +56,7 @@ def list_cards(summary: RunSummary) -> tuple[Card, ...]:
              f"dense {stats.write_percent(test.dense.value)}; {format_points(test.difference, test.interval)}"),
     ]  # fmt: skip
     cards += [
-        Card(f"time / dense, {item.target.runtime}, {item.target.threads} thread{'s' * (item.target.threads != 1)}",
+        Card(f"time / dense, {charts.name_timing(item)}",
              f"{item.ratio:.3f}", f"95 %: {item.ratio_interval[0]:.3f} to {item.ratio_interval[1]:.3f}")
         for item in summary.speedups
         if item.ratio is not None and item.ratio_interval is not None
