@@ -4,7 +4,7 @@
 
 MobileNetV2, 224 x 224, at three quarters of its widths, on LiteRT with one thread, by the gate's defaults: 60 times
 against itself, and 20 times each against a file that takes 3 %, 5 % or 10 % longer: the same network with groups
-widened until it does, as far as widths allow (its ratio was measured apart, over many openings). Half of the
+widened until it does, as far as widths allow (its ratio was measured apart, over many sittings). Half of the
 comparisons run beside a process that keeps a core busy. Every comparison is a file under `results/gates/`, which a
 second call goes on after. Two hours and more; the machine must have nothing else to do.
 """
@@ -15,7 +15,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,22 +26,25 @@ import numpy as np
 
 from benchmarks.recording import write
 from benchmarks.subjects import SUBJECTS, Traced, cell, stored
+from deploy_prune import stats
 from deploy_prune.analysis.artifacts import describe_artifact
 from deploy_prune.analysis.gating.gate import run_gate
-from deploy_prune.analysis.gating.limits import Limits
+from deploy_prune.analysis.gating.limits import Limits, Sitting, find_interval
+from deploy_prune.analysis.gating.session import take_session
 from deploy_prune.budget.latency.resizable import ResizableNetwork, learn_sizes
-from deploy_prune.budget.latency.timer import timer
 from deploy_prune.timing.bench import Setting
 from deploy_prune.timing.devices import THIS_MACHINE, device_at
-from deploy_prune.values import FP32, Target
+from deploy_prune.values import Interval
 
 TABLE = "gates"
 SAME = "itself"
 SLOWER = {"3 %": 1.03, "5 %": 1.05, "10 %": 1.10}
 COUNTS = {SAME: 60, **dict.fromkeys(SLOWER, 20)}
 AROUND = ("idle", "busy")
+SETTING = Setting(device_at(THIS_MACHINE), 1, 0)
 NARROWED, MULTIPLE = 0.75, 8
-OPENINGS = 8
+SITTINGS = 12
+"""Of the comparison that a slower file is chosen by."""
 BUSY = "while True: sum(range(10**6))"
 LIMITS = {"false failures": 0.02, "found of 10 %": 0.95, "inconclusive, idle": 0.1, "inconclusive, busy": 0.4,
           "seconds, idle": 120.0}  # fmt: skip
@@ -76,7 +79,7 @@ def _key(kind: str, number: int) -> str:
 def _hold(files: dict[str, Path], kind: str, around: str) -> dict[str, Any]:
     pair = describe_artifact(files[SAME]), describe_artifact(files[kind])
     with _keep_busy(around == "busy"):
-        result = run_gate(pair, Setting(device_at(THIS_MACHINE), 1, 0), Limits())
+        result = run_gate(pair, SETTING, Limits())
     return {"around": around, "verdict": result.verdict, "why": result.why,
             "seconds": sum(session.seconds for session in result.sessions)}  # fmt: skip
 
@@ -113,15 +116,28 @@ def _choose(traced: Traced, blueprint: ResizableNetwork) -> dict[str, Any]:
     narrow = np.maximum(MULTIPLE, (NARROWED * traced.dense / MULTIPLE).round() * MULTIPLE).astype(int)
     narrow = np.minimum(narrow, traced.dense)
     widened = [np.where(np.arange(narrow.size) < count, traced.dense, narrow) for count in range(1, narrow.size)]
-    device = device_at(THIS_MACHINE)
-    target = Target(device.fingerprint, "litert", "", 1, FP32)
-    with timer(blueprint.network(narrow), ".tflite", target, device=device, openings=OPENINGS) as timed:
-        found = [(timed(blueprint.network(widths)), widths) for widths in widened]
+    found = [(_compare(blueprint.network(narrow), blueprint.network(widths)), widths) for widths in widened]
     chosen: dict[str, Any] = {SAME: {"widths": narrow.tolist(), "ratio": 1.0}}
     for kind, aim in SLOWER.items():
-        comparison, widths = min(found, key=lambda each: abs(each[0].ratio - aim))
-        chosen[kind] = {"widths": widths.tolist(), "ratio": comparison.ratio, "interval": comparison.interval}
+        (ratio, interval), widths = min(found, key=lambda each: abs(each[0][0] - aim))
+        chosen[kind] = {"widths": widths.tolist(), "ratio": ratio, "interval": interval}
     return chosen
+
+
+def _compare(baseline: bytes, candidate: bytes) -> tuple[float, Interval]:
+    """The ratio of both times over many sittings, and its interval."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / name for name in ("baseline.tflite", "candidate.tflite")]
+        for path, content in zip(paths, (baseline, candidate), strict=True):
+            path.write_bytes(content)
+        pair = describe_artifact(paths[0]), describe_artifact(paths[1])
+        session = take_session(pair, SETTING, _have_enough, time_limit_s=60)
+    ratios = [each.ratio for each in session.sittings]
+    return stats.geometric_mean(ratios), find_interval(ratios)
+
+
+def _have_enough(sittings: Sequence[Sitting], _unit: str) -> bool:
+    return len(sittings) >= SITTINGS
 
 
 # --- the table ---------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ Side = Literal["within", "above", "open"]
 BYTES, OPERATORS, PARTITIONS, WRONG = "bytes", "operators", "partitions", "of all answers"
 COUNTED = (BYTES, OPERATORS, PARTITIONS, WRONG)
 """The units of what is counted instead of timed, so that another session would say the same."""
-FEWEST = 5
+FEWEST = 6
 """The sittings below which times say nothing, but those of an exact device."""
 FEWEST_RUNS = 8
 """The runs below which a history says nothing of the next one."""
@@ -64,7 +64,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Sitting:
-    """What both files took while they were open once: where their buffers come to lie decides over some percent."""
+    """What both files took in one process each: where its memory comes to lie decides over some percent."""
 
     ratio: float
     """The candidate's time / the baseline's: the median over brackets."""
@@ -152,7 +152,7 @@ def find_side(limit: float, low: float, high: float) -> Side:
 def find_interval(values: Sequence[float]) -> Interval:
     """Find the 95 % interval of the geometric mean of times, or of their ratios, of several sittings.
 
-    Sittings are what is independent: blocks of one share its buffers and its neighbours. Student's t on logarithms; one
+    Sittings are what is independent: blocks of one share its processes. Student's t on logarithms; one
     value alone, or equal ones (of an exact device), are their own interval.
     """
     if len(set(values)) == 1:

@@ -1,4 +1,4 @@
-"""One session of a gate: both files in processes of their own, in turns, for as long as it takes to decide."""
+"""One session of a gate: both files in turns, in new processes for every sitting, for as long as it takes to decide."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deploy_prune.analysis.gating.limits import FEWEST, Sitting
 from deploy_prune.errors import Inconclusive
 from deploy_prune.timing.bench import Setting
 from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, PACE, take_brackets
-from deploy_prune.timing.devices import Job, Worker
+from deploy_prune.timing.devices import Device, Job
 from deploy_prune.values import Artifact, Conditions, same_unit
 
 BRACKETS = 3
@@ -60,29 +60,31 @@ def take_session(
     """
     device, cores = setting.device, setting.device.cores(setting.threads)
     jobs = [Job(Path(each.path), each.runtime, setting.threads, cores, setting.seed) for each in pair]
-    began, sittings, restless = time.monotonic(), list[Sitting](), ""
-    fewest = count_fewest(setting)
-    with ExitStack() as stack:
-        workers = [stack.enter_context(device.start(job)) for job in jobs]
-        before, version, unit = device.conditions(cores), workers[1].version, ""
-        while len(sittings) < MOST:
-            try:
-                sitting, unit = _sit(workers[0], workers[1])
-            except Inconclusive as error:
-                if not sittings:
-                    raise
-                restless = error.message
-                break
-            sittings.append(sitting)
-            spent = time.monotonic() - began
-            if len(sittings) >= fewest and (device.exact or is_enough(sittings, unit)):
-                break
-            if spent + spent / len(sittings) > time_limit_s:
-                break
-            workers = [worker.open(worker.job.path) for worker in workers]
-        memory = workers[1].block(1, timeout_s=BLOCK_TIMEOUT_S).peak_memory_bytes
-        after = device.conditions(cores)
-    return Session(tuple(sittings), unit, version, memory, before, after, time.monotonic() - began, restless)
+    began, taken, restless = time.monotonic(), list[_Taken](), ""
+    fewest, before = count_fewest(setting), device.conditions(cores)
+    while len(taken) < MOST:
+        try:
+            taken.append(_sit(device, jobs, len(taken)))
+        except Inconclusive as error:
+            if not taken:
+                raise
+            restless = error.message
+            break
+        spent = time.monotonic() - began
+        if len(taken) >= fewest and (device.exact or is_enough([each.sitting for each in taken], taken[-1].unit)):
+            break
+        if spent + spent / len(taken) > time_limit_s:
+            break
+    return Session(
+        sittings=tuple(each.sitting for each in taken),
+        unit=same_unit(*(each.unit for each in taken)),
+        runtime_version=taken[-1].version,
+        peak_memory_bytes=max(each.peak_memory_bytes for each in taken),
+        before=before,
+        after=device.conditions(cores),
+        seconds=time.monotonic() - began,
+        restless=restless,
+    )
 
 
 def count_fewest(setting: Setting) -> int:
@@ -90,8 +92,29 @@ def count_fewest(setting: Setting) -> int:
     return 1 if setting.device.exact else FEWEST
 
 
-def _sit(baseline: Worker, candidate: Worker) -> tuple[Sitting, str]:
-    brackets, _ = take_brackets(baseline, candidate, replace(PACE, blocks=BRACKETS))
-    ratio = stats.median([each.ratio for each in brackets])
-    reference = stats.median([each.reference for each in brackets])
-    return Sitting(ratio, reference), same_unit(*(each.unit for each in brackets))
+@dataclass(frozen=True)
+class _Taken:
+    """A sitting, and what else it shows."""
+
+    sitting: Sitting
+    unit: str
+    version: str
+    peak_memory_bytes: int
+
+
+def _sit(device: Device, jobs: Sequence[Job], number: int) -> _Taken:
+    """Start both anew: where a process comes to lie in memory makes it some percent slower for as long as it lives.
+
+    They change places with every sitting: who comes first, and whose blocks stand around the other's.
+    """
+    turn = 1 if number % 2 == 0 else -1
+    with ExitStack() as stack:
+        first, second = (stack.enter_context(device.start(job)) for job in jobs[::turn])
+        brackets, _ = take_brackets(first, second, replace(PACE, blocks=BRACKETS))
+        candidate = (first, second)[::turn][1]
+        memory = candidate.block(1, timeout_s=BLOCK_TIMEOUT_S).peak_memory_bytes
+        version = candidate.version
+    ratio = stats.median([each.ratio for each in brackets]) ** turn
+    baseline = stats.median([each.reference for each in brackets]) / (1 if turn > 0 else ratio)
+    unit = same_unit(*(each.unit for each in brackets))
+    return _Taken(Sitting(ratio, baseline), unit, version, memory)

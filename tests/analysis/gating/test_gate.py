@@ -52,22 +52,37 @@ def test_slower_than_the_limit_fails_in_two_sessions(pair: Pair, share: float) -
     assert f"time / baseline {1 + share:.4g}" in result.why
 
 
+@dataclasses.dataclass(frozen=True)
+class Counting(FakeDevice):
+    """Knows which processes were started."""
+
+    started: list[Job] = dataclasses.field(default_factory=list)
+
+    def start(self, job: Job):  # type: ignore[no-untyped-def]
+        self.started.append(job)
+        return super().start(job)
+
+
 def test_a_second_session_that_does_not_agree_is_no_failure(pair: Pair) -> None:
-    """Such as where a file's buffers came to lie badly for as long as its process lived."""
-
-    @dataclasses.dataclass(frozen=True)
-    class Unlucky(FakeDevice):
-        started: list[Job] = dataclasses.field(default_factory=list)
-
-        def start(self, job: Job):  # type: ignore[no-untyped-def]
-            self.started.append(job)
-            return super().start(job)
-
+    """Such as where a neighbour took something for as long as the first one lasted."""
     jobs: list[Job] = []
-    device = Unlucky(lambda path: 10.0 * (1.2 if path.stem == "candidate" and len(jobs) <= 2 else 1), started=jobs)
+    first = 2 * FEWEST
+    device = Counting(lambda path: 10.0 * (1.2 if path.stem == "candidate" and len(jobs) <= first else 1), started=jobs)
     result = gate(pair, device)
-    assert result.verdict == "inconclusive" and len(jobs) == 4
+    assert result.verdict == "inconclusive" and len(jobs) == 2 * first
     assert result.why.startswith("the first session was above a limit, the second was not")
+
+
+def test_every_sitting_has_processes_of_its_own_and_whoever_is_started_second_pays_for_it_in_turns(pair: Pair) -> None:
+    jobs: list[Job] = []
+
+    def time(path: Path) -> float:
+        return 10.0 * (1.02 if path == jobs[-1].path else 1.0)
+
+    (session,) = gate(pair, Counting(time, started=jobs)).sessions
+    assert len(jobs) == 2 * len(session.sittings)
+    assert [round(each.ratio, 4) for each in session.sittings[:2]] == [1.02, round(1 / 1.02, 4)]
+    assert [round(each.baseline, 4) for each in session.sittings[:2]] == [10.0, 10.2]
 
 
 def test_what_scatters_too_much_to_say_is_inconclusive(pair: Pair) -> None:
