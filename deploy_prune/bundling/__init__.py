@@ -1,0 +1,1 @@
+"""Bundles: what an app team drops in."""
