@@ -6,6 +6,7 @@
  */
 package com.deployprune
 
+import android.content.Context
 import android.content.res.AssetManager
 import com.google.ai.edge.litert.Accelerator
 import com.google.ai.edge.litert.CompiledModel
@@ -17,6 +18,8 @@ import java.io.IOException
 
 /** The format that LiteRT runs. */
 const val TFLITE = "tflite"
+
+private const val MANIFEST = "bundle.json"
 
 /** Where an AI pack's model lies, among the app's assets or in the pack's own folder: one variant, the device's. */
 fun packedPath(pack: String): String = "model/$pack.tflite"
@@ -69,6 +72,16 @@ class AndroidModel private constructor(
     companion object {
         /**
          * Opens the most accurate variant within a budget from the app's assets, or the next one that opens.
+         *
+         * @param pack the bundle's name, which the folder below assets is called after.
+         * @param budgetMs the milliseconds that one run may take, see [choose].
+         * @throws BundleException none opens, or a file is not what bundle.json lists.
+         */
+        fun open(context: Context, pack: String, budgetMs: Double): AndroidModel =
+            open(context.assets, readBundle(context.assets, "$pack/$MANIFEST"), budgetMs)
+
+        /**
+         * Opens the most accurate variant within a budget, by one device's measurements or with other options.
          *
          * @param assets `context.assets`, with the bundle's `plain/src/main/assets` in them.
          * @param budgetMs the milliseconds that one run may take, see [choose].
@@ -149,22 +162,26 @@ class AndroidModel private constructor(
 }
 
 /**
- * Reads the bundle.json that lies in a pack's folder among the app's assets.
+ * Reads a bundle.json among the app's assets.
  *
+ * @param path where it lies: `<pack>/bundle.json`, or `bundle.json` where an AI pack brings it.
  * @param trustedKey the ed25519 public key that must have signed it, see [checkSignature]; null: signatures are not
- *   looked at. `bundle.json.sig` is then to lie beside it.
+ *   looked at.
  */
-fun readBundle(assets: AssetManager, pack: String, trustedKey: String? = null): ModelBundle {
-    val json = assets.open("$pack/bundle.json").use { it.readBytes() }
+fun readBundle(assets: AssetManager, path: String, trustedKey: String? = null): ModelBundle {
+    val json = assets.open(path).use { it.readBytes() }
     if (trustedKey != null) {
-        checkSignature(json, readOrNull(assets, "$pack/bundle.json.sig"), trustedKey)
+        checkSignature(json, readOrNull(assets, "$path.sig"), trustedKey)
     }
     return parseBundle(json.toString(Charsets.UTF_8))
 }
 
-/** The packs whose bundle.json lies among the app's assets. */
-fun listPacks(assets: AssetManager): List<String> =
-    assets.list("").orEmpty().filter { "bundle.json" in assets.list(it).orEmpty() }
+/** Every bundle.json among the app's assets. */
+fun listManifests(assets: AssetManager): List<String> {
+    val top = assets.list("").orEmpty()
+    val below = top.filter { MANIFEST in assets.list(it).orEmpty() }.map { "$it/$MANIFEST" }
+    return if (MANIFEST in top) below + MANIFEST else below
+}
 
 /** What Android calls a file that lies below `src/main/assets` of a bundle. */
 fun assetPath(path: String): String = path.substringAfter("/src/main/assets/")

@@ -19,7 +19,6 @@ import java.security.Signature
 import java.security.spec.InvalidKeySpecException
 import java.security.spec.X509EncodedKeySpec
 import kotlin.math.abs
-import kotlin.math.exp
 
 /** The one schema of bundle.json that this code reads. */
 const val SCHEMA = 1
@@ -76,7 +75,7 @@ data class SocGroup(val name: String, val variant: String)
 data class Variant(
     val name: String,
     val accuracy: Accuracy,
-    /** What the network answers to the golden images: a file per output, in their order. */
+    /** What it answers to the golden images, in any of its formats: a file per output, in their order. */
     val golden: List<String>,
     val files: List<ModelFile>,
 )
@@ -194,7 +193,8 @@ private fun checkNames(bundle: ModelBundle) {
  * @throws BundleException it leads out of the bundle, or may do so on some system.
  */
 fun requireSafePath(path: String): String {
-    if ('\\' in path || '\u0000' in path || path.split('/').any { it.isEmpty() || it == "." || it == ".." }) {
+    val isOdd = path.any { it in "\\:" || it.isISOControl() }
+    if (isOdd || path.split('/').any { it.isEmpty() || it == "." || it == ".." }) {
         throw BundleException("bundle.json names '$path', which is no path inside of the bundle")
     }
     return path
@@ -380,18 +380,6 @@ fun relativeError(actual: FloatArray, expected: FloatArray): Double {
     val difference = actual.indices.maxOfOrNull { abs(actual[it].toDouble() - expected[it].toDouble()) } ?: 0.0
     val scale = expected.maxOfOrNull { abs(it.toDouble()) } ?: 0.0
     return if (difference == 0.0) 0.0 else difference / scale
-}
-
-/** What a file must answer where the network answers `scores`, which golden files hold: some give probabilities. */
-fun expectedOf(file: ModelFile, scores: FloatArray): FloatArray =
-    if (file.gives == "probabilities") softmax(scores) else scores
-
-/** Turns scores into probabilities. */
-fun softmax(scores: FloatArray): FloatArray {
-    val largest = scores.maxOrNull() ?: return scores
-    val powers = scores.map { exp(it.toDouble() - largest) }
-    val total = powers.sum()
-    return FloatArray(scores.size) { (powers[it] / total).toFloat() }
 }
 
 /** Finds the class with the highest score; of equals the first. */

@@ -2,8 +2,8 @@
  * Runs every golden image on the device, and compares with what preprocessing and network gave when the bundle was
  * written.
  *
- * The app's test needs the bundle's folder `golden` among its own assets: src/androidTest/assets/golden. Compiled, and
- * run against stand-ins of Android's and LiteRT's classes; not tried on a device.
+ * The test needs `androidTest/assets` of the bundle's loader among its own assets. Compiled, and run against stand-ins
+ * of Android's and LiteRT's classes; not tried on a device.
  */
 package com.deployprune
 
@@ -19,10 +19,10 @@ import org.junit.runner.RunWith
 class GoldenPairTest {
     private val app: AssetManager = InstrumentationRegistry.getInstrumentation().targetContext.assets
     private val golden: AssetManager = InstrumentationRegistry.getInstrumentation().context.assets
-    private val bundles: List<ModelBundle> = listPacks(app).map { readBundle(app, it) }
+    private val bundles: List<ModelBundle> = listManifests(app).map { readBundle(app, it) }
 
     @Test
-    fun theAppHasABundle() = assertTrue("no folder with a bundle.json among the assets", bundles.isNotEmpty())
+    fun theAppHasABundle() = assertTrue("no bundle.json among the assets", bundles.isNotEmpty())
 
     @Test
     fun preprocessingGivesTheGoldenInputsBitForBit() {
@@ -36,7 +36,7 @@ class GoldenPairTest {
     }
 
     @Test
-    fun everyVariantAnswersAsItsNetworkDid() {
+    fun everyVariantGivesTheGoldenAnswers() {
         for (bundle in bundles) {
             val compared = bundle.candidates(TFLITE).count { compareVariant(bundle, it) }
             val packed = comparePacked(bundle)
@@ -64,9 +64,9 @@ class GoldenPairTest {
         val (variant, file) = model.candidate
         val answers = images(model.bundle).map(model::run)
         for ((output, path) in variant.golden.withIndex()) {
-            val scores = readFloats(read(path), model.bundle.golden.images)
-            for (image in scores.indices) {
-                val error = relativeError(answers[image][output], expectedOf(file, scores[image]))
+            val expected = readFloats(read(path), model.bundle.golden.images)
+            for (image in expected.indices) {
+                val error = relativeError(answers[image][output], expected[image])
                 val what = "${file.path}, image $image, ${model.bundle.outputs[output].name}"
                 assertTrue("$what: relative error $error, at most ${file.tolerance}", error <= file.tolerance)
             }

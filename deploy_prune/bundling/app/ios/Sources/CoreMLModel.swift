@@ -12,7 +12,7 @@ final class CoreMLModel: Model, @unchecked Sendable {  // MLModel may be used by
     private let model: MLModel
 
     init(_ candidate: Candidate, manifest: Manifest, at url: URL) async throws {
-        let compiled = try await MLModel.compileModel(at: url)
+        let compiled = try await compile(url, sha256: candidate.file.sha256)
         self.candidate = candidate
         self.manifest = manifest
         self.model = try await MLModel.load(contentsOf: compiled, configuration: MLModelConfiguration())
@@ -20,13 +20,18 @@ final class CoreMLModel: Model, @unchecked Sendable {  // MLModel may be used by
 
     func run(_ pixels: [UInt8]) async throws -> [[Float]] {
         let input = try MLDictionaryFeatureProvider(dictionary: [manifest.input.name: feature(of: pixels)])
-        let answer = try await model.prediction(from: input, options: MLPredictionOptions())
+        let answer = try predict(input)
         return try manifest.outputs.map { output in
             guard let array = answer.featureValue(for: output.name)?.multiArrayValue else {
                 throw BundleError("\(candidate.file.path) gives no output '\(output.name)'")
             }
             return MLShapedArray<Float>(converting: array).scalars
         }
+    }
+
+    /// The prediction that waits: the one that does not is of iOS 17.
+    private func predict(_ input: any MLFeatureProvider) throws -> any MLFeatureProvider {
+        try model.prediction(from: input)
     }
 
     private func feature(of pixels: [UInt8]) throws -> MLFeatureValue {
@@ -40,6 +45,21 @@ final class CoreMLModel: Model, @unchecked Sendable {  // MLModel may be used by
         let (input, layout) = (manifest.input, candidate.file.layout)
         let shape = layout == .nchw ? input.shape : [input.height, input.width, input.channels]
         return MLFeatureValue(shapedArray: MLShapedArray<Float>(scalars: values, shape: [1] + shape))
+    }
+}
+
+/// Compiles a package once, and keeps the result among what the system may delete.
+private func compile(_ package: URL, sha256: String) async throws -> URL {
+    let caches = try FileManager.default.url(
+        for: .cachesDirectory, in: .userDomainMask, appropriateFor: nil, create: true)
+    let kept = caches.appendingPathComponent("\(sha256).mlmodelc")
+    if FileManager.default.fileExists(atPath: kept.path) { return kept }
+    let compiled = try await MLModel.compileModel(at: package)
+    do {
+        try FileManager.default.moveItem(at: compiled, to: kept)
+        return kept
+    } catch {
+        return compiled
     }
 }
 

@@ -1,10 +1,10 @@
 import Foundation
 
-/// Images, what preprocessing must make of them, and what each variant's network answers.
+/// Images, what preprocessing must make of them, and what each variant answers.
 public struct GoldenPairs {
-    private let bundle: ModelBundle
+    private let bundle: AppBundle
 
-    public init(of bundle: ModelBundle) {
+    public init(of bundle: AppBundle) {
         self.bundle = bundle
     }
 
@@ -18,7 +18,7 @@ public struct GoldenPairs {
         try rows(of: readFloats(read(bundle.manifest.golden.input)))
     }
 
-    /// The scores that a variant's network gives: images x outputs.
+    /// What a variant answers: images x outputs.
     public func outputs(of variant: Variant) throws -> [[[Float]]] {
         let outputs = try variant.golden.map { try rows(of: readFloats(read($0))) }
         return (0..<bundle.manifest.golden.images).map { image in outputs.map { $0[image] } }
@@ -56,7 +56,8 @@ public func topLabel(_ scores: [Float], labels: [String]) throws -> TopLabel {
     return TopLabel(index: index, text: labels.isEmpty ? "\(index)" : labels[index], score: score)
 }
 
-/// How far an answer is from the golden one: max |actual - expected| / max |expected|; infinite where one is not finite.
+/// How far an answer is from the golden one: max |actual - expected| / max |expected|; infinite where one is not
+/// finite.
 public func relativeError(_ actual: [Float], _ expected: [Float]) throws -> Double {
     guard actual.count == expected.count else {
         throw BundleError("an output of \(actual.count) numbers, the golden one has \(expected.count)")
@@ -65,19 +66,6 @@ public func relativeError(_ actual: [Float], _ expected: [Float]) throws -> Doub
     let difference = zip(actual, expected).map { abs(Double($0) - Double($1)) }.max() ?? 0
     let scale = expected.map { abs(Double($0)) }.max() ?? 0
     return difference == 0 ? 0 : difference / scale
-}
-
-/// What a file must answer where the network answers `scores`, which golden files hold: some give probabilities.
-public func expected(of file: ModelFile, scores: [Float]) -> [Float] {
-    file.gives == "probabilities" ? softmax(scores) : scores
-}
-
-/// Turns scores into probabilities.
-public func softmax(_ scores: [Float]) -> [Float] {
-    let largest = Double(scores.max() ?? 0)
-    let powers = scores.map { exp(Double($0) - largest) }
-    let total = powers.reduce(0, +)
-    return powers.map { Float($0 / total) }
 }
 
 /// The numbers of a file of little-endian float32.

@@ -80,7 +80,7 @@ public struct SocGroup: Codable, Equatable, Sendable {
 public struct Variant: Codable, Equatable, Sendable {
     public let name: String
     public let accuracy: Accuracy
-    /// What the network answers to the golden images: a file per output, in their order.
+    /// What it answers to the golden images, in any of its formats: a file per output, in their order.
     public let golden: [String]
     public let files: [ModelFile]
 }
@@ -135,15 +135,16 @@ public struct ListedFile: Codable, Equatable, Sendable {
 extension Manifest {
     /// Reads bundle.json.
     ///
-    /// - Throws: `BundleError` where it is no JSON, of another schema, incomplete, or names a path outside of the bundle.
+    /// - Throws: `BundleError` where it is no JSON, of another schema, incomplete, or names a path outside of the
+    ///   bundle.
     public init(json: Data) throws {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         do {
             let found = try decoder.decode(Schema.self, from: json).schema
             guard found == Manifest.schema else {
-                let hint = "take the loader that lies in the same bundle"
-                throw BundleError("bundle.json is of schema \(found), this code reads schema \(Manifest.schema): \(hint)")
+                let problem = "bundle.json is of schema \(found), this code reads schema \(Manifest.schema)"
+                throw BundleError("\(problem): take the loader that lies in the same bundle")
             }
             self = try decoder.decode(Manifest.self, from: json)
         } catch let error as DecodingError {
@@ -162,8 +163,8 @@ extension Manifest {
 
     private func checkNames() throws {
         let (shape, names) = (input.shape, variants.map(\.name))
-        guard shape.count == 3, shape.allSatisfy({ $0 > 0 }), input.scale.count == shape[0], input.shift.count == shape[0]
-        else {
+        let isImage = shape.count == 3 && shape.allSatisfy { $0 > 0 }
+        guard isImage, input.scale.count == shape[0], input.shift.count == shape[0] else {
             let numbers = "\(input.scale.count) scales and \(input.shift.count) shifts"
             throw BundleError("bundle.json: input has shape \(shape), \(numbers)")
         }
@@ -183,7 +184,8 @@ extension Manifest {
 @discardableResult
 public func requireSafePath(_ path: String) throws -> String {
     let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-    guard !path.contains("\\"), !path.contains("\0"), parts.allSatisfy({ !["", ".", ".."].contains($0) }) else {
+    let isOdd = path.unicodeScalars.contains { $0 == "\\" || $0 == ":" || $0.properties.generalCategory == .control }
+    guard !isOdd, parts.allSatisfy({ !["", ".", ".."].contains($0) }) else {
         throw BundleError("bundle.json names '\(path)', which is no path inside of the bundle")
     }
     return path

@@ -15,7 +15,7 @@ public protocol Model: Sendable {
     func run(_ pixels: [UInt8]) async throws -> [[Float]]
 }
 
-extension ModelBundle {
+extension AppBundle {
     /// Opens the most accurate variant within a budget, or the next one that opens: by Core AI where the system has it
     /// and the bundle a file for it, else by Core ML.
     ///
@@ -25,7 +25,7 @@ extension ModelBundle {
     /// - Throws: `BundleError` where none opens, or a file is not what bundle.json lists.
     public func openModel(budgetMs: Double, device: String? = nil) async throws -> any Model {
         var reasons: [String] = []
-        for format in ModelBundle.formats {
+        for format in AppBundle.formats {
             for candidate in (try? manifest.rank(format: format, budgetMs: budgetMs, device: device)) ?? [] {
                 do {
                     return try await open(candidate)

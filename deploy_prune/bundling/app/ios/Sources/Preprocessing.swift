@@ -1,7 +1,7 @@
 /// Turns an image's pixels into what the network takes: float(pixel) * scale - shift, per channel.
 ///
-/// Both operations are rounded to float32, as the golden inputs are: Swift never makes a fused multiply-add of them, which
-/// would round once (that is `addingProduct`).
+/// Both operations are rounded to float32, as the golden inputs are: Swift never makes a fused multiply-add of them,
+/// which would round once (that is `addingProduct`).
 ///
 /// - Parameters:
 ///   - pixels: height x width x channels bytes, RGB.

@@ -1,7 +1,7 @@
 import Foundation
 
 /// A bundle that lies in a folder: what bundle.json says, and the files.
-public struct ModelBundle: Sendable {
+public struct AppBundle: Sendable {
     /// Where a bundle's folder keeps what this package has as resources.
     public static let prefix = "ios/Sources/DeployPruneBundle/Resources/"
 
@@ -30,9 +30,9 @@ public struct ModelBundle: Sendable {
     }
 
     /// Opens the bundle that is part of this package.
-    public static func packaged(trustedKey: String? = nil) throws -> ModelBundle {
+    public static func load(trustedKey: String? = nil) throws -> AppBundle {
         guard let folder = Bundle.module.resourceURL else { throw BundleError("the package has no resources") }
-        return try ModelBundle(in: folder, trustedKey: trustedKey)
+        return try AppBundle(in: folder, trustedKey: trustedKey)
     }
 
     /// Where a file lies that bundle.json names by its path in the bundle's folder.

@@ -9,8 +9,9 @@ public struct Candidate: Equatable, Sendable {
 extension Manifest {
     /// Chooses a variant by what one run may take.
     ///
-    /// Of the variants whose file of this format was measured within the budget: the most accurate; of equals the faster
-    /// one, then the first. Where none is: the fastest that was measured. Where nothing was measured: the fallback.
+    /// Of the variants whose file of this format was measured within the budget: the most accurate; of equals the
+    /// faster one, then the first. Where none is: the fastest that was measured. Where nothing was measured: the
+    /// fallback.
     ///
     /// - Parameters:
     ///   - format: such as "coreml".
