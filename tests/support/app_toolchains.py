@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,12 @@ def _enter() -> list[str]:
     return words if os.geteuid() == 0 else [*words, "--map-root-user"]
 
 
+INSIDE = """set -e
+root="$1"; folder="$2"; shift 2
+mount -t proc proc "$root/proc"; mount --rbind /dev "$root/dev"; mount --bind "$folder" "$root/work"
+exec chroot "$root" /bin/bash -c 'cd /work && exec "$@"' bash "$@"
+"""
+"""Runs a command in a folder within a root; all mounts end with it."""
 NO_KOTLIN, NO_SWIFT = _say_what_kotlin_lacks(), _say_what_swift_lacks()
 """Why no test needs to try; empty: they are there."""
 
@@ -77,15 +83,14 @@ def compile_kotlin(sources: Sequence[Path], target: Path, beside: Sequence[Path]
     run([str(word) for word in (*words, "-d", target, *sources)])
 
 
-def run_swift(folder: Path, *words: str) -> list[str]:
+def run_swift(folder: Path, *words: str, environment: Mapping[str, str] | None = None) -> list[str]:
     """Run a program of Swift's in a folder, in the system's own Swift or in the root of its own."""
+    given = [f"{name}={value}" for name, value in (environment or {}).items()]
     if own := shutil.which(words[0]):
-        return run([own, *words[1:]], folder)
+        return run(["env", *given, own, *words[1:]], folder)
     program = words[0] if words[0] == "swiftc" else f"/usr/libexec/swift/bin/{words[0]}"
-    mounts = 'mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; mount --bind "$1" "$0/work"; '
-    inside = 'cd /work && HOME=/tmp exec "$@"'
-    script = f'set -e; {mounts} root="$0"; shift; exec chroot "$root" /bin/bash -c \'{inside}\' bash "$@"'
-    return run([*_enter(), "bash", "-c", script, str(SWIFT_ROOT), str(folder), program, *words[1:]])
+    inside = ["env", "HOME=/tmp", *given, program, *words[1:]]
+    return run([*_enter(), "bash", "-c", INSIDE, "bash", str(SWIFT_ROOT), str(folder), *inside])
 
 
 def run(words: Sequence[str], folder: Path | None = None) -> list[str]:
