@@ -107,6 +107,8 @@ ELSEWHERE = {
 
 ACROSS = {
     "analysis/page/test_in_browser.py": "pages in a real browser",
+    "bundling/test_kotlin.py": "the Kotlin that bundles carry",
+    "bundling/test_swift.py": "the Swift that bundles carry",
     "graph/test_traps.py": "forward passes that look at their channels in every way, settled, planned, cut and checked",
     "pipeline/test_run_outputs.py": "networks of every kind of output, cut by OBS without labels",
     "pipeline/test_run_tasks.py": "runs without labels, and of networks with several outputs",

@@ -1,4 +1,4 @@
-"""The Kotlin that bundles carry: compiled for a bare JVM, its Android part against stand-ins, and run on a tiny bundle."""
+"""The Kotlin that bundles carry: compiled for a bare JVM, its Android part against stand-ins; run on a tiny bundle."""
 
 from __future__ import annotations
 
@@ -94,9 +94,7 @@ def test_a_changed_file_is_refused_by_its_name(loader: Kotlin, bundle: Path) -> 
 def test_a_path_that_leads_out_of_the_bundle_is_refused(parse: Callable[..., list[str]]) -> None:
     paths = ["../half.tflite", "/half.tflite", "a/../../b", "a//b", "a/./b", "a\\b", "C:b", "a\tb", ""]
     lines = parse([{"golden": {"images": 1, "pixels": path, "input": "golden/input.bin"}} for path in paths])
-    assert lines == [
-        f"refused: bundle.json names '{path}', which is no path inside of the bundle" for path in paths
-    ]
+    assert lines == [f"refused: bundle.json names '{path}', which is no path inside of the bundle" for path in paths]
 
 
 def test_what_no_loader_of_this_schema_can_use_is_refused(parse: Callable[..., list[str]]) -> None:

@@ -46,6 +46,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_package_is_built_and_passes_its_tests_and_ours(package: Path) -> None:
     lines = run_swift(package, "swift", "test", "--disable-sandbox", environment={"CASES": "cases"})
+    assert not [line for line in lines if "warning:" in line]
     passed = set(re.findall(r"'\w+\.(\w+)' passed", "\n".join(lines)))
     sources = (APP / "Tests/GoldenPairTests.swift", HERE / "swift/LoaderTests.swift")
     tests = {name for path in sources for name in re.findall(r"func (test\w+)\(", path.read_text())}

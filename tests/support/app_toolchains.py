@@ -78,7 +78,14 @@ def compile_kotlin(sources: Sequence[Path], target: Path, beside: Sequence[Path]
     assert JAVA
     home = Path(JAVA).resolve().parents[1]
     path = os.pathsep.join(map(str, (*beside, KOTLIN / "lib/kotlin-stdlib.jar")))
-    words = [JAVA, *BRIEFLY, "-Xmx1g", "-cp", KOTLIN / "lib/kotlin-compiler.jar", "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"]
+    words = [
+        JAVA,
+        *BRIEFLY,
+        "-Xmx1g",
+        "-cp",
+        KOTLIN / "lib/kotlin-compiler.jar",
+        "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler",
+    ]
     words += ["-kotlin-home", KOTLIN, "-jdk-home", home, "-Werror", "-no-reflect", "-no-stdlib", "-cp", path]
     run([str(word) for word in (*words, "-d", target, *sources)])
 

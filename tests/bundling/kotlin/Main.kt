@@ -78,7 +78,10 @@ private fun compareInputs(folder: File) {
     val bundle = parseBundle(File(folder, "bundle.json").readText())
     val inputs = readFloats(File(folder, bundle.golden.input).readBytes(), bundle.golden.images)
     val images = readImages(File(folder, bundle.golden.pixels).readBytes(), bundle.golden.images)
-    println(images.zip(inputs).count { (image, input) -> preprocess(image, bundle.input, Layout.NCHW) contentEquals input })
+    val same = images.zip(inputs).count { (image, input) ->
+        preprocess(image, bundle.input, Layout.NCHW) contentEquals input
+    }
+    println(same)
 }
 
 private fun parseLine(line: String) {

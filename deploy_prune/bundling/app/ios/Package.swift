@@ -2,8 +2,8 @@
 import Foundation
 import PackageDescription
 
-// What lies in Resources is copied one by one: a folder that is called Resources inside of the resource bundle cannot be
-// signed for iOS. After the bundle was written anew with other variants: File > Packages > Reset Package Caches.
+// What lies in Resources is copied one by one: a folder that is called Resources inside of the resource bundle cannot
+// be signed for iOS. After the bundle was written anew with other variants: File > Packages > Reset Package Caches.
 let folder = Context.packageDirectory + "/Sources/DeployPruneBundle/Resources"
 let resources = try FileManager.default.contentsOfDirectory(atPath: folder)
     .filter { !$0.hasPrefix(".") }

@@ -31,6 +31,8 @@ public class MLFeatureValue {
 
 public class MLModel {
     public static func compileModel(at url: URL) async throws -> URL { url }
-    public static func load(contentsOf url: URL, configuration: MLModelConfiguration) async throws -> MLModel { MLModel() }
+    public static func load(contentsOf url: URL, configuration: MLModelConfiguration) async throws -> MLModel {
+        MLModel()
+    }
     public func prediction(from input: any MLFeatureProvider) throws -> any MLFeatureProvider { input }
 }

@@ -11,7 +11,9 @@ public enum Curve25519 {
     public enum Signing {
         public struct PublicKey {
             public init<Bytes: ContiguousBytes>(rawRepresentation: Bytes) throws {}
-            public func isValidSignature<S: DataProtocol, M: DataProtocol>(_ signature: S, for message: M) -> Bool { true }
+            public func isValidSignature<Signed: DataProtocol, Message: DataProtocol>(
+                _ signature: Signed, for message: Message
+            ) -> Bool { true }
         }
     }
 }

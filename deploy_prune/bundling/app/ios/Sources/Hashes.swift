@@ -38,10 +38,10 @@ public func sha256(at url: URL) throws -> String {
             let file = url.appendingPathComponent(path)
             let size = try file.resourceValues(forKeys: [.fileSizeKey]).fileSize ?? 0
             hasher.update(Data("\(path)\0\(size)\0".utf8))
-            try update(&hasher, withFileAt: file)
+            try readChunks(of: file) { hasher.update($0) }
         }
     } else {
-        try update(&hasher, withFileAt: url)
+        try readChunks(of: url) { hasher.update($0) }
     }
     return hasher.finish()
 }
@@ -108,11 +108,11 @@ private func listFiles(in folder: URL) throws -> [String] {
     return files.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
 }
 
-private func update(_ hasher: inout any Sha256Hasher, withFileAt url: URL) throws {
+private func readChunks(of url: URL, _ take: (Data) -> Void) throws {
     let handle = try FileHandle(forReadingFrom: url)
     defer { try? handle.close() }
     while let chunk = try handle.read(upToCount: 1 << 20), !chunk.isEmpty {
-        hasher.update(chunk)
+        take(chunk)
     }
 }
 
