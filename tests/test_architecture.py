@@ -22,12 +22,12 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "deploy_prune"
 
 ORDER = (
-    "ground", "formats", "processes", "timing", "analysis", "graph", "sources", "train", "exporting", "budget",
-    "scoring", "pipeline", "cli", "__main__", "__init__",
+    "ground", "formats", "processes", "timing", "analysis", "bundling", "graph", "sources", "train", "exporting",
+    "budget", "scoring", "pipeline", "cli", "__main__", "__init__",
 )  # fmt: skip
 """The packages in the order of their imports; "ground" are the modules of the package itself."""
 
-WITHOUT_TORCH = ("ground", "formats", "processes", "timing", "analysis", "cli", "__main__", "__init__")
+WITHOUT_TORCH = ("ground", "formats", "processes", "timing", "analysis", "bundling", "cli", "__main__", "__init__")
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in FILES}

@@ -1,0 +1,1 @@
+"""Bundles: what an app team drops in, and what says that nothing of it was changed since."""
