@@ -160,6 +160,25 @@ def _gates(record: dict[str, Any]) -> str:
     return titled(record, "The latency gate", table(head, rows), note, gates)
 
 
+def _bundles(record: dict[str, Any]) -> str:
+    rows: list[Row] = [
+        (row["variant"], f"{record['variants'][row['variant']]:.1%}", row["path"].rsplit("/", 1)[-1], row["runtime"],
+         row["status"], "" if row["error"] is None else f"{row['error']:.0e}")
+        for row in record["rows"]
+    ]  # fmt: skip
+    gates = {
+        "every golden pair is answered alike": {row["status"] for row in record["rows"]} == {"same"},
+        f"a changed byte is refused by name, {record['changes']} of {record['changes']}":
+            record["caught"] == record["changes"],
+    }  # fmt: skip
+    note = (
+        f"{record['files']} files, {record['size_bytes'] / 1e6:.1f} MB, signed; made in {record['made_s']:.0f} s, "
+        f"checked in {record['checked_s']:.0f} s."
+    )
+    head = ("variant", "top-1 on test", "file", "run by", "golden answers", "error")
+    return titled(record, "A bundle of three widths", table(head, rows), note, gates)
+
+
 def _ssh_overhead(record: dict[str, Any]) -> str:
     rows: list[Row] = list(record["figures"].items())
     rows.append(("each sitting", each([1e3 * value for value in record["found_s"]], "{:.1f} ms")))
@@ -176,6 +195,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "silent_cuts": _silent_cuts,
     "mutations": _mutations,
     "kills": _kills,
+    "bundles": _bundles,
     "page": _page,
     "gates": _gates,
     "ssh_overhead": _ssh_overhead,

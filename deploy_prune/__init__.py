@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from deploy_prune.analysis.gating.history import read_history as history
     from deploy_prune.analysis.report import report
     from deploy_prune.budget.latency.profiling import profile
+    from deploy_prune.bundling.bundle import BundleOrder, bundle
+    from deploy_prune.bundling.checking import check_bundle
     from deploy_prune.exporting.export import export
     from deploy_prune.pipeline.config import RunConfig
     from deploy_prune.pipeline.front import front as prune_front
@@ -37,12 +39,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArrayImages",
+    "BundleOrder",
     "Data",
     "Hooks",
     "Network",
     "Recipe",
     "RunConfig",
     "bench",
+    "bundle",
+    "check_bundle",
     "demo",
     "describe",
     "devices",
@@ -67,12 +72,15 @@ __all__ = [
 
 _HOMES = {
     "ArrayImages": ("sources.images", "ArrayImages"),
+    "BundleOrder": ("bundling.bundle", "BundleOrder"),
     "Data": ("values", "Data"),
     "Hooks": ("train.recipe", "Hooks"),
     "Network": ("values", "Network"),
     "Recipe": ("train.recipe", "Recipe"),
     "RunConfig": ("pipeline.config", "RunConfig"),
     "bench": ("analysis.bench", "bench"),
+    "bundle": ("bundling.bundle", "bundle"),
+    "check_bundle": ("bundling.checking", "check_bundle"),
     "demo": ("pipeline.run", "demo"),
     "describe": ("analysis.describe", "describe"),
     "devices": ("analysis.devices", "examine_all"),

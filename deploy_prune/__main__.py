@@ -20,6 +20,7 @@ import typer
 
 from deploy_prune.cli import (
     bench,
+    bundle,
     demo,
     devices,
     doctor,
@@ -69,6 +70,7 @@ VERBS: Verbs = {
     "bench": bench.bench,
     "gate": gate.gate,
     "history": history.history,
+    "bundle": bundle.bundle,
     "explain": explain.explain,
     "report": report.report,
 }

@@ -80,12 +80,9 @@ def artifacts_of_run(run: Path) -> Choice:
         RecordError: not a run folder, a damaged record, or nothing exported yet.
         InputError: an exported file is gone, or none can be timed here.
     """
-    if not (run / RUN).is_file():
-        raise RecordError(f"{run} is no run folder", hint=f"it has no {RUN}; name the files themselves")
-    number = _find_last_round(run)
-    shipped = read_record(run / f"shipped-{number}.json", ShipResult)
+    shipped = read_last_shipped(run)
     rows = [row for pair in zip(shipped.dense, shipped.pruned, strict=True) for row in pair]
-    written = [(locate(row.artifact, run / f"export-{number}"), row) for row in rows if row.artifact is not None]
+    written = [(row.artifact, row) for row in rows if row.artifact is not None]
     if not written:
         hint = "write them with `deploy-prune export`, and name these files"
         raise RecordError(f"the run {run} exported no files", hint=hint)
@@ -96,6 +93,23 @@ def artifacts_of_run(run: Path) -> Choice:
         told = "; ".join(f"{Path(each.path).name}: {each.reason}" for each in skipped)
         raise InputError(f"no file of the run {run} can be timed here ({told})", hint="export another format")
     return Choice(artifacts, skipped)
+
+
+def read_last_shipped(run: Path) -> ShipResult:
+    """Read what a run exported after its last round of training that got as far, with the files where they are now.
+
+    Raises:
+        RecordError: not a run folder, a damaged record, or nothing exported yet.
+    """
+    if not (run / RUN).is_file():
+        raise RecordError(f"{run} is no run folder", hint=f"it has no {RUN}; name the files themselves")
+    number = _find_last_round(run)
+    shipped, folder = read_record(run / f"shipped-{number}.json", ShipResult), run / f"export-{number}"
+    return ShipResult(*(tuple(_move(row, folder) for row in rows) for rows in (shipped.dense, shipped.pruned)))
+
+
+def _move(row: Shipment, folder: Path) -> Shipment:
+    return replace(row, artifact=locate(row.artifact, folder)) if row.artifact else row
 
 
 def locate(artifact: Artifact, folder: Path) -> Artifact:

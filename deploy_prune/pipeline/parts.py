@@ -12,8 +12,10 @@ from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext
 from deploy_prune.pipeline.decide import Parts
 from deploy_prune.pipeline.deciders import build_deciders, build_workers, find_widths_file
+from deploy_prune.pipeline.dense_files import read_dense_file
 from deploy_prune.pipeline.priced import is_timed, timing_device
 from deploy_prune.pipeline.real_file import RealFiles
+from deploy_prune.pipeline.ship_stage import ship_dense
 from deploy_prune.scoring.study import Study
 from deploy_prune.scoring.top_units import best_units
 from deploy_prune.values import Keep, Network, Progress, Scores
@@ -32,7 +34,7 @@ def gather_parts(context: RunContext, network: Network, progress: Progress) -> P
         budget=config.parsed_budget,
         find_price=lambda: context.price,
         limits=context.limits,
-        open_files=partial(_open_real_files, config) if is_timed(config) else None,
+        open_files=partial(_open_real_files, context) if is_timed(config) else None,
         folder=context.folder,
         method=_name_of_method(config),
         decider=str(decider),
@@ -40,10 +42,15 @@ def gather_parts(context: RunContext, network: Network, progress: Progress) -> P
 
 
 @contextmanager
-def _open_real_files(config: RunConfig) -> Iterator[RealFiles]:
+def _open_real_files(context: RunContext) -> Iterator[RealFiles]:
     """Where a run's plans are timed, and the store, which is open until the block ends."""
-    with open_store(config.store) as store:
-        yield RealFiles(timing_device(config), store)
+    base = context.base
+
+    def write_dense(network: Network, exporter: str) -> bytes:
+        return read_dense_file(ship_dense(context, base) if base else (), network, exporter)
+
+    with open_store(context.config.store) as store:
+        yield RealFiles(timing_device(context.config), store, write_dense=write_dense)
 
 
 def build_study(context: RunContext, network: Network, progress: Progress) -> Study:

@@ -70,6 +70,8 @@ class RealFiles:
     store: Store
     write: Callable[[Network, str], bytes] = field(default=export_bytes)
     """(network, exporter) -> the content of its file."""
+    write_dense: Callable[[Network, str], bytes] | None = None
+    """The same of the dense network, where a front has its file already; None: as any other."""
 
 
 def plan_on_real_file(
@@ -98,7 +100,7 @@ def plan_on_real_file(
     chosen, aim_ms = choose(AIM * limit_ms, model), AIM * limit_ms
     format_ = plugins.load(TEMPLATES, format_of(model.target.runtime))
     attempts: list[tuple[Chosen, Attempt]] = []
-    dense = files.write(network, format_.exporter)
+    dense = (files.write_dense or files.write)(network, format_.exporter)
     with timer(dense, format_.suffix, model.target, pace=PACE, openings=OPENINGS, device=files.device) as timed:
         while True:
             comparison = timed(files.write(cut(network, chosen.graph, chosen.keep), format_.exporter))

@@ -14,7 +14,7 @@ from typing import Any
 from deploy_prune import plugins
 from deploy_prune.analysis.report_times import name_timed
 from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, RecordError, TargetMissed
-from deploy_prune.pipeline import stages
+from deploy_prune.pipeline import ship_stage, stages
 from deploy_prune.pipeline.config import RunConfig, check_config
 from deploy_prune.pipeline.context import FrontBase, RunContext, record_data, record_what_breaks
 from deploy_prune.pipeline.deciders import find_selecting_file, find_widths_file
@@ -158,7 +158,7 @@ def _finish(context: RunContext) -> RunSummary:
     folder, done = context.folder, _train(context)
     last = len(done.trained)
     test = folder.stage(f"test-{last}", TestResult, lambda: stages.test(context, last))
-    ship = folder.stage(f"shipped-{last}", ShipResult, lambda: stages.ship(context, last))
+    ship = folder.stage(f"shipped-{last}", ShipResult, lambda: ship_stage.ship(context, last))
     bench = folder.stage(f"timed-{last}", BenchResult, lambda: stages.time_files(context, last, ship))
     summary = RunSummary(done.dense, done.plan, done.cut, done.trained[-1], test, ship, bench)
     context.record_broken_images()  # the report tells

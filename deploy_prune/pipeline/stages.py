@@ -7,15 +7,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from deploy_prune.analysis.artifacts import explain_untimed, locate
 from deploy_prune.budget.latency.profiling import profile_network
 from deploy_prune.budget.latency.store import open_store
 from deploy_prune.errors import OurFault
-from deploy_prune.exporting.export import export_in_turn
-from deploy_prune.exporting.parity.reference import make_questions_by_data
 from deploy_prune.graph import trace
 from deploy_prune.graph.law import check_law
 from deploy_prune.graph.recount import explain_difference, recount
@@ -25,7 +22,7 @@ from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import RunContext, start_network
 from deploy_prune.pipeline.plan_stage import SCORED, count_macs
 from deploy_prune.pipeline.preflight import check_budgets
-from deploy_prune.pipeline.priced import another_device, place_of, timing_device
+from deploy_prune.pipeline.priced import place_of, timing_device
 from deploy_prune.pipeline.refit_stage import find_better_refit, refit_cut
 from deploy_prune.records import read_record
 from deploy_prune.results import (
@@ -39,7 +36,6 @@ from deploy_prune.results import (
     TrainResult,
 )
 from deploy_prune.sources import checkpoint
-from deploy_prune.sources.data import describe_form, read_spread
 from deploy_prune.sources.unit_numbers import in_own_numbers
 from deploy_prune.timing.bench import time_in_turns
 from deploy_prune.train.accelerator import describe_accelerator, move_network
@@ -209,20 +205,6 @@ def test(context: RunContext, number: int) -> TestResult:
     after = of(f"round-{number}")
     difference, interval = compare_in_pairs(before, after)
     return TestResult(before, after, difference, interval)
-
-
-def ship(context: RunContext, number: int) -> ShipResult:
-    """Export and verify both networks."""
-    images, known = read_spread(context.data.val), describe_form(context.data)
-    folder = context.folder.path / f"export-{number}"
-    asked = []
-    for name, stem in (("dense", "dense"), (f"round-{number}", "pruned")):
-        form = dataclasses.replace(known, name=stem)
-        progress = prefix_tasks(f"shipped-{number}: {stem}", context.progress)
-        asked.append((partial(make_questions_by_data, context.network(name), images, form, context.task), progress))
-    device = another_device(context.config) if context.config.threads else None
-    dense, pruned = export_in_turn(asked, context.config.targets, folder, device=device)
-    return ShipResult(dense, pruned)
 
 
 def time_files(context: RunContext, number: int, shipped: ShipResult) -> BenchResult:

@@ -1,0 +1,10 @@
+plugins {
+    id("com.android.ai-pack")
+}
+
+aiPack {
+    packName = "$name"
+    dynamicDelivery {
+        deliveryType = "install-time"
+    }
+}
