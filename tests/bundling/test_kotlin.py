@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 import tiny_bundle
 from app_toolchains import NO_KOTLIN, Kotlin, compile_kotlin
+from bundled import make_run, write_keys
 
+from deploy_prune.bundling.bundle import BundleOrder
+from deploy_prune.bundling.bundle import bundle as bundle_of
 from deploy_prune.sources.data import normalise
 
 pytestmark = [pytest.mark.heavy, pytest.mark.skipif(bool(NO_KOTLIN), reason=NO_KOTLIN)]
@@ -74,6 +77,20 @@ def test_golden_inputs_are_those_of_training_and_of_the_loader(loader: Kotlin, w
     trained = normalise(pixels, tiny_bundle.MEAN, tiny_bundle.STD).numpy()
     assert trained.astype("<f4").tobytes() == (whole / "golden/input.bin").read_bytes()
     assert loader.run("golden", whole) == [str(tiny_bundle.IMAGES)]
+
+
+def test_the_loader_reads_what_bundle_writes(loader: Kotlin, tmp_path: Path) -> None:
+    made = bundle_of(BundleOrder((make_run(tmp_path / "wide"),), formats=("onnx",)), tmp_path / "made")
+    assert loader.run("check", tmp_path / "made") == [f"{len(made.files)} files"]
+    assert loader.run("golden", tmp_path / "made") == [str(made.golden.images)]
+
+
+def test_the_loader_takes_the_signature_that_bundle_gives(loader: Kotlin, tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    private, _ = write_keys(tmp_path)
+    order = BundleOrder((make_run(tmp_path / "wide"),), formats=("onnx",), signing_key=private)
+    made = bundle_of(order, tmp_path / "made")
+    assert loader.run("signature", tmp_path / "made", made.signed_by) == ["signed"]
 
 
 def test_the_loader_chooses_as_the_table_says(loader: Kotlin, tmp_path: Path) -> None:

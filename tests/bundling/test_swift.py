@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 import tiny_bundle
 from app_toolchains import NO_SWIFT, run_swift
+from bundled import make_run
+
+from deploy_prune.bundling.bundle import BundleOrder
+from deploy_prune.bundling.bundle import bundle as bundle_of
 
 pytestmark = [pytest.mark.heavy, pytest.mark.skipif(bool(NO_SWIFT), reason=NO_SWIFT)]
 HERE = Path(__file__).parent
@@ -41,6 +45,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (cases / "refusals.json").write_text(json.dumps(refusals))
     digests = [hashlib.sha256(b"a" * length).hexdigest() for length in range(200)]
     (cases / "digests.json").write_text(json.dumps(digests))
+    bundle_of(BundleOrder((make_run(cases / "wide"),), apps=("ios",), formats=("onnx",)), cases / "made")
     return package
 
 

@@ -22,6 +22,19 @@ final class LoaderTests: XCTestCase {
         XCTAssertTrue(pixels.isEmpty && expected.isEmpty)
     }
 
+    func testTheLoaderReadsWhatBundleWrites() throws {
+        let bundle = try AppBundle(in: folder.appendingPathComponent("made/\(AppBundle.prefix)"))
+        XCTAssertEqual(bundle.manifest.labels.last, "größe")
+        XCTAssertFalse(bundle.resources.isEmpty)
+        for file in bundle.resources {
+            try checkSha256(file.path, expected: file.sha256, at: bundle.url(of: file.path))
+        }
+        let golden = GoldenPairs(of: bundle)
+        for (pixels, expected) in try zip(golden.pixels(), golden.inputs()) {
+            XCTAssertEqual(try preprocess(pixels, for: bundle.manifest.input, layout: .nchw), expected)
+        }
+    }
+
     func testTheLoaderChoosesAsTheTableSays() throws {
         struct Case: Decodable {
             let bundle: String
