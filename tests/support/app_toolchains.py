@@ -12,7 +12,7 @@ from pathlib import Path
 TIMEOUT_S = 600
 BRIEFLY = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 """What makes a Java that runs for seconds take fewer of them."""
-SETUP = "tools/app_toolchains fetches it"
+SETUP = "tools/app_toolchains"
 
 
 def _find_folder() -> Path:
@@ -30,14 +30,14 @@ JAVA = shutil.which("java")
 def _say_what_kotlin_lacks() -> str:
     if not JAVA:
         return "there is no Java here (Debian: openjdk-17-jdk-headless)"
-    return "" if (FOLDER / "kotlin/complete").exists() else f"there is no Kotlin compiler here: {SETUP} kotlin"
+    return "" if (FOLDER / "kotlin/complete").exists() else f"there is no Kotlin compiler here; `{SETUP} kotlin` fetches it"
 
 
 def _say_what_swift_lacks() -> str:
     if shutil.which("swift"):
         return ""
     if not (FOLDER / "swift/complete").exists():
-        return f"there is no Swift here: {SETUP} swift"
+        return f"there is no Swift here; `{SETUP} swift` fetches it"
     tried = [*_enter(), "true"]
     return "" if subprocess.run(tried, capture_output=True, check=False).returncode == 0 else "no mount namespaces here"
 
