@@ -30,7 +30,8 @@ JAVA = shutil.which("java")
 def _say_what_kotlin_lacks() -> str:
     if not JAVA:
         return "there is no Java here (Debian: openjdk-17-jdk-headless)"
-    return "" if (FOLDER / "kotlin/complete").exists() else f"there is no Kotlin compiler here; `{SETUP} kotlin` fetches it"
+    there = (FOLDER / "kotlin/complete").exists()
+    return "" if there else f"there is no Kotlin compiler here; `{SETUP} kotlin` fetches it"
 
 
 def _say_what_swift_lacks() -> str:
