@@ -46,7 +46,7 @@ NARROWED, MULTIPLE = 0.75, 8
 WIDENED = tuple(0.02 * step for step in range(1, 17))
 """The slower files are chosen among those that go these shares of the way back to the dense widths."""
 SITTINGS = 12
-"""Of the comparison that a slower file is chosen by."""
+"""How often the files take turns that a slower one is chosen among."""
 BUSY = "while True: sum(range(10**6))"
 LIMITS = {"false failures": 0.02, "found of 10 %": 0.95, "inconclusive, idle": 0.1, "inconclusive, busy": 0.4,
           "seconds, idle": 120.0}  # fmt: skip

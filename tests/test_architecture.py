@@ -127,6 +127,7 @@ SAY_THIS_MACHINE = {
     "analysis/describe.py": "says whether a file opens here",
     "analysis/explain.py": "what users call without a device",
     "budget/costs/latency.py": "an option of a cost",
+    "bundling/golden.py": "golden pairs are answered where a bundle is made and checked",
     "pipeline/config.py": "a field of the configuration",
     "pipeline/priced.py": "a run whose device is a table's name times its files here",
 }

@@ -1,4 +1,4 @@
-"""Where everything lies in the forms that apps take: an Android module and pack, a Swift package. Paths and texts only."""
+"""Where everything lies in the forms that apps take: an Android module and pack, a Swift package."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Draft:
 
     name: str
     variants: Mapping[str, BundledRun]
-    """By their names; the first is the fallback."""
+    """Name -> the run; the first is the fallback."""
     groups: tuple[Group, ...]
     golden: tuple[Placed, ...]
 

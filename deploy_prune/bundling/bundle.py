@@ -26,6 +26,7 @@ from deploy_prune.bundling.manifest import (
     Origin,
     Output,
     Variant,
+    read_manifest,
     write_manifest,
     write_schema,
 )
@@ -99,7 +100,7 @@ def bundle(order: BundleOrder, out: Path, *, progress: Progress = quiet) -> Mani
     draft = Draft(order.name, dict(zip(names, runs, strict=True)), groups, golden)
     written = _Written(draft, taken, outputs, order, key)
     write_atomic(out, written.write)
-    return written.read(out)
+    return read_manifest(out)
 
 
 def list_formats(order: BundleOrder) -> tuple[str, ...]:
@@ -216,17 +217,11 @@ class _Written:
         _put(folder, Placed("README.md", write_readme(manifest, self.order.apps).encode()))
         content = write_manifest(self._describe(places, _list_files(folder)))
         copies = [copy for app in apps for copy in app.manifests(self.draft)]
-        for place in ("", *(f"{copy}/" for copy in copies)):
-            _put(folder, Placed(f"{place}{MANIFEST}", content))
+        for copy in ("", *(f"{copy}/" for copy in copies)):
+            _put(folder, Placed(f"{copy}{MANIFEST}", content))
             if self.key:
-                _put(folder, Placed(f"{place}{SIGNATURE}", self.key.sign(content)))
+                _put(folder, Placed(f"{copy}{SIGNATURE}", self.key.sign(content)))
         _put(folder, Placed(DIGEST, f"{sha256(folder / MANIFEST)}  {MANIFEST}\n".encode()))
-
-    def read(self, folder: Path) -> Manifest:
-        """What was written."""
-        from deploy_prune.bundling.manifest import read_manifest
-
-        return read_manifest(folder)
 
     def _describe(self, places: Sequence[VariantPlace], files: tuple[FileRow, ...]) -> Manifest:
         first = next(iter(self.draft.variants.values()))

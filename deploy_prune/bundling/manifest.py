@@ -63,7 +63,7 @@ class Output:
 
     name: Name
     shape: tuple[int, ...]
-    """Without the batch axis."""
+    """The shape without the batch axis."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class VariantFile:
     precision: str
     size_bytes: int
     sha256: Sha256
-    """Of a folder: over the names, sizes and contents of its files, as `records.sha256` does."""
+    """The digest; a folder's is over the names, sizes and contents of its files, as `records.sha256` does."""
     layout: Layout
     takes: Literal["float32", "uint8"]
     baked: bool
@@ -173,7 +173,7 @@ class Group:
     """The devices of one system-on-chip, and what they are sent."""
 
     name: str
-    """As an AI pack calls it, such as "Qualcomm_SM8750"."""
+    """What an AI pack calls them, such as "Qualcomm_SM8750"."""
     variant: str
 
 

@@ -31,7 +31,7 @@ class BundledRun:
 
     folder: Path
     quality: Quality
-    """Of the pruned network, on test images."""
+    """How good the pruned network is, on test images."""
     weights: str
     """Where the dense network's weights came from."""
     form: AppForm

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deploy_prune.errors import InputError, MissingDependency
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 EXTRA = "bundle"
+PRIMITIVES = "cryptography.hazmat.primitives"
 
 
 def read_private_key(path: Path) -> Ed25519PrivateKey:
@@ -20,18 +23,8 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
         InputError: missing, or no such key.
         MissingDependency: cryptography is not installed.
     """
-    try:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    except ModuleNotFoundError as error:
-        raise MissingDependency("cryptography", EXTRA) from error
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except (ValueError, TypeError, OSError) as error:  # TypeError: it has a password
-        raise _refuse(path, str(error)) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise _refuse(path, f"it is a {type(key).__name__}")
-    return key
+    load = _import(f"{PRIMITIVES}.serialization").load_pem_private_key
+    return _read_key(path, "Ed25519PrivateKey", lambda content: load(content, password=None))  # type: ignore[no-any-return]
 
 
 def name_key(key: Ed25519PrivateKey) -> str:
@@ -46,18 +39,8 @@ def read_public_key(path: Path) -> str:
         InputError: missing, or no such key.
         MissingDependency: cryptography is not installed.
     """
-    try:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-        from cryptography.hazmat.primitives.serialization import load_pem_public_key
-    except ModuleNotFoundError as error:
-        raise MissingDependency("cryptography", EXTRA) from error
-    try:
-        key = load_pem_public_key(path.read_bytes())
-    except (ValueError, OSError) as error:
-        raise _refuse(path, str(error)) from error
-    if not isinstance(key, Ed25519PublicKey):
-        raise _refuse(path, f"it is a {type(key).__name__}")
-    return key.public_bytes_raw().hex()
+    load = _import(f"{PRIMITIVES}.serialization").load_pem_public_key
+    return str(_read_key(path, "Ed25519PublicKey", load).public_bytes_raw().hex())
 
 
 def is_signed_by(signed_by: str, signature: bytes, content: bytes) -> bool:
@@ -66,16 +49,33 @@ def is_signed_by(signed_by: str, signature: bytes, content: bytes) -> bool:
     Raises:
         MissingDependency: cryptography is not installed.
     """
+    keys, invalid = _import_keys(), _import("cryptography.exceptions").InvalidSignature
     try:
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    except ModuleNotFoundError as error:
-        raise MissingDependency("cryptography", EXTRA) from error
-    try:
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(signed_by)).verify(signature, content)
-    except (InvalidSignature, ValueError):
+        keys.Ed25519PublicKey.from_public_bytes(bytes.fromhex(signed_by)).verify(signature, content)
+    except (invalid, ValueError):
         return False
     return True
+
+
+def _read_key(path: Path, kind: str, load: Callable[[bytes], Any]) -> Any:
+    try:
+        key = load(path.read_bytes())
+    except (ValueError, TypeError, OSError) as error:  # TypeError: it has a password
+        raise _refuse(path, str(error)) from error
+    if not isinstance(key, getattr(_import_keys(), kind)):
+        raise _refuse(path, f"it is a {type(key).__name__}")
+    return key
+
+
+def _import_keys() -> Any:
+    return _import(f"{PRIMITIVES}.asymmetric.ed25519")
+
+
+def _import(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingDependency("cryptography", EXTRA) from error
 
 
 def _refuse(path: Path, reason: str) -> InputError:

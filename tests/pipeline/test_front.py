@@ -16,7 +16,7 @@ from deploy_prune.pipeline import max_drop
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.front import FRONT, find_tightest, folder_name, front, rank_network
 from deploy_prune.pipeline.max_drop import DROP, within_drop
-from deploy_prune.records import read_record
+from deploy_prune.records import read_record, sha256
 from deploy_prune.results import RunSummary
 from deploy_prune.search_results import DropSearch, Front
 from deploy_prune.sources import checkpoint
@@ -86,6 +86,21 @@ def test_the_dense_network_is_judged_once_for_all_runs(sources: Path, tmp_path: 
     found = [read_record(run, RunSummary) for run in (tmp_path / "front").glob("*/summary.json")]
     assert len(found) == 4
     assert all((each.dense.val, each.test.dense) == (found[0].dense.val, found[0].test.dense) for each in found)
+
+
+@pytest.mark.heavy
+def test_the_dense_network_is_exported_once_and_every_run_has_its_file(sources: Path, tmp_path: Path) -> None:
+    asked = settings(sources, targets=("onnx",))
+    front(asked, ("0.8x", "0.5x"), tmp_path / "front", controls=False)
+    shipped = [read_record(run, RunSummary).ship for run in (tmp_path / "front").glob("*/summary.json")]
+    assert len(shipped) == 2 and all(
+        row.status == "verified" for each in shipped for row in (*each.dense, *each.pruned)
+    )
+    files = sorted((tmp_path / "front").glob("*/export-1/dense.onnx"))
+    dense = [row.artifact for each in shipped for row in each.dense if row.artifact]
+    assert len(files) == 2 and {Path(each.path) for each in dense} == set(files)
+    assert len({sha256(file) for file in files} | {each.sha256 for each in dense}) == 1
+    assert len({each.seconds for each in dense}) == 1  # it took no second conversion
 
 
 def test_a_front_does_not_go_on_with_other_images(tmp_path: Path) -> None:
