@@ -45,6 +45,8 @@ class Draft:
     """Name -> the run; the first is the fallback."""
     groups: tuple[Group, ...]
     golden: tuple[Placed, ...]
+    formats: tuple[str, ...] | None = None
+    """None: those that each kind of app usually takes."""
 
     @property
     def fallback(self) -> str:
@@ -70,11 +72,12 @@ class App:
 
 def list_places(app: App, draft: Draft) -> list[VariantPlace]:
     """Where all variants lie in one kind of app."""
+    wanted = app.formats if draft.formats is None else draft.formats
     return [
         VariantPlace(name, file, app.find_place(draft, name, Path(file.artifact.path).suffix))
         for name, run in draft.variants.items()
         for file in run.files
-        if file.artifact.format in app.runnable
+        if file.artifact.format in wanted and file.artifact.format in app.runnable
     ]
 
 

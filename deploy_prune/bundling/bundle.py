@@ -97,7 +97,7 @@ def bundle(order: BundleOrder, out: Path, *, progress: Progress = quiet) -> Mani
     golden = tuple(_place_golden(pixels, inputs, answers, outputs))
     by_folder = dict(zip(order.runs, names, strict=True))
     groups = tuple(Group(check_group(soc), by_folder[run]) for soc, run in order.groups)
-    draft = Draft(order.name, dict(zip(names, runs, strict=True)), groups, golden)
+    draft = Draft(order.name, dict(zip(names, runs, strict=True)), groups, golden, order.formats)
     written = _Written(draft, taken, outputs, order, key)
     write_atomic(out, written.write)
     return read_manifest(out)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from deploy_prune import plugins
 from deploy_prune.bundling.golden import answer, measure_error, preprocess
 from deploy_prune.bundling.manifest import (
     DIGEST,
@@ -20,8 +21,9 @@ from deploy_prune.bundling.manifest import (
     read_manifest,
 )
 from deploy_prune.bundling.signing import is_signed_by, read_public_key
-from deploy_prune.errors import DeployPruneError, InputError, MissingDependency, NotVerifiable, UnknownName
+from deploy_prune.errors import DeployPruneError, InputError, MissingDependency, NotVerifiable
 from deploy_prune.records import count_bytes, sha256
+from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.values import Progress, quiet
 
 if TYPE_CHECKING:
@@ -169,6 +171,8 @@ def _run(
     folder: Path, manifest: Manifest, variant: Variant, file: VariantFile, images: tuple[np.ndarray, np.ndarray]
 ) -> GoldenRow:
     asked = (variant.name, file.path, file.runtime)
+    if file.runtime not in plugins.list_names(RUNTIMES):
+        return GoldenRow(*asked, "not run", reason=f"this version knows no runtime '{file.runtime}'")
     pixels, taken = images
     pairs = zip(variant.golden, manifest.outputs, strict=True)
     expected = [_read_array(folder / path, "<f4", (manifest.golden.images, *output.shape)) for path, output in pairs]
@@ -176,7 +180,7 @@ def _run(
         answers = answer(folder / file.path, file.runtime, pixels=pixels, taken=taken, layout=file.layout,
                          baked=file.baked)  # fmt: skip
         error = measure_error(answers, expected)
-    except (MissingDependency, NotVerifiable, UnknownName) as failure:  # unknown: made by a later version
+    except (MissingDependency, NotVerifiable) as failure:
         return GoldenRow(*asked, "not run", reason=failure.message)
     except DeployPruneError as failure:
         return GoldenRow(*asked, "different", reason=failure.message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
         MissingDependency: cryptography is not installed.
     """
     load = _import(f"{PRIMITIVES}.serialization").load_pem_private_key
-    return _read_key(path, "Ed25519PrivateKey", lambda content: load(content, password=None))  # type: ignore[no-any-return]
+    return _read_key(path, _import_keys().Ed25519PrivateKey, partial(load, password=None))  # type: ignore[no-any-return]
 
 
 def name_key(key: Ed25519PrivateKey) -> str:
@@ -40,7 +41,7 @@ def read_public_key(path: Path) -> str:
         MissingDependency: cryptography is not installed.
     """
     load = _import(f"{PRIMITIVES}.serialization").load_pem_public_key
-    return str(_read_key(path, "Ed25519PublicKey", load).public_bytes_raw().hex())
+    return str(_read_key(path, _import_keys().Ed25519PublicKey, load).public_bytes_raw().hex())
 
 
 def is_signed_by(signed_by: str, signature: bytes, content: bytes) -> bool:
@@ -57,12 +58,12 @@ def is_signed_by(signed_by: str, signature: bytes, content: bytes) -> bool:
     return True
 
 
-def _read_key(path: Path, kind: str, load: Callable[[bytes], Any]) -> Any:
+def _read_key(path: Path, kind: type, load: Callable[[bytes], Any]) -> Any:
     try:
         key = load(path.read_bytes())
     except (ValueError, TypeError, OSError) as error:  # TypeError: it has a password
         raise _refuse(path, str(error)) from error
-    if not isinstance(key, getattr(_import_keys(), kind)):
+    if not isinstance(key, kind):
         raise _refuse(path, f"it is a {type(key).__name__}")
     return key
 

@@ -17,7 +17,7 @@ from deploy_prune.bundling.checking import check_bundle
 from deploy_prune.bundling.manifest import MANIFEST, UNLISTED, Manifest
 from deploy_prune.errors import ConfigError, InputError, RecordError, StorageError
 from deploy_prune.records import sha256
-from deploy_prune.values import Normalisation
+from deploy_prune.values import Normalisation, quiet
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_real_run_becomes_a_bundle_for_both_apps_whose_golden_pairs_all_runtim
 
     folder = written(tmp_path)
     settings = config(folder, budget="0.5x", method="magnitude", targets=("tflite", "coreml"), threads=(1,))
-    prune(settings, tmp_path / "half")
+    prune(settings, tmp_path / "half", progress=quiet)
     order = BundleOrder((tmp_path / "half",), "tiny", groups=(("Qualcomm_SM8750", tmp_path / "half"),))
     manifest = bundle(order, tmp_path / "out")
     places = {file.format: file for file in manifest.variants[0].files}
