@@ -162,9 +162,7 @@ def rename_strings(content: bytes, rename: Callable[[str], str]) -> bytes:
         raise Malformed("its strings cannot be renamed")
     words = [rename(word).encode() + b"\0" for word in _read_strings(Cursor(content).enter(table))]
     body = b"".join(map(write_number, (len(words), *(len(word) for word in reversed(words))))) + b"".join(words)
-    return b"".join(
-        (content[: table.begin], bytes([STRINGS]), write_number(len(body)), body, content[table.end :])
-    )
+    return b"".join((content[: table.begin], bytes([STRINGS]), write_number(len(body)), body, content[table.end :]))
 
 
 def write_number(number: int) -> bytes:
@@ -286,4 +284,3 @@ def _skip_use_order(cursor: Cursor, values: int) -> None:
         count, _ = cursor.flagged()
         for _ in range(count):
             cursor.number()
-

@@ -59,7 +59,7 @@ def _coreai(path: Path) -> Said:
     told = asset.summary(include_statistics=False)
     assert told
     names = [[name for name, _ in named("main")] for named in (told.function_inputs, told.function_outputs)]
-    return _of(asset.metadata.custom_metadata, *names)
+    return _of(asset.metadata.creator_defined_metadata, *names)
 
 
 def constants(path: Path) -> dict[str, Any]:
