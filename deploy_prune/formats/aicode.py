@@ -1,7 +1,7 @@
 """Reads the program of a Core AI file: AICode, the dialect in which Apple keeps what newer systems shall still read.
 
-Apple documents none of it. The numbers here are those of files that coreai-core 1.0.0b3 writes; what its own summary says
-of such files is what is read here (`tests/formats/test_aicode.py`). A type that is not known is told as unknown.
+Apple documents none of it. The numbers here are those of files that coreai-core 1.0.0b3 writes, and its own summary of
+such files says what is read here (`tests/formats/test_aicode.py`). A type that is not known is told as unknown.
 """
 
 from __future__ import annotations

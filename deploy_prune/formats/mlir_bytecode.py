@@ -1,4 +1,4 @@
-"""Reads MLIR's bytecode, version 4 and newer: which operations a file holds, and the bytes that a dialect keeps of each.
+"""Reads MLIR's bytecode, version 4 and newer: which operations a file holds, and the bytes that dialects keep of each.
 
 Follows mlir/docs/BytecodeFormat.md of LLVM. Attributes, types and properties are bytes here: what they mean is their
 dialect's own business (see `aicode`). Every length is checked, and nothing is read twice.
