@@ -31,7 +31,7 @@ class Operation:
     """One operation."""
 
     name: str
-    """With its dialect: `aicode.relu_v1`."""
+    """The dialect and its own name: `aicode.relu_v1`."""
     parent: str
     """The name of the operation in whose region it is; empty: the outermost."""
     results: tuple[int, ...]
