@@ -112,12 +112,13 @@ def _formats(record: dict[str, Any]) -> str:
     images = sorted({each["images"] for each in files if each["images"]})
     note = (
         f"{good} of {len(files)} files verified. A cell: largest relative error, size, seconds to convert, two formats "
-        f"at a time. Random weights and norms; {' or '.join(map(str, images))} images and 8 random inputs."
+        "at a time (Core AI: alone, while the machine had other work). "
+        f"Random weights and norms; {' or '.join(map(str, images))} images and 8 random inputs."
     )
     head = ("network", "variant", "MACs", *names)
     gates = {f"{row['network']}, {row['variant']}, {name}": row["formats"][name]["status"] == "verified"
              for row in record["rows"] for name in names}  # fmt: skip
-    return titled(record, "Eleven networks in four formats", table(head, rows), note, gates)
+    return titled(record, "Eleven networks in five formats", table(head, rows), note, gates)
 
 
 def _file(told: dict[str, Any]) -> str:

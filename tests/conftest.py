@@ -11,6 +11,7 @@ from zlib import crc32
 
 import pytest
 import torch
+from absent import require
 from coverage import Coverage
 from simulated import link_simulator
 from tinyconv import conv_network
@@ -137,6 +138,12 @@ def tiny_pte(tiny_network: Network, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def tiny_mlpackage(tiny_network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _exported("coreml", tiny_network, tmp_path_factory.mktemp("coreml"))
+
+
+@pytest.fixture(scope="session")
+def tiny_aimodel(tiny_network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    require("coreai")
+    return _exported("coreai", tiny_network, tmp_path_factory.mktemp("coreai"))
 
 
 @pytest.fixture(scope="session")

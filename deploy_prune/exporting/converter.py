@@ -26,9 +26,10 @@ UNKNOWN_OPERATOR = (
     re.compile(r"convert function for op '([\w.]+)' not implemented"),
     re.compile(r"Operator torch\._ops\.([\w.]+) is not in Core ATen opset"),
     re.compile(r"Missing out variants: \{'([\w:.]+)'"),
+    re.compile(r"unsupported ATen ops: ([\w.]+)"),
     re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'"),
 )
-"""How converters say that they lack an operator: litert-torch, coremltools (twice), ExecuTorch (twice), torch.onnx."""
+"""How converters say that they lack an operator: litert-torch, coremltools (2), ExecuTorch (2), coreai-torch, torch.onnx."""
 
 
 def clean_copy(network: Network) -> nn.Module:

@@ -94,7 +94,7 @@ class RunConfig(BaseModel):
     hooks: HookAddresses = HookAddresses()
     """The caller's own loss, metric, batch step or whole training."""
     targets: tuple[str, ...] = ("tflite", "onnx")
-    """Formats that are shipped: tflite, onnx, coreml, executorch."""
+    """Formats that are shipped: tflite, onnx, coreml, executorch, coreai."""
     threads: tuple[int, ...] = (1,)
     """Thread counts to time with; empty: do not time. The first is that of a budget in milliseconds."""
     runtime: str = "litert"

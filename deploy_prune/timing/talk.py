@@ -94,7 +94,7 @@ class Talk:
         if not self.launch.attaches:
             return self.send(request)
         if not path.is_file():
-            hint = "check the path; what is a folder (.mlpackage) runs on this machine alone"
+            hint = "check the path; what is a folder (.mlpackage, .aimodel) runs on this machine alone"
             raise InputError(f"{path} is not a file", hint=hint)
         with _open_to_send(path) as content:
             assert content

@@ -59,7 +59,7 @@ class Artifact:
 
     path: str
     format: str
-    """The exporter plugin of its format: "tflite", "onnx", "coreml", "executorch"."""
+    """The exporter plugin of its format: "tflite", "onnx", "coreml", "executorch", "coreai"."""
     network: NetworkIdentity
     runtime: str
     """The runtime plugin that runs it."""

@@ -126,7 +126,9 @@ def test_a_damaged_record_of_a_run_is_named(tiny_onnx: Path, tmp_path: Path) -> 
         choose_artifacts([run])
 
 
-FORMATS = {"tflite": "litert", "onnx": "onnxruntime", "pte": "executorch", "mlpackage": "coreml"}
+FORMATS = {
+    "tflite": "litert", "onnx": "onnxruntime", "pte": "executorch", "mlpackage": "coreml", "aimodel": "coreai",
+}  # fmt: skip
 
 
 @pytest.mark.heavy

@@ -9,6 +9,7 @@ from importlib import metadata
 import numpy as np
 import pytest
 import torch
+from absent import require
 from reading import said
 from torch import nn
 
@@ -21,6 +22,11 @@ from deploy_prune.values import AppForm, Network, Normalisation
 
 EXPORTERS = plugins.list_names("exporters")
 pytestmark = pytest.mark.parametrize("name", EXPORTERS, scope="module")
+
+
+@pytest.fixture(autouse=True)
+def _installed(name):
+    require(name)
 
 
 def _run(name, path, *images):

@@ -21,7 +21,8 @@ class Said:
 
 
 def said(path: Path) -> Said:
-    return {".onnx": _onnx, ".mlpackage": _coreml, ".pte": _executorch, ".tflite": tflite}[path.suffix](path)
+    readers = {".aimodel": _coreai, ".onnx": _onnx, ".mlpackage": _coreml, ".pte": _executorch, ".tflite": tflite}
+    return readers[path.suffix](path)
 
 
 def _of(known: dict[str, Any], inputs: list[str], outputs: list[str]) -> Said:
@@ -49,6 +50,16 @@ def _coreml(path: Path) -> Said:
     description = coremltools.utils.load_spec(str(path)).description
     names = [[each.name for each in features] for features in (description.input, description.output)]
     return _of(_values(dict(description.metadata.userDefined)), *names)
+
+
+def _coreai(path: Path) -> Said:
+    from coreai.authoring import AIModelAsset
+
+    asset = AIModelAsset.load(path)
+    told = asset.summary(include_statistics=False)
+    assert told
+    names = [[name for name, _ in named("main")] for named in (told.function_inputs, told.function_outputs)]
+    return _of(asset.metadata.creator_defined_metadata, *names)
 
 
 def constants(path: Path) -> dict[str, Any]:

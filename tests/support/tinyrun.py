@@ -98,10 +98,16 @@ DENSE_MACS = 64 * (27 * 16 + 16 * 24 + 9 * 24 * 16) + 16 * 4
 """64 positions x (stem + up + down) + the head."""
 DENSE_PARAMS = 27 * 16 + 2 * 16 + 16 * 24 + 2 * 24 + 9 * 24 * 16 + 2 * 16 + 16 * 4 + 4
 
-RUNTIMES = {".tflite": "litert", ".onnx": "onnxruntime", ".mlpackage": "coreml", ".pte": "executorch"}
+RUNTIMES = {
+    ".tflite": "litert",
+    ".onnx": "onnxruntime",
+    ".mlpackage": "coreml",
+    ".aimodel": "coreai",
+    ".pte": "executorch",
+}
 """Suffix of an exported file -> the runtime plugin that runs it."""
 
-FORMATS = {".tflite": "tflite", ".onnx": "onnx", ".mlpackage": "coreml", ".pte": "executorch"}
+FORMATS = {".tflite": "tflite", ".onnx": "onnx", ".mlpackage": "coreml", ".aimodel": "coreai", ".pte": "executorch"}
 """Suffix of an exported file -> the exporter plugin of its format."""
 
 QUICK: Mapping[str, Any] = {"epochs": 1, "batch_size": 40, "lr": 0.05, "precision": "fp32"}

@@ -48,6 +48,13 @@ def average_inside(call: Call) -> Form | None:
     return average_padded(call) if Window(call).begins_outside else round_down(call)
 
 
+def average_whole(call: Call) -> Form | None:
+    """Take the mean where an adaptive pooling leaves one number per channel."""
+    if set(call.list_each("output_size", 2)) != {1}:
+        return None
+    return lambda image, *_: image.mean((-2, -1), keepdim=True)
+
+
 def compare_taps(call: Call) -> Form | None:
     """Take the pixels of dilated windows one by one, and do without windows that would begin outside the image."""
     window = Window(call)

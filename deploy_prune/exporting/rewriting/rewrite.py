@@ -16,7 +16,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from deploy_prune.exporting.rewriting import forms, pooling
 from deploy_prune.exporting.rewriting.call import Call, Form, read_call
 
-TFLITE, ONNX, COREML, EXECUTORCH = ".tflite", ".onnx", ".mlpackage", ".pte"
+TFLITE, ONNX, COREML, EXECUTORCH, COREAI = ".tflite", ".onnx", ".mlpackage", ".pte", ".aimodel"
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ REWRITES: tuple[Rewrite, ...] = (
         (COREML,),
         pooling.compare_taps,
     ),
+    # torch sets the strides of a channels-last mean by hand, which coreai-torch does not convert
+    Rewrite(("adaptive_avg_pool2d.default",), (COREAI,), pooling.average_whole),
 )
 
 
