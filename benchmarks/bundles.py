@@ -4,17 +4,20 @@
 
 The digits MobileNetV2 of the demo at 0.75, 0.5 and 0.3 of its multiply-adds by obs, not trained again, as TFLite, Core
 ML and Core AI where that is installed. The bundle is signed. A byte is changed 100 times, anywhere in any of its files,
-and the bundle put right again after each.
+and the bundle put right again after each. Then the loaders' own tests: both prepare 200 random images, which must be
+training's to the last bit, and read what `bundle` writes; `tools/app_toolchains` fetches their compilers.
 """
 
 from __future__ import annotations
 
 import random
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -31,6 +34,8 @@ from deploy_prune.records import count_bytes
 TABLE = "bundles"
 BUDGETS = ("0.75x", "0.5x", "0.3x")
 CHANGES = 100
+ROOT = Path(__file__).parents[1]
+LOADERS = {"Kotlin": "tests/bundling/test_kotlin.py", "Swift": "tests/bundling/test_swift.py"}
 FORMATS = ("tflite", "coreml", "coreai")
 TRAINED = {"epochs": 12, "batch_size": 64, "lr": 0.05}
 BASE: dict[str, Any] = {
@@ -63,8 +68,20 @@ def main() -> int:
             "files": len(manifest.files), "size_bytes": count_bytes(folder / "bundle"), "made_s": made - began,
             "checked_s": checked - made, "changes": CHANGES, "caught": sum(caught),
         }  # fmt: skip
+    record["loaders"] = {language: _run_loader(file) for language, file in LOADERS.items()}
     print(write(TABLE, f"python -m benchmarks.{TABLE}", record, ("ai-edge-litert", "coremltools", "cryptography")))
     return 0
+
+
+def _run_loader(file: str) -> dict[str, Any]:
+    """How the tests of one loader ended: how many passed, failed and were skipped."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "tests.xml"
+        command = [sys.executable, "-m", "pytest", file, "-q", "-m", "", f"--junitxml={report}"]
+        subprocess.run(command, cwd=ROOT, check=False)
+        (suite,) = ElementTree.parse(report).getroot().iter("testsuite")
+    counts = {name: int(suite.attrib[name]) for name in ("tests", "failures", "errors", "skipped")}
+    return {**counts, "seconds": float(suite.attrib["time"])}
 
 
 def _is_there(name: str) -> bool:

@@ -175,6 +175,11 @@ def _bundles(record: dict[str, Any]) -> str:
         f"{record['files']} files, {record['size_bytes'] / 1e6:.1f} MB, signed; made in {record['made_s']:.0f} s, "
         f"checked in {record['checked_s']:.0f} s."
     )
+    for language, tests in record.get("loaders", {}).items():
+        whole = not tests["failures"] and not tests["errors"] and tests["skipped"] < tests["tests"]
+        gates[f"{language}: preprocessing of 200 images to the last bit, and {tests['tests']} tests of the loader"] = (
+            whole
+        )
     head = ("variant", "top-1 on test", "file", "run by", "golden answers", "error")
     return titled(record, "A bundle of three widths", table(head, rows), note, gates)
 

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from deploy_prune.bundling.manifest import Group
+from deploy_prune.bundling.manifest import MANIFEST, Group
 from deploy_prune.bundling.runs import BundledFile, BundledRun
 from deploy_prune.bundling.soc_groups import OTHER, write_targeting
 
@@ -137,14 +137,19 @@ def _place_ios(draft: Draft) -> Iterator[Placed]:
             yield Placed(f"{folder}/{source.name}", source.read_bytes())
     for each in draft.golden:
         yield Placed(f"{SWIFT}/Resources/{each.path}", each.content)
-    files = [f"Resources/{Path(place.path).name}" for place in list_places(APPS["ios"], draft)]
+    selectors = [_select(place) for place in list_places(APPS["ios"], draft)]
     asset_pack = {
         "assetPackID": draft.name,
         "downloadPolicy": {"onDemand": {}},
-        "fileSelectors": [{"directory": file} for file in files],
+        "fileSelectors": [{"file": f"Resources/{MANIFEST}"}, *selectors],
         "platforms": ["iOS"],
     }
     yield Placed("ios/BackgroundAssets/manifest.json", (json.dumps(asset_pack, indent=2) + "\n").encode())
+
+
+def _select(place: VariantPlace) -> dict[str, str]:
+    kind = "directory" if Path(place.file.artifact.path).is_dir() else "file"
+    return {kind: f"Resources/{Path(place.path).name}"}
 
 
 def _find_ios_manifests(draft: Draft) -> tuple[str, ...]:

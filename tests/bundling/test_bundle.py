@@ -157,6 +157,8 @@ def test_a_real_run_becomes_a_bundle_for_both_apps_whose_golden_pairs_all_runtim
     for group in ("Qualcomm_SM8750", "other"):
         assert sha256(pack / f"model#group_{group}" / "tiny.tflite") == places["tflite"].sha256
     assert (tmp_path / "out" / places["coreml"].path / "Manifest.json").is_file()
+    hosted = json.loads((tmp_path / "out/ios/BackgroundAssets/manifest.json").read_text())["fileSelectors"]
+    assert hosted == [{"file": "Resources/bundle.json"}, {"directory": "Resources/half.mlpackage"}]
     readme = (tmp_path / "out" / "README.md").read_text()
     assert 'include(":ai_packs:tiny")' in readme and "import DeployPruneBundle" in readme
     result = check_bundle(tmp_path / "out")
