@@ -24,6 +24,10 @@ After = Annotated[
 ]
 Count = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads of the runtime.")]
 All = Annotated[bool, typer.Option("--all", help="Every layer, not the 25 that lost the most time.")]
+Overlay = Annotated[
+    Path | None,
+    typer.Option("--overlay", metavar="DIR", help="Write ms and error per node of .tflite files for Model Explorer."),
+]
 
 SHOWN = 25
 COLUMNS = ("layer", "operator", "channels", "ms before", "ms after", "ms lost", "to")
@@ -35,14 +39,15 @@ def explain(
     threads: Count = 1,
     device: DeviceAddress = THIS_MACHINE,
     every: All = False,
+    overlay: Overlay = None,
     as_json: Json = False,
 ) -> int:
     """Say why a pruned file is as fast as it is.
 
     Two files of one format, or the dense and the pruned file of every format of a run: both are timed, whole and layer
     by layer. "ms lost" is what a layer takes above its time before times the whole network's ratio of multiply-adds.
-    A run folder remembers it for the page of `report`. Of a run by obs it also shows what each group loses in output
-    error, and saves, at its widths.
+    A run folder remembers it for the page of `report`; --overlay writes what Model Explorer shows on its graph. Of a
+    run by obs it also shows what each group loses in output error, and saves, at its widths.
     Exit code 6: a file is not faster.
     """
     from deploy_prune.analysis.explain import explain as compare_layers
@@ -54,7 +59,21 @@ def explain(
     planned = read_planning(before) if after is None else None
     if after is None:
         keep_explanations(before, explanations)
+    if overlay is not None:
+        _write_overlays(before if after is None else None, explanations, overlay, device, as_json=as_json)
     return show_verdict(explanations, planned, every=every, as_json=as_json)
+
+
+def _write_overlays(
+    run: Path | None, explanations: Sequence[Explanation], folder: Path, device: str, *, as_json: bool
+) -> None:
+    from deploy_prune.analysis.artifacts import artifacts_of_run
+    from deploy_prune.analysis.model_explorer import write_overlays
+
+    artifacts = artifacts_of_run(run).artifacts if run is not None else ()
+    written = write_overlays(explanations, artifacts, folder, device_at(device))
+    if not as_json:
+        say(f"for Model Explorer: {', '.join(map(str, written))}\n")
 
 
 def show_verdict(
