@@ -29,7 +29,7 @@ UNKNOWN_OPERATOR = (
     re.compile(r"unsupported ATen ops: ([\w.]+)"),
     re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'"),
 )
-"""How converters say that they lack an operator: litert-torch, coremltools (2), ExecuTorch (2), coreai-torch, torch.onnx."""
+"""How converters say that they lack an operator: litert-torch, coremltools (2), ExecuTorch (2), coreai-torch, torch."""
 
 
 def clean_copy(network: Network) -> nn.Module:
