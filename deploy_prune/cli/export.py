@@ -55,7 +55,7 @@ DynamicBatch = Annotated[bool, typer.Option("--dynamic-batch", help="Take any ba
 Opset = Annotated[int | None, typer.Option("--opset", metavar="N", help="The opset of the ONNX file, 13 or newer.")]
 Precision = Annotated[
     str | None,
-    typer.Option("--precision", metavar="|".join(PRECISIONS), help="fp16 where the format has it (coreml)."),
+    typer.Option("--precision", metavar="|".join(PRECISIONS), help="fp16 where the format has it (coreml, coreai)."),
 ]
 
 

@@ -20,13 +20,14 @@ import torch
 from deploy_prune.exporting.converter import find_version
 from deploy_prune.exporting.exporters import PLAIN, Calibration, Exporter
 from deploy_prune.exporting.metadata import collect_facts
+from deploy_prune.exporting.rewriting.halving import halve
 from deploy_prune.exporting.steps import Asked, Draft, Step, fold_norms, rewrite_operators, write_in_steps
 from deploy_prune.formats.aimodel import CHECKSUM, METADATA, OWN, PROGRAM, hash_program
 from deploy_prune.formats.mlir_bytecode import rename_strings
 from deploy_prune.formats.tensor_names import give_names
 from deploy_prune.scratch import make_scratch
 from deploy_prune.train.outputs import list_tensors
-from deploy_prune.values import FP32, AppForm, Layout, Network, Precision
+from deploy_prune.values import FP16, FP32, AppForm, Layout, Network, Precision
 from deploy_prune.version import __version__
 
 EXTRA = "coreai"
@@ -45,7 +46,7 @@ class CoreAI:
     suffix: ClassVar[str] = ".aimodel"
     runtime: ClassVar[str] = "coreai"
     camera_layout: ClassVar[Layout] = "nhwc"
-    precisions: ClassVar[tuple[Precision, ...]] = (FP32,)
+    precisions: ClassVar[tuple[Precision, ...]] = (FP32, FP16)
 
     @property
     def layout(self) -> Layout:
@@ -66,6 +67,14 @@ class CoreAI:
               precision: Precision = FP32, calibration: Calibration = None) -> None:  # fmt: skip
         """Convert in eval mode and write one folder; see `Exporter.write`."""
         write_in_steps(STEPS, Asked(self, network, form, precision, calibration), path)
+
+
+def narrow(draft: Draft[CoreAI]) -> Draft[CoreAI]:
+    """Compute in fp16 where that is asked for: coreai-torch takes the types of the graph."""
+    if draft.asked.precision != FP16:
+        return draft
+    graph: Any = torch.export.export(draft.module, draft.inputs).module(check_guards=False)
+    return replace(draft, module=halve(graph))
 
 
 def trace(draft: Draft[CoreAI]) -> Draft[CoreAI]:
@@ -110,5 +119,5 @@ def _describe(asked: Asked[CoreAI], said: dict[str, Any]) -> bytes:
     return (json.dumps(said, indent=2, ensure_ascii=False, sort_keys=True) + "\n").encode()
 
 
-STEPS: tuple[Step[CoreAI], ...] = (fold_norms, rewrite_operators, trace, convert, pack)
+STEPS: tuple[Step[CoreAI], ...] = (fold_norms, rewrite_operators, narrow, trace, convert, pack)
 plugin: type[Exporter] = CoreAI

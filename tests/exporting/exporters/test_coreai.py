@@ -13,11 +13,13 @@ from building import conv, delivered, head, net
 from tinyconv import two_outputs
 from torch import nn
 
+from deploy_prune.analysis.describe import read_report
 from deploy_prune.exporting.exporters.coreai import CoreAI
 from deploy_prune.exporting.metadata import collect_facts
 from deploy_prune.values import AppForm, Network, Normalisation
 
 LABELS = ("cat", "dog", "été", "two words", "last")
+BAKED = AppForm(normalisation=Normalisation((0.4, 0.5, 0.6), (0.2, 0.25, 0.3)), bake=True, softmax=True, input="uint8")
 
 
 @pytest.fixture(autouse=True)
@@ -135,3 +137,19 @@ def test_a_folder_that_lacks_a_part_is_refused(tiny_aimodel, tmp_path, part):
     (path / part).unlink()
     with pytest.raises(InputError, match=rf"net\.aimodel is damaged: .*{part}"):
         Runtime().open(path, threads=1)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("form", [AppForm(), BAKED], ids=["plain", "baked"])
+def test_half_precision_is_verified_and_goes_in_and_out_as_before(tiny_network, tmp_path, form):
+    images = np.random.default_rng(0).integers(0, 256, (9, 16, 24, 3), dtype=np.uint8) if form.bake else None
+    row = delivered(tiny_network, "coreai", tmp_path, form=form, images=images, precision="fp16")
+    assert row.status == "verified", row.reason
+    assert 1e-6 < row.parity.max_error < 5e-3
+    (taken,), (given,) = _specs(tmp_path / "model.aimodel")
+    assert (taken.dtype, given.dtype) == ("uint8" if form.bake else "float32", "float32")
+
+
+def _specs(path):
+    report = read_report(path)
+    return report.inputs, report.outputs
