@@ -24,11 +24,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.recording import write
 from deploy_prune import plugins
+from deploy_prune.budget.parse import parse
 from deploy_prune.bundling.bundle import BundleOrder, bundle
 from deploy_prune.bundling.checking import check_bundle
 from deploy_prune.errors import DeployPruneError, MissingDependency
 from deploy_prune.pipeline.config import check_config
-from deploy_prune.pipeline.run import prune
+from deploy_prune.pipeline.front import folder_name, front
 from deploy_prune.records import count_bytes
 
 TABLE = "bundles"
@@ -40,7 +41,7 @@ FORMATS = ("tflite", "coreml", "coreai")
 TRAINED = {"epochs": 12, "batch_size": 64, "lr": 0.05}
 BASE: dict[str, Any] = {
     "model": "mobilenet_v2", "model_options": {"setting": "small", "width": 1.5}, "data": "digits", "method": "obs",
-    "pretrain": TRAINED, "finetune": {"epochs": 0}, "threads": (1,),
+    "pretrain": TRAINED, "finetune": None, "threads": (1,),
 }  # fmt: skip
 
 
@@ -48,10 +49,9 @@ def main() -> int:
     """Make the runs and the bundle, and write down what became of it."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        runs = tuple(folder / f"at-{budget}" for budget in BUDGETS)
         targets = tuple(name for name in FORMATS if name in plugins.list_names("exporters") and _is_there(name))
-        for budget, run in zip(BUDGETS, runs, strict=True):
-            prune(check_config({**BASE, "budget": budget, "targets": targets}), run)
+        front(check_config({**BASE, "targets": targets}), BUDGETS, folder / "front", controls=False)
+        runs = tuple(folder / "front" / folder_name(parse(budget)) for budget in BUDGETS)
         key = _write_key(folder / "key.pem")
         groups = (("Qualcomm_SM8750", runs[0]), ("Qualcomm_SM6225", runs[2]))
         began = time.monotonic()
