@@ -25,8 +25,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from benchmarks.recording import write
 from deploy_prune import plugins
 from deploy_prune.budget.parse import parse
-from deploy_prune.bundling.bundle import BundleOrder, bundle
+from deploy_prune.bundling.bundle import bundle
 from deploy_prune.bundling.checking import check_bundle
+from deploy_prune.bundling.order import BundleOrder
 from deploy_prune.errors import DeployPruneError, MissingDependency
 from deploy_prune.pipeline.config import check_config
 from deploy_prune.pipeline.front import folder_name, front

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from deploy_prune.analysis.gating.history import read_history as history
     from deploy_prune.analysis.report import report
     from deploy_prune.budget.latency.profiling import profile
-    from deploy_prune.bundling.bundle import BundleOrder, bundle
+    from deploy_prune.bundling.bundle import bundle
     from deploy_prune.bundling.checking import check_bundle
+    from deploy_prune.bundling.order import BundleOrder
     from deploy_prune.exporting.export import export
     from deploy_prune.pipeline.config import RunConfig
     from deploy_prune.pipeline.front import front as prune_front
@@ -72,7 +73,7 @@ __all__ = [
 
 _HOMES = {
     "ArrayImages": ("sources.images", "ArrayImages"),
-    "BundleOrder": ("bundling.bundle", "BundleOrder"),
+    "BundleOrder": ("bundling.order", "BundleOrder"),
     "Data": ("values", "Data"),
     "Hooks": ("train.recipe", "Hooks"),
     "Network": ("values", "Network"),

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 from deploy_prune import plugins
 from deploy_prune.analysis import layer_times, slowdown, xnnpack_delegation
 from deploy_prune.analysis.artifacts import artifacts_of_run, choose_artifacts, is_run
+from deploy_prune.analysis.explanation import Explanation
 from deploy_prune.analysis.layer_times import LayerTime
-from deploy_prune.analysis.slowdown import Appeared, LayerPair, OffStair, TimeShare
+from deploy_prune.analysis.whole_files import explain_whole
 from deploy_prune.errors import ConfigError, DeployPruneError, InputError, NoSpeedUp
-from deploy_prune.formats.templates import TEMPLATES, OperatorKind, Template, TemplateFormat
+from deploy_prune.formats.templates import TEMPLATES, OperatorKind, Template
 from deploy_prune.records import write_record
 from deploy_prune.scratch import make_scratch
 from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, PACE, Pace, compare
 from deploy_prune.timing.devices import THIS_MACHINE, Device, Job, device_at
-from deploy_prune.values import Artifact, Comparison, Interval, Progress, Target, quiet
+from deploy_prune.values import Artifact, Comparison, Progress, Target, quiet
 
 if TYPE_CHECKING:
     from deploy_prune.values import NodeTime
@@ -50,39 +51,6 @@ class Look:
     pace: Pace = PACE
     profile_ms: float = 1500.0
     """The time for which a profiler looks at a file, in ms."""
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Two files of one format, the second one held against the first."""
-
-    before: str
-    after: str
-    target: Target
-    ratio: float
-    """The second file's time as a ratio to the first one's, bracketed by it."""
-    interval: Interval
-    before_ms: float
-    after_ms: float
-    macs_ratio: float
-    layers: tuple[LayerPair, ...]
-    """In order; their times add up to the whole files'."""
-    appeared: tuple[Appeared, ...]
-    off_stair: tuple[OffStair, ...]
-    memory_bound_before: TimeShare
-    memory_bound_after: TimeShare
-    not_delegated_before: TimeShare
-    not_delegated_after: TimeShare
-    source: str
-    """Where the layers' times are from."""
-    not_timed: tuple[str, ...]
-    """Operators that do not run alone, so that they have no time of their own."""
-    sentence: str
-
-    @property
-    def faster(self) -> bool:
-        """Whether the interval stays below 1."""
-        return self.interval[1] < 1
 
 
 def explain(
@@ -154,8 +122,6 @@ def _find_pairs(before: Artifact | Path | str, after: Artifact | Path | str | No
                 f"{each} is a folder, and there is another path", hint="name a run folder alone, or two files"
             )
     one, other = choose_artifacts([before, after]).artifacts
-    for artifact in (one, other):
-        _find_format(artifact)
     if one.format != other.format:
         hint = "`deploy-prune bench` says which format of a network is faster"
         raise ConfigError(f"{one.path} and {other.path} are of two formats: their layers are not the same", hint=hint)
@@ -168,13 +134,14 @@ def _find_pairs_of_run(run: Path) -> list[Pair]:
     by_format: dict[str, list[Artifact]] = {}
     for artifact in artifacts_of_run(run).artifacts:
         by_format.setdefault(artifact.format, []).append(artifact)
-    for format_ in by_format.keys() - _list_formats().keys():
+    known = by_format.keys() & _list_formats().keys()
+    for format_ in by_format.keys() - known if known else ():
         logger.warning("skipped the %s files of %s: nothing here takes them apart", format_, run)
         del by_format[format_]
     pairs = [(files[0], files[1]) for files in by_format.values() if len(files) == 2]
     if not pairs:
         hint = f"export one of {', '.join(sorted(_list_formats()))}"
-        raise InputError(f"the run {run} has no dense and pruned file whose layers can be timed here", hint=hint)
+        raise InputError(f"the run {run} has no dense and pruned file of one format", hint=hint)
     return pairs
 
 
@@ -183,17 +150,11 @@ def _list_formats() -> dict[str, str]:
     return {plugins.load(TEMPLATES, name).exporter: name for name in plugins.list_names(TEMPLATES)}
 
 
-def _find_format(artifact: Artifact) -> TemplateFormat:
-    formats = _list_formats()
-    if artifact.format not in formats:
-        message = f"the layers of {artifact.path} cannot be timed: nothing here takes {artifact.format} files apart"
-        raise InputError(message, hint=f"known: {', '.join(sorted(formats))}")
-    return plugins.build(TEMPLATES, formats[artifact.format])
-
-
 def _take_apart(artifact: Artifact) -> Template:
     try:
-        template = _find_format(artifact).read(Path(artifact.path).read_bytes(), artifact.precision)
+        template = plugins.build(TEMPLATES, _list_formats()[artifact.format]).read(
+            Path(artifact.path).read_bytes(), artifact.precision
+        )
     except DeployPruneError as error:
         raise InputError(f"{artifact.path}: {error.message}", hint=error.hint) from error
     # the runtime has opened it, so that it is whole, but flatbuffers and protobuf have no common error
@@ -227,16 +188,19 @@ def explain_pair(pair: Pair, look: Look, *, progress: Progress = quiet) -> Expla
     jobs = [Job(Path(each.path), each.runtime, look.threads, device.cores(look.threads), SEED) for each in pair]
     with ExitStack() as stack:
         workers = [stack.enter_context(device.start(job)) for job in jobs]
-        templates = [_take_apart(artifact) for artifact in pair]
+        is_known = pair[0].format in _list_formats()
+        templates = [_take_apart(artifact) for artifact in pair] if is_known else []
         progress("explain", 0, STEPS, f"{pair[0].format}, whole files")
         comparison = compare(workers[0], workers[1], look.pace, seed=SEED)
+        target = Target(device.fingerprint, jobs[0].runtime, workers[0].version, look.threads, pair[0].precision)
+        if not is_known:
+            return explain_whole(pair, target, comparison)
         progress("explain", 1, STEPS, f"{pair[0].format}, layers")
         times_ms = comparison.reference, comparison.ratio * comparison.reference
         runs = [min(max(round(look.profile_ms / ms), FEWEST_RUNS), MOST_RUNS) for ms in times_ms]
         nodes = [worker.profile(count, timeout_s=BLOCK_TIMEOUT_S) for worker, count in zip(workers, runs, strict=True)]
     timed = _profile(templates, nodes, jobs[0]) if all(nodes) else _time_alone(templates, jobs, device, progress)
     progress("explain", STEPS, STEPS)
-    target = Target(device.fingerprint, jobs[0].runtime, workers[0].version, look.threads, pair[0].precision)
     return _conclude(pair, target, comparison, timed, look.tiles)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy_prune import plugins
-from deploy_prune.analysis.explain import Explanation
+from deploy_prune.analysis.explanation import Explanation
 from deploy_prune.errors import InputError
 from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.records import write_atomic

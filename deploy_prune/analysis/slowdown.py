@@ -224,6 +224,12 @@ def _split_loss(pair: LayerPair, macs_ratio: float, off: Set[str], waiting: Set[
     yield Loss("off-stair" if after.name in off else "other", after.ms - own * before.ms)
 
 
+def word_the_ratio(ratio: float, interval: Interval) -> str:
+    """How fast the second file is: `1.9x as fast: 0.53x of the time [0.52, 0.53]`."""
+    said = f"{ratio:.2f}x of the time [{interval[0]:.2f}, {interval[1]:.2f}]"
+    return f"{1 / ratio:.2f}x as fast: {said}" if interval[1] < 1 else f"no speed-up: {said}"
+
+
 def word_the_speed_up(
     times_ms: tuple[float, float],
     interval: Interval,
@@ -235,8 +241,7 @@ def word_the_speed_up(
     """Why the speed-up is what it is: every number in it is one of these values."""
     before_ms, after_ms = times_ms
     ratio = after_ms / before_ms
-    said = f"{ratio:.2f}x of the time [{interval[0]:.2f}, {interval[1]:.2f}] at {macs_ratio:.2f}x of the multiply-adds"
-    head = f"{1 / ratio:.2f}x as fast: {said}" if interval[1] < 1 else f"no speed-up: {said}"
+    head = f"{word_the_ratio(ratio, interval)} at {macs_ratio:.2f}x of the multiply-adds"
     if macs_ratio > UNCUT:
         return f"{head}: as good as no multiply-adds are gone"
     if ratio <= KEPT * macs_ratio:

@@ -2,44 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deploy_prune.cli.options import DeviceAddress, Json, Threads, parse_integers
-from deploy_prune.cli.output import show_json, show_progress, show_table
+from deploy_prune.cli.output import say, show_json, show_progress, show_table
+from deploy_prune.errors import ConfigError
 from deploy_prune.timing.devices import MILLISECONDS, THIS_MACHINE, device_at
 
 if TYPE_CHECKING:
     from deploy_prune.analysis.artifacts import Choice
+    from deploy_prune.timing.devices import Device
+    from deploy_prune.timing.sustained import Sustained
     from deploy_prune.values import Interval, Measurement
 
 Files = Annotated[
     list[Path], typer.Argument(metavar="FILE|RUN...", help="Exported files, or run folders for the files in them.")
 ]
 
+Lasting = Annotated[
+    str | None,
+    typer.Option("--sustained", metavar="10min", help="Run each file that long without a pause, and see if it slows."),
+]
 COMPARED = ("time / first [95 %]", "result")
 
 
-def bench(files: Files, threads: Threads = "1", device: DeviceAddress = THIS_MACHINE, as_json: Json = False) -> None:
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|min|h)")
+SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def bench(
+    files: Files,
+    threads: Threads = "1",
+    device: DeviceAddress = THIS_MACHINE,
+    sustained: Lasting = None,
+    as_json: Json = False,
+) -> None:
     """Time exported files on this machine, or on another device.
 
     The files take turns on the same cores, the first one before and after every block of another. Networks of one
     format are compared with the first file of that format, formats of one network (files that
     deploy-prune wrote name theirs) with its first file. A run folder stands for the files that it exported last.
+    With --sustained each file runs by itself without a pause: the last minute beside the first.
     """
     counts = parse_integers("--threads", threads) or (1,)
+    seconds = None if sustained is None else parse_duration(sustained)
     from deploy_prune.analysis.artifacts import choose_artifacts, warn_of_skipped
     from deploy_prune.timing.bench import time_in_turns
 
     place = device_at(device)
     chosen = choose_artifacts(files)
     warn_of_skipped(chosen)
+    if seconds is not None:
+        _bench_sustained(chosen, place, seconds, counts, as_json=as_json)
+        return
     with show_progress(as_json=as_json) as told:
         measurements = time_in_turns(chosen.artifacts, place, threads=counts, progress=told)
     show_times(measurements, chosen, as_json=as_json)
+
+
+def parse_duration(text: str) -> float:
+    """The seconds of `90s`, `10min` or `1h`.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    match = DURATION.fullmatch(text)
+    if not match:
+        raise ConfigError(f"--sustained '{text}' is no time", hint="such as 90s, 10min or 1h")
+    return float(match[1]) * SECONDS[match[2]]
+
+
+def _bench_sustained(chosen: Choice, place: Device, seconds: float, counts: Sequence[int], *, as_json: bool) -> None:
+    from deploy_prune.timing.sustained import run_sustained
+
+    if len(counts) > 1:
+        raise ConfigError("--sustained takes one count of threads", hint="run it once for each")
+    with show_progress(as_json=as_json) as told:
+        results = run_sustained(chosen.artifacts, place, seconds, threads=counts[0], progress=told)
+    if as_json:
+        show_json(sustained=results, skipped=chosen.skipped)
+    else:
+        show_sustained(results)
+
+
+def show_sustained(results: Sequence[Sustained]) -> None:
+    """A row per file, and which of them change places."""
+    from deploy_prune.stats import write_amount
+    from deploy_prune.timing.sustained import find_overtaken
+
+    window, unit = results[0].window_s, results[0].unit
+    columns = (
+        "file",
+        "runtime",
+        "threads",
+        f"first {window:g} s, {unit}",
+        f"last {window:g} s, {unit}",
+        "last / first",
+        "",
+    )
+    rows = [
+        (each.artifact, f"{each.target.runtime} {each.target.runtime_version}", str(each.target.threads),
+         write_amount(each.first), write_amount(each.steady), f"{each.steady / each.first:.3f}",
+         "" if each.settled else "has not settled: run it longer")
+        for each in results
+    ]  # fmt: skip
+    show_table("Without a pause", columns, rows)
+    for faster, slower in find_overtaken(results):
+        say(f"{faster} is faster than {slower} at last, and was slower at first")
 
 
 def show_times(measurements: tuple[Measurement, ...], chosen: Choice, *, as_json: bool = False) -> None:

@@ -68,12 +68,14 @@ def bundle(
     """
     if (runs, check, diff).count(None) != 2:
         raise ConfigError("which one is meant: RUN..., --check or --diff?", hint="give one of the three")
+    if key is not None and check is None:
+        raise ConfigError("--key is for --check; --sign takes the key that signs", hint="leave one of them out")
     if check is not None:
         return _check(check, key, as_json=as_json)
     if diff is not None:
         return _compare(*diff, as_json=as_json)
-    from deploy_prune.bundling.bundle import BundleOrder
     from deploy_prune.bundling.bundle import bundle as make_bundle
+    from deploy_prune.bundling.order import BundleOrder
 
     if app not in APPS:
         raise ConfigError(f"there is no app '{app}'", hint=f"choose among: {', '.join(APPS)}")

@@ -14,7 +14,7 @@ from deploy_prune.errors import NoSpeedUp
 from deploy_prune.timing.devices import THIS_MACHINE, device_at
 
 if TYPE_CHECKING:
-    from deploy_prune.analysis.explain import Explanation
+    from deploy_prune.analysis.explanation import Explanation
     from deploy_prune.analysis.slowdown import LayerPair, TimeShare
     from deploy_prune.results import PlanResult
 
@@ -120,7 +120,8 @@ def show_explanation(explanation: Explanation, *, every: bool) -> None:
     """The layers that lost the most, what there is to say of the whole, and the sentence."""
     pairs = sorted(explanation.layers, key=lambda pair: -pair.lost_ms)
     shown = pairs if every else pairs[:SHOWN]
-    show_table(f"{explanation.before} -> {explanation.after}", COLUMNS, [_make_row(pair) for pair in shown])
+    if shown:
+        show_table(f"{explanation.before} -> {explanation.after}", COLUMNS, [_make_row(pair) for pair in shown])
     if left := len(pairs) - len(shown):
         say(f"{left} more layers with --all.")
     show_table("Of the whole file", ("", "is"), _list_facts(explanation))
@@ -157,7 +158,7 @@ def _list_facts(explanation: Explanation) -> list[tuple[str, str]]:
         ("runtime", f"{target.runtime} {target.runtime_version}, threads: {target.threads}"),
         ("ms before, after", f"{explanation.before_ms:.3f}, {explanation.after_ms:.3f}"),
         ("time after / before", f"{explanation.ratio:.3f} [{low:.3f}, {high:.3f}]"),
-        ("multiply-adds after / before", f"{explanation.macs_ratio:.3f}"),
+        ("multiply-adds after / before", _write_ratio(explanation.macs_ratio)),
         ("operators that appeared", ", ".join(map(_escape, appeared)) or "none"),
         ("off-stair", f"{len(off)} layers with {share:.1%} of the time: {_name_some(off)}" if off else "none"),
         ("memory-bound", _write_shares(explanation.memory_bound_before, explanation.memory_bound_after)),
@@ -165,6 +166,10 @@ def _list_facts(explanation: Explanation) -> list[tuple[str, str]]:
         ("times of layers", explanation.source),
         ("without a time", ", ".join(map(_escape, explanation.not_timed)) or "none"),
     ]
+
+
+def _write_ratio(ratio: float | None) -> str:
+    return "not known" if ratio is None else f"{ratio:.3f}"
 
 
 def _write_shares(before: TimeShare, after: TimeShare) -> str:

@@ -24,7 +24,7 @@ from deploy_prune.analysis.slowdown import (
     find_not_delegated,
     find_off_stair,
 )
-from deploy_prune.errors import ConfigError, InputError, NoSpeedUp
+from deploy_prune.errors import ConfigError, NoSpeedUp
 from deploy_prune.timing.bracketing import Pace
 from deploy_prune.timing.devices import THIS_MACHINE, device_at
 from deploy_prune.timing.fake_device import FakeDevice
@@ -289,9 +289,11 @@ def test_a_run_is_explained_format_by_format(tiny_onnx, tiny_pte, tmp_path, capl
     assert "skipped the executorch files" in caplog.text
 
 
-def test_a_run_without_a_format_whose_layers_can_be_timed_is_refused(tiny_pte, tmp_path):
-    with pytest.raises(InputError, match=r"no dense and pruned file(.|\n)*onnx, tflite"):
-        explain(exported(tmp_path / "run", [tiny_pte]))
+@pytest.mark.heavy
+def test_a_run_whose_files_nothing_takes_apart_is_explained_by_its_whole_files(tiny_pte, tmp_path):
+    (found,) = explain(exported(tmp_path / "run", [tiny_pte]), device=DEVICE)
+    assert found.layers == () and found.macs_ratio is None
+    assert found.sentence.endswith("nothing here takes executorch files apart: their layers have no times")
 
 
 def test_no_threads_are_refused(tiny_onnx):

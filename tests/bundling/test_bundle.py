@@ -12,9 +12,10 @@ import pytest
 from bundled import CLASSES, FORM, SHAPE, make_run
 from tinyrun import config, written
 
-from deploy_prune.bundling.bundle import BundleOrder, bundle
+from deploy_prune.bundling.bundle import bundle
 from deploy_prune.bundling.checking import check_bundle
 from deploy_prune.bundling.manifest import MANIFEST, UNLISTED, Manifest
+from deploy_prune.bundling.order import BundleOrder
 from deploy_prune.errors import ConfigError, InputError, RecordError, StorageError
 from deploy_prune.records import sha256
 from deploy_prune.values import Normalisation, quiet
@@ -115,6 +116,19 @@ def test_runs_that_nobody_has_verified_or_that_changed_are_refused_by_name(tmp_p
         make((unfinished,), tmp_path / "out")
     with pytest.raises(InputError, match="no file in any of these formats: tflite"):
         bundle(BundleOrder((make_run(tmp_path / "good", seed=5),), apps=("android",)), tmp_path / "out")
+
+
+def test_labels_that_are_too_few_are_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", form=dataclasses.replace(FORM, labels=CLASSES[:3]))
+    with pytest.raises(InputError, match="knows 3 labels, and its network gives 4 scores"):
+        make((run,), tmp_path / "out")
+
+
+def test_an_app_without_a_file_of_a_variant_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", format_="tflite")
+    with pytest.raises(InputError, match="has no coreml or coreai file, which the ios app would run"):
+        bundle(BundleOrder((run,)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_runs_of_different_tasks_and_a_network_twice_are_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:

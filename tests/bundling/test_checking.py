@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from bundled import make_run, write_keys, write_linear
 
-from deploy_prune.bundling.bundle import BundleOrder, bundle
+from deploy_prune.bundling.bundle import bundle
 from deploy_prune.bundling.checking import check_bundle
 from deploy_prune.bundling.manifest import DIGEST, MANIFEST, SIGNATURE
+from deploy_prune.bundling.order import BundleOrder
 from deploy_prune.errors import DeployPruneError, InputError
 from deploy_prune.records import sha256
 

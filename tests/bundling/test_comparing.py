@@ -6,8 +6,9 @@ from pathlib import Path
 
 from bundled import make_run
 
-from deploy_prune.bundling.bundle import BundleOrder, bundle
+from deploy_prune.bundling.bundle import bundle
 from deploy_prune.bundling.comparing import compare_bundles
+from deploy_prune.bundling.order import BundleOrder
 
 
 def test_equal_bundles_have_no_difference(tmp_path: Path) -> None:

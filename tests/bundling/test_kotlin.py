@@ -15,8 +15,8 @@ import tiny_bundle
 from app_toolchains import NO_KOTLIN, Kotlin, compile_kotlin
 from bundled import make_run, write_keys
 
-from deploy_prune.bundling.bundle import BundleOrder
 from deploy_prune.bundling.bundle import bundle as bundle_of
+from deploy_prune.bundling.order import BundleOrder
 from deploy_prune.sources.data import normalise
 
 pytestmark = [pytest.mark.heavy, pytest.mark.skipif(bool(NO_KOTLIN), reason=NO_KOTLIN)]

@@ -10,8 +10,9 @@ from bundled import make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_prune.bundling.bundle import BundleOrder, bundle
+from deploy_prune.bundling.bundle import bundle
 from deploy_prune.bundling.manifest import MANIFEST, check_path, read_manifest, write_manifest, write_schema
+from deploy_prune.bundling.order import BundleOrder
 from deploy_prune.errors import RecordError
 
 

@@ -14,8 +14,8 @@ import tiny_bundle
 from app_toolchains import NO_SWIFT, run_swift
 from bundled import make_run
 
-from deploy_prune.bundling.bundle import BundleOrder
 from deploy_prune.bundling.bundle import bundle as bundle_of
+from deploy_prune.bundling.order import BundleOrder
 
 pytestmark = [pytest.mark.heavy, pytest.mark.skipif(bool(NO_SWIFT), reason=NO_SWIFT)]
 HERE = Path(__file__).parent

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from as_user import interpreter
+from bundled import write_linear
 from tinyrun import exported
 
 from deploy_prune import __main__
@@ -107,3 +108,21 @@ def test_a_file_that_crashes_its_runtime_is_exit_code_3_and_named(
 def test_a_device_that_is_no_address_is_refused_before_anything_is_read(verb: str, capsys: Captured) -> None:
     assert __main__.run([verb, "nothing.onnx", "nothing.onnx", "--device", "cuda"]) == 2
     assert "'cuda' is no device that files can be timed on" in capsys.readouterr().err
+
+
+def test_a_file_runs_without_a_pause(tmp_path: Path, capsys: Captured) -> None:
+    write_linear(tmp_path / "small.onnx", seed=0)
+    assert __main__.run(["bench", str(tmp_path / "small.onnx"), "--sustained", "0.3s", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["sustained"]
+    assert len(told["windows"]) == 3 and min(told["windows"]) > 0 and told["unit"] == "ms"
+    assert __main__.run(["bench", str(tmp_path / "small.onnx"), "--sustained", "0.3s"]) == 0
+    assert "last / first" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("flags", "said"), [
+    (["--sustained", "long"], "is no time"), (["--sustained", "1s", "--threads", "1,2"], "one count of threads"),
+])  # fmt: skip
+def test_what_is_no_time_is_refused(flags: list[str], said: str, tmp_path: Path, capsys: Captured) -> None:
+    write_linear(tmp_path / "small.onnx", seed=0)
+    assert __main__.run(["bench", str(tmp_path / "small.onnx"), *flags]) == 2
+    assert said in capsys.readouterr().err

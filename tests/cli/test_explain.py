@@ -10,7 +10,8 @@ from tinyconv import conv_network
 from tinyrun import exported
 
 from deploy_prune import __main__, plugins
-from deploy_prune.analysis.explain import Explanation, explain
+from deploy_prune.analysis.explain import explain
+from deploy_prune.analysis.explanation import Explanation
 from deploy_prune.cli.explain import show_verdict
 from deploy_prune.errors import NoSpeedUp
 from deploy_prune.timing.fake_device import FakeDevice
@@ -125,9 +126,13 @@ def test_one_file_or_a_folder_too_many_is_refused(tiny_onnx: Path, tmp_path: Pat
     assert "is no run folder" in refused([tmp_path], capfd)
 
 
-def test_a_format_that_nothing_takes_apart_is_refused(tiny_pte: Path, capfd: Captured) -> None:
-    said = refused([tiny_pte, tiny_pte], capfd)
-    assert "nothing here takes executorch files apart" in said and "onnx, tflite" in said
+@pytest.mark.heavy
+def test_files_that_nothing_takes_apart_are_timed_as_a_whole(tiny_pte: Path, capfd: Captured) -> None:
+    assert __main__.run(["explain", str(tiny_pte), str(tiny_pte), "--json"]) in {0, 6}
+    (told,) = json.loads(capfd.readouterr().out)["explanations"]
+    assert told["macs_ratio"] is None and told["layers"] == [] and told["appeared"] == []
+    assert "nothing here takes executorch files apart" in told["sentence"]
+    assert told["interval"][0] <= told["ratio"] <= told["interval"][1]
 
 
 def test_another_precision_is_refused_with_what_to_do(tiny_network: object, tmp_path: Path, capfd: Captured) -> None:

@@ -35,24 +35,30 @@ def write_linear(path: Path, *, seed: int) -> None:
     onnx.checker.check_model(model)
 
 
-def describe(path: Path, digest: str) -> Artifact:
+def describe(path: Path, digest: str, format_: str) -> Artifact:
     """What a run's record says of its file."""
     return Artifact(
-        path=f"elsewhere/{path.name}", format="onnx", network=NetworkIdentity("net", digest), runtime="onnxruntime",
+        path=f"elsewhere/{path.name}", format=format_, network=NetworkIdentity("net", digest), runtime="onnxruntime",
         precision="fp32", layout="nchw", input_shape=SHAPE, dynamic_batch=False, size_bytes=count_bytes(path),
         sha256=sha256(path), exporter="by hand", seconds=1.0, needs={"ONNX Runtime": "1.14"},
     )  # fmt: skip
 
 
 def make_run(
-    run: Path, *, seed: int = 0, accuracy: float = 0.9, form: AppForm = FORM, status: str = "verified"
+    run: Path,
+    *,
+    seed: int = 0,
+    accuracy: float = 0.9,
+    form: AppForm = FORM,
+    status: str = "verified",
+    format_: str = "onnx",
 ) -> Path:
     """A run folder whose pruned file is verified, as its record says."""
     folder = run / "export-1"
     folder.mkdir(parents=True)
     write_linear(folder / "pruned.onnx", seed=seed)
     parity = Parity(passed=True, max_error=1e-7, tolerance=1e-4, agreement=1.0, ties=0, images=200)
-    row = Shipment("onnx", status, describe(folder / "pruned.onnx", f"digest-{seed}"), parity)  # type: ignore[arg-type]
+    row = Shipment(format_, status, describe(folder / "pruned.onnx", f"digest-{seed}", format_), parity)  # type: ignore[arg-type]
     shipped = ShipResult((), (row,))
     quality = finished.top1(accuracy, (accuracy - 0.02, accuracy + 0.02))
     test = dataclasses.replace(finished.RUN.test, pruned=quality)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from finished import PLAN, RUN
 
-from deploy_prune.analysis.explain import Explanation, keep_explanations
+from deploy_prune.analysis.explain import keep_explanations
+from deploy_prune.analysis.explanation import Explanation
 from deploy_prune.analysis.layer_times import LayerTime
 from deploy_prune.analysis.report import SUMMARY
 from deploy_prune.analysis.slowdown import LayerPair, Loss, OffStair, TimeShare

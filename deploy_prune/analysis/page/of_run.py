@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from deploy_prune import stats
-from deploy_prune.analysis.explain import EXPLAINED, Explanation
+from deploy_prune.analysis.explain import EXPLAINED
+from deploy_prune.analysis.explanation import Explanation
 from deploy_prune.analysis.page import charts
 from deploy_prune.analysis.page.sections import Card, Page, Section, Table
 from deploy_prune.analysis.report import (
@@ -93,8 +94,9 @@ def _list_layers(run: Path) -> Iterator[Section]:
         return
     explained = read_record(run / EXPLAINED, tuple[Explanation, ...])
     text = " ".join(f"{Path(each.after).name}: {each.sentence}." for each in explained)
-    drawn = tuple(charts.draw_layers(Path(each.after).suffix[1:], each.layers, each.off_stair) for each in explained)
-    yield Section(title, text, drawn, tuple(_list_pairs(each) for each in explained))
+    known = [each for each in explained if each.layers]
+    drawn = tuple(charts.draw_layers(Path(each.after).suffix[1:], each.layers, each.off_stair) for each in known)
+    yield Section(title, text, drawn, tuple(_list_pairs(each) for each in known))
 
 
 def _list_pairs(explained: Explanation) -> Table:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,18 @@ def _describe(chart: Chart) -> dict[str, Any]:
 
 
 def _escape_json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+    """JSON that browsers read, and that cannot end the script element it stands in."""
+    text = json.dumps(_leave_gaps(value), separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c")
+
+
+def _leave_gaps(value: Any) -> Any:
+    """Numbers that JSON has not are nothing: a gap in the figure."""
+    if isinstance(value, Mapping):
+        return {key: _leave_gaps(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_leave_gaps(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _make_legible(value: Any) -> Any:

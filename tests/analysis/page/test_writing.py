@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pages import HOSTILE, make_front, make_run
 
-from deploy_prune.analysis.page.sections import Card, Page, Section, Table
+from deploy_prune.analysis.page.sections import Card, Chart, Page, Section, Table
 from deploy_prune.analysis.page.writing import PAGE, render, write_page
 from deploy_prune.analysis.report import SUMMARY
 from deploy_prune.analysis.report_front import report_front
@@ -178,3 +178,9 @@ def test_what_draws_it_is_named_where_it_is_missing(
     with pytest.raises(MissingDependency, match="plots"):
         write_page(make_run(tmp_path))
     assert not (tmp_path / PAGE).exists()
+
+
+def test_numbers_that_json_has_not_are_gaps() -> None:
+    chart = Chart("one", "one", ({"x": (1.0, float("inf")), "y": [float("nan"), 2.0]},))
+    charts = charts_of(render(Page("one", "one", (), (Section("one", "", (chart,)),))))
+    assert charts["one"]["traces"] == [{"x": [1.0, None], "y": [None, 2.0]}]
