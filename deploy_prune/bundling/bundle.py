@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy_prune.bundling.apps import APPS, Draft, list_places
-from deploy_prune.bundling.golden import COLORS, answer, draw_pixels, find_constants, preprocess
+from deploy_prune.bundling.golden import answer, draw_pixels, find_constants, preprocess
 from deploy_prune.bundling.manifest import Group, ImageInput, Manifest, Output, read_manifest
 from deploy_prune.bundling.order import BundleOrder, check_order, list_formats, name_variants
 from deploy_prune.bundling.runs import BundledRun, check_alike, read_run
@@ -17,7 +17,7 @@ from deploy_prune.bundling.writing import Writing, place_golden
 from deploy_prune.errors import DeployPruneError, InputError
 from deploy_prune.formats.tensor_names import give_names
 from deploy_prune.records import write_atomic
-from deploy_prune.values import Progress, quiet
+from deploy_prune.values import COLORS, Progress, quiet
 
 if TYPE_CHECKING:
     import numpy as np

@@ -121,9 +121,9 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
         if file.name in UNLISTED:
             if file.read_bytes() != _read_top(folder, file.name):
                 raise InputError(f"{file} is not that of the bundle", hint=ANEW)
-        elif path not in rows:
+        elif (row := rows.pop(path, None)) is None:
             raise InputError(f"{file} is no part of the bundle", hint="remove it, or make the bundle anew")
-        elif (sha256(file), count_bytes(file)) != (rows.pop(path).sha256, file.stat().st_size):
+        elif (sha256(file), count_bytes(file)) != (row.sha256, row.size_bytes):
             raise InputError(f"{file} has changed since the bundle was made", hint=ANEW)
     if rows:
         raise InputError(f"{folder / min(rows)} is not there", hint=ANEW)

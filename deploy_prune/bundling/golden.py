@@ -10,14 +10,12 @@ from deploy_prune.bundling.manifest import ImageInput
 from deploy_prune.errors import ParityFailed
 from deploy_prune.timing.devices import THIS_MACHINE, device_at
 from deploy_prune.timing.elsewhere import open_runtime
-from deploy_prune.values import Layout, Normalisation
+from deploy_prune.values import WHITE, Layout, Normalisation
 
 if TYPE_CHECKING:
     import numpy as np
 
 IMAGES = 8
-COLORS = {1: "gray", 3: "RGB"}
-WHITE = 255
 
 
 def draw_pixels(shape: tuple[int, int, int], count: int = IMAGES, *, seed: int = 0) -> np.ndarray:

@@ -11,9 +11,8 @@ from deploy_prune.analysis.report import SUMMARY
 from deploy_prune.errors import ConfigError, InputError
 from deploy_prune.records import read_record, sha256
 from deploy_prune.results import RunSummary
+from deploy_prune.run_folder import FORM
 from deploy_prune.values import AppForm, Artifact, Measurement, Parity, Quality
-
-FORM = "form.json"
 
 
 @dataclass(frozen=True)

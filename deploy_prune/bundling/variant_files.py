@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from deploy_prune import plugins
-from deploy_prune.analysis.xnnpack_delegation import count_delegated
+from deploy_prune.analysis.gating.counting import count_delegation
 from deploy_prune.bundling.manifest import Delegated, Latency, VariantFile
 from deploy_prune.bundling.runs import BundledFile
 from deploy_prune.errors import DeployPruneError
-from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.values import Artifact, Measurement
-
-DELEGATING = "litert"
-"""The runtime whose delegate says what it takes."""
 
 
 def describe_file(file: BundledFile, path: str) -> VariantFile:
@@ -54,12 +47,8 @@ def _describe_latency(taken: Measurement) -> Latency:
 
 def count_delegates(artifact: Artifact) -> Delegated | None:
     """Count the operators that a delegate takes; None: its runtime has none that says so, or is not here."""
-    if artifact.runtime != DELEGATING:
-        return None
-    path = Path(artifact.path)
     try:
-        template = plugins.build(TEMPLATES, artifact.format).read(path.read_bytes())
-        counted = count_delegated(path, len(template.structure.operators))
+        counted = count_delegation(artifact)
     except DeployPruneError:  # the figure is for information
         return None
     return Delegated("XNNPACK", counted.taken, counted.operators, counted.partitions)

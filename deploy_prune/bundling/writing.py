@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,9 +75,9 @@ class Writing:
         for place in places:
             _put(folder, Placed(place.path, Path(place.file.artifact.path)))
         _put(folder, Placed(SCHEMA_FILE, write_schema()))
-        manifest = self._describe(places, ())
+        manifest = self._describe(places)
         _put(folder, Placed("README.md", write_readme(manifest, self.order.apps).encode()))
-        content = write_manifest(self._describe(places, _list_files(folder)))
+        content = write_manifest(replace(manifest, files=_list_files(folder)))
         copies = [copy for app in apps for copy in app.manifests(self.draft)]
         for copy in ("", *(f"{copy}/" for copy in copies)):
             _put(folder, Placed(f"{copy}{MANIFEST}", content))
@@ -85,7 +85,8 @@ class Writing:
                 _put(folder, Placed(f"{copy}{SIGNATURE}", self.key.sign(content)))
         _put(folder, Placed(DIGEST, f"{sha256(folder / MANIFEST)}  {MANIFEST}\n".encode()))
 
-    def _describe(self, places: Sequence[VariantPlace], files: tuple[FileRow, ...]) -> Manifest:
+    def _describe(self, places: Sequence[VariantPlace]) -> Manifest:
+        """All but the files, which are still to be written."""
         first = next(iter(self.draft.variants.values()))
         return Manifest(
             schema=1,
@@ -99,7 +100,7 @@ class Writing:
             golden=GoldenInputs(IMAGES, PIXELS, TAKEN),
             groups=self.draft.groups,
             variants=tuple(self._describe_variant(name, places) for name in self.draft.variants),
-            files=files,
+            files=(),
         )
 
     def _describe_variant(self, name: str, places: Sequence[VariantPlace]) -> Variant:

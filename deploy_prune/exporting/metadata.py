@@ -7,12 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deploy_prune.exporting.identity import identify
-from deploy_prune.values import NETWORK_DIGEST, AppForm, Layout, Network
-
-WHITE = 255
-"""The largest value of a pixel."""
-COLORS = {1: "gray", 3: "RGB"}
-"""Channels -> their order; other images have no common name for it."""
+from deploy_prune.values import COLORS, NETWORK_DIGEST, WHITE, AppForm, Layout, Network
 
 Fact = str | float | tuple[float, ...] | tuple[str, ...]
 

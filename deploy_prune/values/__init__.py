@@ -47,7 +47,9 @@ from deploy_prune.values.progress import prefix_tasks as prefix_tasks
 from deploy_prune.values.progress import quiet as quiet
 from deploy_prune.values.progress import told_in_lines as told_in_lines
 from deploy_prune.values.refits import LayerRefit as LayerRefit
+from deploy_prune.values.shipping import COLORS as COLORS
 from deploy_prune.values.shipping import NETWORK_DIGEST as NETWORK_DIGEST
+from deploy_prune.values.shipping import WHITE as WHITE
 from deploy_prune.values.shipping import AppForm as AppForm
 from deploy_prune.values.shipping import Artifact as Artifact
 from deploy_prune.values.shipping import InputKind as InputKind

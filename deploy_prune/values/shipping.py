@@ -14,6 +14,11 @@ NETWORK_DIGEST = "network_digest"
 
 Layout = Literal["nchw", "nhwc"]
 
+WHITE = 255
+"""The largest value of a pixel."""
+COLORS = {1: "gray", 3: "RGB"}
+"""Channels -> their order; other images have no common name for it."""
+
 InputKind = Literal["float", "uint8"]
 
 

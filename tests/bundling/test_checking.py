@@ -84,6 +84,14 @@ def test_a_file_that_answers_otherwise_does_not_pass(made: Path) -> None:
     assert [row.status for row in result.rows] == ["same", "different"] and "limit" in result.rows[1].reason
 
 
+def test_a_size_that_is_not_the_files_is_refused(made: Path) -> None:
+    files = json.loads((made / MANIFEST).read_text())["files"]
+    files[0]["size_bytes"] += 1
+    write_again(made, {"files": files})
+    with pytest.raises(InputError, match="has changed since the bundle was made"):
+        check_bundle(made)
+
+
 def test_preprocessing_that_gives_other_numbers_is_refused(made: Path) -> None:
     taken = json.loads((made / MANIFEST).read_text())["input"]
     taken["scale"][0] *= 1 + 1e-6

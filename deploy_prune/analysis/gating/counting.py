@@ -40,12 +40,21 @@ def count(candidate: Artifact, limits: Limits, quality: Quality | None) -> Count
         raise ConfigError(f"nothing says how accurate {candidate.path} is", hint=hint)
     if limits.not_delegated is None and limits.partitions is None:
         return Counted(candidate.size_bytes, quality=quality)
+    return Counted(candidate.size_bytes, count_delegation(candidate), quality)
+
+
+def count_delegation(candidate: Artifact) -> Delegation:
+    """Count the operators of a file that a delegate takes.
+
+    Raises:
+        ConfigError: its runtime has none that says so.
+        Unavailable: the runtime refuses the file.
+    """
     if candidate.runtime != DELEGATING:
         message = f"{candidate.runtime} does not say which operators a delegate takes"
         raise ConfigError(message, hint=f"leave these limits out, or give a file that {DELEGATING} runs")
     template = plugins.build(TEMPLATES, candidate.format).read(Path(candidate.path).read_bytes())
-    delegation = count_delegated(Path(candidate.path), len(template.structure.operators))
-    return Counted(candidate.size_bytes, delegation, quality)
+    return count_delegated(Path(candidate.path), len(template.structure.operators))
 
 
 def check_counts(limits: Limits, counted: Counted, peak_memory_bytes: int) -> tuple[Check, ...]:

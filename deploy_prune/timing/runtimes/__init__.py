@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from deploy_prune.errors import InputError
 from deploy_prune.plugins import Kind
 from deploy_prune.values import NodeTime, TensorSpec
 
@@ -75,3 +76,15 @@ class Runtime(Protocol):
 
 
 RUNTIMES: Kind[Runtime] = Kind("runtimes")
+
+
+def check_batch(path: Path, inputs: Sequence[TensorSpec], batch: int) -> None:
+    """Refuse a batch size that a file was not exported for.
+
+    Raises:
+        InputError: names the size that it takes.
+    """
+    for spec in inputs:
+        if spec.shape and spec.shape[0] not in {-1, batch}:
+            message = f"{path} takes batches of {spec.shape[0]} alone, not {batch}"
+            raise InputError(message, hint="run it image by image")

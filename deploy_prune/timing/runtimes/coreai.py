@@ -20,7 +20,7 @@ from deploy_prune.causes import find_missing_library
 from deploy_prune.errors import InputError, MissingDependency, Unavailable
 from deploy_prune.formats.aimodel import read_asset
 from deploy_prune.processes.silence import silence
-from deploy_prune.timing.runtimes import Runtime
+from deploy_prune.timing.runtimes import Runtime, check_batch
 from deploy_prune.values import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
@@ -120,10 +120,7 @@ class CoreAISession:
         Raises:
             InputError: the file was exported for another batch size.
         """
-        for spec in self._inputs:
-            if spec.shape and spec.shape[0] != batch:
-                message = f"{self._path} takes batches of {spec.shape[0]} alone, not {batch}"
-                raise InputError(message, hint="run it image by image")
+        check_batch(self._path, self.inputs, batch)
 
 
 def _read_spec(name: str, described: Any) -> TensorSpec:

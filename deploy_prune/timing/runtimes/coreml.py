@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from deploy_prune.errors import InputError, MissingDependency
-from deploy_prune.timing.runtimes import Runtime
+from deploy_prune.timing.runtimes import Runtime, check_batch
 from deploy_prune.values import NodeTime, TensorSpec
 from deploy_prune.version import __version__
 
@@ -90,10 +90,7 @@ class CoreMLSession:
         Raises:
             InputError: the package was exported for one batch size.
         """
-        for spec in self.inputs:
-            if spec.shape and spec.shape[0] not in {-1, batch}:
-                message = f"{self._path} takes batches of {spec.shape[0]} alone, not {batch}"
-                raise InputError(message, hint="run it image by image")
+        check_batch(self._path, self.inputs, batch)
 
 
 plugin: type[Runtime] = CoreML

@@ -18,7 +18,7 @@ from deploy_prune.causes import find_missing_library
 from deploy_prune.errors import InputError, MissingDependency, Unavailable
 from deploy_prune.formats.pte import check_head
 from deploy_prune.processes.silence import silence
-from deploy_prune.timing.runtimes import Runtime
+from deploy_prune.timing.runtimes import Runtime, check_batch
 from deploy_prune.values import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
@@ -123,10 +123,7 @@ class ExecuTorchSession:
         Raises:
             InputError: the file was exported for another batch size.
         """
-        for spec in self.inputs:
-            if spec.shape and spec.shape[0] != batch:
-                message = f"{self._path} takes batches of {spec.shape[0]} alone, not {batch}"
-                raise InputError(message, hint="run it image by image")
+        check_batch(self._path, self.inputs, batch)
 
     def _load(self) -> None:
         self._pool_state = _POOL.use(self._bindings, self._threads)
