@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+import phones
 import pytest
 import torch
 from absent import require
@@ -26,6 +27,7 @@ from examples import begin_quick
 
 if TYPE_CHECKING:
     from latencies import Phone
+    from phones import MadeUpPhone
     from sshd import Board
 
     from deploy_prune.budget.latency.resizable import ResizableNetwork
@@ -203,6 +205,25 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
         pytest.skip(sshd.MISSING)
     with sshd.serve(tmp_path_factory.mktemp("board")) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def android(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MadeUpPhone]:
+    """A device that the real adb leads to: an arm64 root folder of its own, under an emulator."""
+    if phones.MISSING:
+        pytest.skip(phones.MISSING)
+    with phones.serve(tmp_path_factory.mktemp("phone")) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def ready_android(android: MadeUpPhone) -> MadeUpPhone:
+    """The same, with what runs files pushed to it."""
+    from deploy_prune.timing.devices import device_at
+
+    phones.keep_bundle()
+    device_at(android.address).set_up()
+    return android
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ ELSEWHERE = {
     "pip install": "tests/test_packaging.py installs the wheel; the whole set takes minutes to download",
     "deploy-prune demo": "examples and tests/pipeline/test_run.py walk its road, `make demo` is run by hand",
     "ssh://pi@raspberrypi.local": "tests/pipeline/test_run_on_device.py and others, on a host of ours",
+    "adb://R5CT20ABCDE": "the same, on a phone that is made up",
     "docs/imagenet.md": "weights and photographs of one's own; benchmarks.imagenet_macs cuts the same network",
     "docs/extending.md": "tests/test_docs_extending.py: its commands need the plugins that the page adds",
 }

@@ -11,7 +11,7 @@ import typer
 from deploy_prune.cli.options import Json
 from deploy_prune.cli.output import say, show_json, show_table
 from deploy_prune.errors import ConfigError, Unavailable
-from deploy_prune.timing.devices import THIS_MACHINE, device_at
+from deploy_prune.timing.devices import device_at, list_attached
 
 if TYPE_CHECKING:
     from deploy_prune.analysis.devices import Examination
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 Addresses = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[ADDRESS...]", help="Devices, such as ssh://pi@board; none: this machine.", show_default=False
+        metavar="[ADDRESS...]",
+        help="Devices, such as ssh://pi@board; none: this machine and what adb lists.",
+        show_default=False,
     ),
 ]
 
@@ -34,7 +36,7 @@ def devices(addresses: Addresses = None, as_json: Json = False) -> int:
     """
     from deploy_prune.analysis.devices import examine_all
 
-    examined = examine_all(addresses or [THIS_MACHINE])
+    examined = examine_all(addresses or list_attached())
     if as_json:
         show_json(devices=examined)
     else:

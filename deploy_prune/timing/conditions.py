@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deploy_prune.timing.cores import name_by_cores, read_line
@@ -24,13 +25,17 @@ def read(cores: Sequence[int] | None = None, *, root: Path = Path("/")) -> Condi
     `root` is where /sys and /proc are.
     """
     cores = list_allowed_cores() if cores is None else cores
+    return replace(read_files(root, cores), load=_read_load(), throttled=_read_throttled())
+
+
+def read_files(root: Path, cores: Sequence[int]) -> Conditions:
+    """What the files of /sys and /proc below `root` tell, this machine's or another's, on these cores."""
     return Conditions(
-        load=_read_load(),
+        load=_read_load_file(root),
         frequency_mhz=_read_frequency_mhz(root, cores),
         governor=_read_governor(root, cores),
         temperature_c=_read_temperature_c(root),
         affinity=tuple(cores),
-        throttled=_read_throttled(),
     )
 
 
@@ -85,9 +90,14 @@ def _read_load() -> float | None:
         return None
 
 
+def _read_load_file(root: Path) -> float | None:
+    words = (read_line(root / "proc/loadavg") or "").split()
+    return _parse(words[0]) if words else None
+
+
 def _read_frequency_mhz(root: Path, cores: Sequence[int]) -> float | None:
     paths = [root / f"sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq" for core in cores]
-    readings = [float(text) / 1000 for text in map(read_line, paths) if text]
+    readings = [khz / 1000 for khz in map(_parse, map(read_line, paths)) if khz is not None]
     return max(readings) if readings else _read_frequency_from_cpuinfo(root, cores)
 
 
@@ -109,13 +119,21 @@ def _read_temperature_c(root: Path) -> float | None:
     """The hottest processor sensor, in degrees Celsius."""
     zones = sorted((root / "sys/class/thermal").glob("thermal_zone*"))
     on_cpu = [zone for zone in zones if (read_line(zone / "type") or "").lower().startswith(CPU_SENSORS)]
-    readings = [float(text) for text in (read_line(zone / "temp") for zone in on_cpu) if text]
+    readings = [degrees for zone in on_cpu if (degrees := _parse(read_line(zone / "temp"))) is not None]
     return max(map(_scale_to_degrees, readings)) if readings else None
 
 
 def _scale_to_degrees(reading: float) -> float:
     """Zones report thousandths of a degree; those of some boards whole degrees."""
     return reading / 1000 if abs(reading) >= HOTTEST_C else reading
+
+
+def _parse(text: str | None) -> float | None:
+    """The number that a file holds; None: it holds none."""
+    try:
+        return float(text or "")
+    except ValueError:
+        return None
 
 
 def _read_throttled() -> str | None:

@@ -111,6 +111,10 @@ class FakeDevice:
         """Nothing is missing."""
         return ()
 
+    def list_attached(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
     def set_up(self) -> tuple[str, ...]:
         """Nothing is installed."""
         return ()

@@ -26,6 +26,10 @@ from deploy_prune.train.tasks import Task
 from deploy_prune.values import Data, ImageSet, Interval, Network, Progress, Quality, quiet
 
 LAMBDA = (lambda: None).__name__
+LAID_OUT = 4
+"""The dimensions of images that can lie channels last, by which CPUs convolve up to twice as fast."""
+LAYOUT_FAULT = "view size is not compatible"
+"""How torch says that a `view` was written down for the usual layout."""
 JUDGED_BYTES = 1 << 30
 """Bytes of outputs and targets that are kept to be judged at once: those of class scores, of any split."""
 
@@ -124,14 +128,14 @@ def _answer_batches(
     """
     if dense is None:
         require_labels(data, split, "the task")
-    ours = _put_in_eval_mode(network.module)
-    theirs = _put_in_eval_mode(dense.module) if dense else ours
+    ours = _Asked(network.module)
+    theirs = _Asked(dense.module) if dense else ours
     for start in range(0, len(split), batch_size):
         indices = np.arange(start, min(start + batch_size, len(split)))
         images_read, labels = read_labelled(split, indices)
         pixels = normalise(images_read, data.mean, data.std)
-        outputs = _answer(ours, pixels)
-        target = _answer(theirs, pixels) if dense or labels is None else torch.from_numpy(labels)
+        outputs = ours.answer(pixels)
+        target = theirs.answer(pixels) if dense or labels is None else torch.from_numpy(labels)
         yield _Part(outputs, target, len(indices))
 
 
@@ -171,11 +175,29 @@ def _put_in_eval_mode(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module).eval() if any(child.training for child in module.modules()) else module
 
 
-def _answer(module: nn.Module, pixels: Tensor) -> Outputs:
-    """What a module returns for normalised images (images, channels, height, width), on the CPU."""
-    with torch.inference_mode():
-        outputs = module(pixels.to(find_device(module)))
-    return map_tensors(Tensor.cpu, convert_to_fp32(outputs))
+class _Asked:
+    """A module that is asked batch by batch. Not a value: it remembers that it cannot take its images channels last."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = _put_in_eval_mode(module)
+        self._layout = torch.channels_last
+
+    def answer(self, pixels: Tensor) -> Outputs:
+        """What the module returns for normalised images (images, channels, height, width), on the CPU."""
+        if pixels.dim() != LAID_OUT:
+            self._layout = torch.contiguous_format
+        try:
+            return self._run(pixels)
+        except RuntimeError as error:
+            if self._layout == torch.contiguous_format or LAYOUT_FAULT not in str(error):
+                raise
+        self._layout = torch.contiguous_format
+        return self._run(pixels)
+
+    def _run(self, pixels: Tensor) -> Outputs:
+        with torch.inference_mode():
+            outputs = self._module(pixels.to(find_device(self._module), memory_format=self._layout))
+        return map_tensors(Tensor.cpu, convert_to_fp32(outputs))
 
 
 def compare_in_pairs(a: Quality, b: Quality) -> tuple[float, Interval]:

@@ -53,7 +53,7 @@ class Conditions:
     affinity: tuple[int, ...]
     """The numbers of the cores that the file ran on."""
     throttled: str | None = None
-    """What a Raspberry Pi says of its voltage and of throttling, such as `0x0`: nothing, now or since it started."""
+    """What it says of throttling: a Raspberry Pi `0x0`, which is none since it started, Android its thermal status."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from deploy_prune.timing.devices import DEVICES, THIS_MACHINE, Device, Job, devi
 from deploy_prune.timing.fake_device import FakeDevice
 
 ADDRESSES = {"local": THIS_MACHINE, "sim": "sim://cortex-a72"}
-"""Plugin -> an address of it that can be reached where tests run; that of ssh is the server's that tests start."""
+"""Plugin -> an address of it that is reached where tests run; those of ssh and adb are of servers that tests start."""
 
 
 def made_up(path: Path) -> float:
@@ -23,7 +23,9 @@ def made_up(path: Path) -> float:
     return 1.0
 
 
-MARKS = {"sim": (pytest.mark.slow, pytest.mark.ci, needs_simulator)}
+SERVED = {"ssh": "board", "adb": "ready_android"}
+"""Plugin -> the fixture that starts such a device."""
+MARKS = {"sim": (pytest.mark.slow, pytest.mark.ci, needs_simulator), "adb": (pytest.mark.slow, pytest.mark.ci)}
 """Plugin -> why it is not always asked."""
 
 
@@ -31,8 +33,8 @@ MARKS = {"sim": (pytest.mark.slow, pytest.mark.ci, needs_simulator)}
     params=[*(pytest.param(name, marks=MARKS.get(name, ())) for name in plugins.list_names(DEVICES)), "fake"]
 )
 def device(request: pytest.FixtureRequest) -> Device:
-    if request.param == "ssh":
-        return device_at(request.getfixturevalue("board").address)
+    if request.param in SERVED:
+        return device_at(request.getfixturevalue(SERVED[request.param]).address)
     return FakeDevice(made_up) if request.param == "fake" else device_at(ADDRESSES[request.param])
 
 

@@ -188,6 +188,9 @@ class Device(Protocol):
     def advise(self) -> tuple[str, ...]:
         """What is missing there or known not to work, and how to get it; empty: nothing."""
 
+    def list_attached(self) -> tuple[str, ...]:
+        """The addresses of such devices that need not be named to be seen; this machine is none of them."""
+
     def set_up(self) -> tuple[str, ...]:
         """Install there what runs files, in a place of its own; what was installed.
 
@@ -197,6 +200,12 @@ class Device(Protocol):
 
 
 DEVICES: Kind[Device] = Kind("devices")
+
+
+def list_attached() -> tuple[str, ...]:
+    """This machine, and the addresses of all devices that need not be named to be seen."""
+    devices = [plugins.build(DEVICES, name) for name in plugins.list_names(DEVICES)]
+    return (THIS_MACHINE, *sorted(address for device in devices for address in device.list_attached()))
 
 
 def is_address(text: str) -> bool:

@@ -54,6 +54,10 @@ class Local:
         """What is known not to work here."""
         return advise_on_runtimes(self.describe())
 
+    def list_attached(self) -> tuple[str, ...]:
+        """None: it is always there."""
+        return ()
+
     def set_up(self) -> tuple[str, ...]:
         """Refuse: what runs files here, pip installs. Raises ConfigError."""
         hint = "pip install 'deploy-prune[all]'; `deploy-prune doctor` says what is missing"

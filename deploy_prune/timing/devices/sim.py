@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError, StorageError, Unavailable
 from deploy_prune.records import sha256
+from deploy_prune.timing.arm64.system import RUNTIMES as SIMULATED
+from deploy_prune.timing.arm64.system import WHEELS
 from deploy_prune.timing.devices import Block, Device, DeviceDescription, Job
 from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.timing.simulator import folder as place
@@ -197,13 +199,13 @@ class Sim:
             UnknownName: no such runtime; Unavailable: it cannot be simulated.
         """
         plugins.load(RUNTIMES, runtime)
-        if runtime not in place.RUNTIMES:
-            raise Unavailable(f"{runtime} is not simulated", hint=f"simulated are: {', '.join(place.RUNTIMES)}")
-        return place.WHEELS[place.RUNTIMES[runtime]]
+        if runtime not in SIMULATED:
+            raise Unavailable(f"{runtime} is not simulated", hint=f"simulated are: {', '.join(SIMULATED)}")
+        return WHEELS[SIMULATED[runtime]]
 
     def describe(self) -> DeviceDescription:
         """What the core and its simulator are."""
-        runtimes = {name: place.WHEELS[wheel] for name, wheel in place.RUNTIMES.items()}
+        runtimes = {name: WHEELS[wheel] for name, wheel in SIMULATED.items()}
         return DeviceDescription(self._processor, "aarch64", "Linux", len(self.cores(1)), None, runtimes)
 
     def advise(self) -> tuple[str, ...]:
@@ -214,10 +216,14 @@ class Sim:
             return (f"{error.message}: deploy-prune doctor --device sim://{self._name} --setup",)
         return ()
 
+    def list_attached(self) -> tuple[str, ...]:
+        """None: a core is named."""
+        return ()
+
     def set_up(self) -> tuple[str, ...]:
         """Fill the simulator's folder. Raises Unavailable: a tool or a download is missing."""
         set_up(self._folder)
-        return tuple(f"{name}=={version}" for name, version in place.WHEELS.items())
+        return tuple(f"{name}=={version}" for name, version in WHEELS.items())
 
     @property
     def _name(self) -> str:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
 from deploy_prune import plugins
 from deploy_prune.timing.describing import advise_on_runtimes
 from deploy_prune.timing.devices import MILLISECONDS, Device, DeviceDescription, Job, Worker
+from deploy_prune.timing.remote.host import Host
+from deploy_prune.timing.remote.worker import start_on
 from deploy_prune.timing.runtimes import RUNTIMES
-from deploy_prune.timing.ssh.connection import parse_place
-from deploy_prune.timing.ssh.host import Host, host_at
+from deploy_prune.timing.ssh.connection import Connection, Place, parse_place
 from deploy_prune.timing.ssh.setup import list_left_out, set_up
-from deploy_prune.timing.ssh.worker import start_on
 from deploy_prune.values import Conditions
 
 
@@ -40,7 +41,7 @@ class Ssh:
     @property
     def host(self) -> Host:
         """The host, to which this process has one connection."""
-        return host_at(parse_place(self.address, self.config), self.patience_s)
+        return _host_at(parse_place(self.address, self.config), self.patience_s)
 
     @property
     def fingerprint(self) -> str:
@@ -77,12 +78,22 @@ class Ssh:
         return (*advise_on_runtimes(about), *(f"to install {' and '.join(lacking)}: {each}" for each in setup),
                 *(list_left_out(about) if lacking else ()))  # fmt: skip
 
+    def list_attached(self) -> tuple[str, ...]:
+        """None: a host is named."""
+        return ()
+
     def set_up(self) -> tuple[str, ...]:
         """Make a private environment in ~/.cache/deploy-prune there, with our versions of the runtimes."""
         return set_up(self.host)
 
     def _list_cores(self) -> tuple[int, ...]:
         return tuple(core for each in self.describe().classes for core in each.cores)
+
+
+@cache
+def _host_at(place: Place, patience_s: float) -> Host:
+    """The host at a place: one for the whole process, so that all share a connection and what is known of it."""
+    return Host(Connection(place), patience_s)
 
 
 plugin: type[Device] = Ssh

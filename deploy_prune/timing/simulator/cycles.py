@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deploy_prune.errors import Unavailable
+from deploy_prune.processes.programs import run_tool
 from deploy_prune.timing.simulator.counts import Counts, choose_hot, count_instructions
-from deploy_prune.timing.simulator.tools import Analyser, run_tool
+from deploy_prune.timing.simulator.tools import Analyser
 
 COVERED = 0.995
 """The share of all executed instructions that is priced block by block; the rest costs as much per instruction."""

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_prune.scratch import make_scratch
+from deploy_prune.timing.arm64.system import SITE
 from deploy_prune.timing.client import ProcessWorker, list_options, start_worker
 from deploy_prune.timing.conditions import list_allowed_cores
 from deploy_prune.timing.devices import Job
 from deploy_prune.timing.simulator.cores import Core
 from deploy_prune.timing.simulator.counts import Counts, read_counts
-from deploy_prune.timing.simulator.folder import COUNTER, SITE, make_view
+from deploy_prune.timing.simulator.folder import COUNTER, make_view
 from deploy_prune.timing.simulator.tools import Emulator
 from deploy_prune.timing.talk import Launch, say_nothing_more
 

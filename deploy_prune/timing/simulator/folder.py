@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from deploy_prune.errors import Unavailable
+from deploy_prune.timing.arm64.system import SYSTEM, WHEELS
 from deploy_prune.timing.simulator.cores import Core, write_cpuinfo
 
 SOURCE = Path(__file__).with_name("counter.c")
 """The source of QEMU's plugin."""
-SYSTEM, SITE, COUNTER = "system", "site", "counter.so"
-"""The arm64 system, the wheels, and the compiled plugin within the folder."""
+COUNTER = "counter.so"
+"""The compiled plugin within the folder, beside the arm64 system."""
 READY = "ready.json"
 """What is written last: the wheels' names and versions."""
 PACKAGE = Path(__file__).parents[2]
 """This very package, which runs in the simulator as well."""
-WHEELS: Mapping[str, str] = {"ai-edge-litert": "2.3.0", "onnxruntime": "1.31.1", "numpy": "2.4.6"}
-"""The wheels that are simulated: other versions would count other numbers."""
-RUNTIMES: Mapping[str, str] = {"litert": "ai-edge-litert", "onnxruntime": "onnxruntime"}
-"""The runtimes that can be simulated -> the wheels that bring them."""
 SETUP = "set it up, which takes a minute and 300 MB: deploy-prune doctor --device sim://cortex-a72 --setup"
 
 

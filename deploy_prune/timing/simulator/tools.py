@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from deploy_prune.errors import Unavailable
+from deploy_prune.processes.programs import find_program, run_tool
 
 EMULATOR = "qemu-aarch64"
 """The emulator that takes plugins; the static one does not."""
@@ -18,7 +16,6 @@ SUPPORTED = ("7", "8")
 """The versions of QEMU whose plugins count as ours does."""
 LLVM = ("", *(f"-{number}" for number in range(21, 13, -1)))
 """What the names of LLVM's programs may end with."""
-TIMEOUT_S = 120.0
 _VERSION = re.compile(r"version (\d+\.\d+\.\d+)")
 
 
@@ -71,35 +68,6 @@ def find_analyser() -> Analyser:
     ending = Path(program).name.removeprefix("llvm-mca")
     disassembler = find_program([f"llvm-mc{ending}"], hint)
     return Analyser(disassembler, program, _read_version(program))
-
-
-def find_program(names: Sequence[str], hint: str) -> str:
-    """Where the first of some programs is.
-
-    Raises:
-        Unavailable: none of them is installed.
-    """
-    for name in names:
-        if (place := shutil.which(name)) is not None:
-            return place
-    raise Unavailable(f"the simulator needs the program {names[0]}, which is not installed", hint=hint)
-
-
-def run_tool(
-    arguments: Sequence[str], *, given: str = "", timeout_s: float = TIMEOUT_S
-) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, with some text on its stdin; whether it failed is for the caller to see.
-
-    Raises:
-        Unavailable: it does not run, or not to its end in time.
-    """
-    try:
-        return subprocess.run(arguments, input=given, capture_output=True, text=True, timeout=timeout_s, check=False)
-    except OSError as error:
-        raise Unavailable(f"{arguments[0]} does not run: {error.strerror}", hint="install it again") from error
-    except subprocess.TimeoutExpired as error:
-        message = f"{arguments[0]} did not end within {timeout_s:.0f} s"
-        raise Unavailable(message, hint="is the machine overloaded, or the network down? Try again") from error
 
 
 def _read_version(program: str) -> str:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlencode
 
-from deploy_prune.errors import ConfigError, Unavailable
+from deploy_prune.errors import ConfigError, ConnectionLost, DeployPruneError, Unavailable
 from deploy_prune.scratch import PREFIX, hold_new_folder
+from deploy_prune.timing.remote.transport import NO_PYTHON, run_to_end
 from deploy_prune.timing.ssh.refusals import SSH_FAILED, explain_refusal
 
 CONNECT_S = 10
@@ -37,6 +38,15 @@ OPTIONS = {
     "PermitLocalCommand": "no", "RequestTTY": "no", "LogLevel": "ERROR",
 }  # fmt: skip
 """What is set whatever the user's own configuration says; who the host is, and by which key, that alone decides."""
+OLDEST = (3, 11)
+"""The oldest Python that the runner runs on."""
+FIND_PYTHON = (
+    'd="${XDG_CACHE_HOME:-$HOME/.cache}/deploy-prune"; p="$d/venv/bin/python"; [ -x "$p" ] || '
+    "for p in python3 python3.13 python3.12 python3.11 none; do "
+    f'"$p" -c "import sys; sys.exit(sys.version_info < {OLDEST})" 2>/dev/null && break; done; '
+    f'[ "$p" != none ] || {{ echo "deploy-prune: $(python3 --version 2>&1)"; exit {NO_PYTHON}; }}; '
+)
+"""Sets `d` to our folder there, and `p` to the Python that `--setup` has made there, else to one of the host's own."""
 SHARES = sys.platform != "win32"
 """Whether the system's ssh lets commands share a connection."""
 
@@ -97,6 +107,16 @@ class Connection:
         self._lock = threading.Lock()
         atexit.register(self.close)
 
+    @property
+    def address(self) -> str:
+        """What users call the host."""
+        return str(self.place)
+
+    @property
+    def find_python(self) -> str:
+        """The lines that find the host's Python."""
+        return FIND_PYTHON
+
     def command(self, script: str, arguments: Sequence[str] = ()) -> tuple[str, ...]:
         """What runs a script of `sh` there, over the shared connection; its arguments have been quoted already.
 
@@ -114,11 +134,7 @@ class Connection:
         Raises:
             Unavailable: the connection was lost, or it takes too long.
         """
-        try:
-            done = subprocess.run(command, input=content, capture_output=True, timeout=timeout_s, check=False)
-        except subprocess.TimeoutExpired as error:
-            hint = "is it overloaded, or the connection slow?"
-            raise Unavailable(f"{self.place} did not answer within {timeout_s:.0f} s", hint=hint) from error
+        done = run_to_end(command, content, timeout_s, self.address, "is it overloaded, or the connection slow?")
         if done.returncode == SSH_FAILED:
             raise explain_refusal(str(self.place), done.stderr.decode(errors="replace"))
         return done
@@ -132,6 +148,19 @@ class Connection:
                 _stdin_of(self._process).close()
             self._held.close()
             self._process, self._socket = None, ""
+
+    def explain_no_python(self, found: str) -> Unavailable:
+        """What to do where the host has none that is new enough."""
+        has = found if found.startswith("Python ") else "none"
+        hint = "install one there (Debian 12, Raspberry Pi OS Bookworm or newer: apt install python3 python3-venv)"
+        return Unavailable(f"{self.place} has no Python 3.11 or newer (it has {has})", hint=hint)
+
+    def explain_end(self, code: int, said: str) -> DeployPruneError | None:
+        """The connection, where it is ssh that says so; why it does not come back, waiting for it tells."""
+        if code != SSH_FAILED:
+            return None
+        last = said.strip().splitlines()[-1:]
+        return ConnectionLost(f"the connection to {self.place} was lost ({', '.join(last)})")
 
     def _open(self) -> None:
         """Make the connection where there is none.

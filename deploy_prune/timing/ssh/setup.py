@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from importlib import metadata
 
 from deploy_prune.errors import Unavailable
 from deploy_prune.timing.devices import DeviceDescription
-from deploy_prune.timing.ssh.host import FIND_PYTHON, Host
+from deploy_prune.timing.remote.host import Host
+from deploy_prune.timing.ssh.connection import FIND_PYTHON
 
 OLDEST_GLIBC = {"ai-edge-litert": (2, 34), "onnxruntime": (2, 28)}
 """Package -> the oldest glibc that its wheels load with: ai-edge-litert's are tagged for an older one, install there,
@@ -31,8 +31,7 @@ def set_up(host: Host) -> tuple[str, ...]:
         Unavailable: the host is none that the runtimes run on, or its pip cannot install them.
     """
     packages = choose_packages(host.address, host.describe())
-    command = host.connection.command(f"exec sh -c {shlex.quote(MAKE)} setup", [shlex.quote(each) for each in packages])
-    done = host.connection.run(command, b"", INSTALL_S)
+    done = host.run_script(MAKE, ("setup", *packages), b"", INSTALL_S)
     host.forget()
     if done.returncode == 0:
         return packages

@@ -25,7 +25,7 @@ def test_the_scheme_of_an_address_is_the_name_of_a_plugin() -> None:
 def test_what_is_no_address_is_refused_with_those_there_are(address: str) -> None:
     with pytest.raises(ConfigError, match=f"'{address}' is no device") as caught:
         device_at(address)
-    assert "known: local" in caught.value.hint
+    assert "known: adb, local" in caught.value.hint
 
 
 def test_this_machine_has_no_place_within_it() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from deploy_prune.errors import Unavailable
+from deploy_prune.timing.arm64.system import SYSTEM, WHEELS
 from deploy_prune.timing.simulator.cores import find_core
-from deploy_prune.timing.simulator.folder import READY, SYSTEM, WHEELS, check_folder, make_view, usual_folder
+from deploy_prune.timing.simulator.folder import READY, check_folder, make_view, usual_folder
 
 ROOT = Path(__file__).parents[3]
 

@@ -10,7 +10,8 @@ import pytest
 from simulated import needs_qemu
 
 from deploy_prune.errors import Unavailable
-from deploy_prune.timing.simulator.folder import READY, WHEELS
+from deploy_prune.timing.arm64.system import WHEELS
+from deploy_prune.timing.simulator.folder import READY
 from deploy_prune.timing.simulator.setting_up import set_up
 
 

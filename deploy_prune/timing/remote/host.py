@@ -8,7 +8,6 @@ import shlex
 import subprocess
 import time
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +15,16 @@ from deploy_prune.errors import ConnectionLost, DeployPruneError, MissingDepende
 from deploy_prune.timing.client import list_options
 from deploy_prune.timing.describing import read_conditions, read_description
 from deploy_prune.timing.devices import DeviceDescription, Job
+from deploy_prune.timing.remote import keep_runner
+from deploy_prune.timing.remote.transport import NO_PYTHON, NO_RUNNER, Transport
 from deploy_prune.timing.runner import build_runner
-from deploy_prune.timing.ssh import keep_runner
-from deploy_prune.timing.ssh.connection import Connection, Place
-from deploy_prune.timing.ssh.refusals import SSH_FAILED
 from deploy_prune.timing.talk import Launch, parse_answer
 from deploy_prune.values import Conditions
 
-OLDEST = (3, 11)
-"""The oldest Python that the runner runs on."""
-NO_RUNNER, NO_PYTHON = 90, 91
-"""The exit codes of our script where something that it needs is not there."""
-FIND_PYTHON = (
-    'd="${XDG_CACHE_HOME:-$HOME/.cache}/deploy-prune"; p="$d/venv/bin/python"; [ -x "$p" ] || '
-    "for p in python3 python3.13 python3.12 python3.11 none; do "
-    f'"$p" -c "import sys; sys.exit(sys.version_info < {OLDEST})" 2>/dev/null && break; done; '
-    f'[ "$p" != none ] || {{ echo "deploy-prune: $(python3 --version 2>&1)"; exit {NO_PYTHON}; }}; '
-)
-"""Sets `d` to our folder there, and `p` to the Python that `--setup` has made there, else to one of the host's own."""
-RUN = FIND_PYTHON + f'f="$d/$0"; [ -f "$f" ] || exit {NO_RUNNER}; touch -c "$f"; exec "$p" "$f" "$@"'
-"""Runs the runner of that name with these arguments."""
-KEEP = FIND_PYTHON + 'exec "$p" -I -c "$0" "$@"'
-"""Runs a Python text with these arguments."""
+RUN = f'f="$d/$0"; [ -f "$f" ] || exit {NO_RUNNER}; touch -c "$f"; exec "$p" "$f" "$@"'
+"""Runs the runner of that name with these arguments, once `d` and `p` are set."""
+KEEP = 'exec "$p" -I -c "$0" "$@"'
+"""Runs a Python text with these arguments, once `p` is set."""
 ASK_S, SEND_S = 60.0, 300.0
 POLL_S = 2.0
 MARK = re.compile(r"^deploy-prune: (.*)$", re.MULTILINE)
@@ -47,18 +34,17 @@ logger = logging.getLogger(__name__)
 
 
 class Host:
-    """A machine that ssh leads to. Not a value: it remembers what was sent and found out."""
+    """A machine that a transport leads to. Not a value: it remembers what was sent and found out."""
 
-    def __init__(self, place: Place, patience_s: float) -> None:
-        self.place = place
+    def __init__(self, transport: Transport, patience_s: float) -> None:
+        self.transport = transport
         self.patience_s = patience_s
-        self.connection = Connection(place)
         self._description: DeviceDescription | None = None
 
     @property
     def address(self) -> str:
         """What users call it."""
-        return str(self.place)
+        return self.transport.address
 
     def describe(self) -> DeviceDescription:
         """What it is made of, asked once.
@@ -107,7 +93,7 @@ class Host:
         Raises:
             Unavailable: the host cannot be reached, or has no Python.
         """
-        done = self.connection.run(self._command(KEEP, text, *arguments), content, timeout_s)
+        done = self.run_script(self.transport.find_python + KEEP, (text, *arguments), content, timeout_s)
         said = done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace")
         self._check_python(done.returncode, said)
         return done.returncode, said
@@ -124,7 +110,8 @@ class Host:
 
     def launch(self, job: Job) -> Launch:
         """What starts a worker there. Raises Unavailable."""
-        command = self._command(RUN, _name_runner(), "worker", *list_options(job, 0))
+        script = self.transport.find_python + RUN
+        command = self._command(script, _name_runner(), "worker", *list_options(job, 0))
         return Launch(command, None, attaches=True, explain=self._explain_end)
 
     def await_return(self) -> None:
@@ -132,8 +119,8 @@ class Host:
         until = time.monotonic() + self.patience_s
         while True:
             try:
-                self.connection.close()
-                self.connection.run(self._command("exec true"), b"", ASK_S)
+                self.transport.close()
+                self.run_script("exec true", (), b"", ASK_S)
             except Unavailable:
                 if time.monotonic() > until:
                     raise
@@ -141,12 +128,22 @@ class Host:
             else:
                 return
 
+    def run_script(
+        self, script: str, arguments: Sequence[str], content: bytes, timeout_s: float
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a script of `sh` there to its end; the first argument is its `$0`.
+
+        Raises:
+            Unavailable: the host cannot be reached, was lost (ConnectionLost), or takes too long.
+        """
+        return self.transport.run(self._command(script, *arguments), content, timeout_s)
+
     def _run_runner(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        return self.connection.run(self._command(RUN, _name_runner(), *arguments), b"", ASK_S)
+        return self.run_script(self.transport.find_python + RUN, (_name_runner(), *arguments), b"", ASK_S)
 
     def _command(self, script: str, *arguments: str) -> tuple[str, ...]:
         """Whatever the user's shell there is, it gets words that mean themselves, and hands them to `sh`."""
-        return self.connection.command(f"exec sh -c {shlex.quote(script)}", [shlex.quote(each) for each in arguments])
+        return self.transport.command(f"exec sh -c {shlex.quote(script)}", [shlex.quote(each) for each in arguments])
 
     def _send_runner(self) -> None:
         runner = build_runner()
@@ -157,32 +154,20 @@ class Host:
         if code:
             what = "it arrived garbled" if code == keep_runner.GARBLED else said.strip() or "it said nothing"
             raise Unavailable(f"our runner could not be sent to {self.address} (exit {code}): {what}",
-                              hint="does `ssh HOST cat` give back just what it is given?")  # fmt: skip
+                              hint="does the way there change what it carries? `cat` must give it back")  # fmt: skip
 
     def _check_python(self, code: int, said: str) -> None:
         if code == NO_PYTHON:
-            version = _read_mark(said)
-            has = version if version.startswith("Python ") else "none"
-            hint = "install one there (Debian 12, Raspberry Pi OS Bookworm or newer: apt install python3 python3-venv)"
-            raise Unavailable(f"{self.address} has no Python 3.11 or newer (it has {has})", hint=hint)
+            raise self.transport.explain_no_python(_read_mark(said))
 
     def _explain_end(self, code: int, said: str) -> DeployPruneError | None:
-        if code == SSH_FAILED:  # it was there a moment ago; why it does not come back, waiting for it tells
-            last = said.strip().splitlines()[-1:]
-            return ConnectionLost(f"the connection to {self.address} was lost ({', '.join(last)})")
         if code == NO_RUNNER:
             return Unavailable(f"our runner is gone from {self.address}", hint="somebody has removed it: try again")
-        return None
+        return self.transport.explain_end(code, said)
 
 
 PACKAGES = {"litert": "ai-edge-litert", "onnxruntime": "onnxruntime"}
 """Runtime that `--setup` installs -> the package that has it."""
-
-
-@cache
-def host_at(place: Place, patience_s: float) -> Host:
-    """The host at a place: one for the whole process, so that all share a connection and what is known of it."""
-    return Host(place, patience_s)
 
 
 def _name_runner() -> str:

@@ -1,4 +1,4 @@
-"""A worker on a host that ssh leads to: where the host vanishes it is waited for, and what was asked is asked again."""
+"""A worker on another machine: where that vanishes it is waited for, and what was asked is asked again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from deploy_prune.errors import ConnectionLost
 from deploy_prune.timing.client import ProcessWorker, start_worker
 from deploy_prune.timing.devices import Block, Job
-from deploy_prune.timing.ssh.host import Host
+from deploy_prune.timing.remote.host import Host
 from deploy_prune.values import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def start_on(host: Host, job: Job) -> Iterator[SshWorker]:
+def start_on(host: Host, job: Job) -> Iterator[RemoteWorker]:
     """A worker on a host with its file loaded; it is dead when the block ends.
 
     Raises:
@@ -33,7 +33,7 @@ def start_on(host: Host, job: Job) -> Iterator[SshWorker]:
     host.check_runtime(job.runtime)
     with ExitStack() as workers:
         link = Link(host, workers)
-        yield SshWorker(link.start(job), link)
+        yield RemoteWorker(link.start(job), link)
 
 
 class Link:
@@ -67,7 +67,7 @@ class Link:
 
 
 @dataclass(frozen=True, eq=False)
-class SshWorker:
+class RemoteWorker:
     """A process on a host that has loaded its file."""
 
     opened: ProcessWorker
@@ -116,7 +116,7 @@ class SshWorker:
         """See `Worker.layers`."""
         return self.link.ask(self.job, lambda now: now.layers(*arrays, timeout_s=timeout_s))
 
-    def open(self, path: Path) -> SshWorker:
+    def open(self, path: Path) -> RemoteWorker:
         """See `Worker.open`."""
         job = replace(self.job, path=path)
-        return SshWorker(self.link.ask(job, lambda now: now.open(path)), self.link)
+        return RemoteWorker(self.link.ask(job, lambda now: now.open(path)), self.link)

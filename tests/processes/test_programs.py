@@ -1,4 +1,4 @@
-"""The programs that the simulator needs are there in a version that does, or it is said what to install."""
+"""Programs are found, or it is said what brings them; one that never ends is given up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy_prune.errors import Unavailable
-from deploy_prune.timing.simulator.tools import find_program, run_tool
+from deploy_prune.processes.programs import find_program, run_tool
 
 
 def test_the_first_program_that_there_is_is_taken() -> None:
@@ -15,7 +15,7 @@ def test_the_first_program_that_there_is_is_taken() -> None:
 
 
 def test_a_program_that_is_missing_is_named_with_what_brings_it() -> None:
-    with pytest.raises(Unavailable, match="the program no-such-program, which is not installed") as caught:
+    with pytest.raises(Unavailable, match="the program no-such-program is needed, and not installed") as caught:
         find_program(("no-such-program", "nor-this"), "apt-get install it")
     assert caught.value.hint == "apt-get install it"
 
