@@ -49,6 +49,31 @@ def test_a_network_in_training_mode_is_judged_in_eval_mode_and_left_as_it_was():
     assert network.module.training
 
 
+class Viewed(nn.Module):
+    """Two pixels of three channels, seen as a row by `view`, which takes the usual layout alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.linear = 0, nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.asked += 1
+        out: torch.Tensor = self.linear(x.view(len(x), -1))
+        return out
+
+
+def test_a_network_that_takes_no_images_channels_last_is_judged_like_any_other():
+    grey = np.arange(60, dtype=np.uint8).reshape(10, 1, 2, 3) * 4
+    split = ArrayImages(grey, np.arange(10) % 2)
+    data = Data("pairs", ("even", "odd"), (0.0,) * 3, (1.0,) * 3, (3, 1, 2), split, split, split, False, 0)
+    network = Network("viewed", Viewed().eval(), ((3, 1, 2),), 2)
+    quality = evaluate(network, split, data, batch_size=2)
+    assert network.module.asked == 6, "the layout is tried once"
+    pixels = torch.from_numpy(grey).permute(0, 3, 1, 2).contiguous() / 255
+    hits = network.module(pixels).argmax(1).numpy() == split.labels
+    assert quality.per_item == tuple(map(float, hits))
+
+
 def test_wilson_interval_matches_the_published_example():
     # Newcombe 1998, Statistics in Medicine 17:857, table I: 81 of 263 -> 0.2553 to 0.3662; 0 of 20 -> 0 to 0.1611.
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
