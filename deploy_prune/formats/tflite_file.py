@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deploy_prune.formats.tensor_names import give_names
+from deploy_prune.formats.tflite_clusters import find_clusters
 from deploy_prune.formats.tflite_metadata import TensorNotes, write_model_metadata
 from deploy_prune.formats.tflite_padding import fold_padding
+from deploy_prune.formats.tflite_sparsity import store_sparse
 
 if TYPE_CHECKING:
     from flatbuffers import Builder
@@ -47,9 +49,28 @@ class TFLiteFile:
         """What the signature calls the outputs, in the order that `rename` gave them."""
         return [entry.name for entry in self._model.signatureDefs[0].outputs]
 
-    def fold_padding(self) -> None:
-        """Let convolutions pad by themselves where the padding before them is what the format calls SAME."""
-        fold_padding(self._model, self._schema)
+    def fold_padding(self, *, strided: bool = True) -> None:
+        """Let convolutions pad by themselves where the padding before them is what the format calls SAME.
+
+        Those with a stride only if `strided`: XNNPACK's sparse inference asks for padding by numbers there.
+        """
+        fold_padding(self._model, self._schema, strided=strided)
+
+    def store_sparse(self) -> str:
+        """Store 1x1 convolutions without the zeros of their weights, so that XNNPACK skips them, and say how many.
+
+        Raises:
+            ExportFailed: XNNPACK would compute the file densely; which operator is to blame.
+        """
+        clusters = find_clusters(self._model, self._schema)
+        pointwise = [operator for cluster in clusters for operator in cluster.pointwise]
+        stored = store_sparse(self._model, self._schema, pointwise)
+        weights, zeros = (sum(counts) for counts in zip(*((each.weights, each.zeros) for each in clusters), strict=True))
+        entrances, exits = sum(each.entrances for each in clusters), sum(each.exits for each in clusters)
+        return (
+            f"{stored} of {len(pointwise)} 1x1 convolutions, {zeros / weights:.1%} zeros; "
+            f"NHWC to CHW {entrances} times, back {exits} times"
+        )
 
     def rename(self, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """Name tensors and signature alike, in the order of the torch call; without names: see `tensor_names.names`.

@@ -10,27 +10,32 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
+from deploy_prune.formats.tflite_graph import Pads, find_code, read_pads
 
-Pads = tuple[int, int]
 NONE: Pads = (0, 0)
 
 
-def fold_padding(model: Any, schema: Any) -> Any:
-    """Let convolutions of a model of the generated classes pad by themselves; the model is changed and returned."""
+def fold_padding(model: Any, schema: Any, *, strided: bool = True) -> Any:
+    """Let convolutions of a model of the generated classes pad by themselves; the model is changed and returned.
+
+    Those with a stride only if `strided`: how SAME pads them depends on the size of the image.
+    """
     graph, code = model.subgraphs[0], schema.BuiltinOperator
     made = {int(place): operator for operator in graph.operators for place in operator.outputs}
     reads = Counter(int(place) for operator in graph.operators for place in operator.inputs)
     reads.update(map(int, graph.outputs))
     gone = set()
     for operator in graph.operators:
-        if _find_code(model, operator) not in {code.CONV_2D, code.DEPTHWISE_CONV_2D}:
+        if find_code(model, operator) not in {code.CONV_2D, code.DEPTHWISE_CONV_2D}:
             continue
         image = int(operator.inputs[0])
         padding = made.get(image)
-        if padding is None or _find_code(model, padding) != code.PAD or reads[image] != 1:
+        if padding is None or find_code(model, padding) != code.PAD or reads[image] != 1:
             continue
-        if operator.builtinOptions.padding == schema.Padding.VALID and _is_same(model, padding, operator):
+        options = operator.builtinOptions
+        if not strided and (options.strideH, options.strideW) != (1, 1):
+            continue
+        if options.padding == schema.Padding.VALID and _is_same(model, padding, operator):
             operator.inputs = [padding.inputs[0], *operator.inputs[1:]]
             operator.builtinOptions.padding = schema.Padding.SAME
             gone.add(id(padding))
@@ -38,25 +43,9 @@ def fold_padding(model: Any, schema: Any) -> Any:
     return model
 
 
-def _find_code(model: Any, operator: Any) -> int:
-    """The number of an operator's kind; the first files had it in a smaller field."""
-    code = model.operatorCodes[operator.opcodeIndex]
-    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
-
-
 def _is_same(model: Any, padding: Any, operator: Any) -> bool:
     """Whether padding and a convolution that pads by nothing are one that pads by SAME."""
-    return _read_pads(model, padding) == (NONE, *_list_same_pads(model.subgraphs[0], padding, operator), NONE)
-
-
-def _read_pads(model: Any, padding: Any) -> tuple[Pads, ...] | None:
-    """(before, after) of each axis: batch, height, width, channels; None: they are not constant."""
-    tensor = model.subgraphs[0].tensors[int(padding.inputs[1])]
-    data = model.buffers[tensor.buffer].data
-    if data is None or not len(data):
-        return None
-    listed = np.frombuffer(bytes(data), f"<i{len(data) // int(np.prod(tensor.shape))}").reshape(-1, 2).tolist()
-    return tuple((before, after) for before, after in listed)
+    return read_pads(model, padding) == (NONE, *_list_same_pads(model.subgraphs[0], padding, operator), NONE)
 
 
 def _list_same_pads(graph: Any, padding: Any, operator: Any) -> Iterator[Pads]:

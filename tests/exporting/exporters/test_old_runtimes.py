@@ -47,6 +47,7 @@ CASES = {
     ),
     "tflite baked float": Case("tflite", AppForm(NORMALISATION, LABELS, bake=True, softmax=True)),
     "tflite mobilenet": Case("tflite", AppForm(), mobilenet=True),
+    "tflite sparse mobilenet": Case("tflite", AppForm(), (("sparse", True),), mobilenet=True),
     "onnx": Case("onnx", AppForm()),
     "onnx 13": Case("onnx", AppForm(NORMALISATION, LABELS, "uint8", bake=True, softmax=True), (("opset", 13),)),
     "onnx 13 mobilenet": Case("onnx", AppForm(), (("opset", 13),), mobilenet=True),
