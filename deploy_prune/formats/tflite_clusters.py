@@ -6,17 +6,18 @@ width, and has nothing in it that XNNPACK cannot compute so; else the whole part
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from deploy_prune.errors import ExportFailed
 from deploy_prune.formats.tflite_graph import read_bytes, view_graph
-from deploy_prune.formats.tflite_sparse_rules import ENDS, Looked, Role, judge
+from deploy_prune.formats.tflite_sparse_rules import Looked, Role, judge
 
-SHARE = 2 / 3
+SHARE = Fraction(2, 3)
 """More than this share of the weights of a part's 1x1 convolutions has to be 0 (XNNPACK, src/subgraph.c)."""
 HINT = "XNNPACK would compute the file as if nothing were 0: change that in the network, or leave --sparse out"
 DENSE_HINT = "mask more kernels (`dkp`, a smaller `rate`), or leave --sparse out"
@@ -69,7 +70,7 @@ def _find_members(looked: Looked) -> Roles:
         if verdict.role is Role.ENTRANCE and not makers:
             roles[operator] = Role.ENTRANCE
         elif makers and (verdict.role is None or verdict.role is Role.ENTRANCE):
-            if not all(roles[maker] in ENDS for maker in makers):
+            if not all(roles[maker] is Role.MEAN for maker in makers):
                 reason = verdict.reason or "a convolution of this kind can only stand at the beginning"
                 raise _refuse(looked, operator, reason)
         elif makers and verdict.role:
@@ -99,11 +100,11 @@ def _check_readers(looked: Looked, roles: Roles) -> None:
         for tensor in map(int, operator.outputs):
             readers = [_read_through(looked, reader) for reader in looked.graph.readers[tensor]]
             outside = [reader for reader in readers if reader not in roles]
-            if role in ENDS and len(outside) == len(readers):
+            if role is Role.MEAN and len(outside) == len(readers):
                 continue
             if tensor in looked.graph.outputs:
                 raise _refuse(looked, operator, "what it gives is an output of the network, which is channels last")
-            if outside and role is not Role.CLASSIFIER:
+            if outside:
                 raise _refuse(looked, outside[0], "what it reads is read channels first as well")
 
 
@@ -128,32 +129,26 @@ def _connect(looked: Looked, roles: Roles) -> list[Roles]:
 def _weigh(looked: Looked, part: Roles) -> Cluster:
     """Count the zeros of a part as XNNPACK does."""
     pointwise = tuple(operator for operator, role in part.items() if role is Role.POINTWISE)
-    classifiers = [operator for operator, role in part.items() if role is Role.CLASSIFIER]
-    _check_share(looked, pointwise)
-    _check_share(looked, (*pointwise, *classifiers))
-    weights, zeros = _count_all(looked, pointwise)
+    counts = {operator: _count(looked, operator) for operator in pointwise}
+    weights, zeros = (sum(each) for each in zip(*counts.values(), strict=True))
+    if zeros <= SHARE * weights:
+        raise _refuse_share(looked, counts)
     entrances = sum(role is Role.ENTRANCE for role in part.values())
     exits = sum(
         role is Role.MEAN and not any(reader in part for reader in looked.graph.readers[int(operator.outputs[0])])
         for operator, role in part.items()
     )
-    return Cluster(pointwise, entrances, exits + len(classifiers), weights, zeros)
+    return Cluster(pointwise, entrances, exits, weights, zeros)
 
 
-def _check_share(looked: Looked, operators: Sequence[Any]) -> None:
-    weights, zeros = _count_all(looked, operators)
-    if zeros > SHARE * weights:
-        return
-    left = {operator: size - none for operator in operators for size, none in [_count(looked, operator)]}
+def _refuse_share(looked: Looked, counts: Mapping[Any, tuple[int, int]]) -> ExportFailed:
+    """Too few zeros, and the convolution with most weights that are none."""
+    weights, zeros = (sum(each) for each in zip(*counts.values(), strict=True))
+    left = {operator: size - none for operator, (size, none) in counts.items()}
     fullest = max(left, key=lambda operator: left[operator])
-    told = f"{zeros / weights:.1%} of {weights:,} weights of 1x1 convolutions (and of a classifier right behind the mean)"
+    told = f"{zeros / weights:.1%} of the {weights:,} weights of 1x1 convolutions are 0"
     most = f"most of those that are not, {left[fullest]:,}, are in {looked.label(fullest)}"
-    raise ExportFailed(f"{told} are 0, and XNNPACK asks for more than {SHARE:.1%}; {most}", hint=DENSE_HINT)
-
-
-def _count_all(looked: Looked, operators: Sequence[Any]) -> tuple[int, int]:
-    counts = [_count(looked, operator) for operator in operators]
-    return sum(weights for weights, _ in counts), sum(zeros for _, zeros in counts)
+    return ExportFailed(f"{told}, and XNNPACK asks for more than {float(SHARE):.1%}; {most}", hint=DENSE_HINT)
 
 
 def _count(looked: Looked, operator: Any) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from deploy_prune.formats.tensor_names import give_names
 from deploy_prune.formats.tflite_clusters import find_clusters
 from deploy_prune.formats.tflite_metadata import TensorNotes, write_model_metadata
 from deploy_prune.formats.tflite_padding import fold_padding
-from deploy_prune.formats.tflite_sparsity import store_sparse
+from deploy_prune.formats.tflite_sparsity import part_classifiers, store_sparse
 
 if TYPE_CHECKING:
     from flatbuffers import Builder
@@ -62,10 +62,13 @@ class TFLiteFile:
         Raises:
             ExportFailed: XNNPACK would compute the file densely; which operator is to blame.
         """
+        part_classifiers(self._model, self._schema)
         clusters = find_clusters(self._model, self._schema)
         pointwise = [operator for cluster in clusters for operator in cluster.pointwise]
         stored = store_sparse(self._model, self._schema, pointwise)
-        weights, zeros = (sum(counts) for counts in zip(*((each.weights, each.zeros) for each in clusters), strict=True))
+        weights, zeros = (
+            sum(counts) for counts in zip(*((each.weights, each.zeros) for each in clusters), strict=True)
+        )
         entrances, exits = sum(each.entrances for each in clusters), sum(each.exits for each in clusters)
         return (
             f"{stored} of {len(pointwise)} 1x1 convolutions, {zeros / weights:.1%} zeros; "

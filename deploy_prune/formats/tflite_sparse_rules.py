@@ -25,11 +25,6 @@ class Role(Enum):
     POINTWISE = "a 1x1 convolution, whose weights are skipped where they are 0"
     INSIDE = "channels first to channels first"
     MEAN = "takes an image channels first; what it gives is the same in both layouts"
-    CLASSIFIER = "computed as ever; where it follows a mean, XNNPACK counts its zeros with the others"
-
-
-ENDS = frozenset({Role.MEAN, Role.CLASSIFIER})
-"""What these give may be read by anything."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ def judge(looked: Looked, operator: Any) -> Verdict:
     name = looked.name(operator)
     if name not in RULES:
         return Verdict(None, "XNNPACK does not compute this kind of operator channels first")
-    if name != "FULLY_CONNECTED" and any(len(looked.graph.shape(image)) != 4 for image in looked.images(operator)):
+    if any(len(looked.graph.shape(image)) != 4 for image in looked.images(operator)):
         return Verdict(None, "what it reads is no image (batch, height, width, channels)")
     return RULES[name](looked, operator)
 
@@ -178,7 +173,9 @@ def _judge_mean(looked: Looked, operator: Any) -> Verdict:
 
 def _judge_resizing(looked: Looked, operator: Any) -> Verdict:
     _, height, width, _ = looked.graph.shape(int(operator.inputs[0]))
-    return Verdict(Role.INSIDE) if min(height, width) > 1 else Verdict(None, "what it resizes is one pixel high or wide")
+    return (
+        Verdict(Role.INSIDE) if min(height, width) > 1 else Verdict(None, "what it resizes is one pixel high or wide")
+    )
 
 
 ELEMENTWISE = (
@@ -192,7 +189,6 @@ RULES: Mapping[str, Callable[[Looked, Any], Verdict]] = {
     "MUL": _judge_pair,
     "MEAN": _judge_mean,
     "RESIZE_BILINEAR": _judge_resizing,
-    "FULLY_CONNECTED": lambda *_: Verdict(Role.CLASSIFIER),
     **dict.fromkeys(ELEMENTWISE, lambda *_: Verdict(Role.INSIDE)),
 }
 """Kind of operator -> what it can be; no other kind is computed channels first."""

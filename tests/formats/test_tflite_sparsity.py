@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from deploy_prune.formats.csr import SparseRows, expand
 from deploy_prune.formats.tflite_clusters import find_clusters
 from deploy_prune.formats.tflite_file import pack_model
-from deploy_prune.formats.tflite_sparsity import store_sparse
+from deploy_prune.formats.tflite_sparsity import part_classifiers, store_sparse
 
 IMAGE = np.random.default_rng(1).standard_normal((1, 16, 16, 3)).astype(np.float32)
 
@@ -36,7 +36,7 @@ def test_all_four_convolutions_are_behind_densify_and_the_file_is_smaller() -> N
     sparse, found = stored(dense)
     assert found == 4
     kinds = list_kinds(sparse)
-    assert kinds[:4] == [schema.BuiltinOperator.DENSIFY] * 4 and kinds[4:] == list_kinds(dense)
+    assert kinds == [schema.BuiltinOperator.DENSIFY] * 4 + list_kinds(dense)
     # 300 x 40 + 40 x 8 + 8 x 24 + 24 x 8 weights of 4 bytes, 4 in 5 of them gone, a byte each to say where
     assert len(pack_model(dense)) - len(pack_model(sparse)) > 0.7 * 4 * (300 * 40)
 
@@ -113,3 +113,15 @@ def test_one_tensor_of_two_convolutions_is_stored_once() -> None:
     sparse, found = stored(dense)
     assert found == 1
     np.testing.assert_allclose(tiny_tflite.run(sparse, IMAGE), tiny_tflite.run(dense, IMAGE), rtol=1e-5, atol=1e-6)
+
+
+def test_a_reshape_parts_a_classifier_from_the_mean_and_changes_no_bit() -> None:
+    tiny = tiny_tflite.Tiny()
+    plain = tiny.finish(tiny.dense(tiny.mean(tiny.conv(tiny_tflite.stem(tiny), 16, zeros=0.8)), 50))
+    parted = copy.deepcopy(plain)
+    part_classifiers(parted, schema)
+    reshape = schema.BuiltinOperator.RESHAPE
+    assert list_kinds(parted) == [*list_kinds(plain)[:-1], reshape, list_kinds(plain)[-1]]
+    np.testing.assert_array_equal(tiny_tflite.run(parted, IMAGE), tiny_tflite.run(plain, IMAGE))
+    part_classifiers(parted, schema)
+    assert list_kinds(parted).count(reshape) == 1, "it is parted already"
