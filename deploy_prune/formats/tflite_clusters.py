@@ -1,12 +1,12 @@
 """Finds the parts of a .tflite file that XNNPACK computes channels first, and with sparse weights if enough are 0.
 
 Such a part begins at a 3x3 convolution of stride 2 that reads an image of 3 channels, ends at means over height and
-width, and has nothing in it that XNNPACK cannot compute so; else the whole part is computed as if nothing were 0.
+width, and has nothing in it that XNNPACK cannot compute so; else it is computed as if nothing were 0, or wrongly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -19,7 +19,7 @@ from deploy_prune.formats.tflite_sparse_rules import Looked, Role, judge
 
 SHARE = Fraction(2, 3)
 """More than this share of the weights of a part's 1x1 convolutions has to be 0 (XNNPACK, src/subgraph.c)."""
-HINT = "XNNPACK would compute the file as if nothing were 0: change that in the network, or leave --sparse out"
+HINT = "XNNPACK would compute it as if nothing were 0, or wrongly: change that in the network, or leave --sparse out"
 DENSE_HINT = "mask more kernels (`dkp`, a smaller `rate`), or leave --sparse out"
 
 Roles = Mapping[Any, Role]
@@ -101,11 +101,19 @@ def _check_readers(looked: Looked, roles: Roles) -> None:
             readers = [_read_through(looked, reader) for reader in looked.graph.readers[tensor]]
             outside = [reader for reader in readers if reader not in roles]
             if role is Role.MEAN and len(outside) == len(readers):
+                _check_after_mean(looked, tensor, outside)
                 continue
             if tensor in looked.graph.outputs:
                 raise _refuse(looked, operator, "what it gives is an output of the network, which is channels last")
             if outside:
                 raise _refuse(looked, outside[0], "what it reads is read channels first as well")
+
+
+def _check_after_mean(looked: Looked, tensor: int, readers: Sequence[Any]) -> None:
+    """Refuse what newer versions of XNNPACK may take for a part of the images before the mean."""
+    flattening = [looked.name(reader) == "RESHAPE" for reader in readers]
+    if len(looked.graph.shape(tensor)) == 4 and not all(flattening):
+        raise _refuse(looked, readers[flattening.index(False)], "it reads a mean that has not been flattened")
 
 
 def _read_through(looked: Looked, reader: Any) -> Any:

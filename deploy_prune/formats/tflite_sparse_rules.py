@@ -1,7 +1,8 @@
 """What XNNPACK asks of each operator before it computes part of a .tflite file channels first, which sparsity needs.
 
 Its rules are those of `xnn_check_nchw_compatibility` (XNNPACK, src/subgraph.c), as far as they held in 2023 and hold
-in 2026: a file that keeps them is sparse in old runtimes and in new ones.
+in 2026: a file that keeps them is sparse in old runtimes and in new ones. A file that breaks them may not only be as
+slow as a dense one: where its zeros are many enough, XNNPACK gives wrong numbers on ARM without a word.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 from deploy_prune.formats.tflite_graph import GraphView, Pads, find_code, read_integers, read_pads
 
 HEIGHT, WIDTH, CHANNELS = 1, 2, 3
+FUSED = 3
+"""Activations that XNNPACK computes together with an operator have numbers up to this: RELU6."""
 IMAGE_CHANNELS = 3
 """What the convolution that turns an image has to read."""
 
@@ -105,6 +108,10 @@ def judge(looked: Looked, operator: Any) -> Verdict:
         return Verdict(None, "XNNPACK does not compute this kind of operator channels first")
     if any(len(looked.graph.shape(image)) != 4 for image in looked.images(operator)):
         return Verdict(None, "what it reads is no image (batch, height, width, channels)")
+    if name in ACTIVATING and operator.builtinOptions.fusedActivationFunction > FUSED:
+        return Verdict(None, "XNNPACK has no such activation in it")
+    if name in WEIGHED and len(looked.images(operator)) > 1:
+        return Verdict(None, "its weights are not constant")
     return RULES[name](looked, operator)
 
 
@@ -178,8 +185,15 @@ def _judge_resizing(looked: Looked, operator: Any) -> Verdict:
     )
 
 
+def _judge_leaking(looked: Looked, operator: Any) -> Verdict:  # noqa: ARG001  (one signature for all)
+    return Verdict(Role.INSIDE) if operator.builtinOptions.alpha else Verdict(None, "XNNPACK takes no slope of 0")
+
+
+WEIGHED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
+ACTIVATING = WEIGHED | {"ADD", "MUL"}
+"""Kinds of operator that may have an activation in them."""
 ELEMENTWISE = (
-    "ABS", "CEIL", "ELU", "FLOOR", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "NEG", "RELU", "RELU6", "RELU_N1_TO_1",
+    "ABS", "CEIL", "ELU", "FLOOR", "HARD_SWISH", "LOGISTIC", "NEG", "RELU", "RELU6", "RELU_N1_TO_1",
     "ROUND", "SQUARE",
 )  # fmt: skip
 RULES: Mapping[str, Callable[[Looked, Any], Verdict]] = {
@@ -189,6 +203,7 @@ RULES: Mapping[str, Callable[[Looked, Any], Verdict]] = {
     "MUL": _judge_pair,
     "MEAN": _judge_mean,
     "RESIZE_BILINEAR": _judge_resizing,
+    "LEAKY_RELU": _judge_leaking,
     **dict.fromkeys(ELEMENTWISE, lambda *_: Verdict(Role.INSIDE)),
 }
 """Kind of operator -> what it can be; no other kind is computed channels first."""

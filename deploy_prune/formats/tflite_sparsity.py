@@ -1,4 +1,4 @@
-"""Stores weights of .tflite files without their zeros: compressed sparse rows, which an operator DENSIFY fills up again.
+"""Stores weights of .tflite files without their zeros, as compressed sparse rows that an operator DENSIFY fills up.
 
 A convolution takes dense weights alone. XNNPACK does the work of DENSIFY while it prepares a file, and takes it for the
 hint that sparse kernels may be worth while; elsewhere LiteRT does it once, at the first inference.
@@ -19,7 +19,7 @@ NO_BUFFER = 0
 
 
 def part_classifiers(model: Any, schema: Any) -> None:
-    """Put an operator RESHAPE, which changes nothing, between a mean and the classifier behind it; the model is changed.
+    """Put an operator RESHAPE, which changes nothing, between a mean and a classifier behind it; changes the model.
 
     Newer versions of XNNPACK count the weights of such a classifier among those of which two thirds have to be 0.
     """
@@ -79,7 +79,8 @@ def _compress_tensor(model: Any, schema: Any, place: int) -> bool:
     matrix = np.frombuffer(data, np.float32).reshape(tensor.shape[0], -1)
     sparse = compress(matrix)
     numbers = [_shorten(sparse.starts), _shorten(sparse.columns)]
-    if sum(each.nbytes for each in numbers) + sparse.values.nbytes >= len(data):
+    smaller = sum(each.nbytes for each in numbers) + sparse.values.nbytes < len(data)
+    if not smaller or not sparse.values.size:  # a tensor without any number would be no constant
         return False
     tensor.sparsity = _describe(schema, tensor.shape, sparse)
     tensor.buffer = _store(model, schema, tensor.buffer, sparse.values)

@@ -23,36 +23,14 @@ def test_a_mobile_network_is_one_part_that_turns_the_image_once() -> None:
     assert cluster.zeros / cluster.weights == pytest.approx(0.8, abs=0.01)
 
 
-def _after_stem(change: Callable[[Tiny, int], int]) -> Any:
-    tiny = Tiny()
-    image = tiny.conv(stem(tiny), 16, zeros=Z)
-    return tiny.finish(tiny.mean(tiny.conv(change(tiny, image), 32, zeros=Z)))
-
-
 def _first(change: Callable[[Tiny], int], channels: int = 3) -> Any:
     tiny = Tiny(channels=channels)
     return tiny.finish(tiny.mean(tiny.conv(change(tiny), 32, zeros=Z)))
 
 
-def _squeezed(tiny: Tiny, image: int) -> int:
-    """Squeeze and excitation: a mean within the part."""
-    weights = tiny.conv(tiny.mean(image, keep=True), 16, zeros=Z)
-    return tiny.add("MUL", [image, weights], tiny.shape(image))
-
-
-ACCEPTED = {
-    "a depthwise convolution": lambda t, image: t.depthwise(image),
-    "of 5x5": lambda t, image: t.depthwise(image, 5),
-    "that halves an image": lambda t, image: t.depthwise(t.pad(image), 3, 2, padding=VALID),
-    "of 5x5 that halves it": lambda t, image: t.depthwise(t.pad(image, 2), 5, 2, padding=VALID),
-    "an activation": lambda t, image: t.add("RELU6", [image], t.shape(image)),
-    "squeeze and excitation": _squeezed,
-}
-
-
-@pytest.mark.parametrize("name", ACCEPTED)
+@pytest.mark.parametrize("name", tiny_tflite.BLOCKS)
 def test_what_xnnpack_computes_channels_first_is_accepted(name: str) -> None:
-    (cluster,) = find_clusters(_after_stem(ACCEPTED[name]), schema)
+    (cluster,) = find_clusters(tiny_tflite.around(tiny_tflite.BLOCKS[name]), schema)
     assert len(cluster.pointwise) == 2 + (name == "squeeze and excitation")
     assert cluster.exits == 1
 
@@ -75,6 +53,15 @@ REFUSED: dict[str, tuple[Callable[[Tiny, int], int], str]] = {
     "a constant": (
         lambda t, image: t.add("MUL", [image, t.weights(1, 1, 1, 16)], t.shape(image)), r"MUL 3 .*is a constant",
     ),
+    "a slope of 0": (lambda t, image: t.add("LEAKY_RELU", [image], t.shape(image)), r"LEAKY_RELU 3 .*slope of 0"),
+    "an activation of its own": (
+        lambda t, image: t.add("ADD", [image, image], t.shape(image), fusedActivationFunction=4),
+        r"ADD 3 .*no such activation",
+    ),
+    "weights that are computed": (
+        lambda t, image: t.add("DEPTHWISE_CONV_2D", [image, t.tensor((1, 3, 3, 16)), t.weights(16)], t.shape(image)),
+        r"DEPTHWISE_CONV_2D 3 .*weights are not constant",
+    ),
     "a padded 1x1 convolution": (lambda t, image: t.pad(image), r"CONV_2D 4 .*has to be padded by 0"),
 }  # fmt: skip
 
@@ -83,7 +70,7 @@ REFUSED: dict[str, tuple[Callable[[Tiny, int], int], str]] = {
 def test_an_operator_that_breaks_the_rules_is_named(name: str) -> None:
     change, said = REFUSED[name]
     with pytest.raises(ExportFailed, match=said) as caught:
-        find_clusters(_after_stem(change), schema)
+        find_clusters(tiny_tflite.around(change), schema)
     assert "leave --sparse out" in caught.value.hint
 
 
@@ -104,7 +91,7 @@ def test_a_network_that_begins_otherwise_is_refused(name: str) -> None:
 
 
 def test_a_network_of_grey_images_is_refused() -> None:
-    with pytest.raises(ExportFailed, match="CONV_2D 1 .*has to read 3 channels, not 1"):
+    with pytest.raises(ExportFailed, match=r"CONV_2D 1 .*has to read 3 channels, not 1"):
         find_clusters(_first(stem, channels=1), schema)
 
 
@@ -123,7 +110,7 @@ def test_a_network_without_pointwise_convolutions_is_refused() -> None:
 def test_an_image_that_is_also_an_output_is_refused() -> None:
     tiny = Tiny()
     image = tiny.conv(stem(tiny), 16, zeros=Z)
-    with pytest.raises(ExportFailed, match="CONV_2D 2 .*is an output of the network"):
+    with pytest.raises(ExportFailed, match=r"CONV_2D 2 .*is an output of the network"):
         find_clusters(tiny.finish(tiny.mean(image), image), schema)
 
 
@@ -131,7 +118,7 @@ def test_a_second_input_from_outside_is_refused() -> None:
     tiny = Tiny()
     outside = tiny.add("TANH", [tiny.conv(tiny.image, 16, 1, 2)], (1, 8, 8, 16))
     both = tiny.add("ADD", [tiny.conv(stem(tiny), 16, zeros=Z), outside], (1, 8, 8, 16))
-    with pytest.raises(ExportFailed, match="ADD 5 .*something else that it reads"):
+    with pytest.raises(ExportFailed, match=r"ADD 5 .*something else that it reads"):
         find_clusters(tiny.finish(tiny.mean(both)), schema)
 
 
@@ -140,8 +127,15 @@ def test_a_mean_that_is_read_both_ways_is_refused() -> None:
     image = tiny.conv(stem(tiny), 16, zeros=Z)
     mean = tiny.mean(image, keep=True)
     inside, outside = tiny.conv(mean, 8, zeros=Z), tiny.add("TANH", [mean], (1, 1, 1, 16))
-    with pytest.raises(ExportFailed, match="TANH 5 .*is read channels first as well"):
+    with pytest.raises(ExportFailed, match=r"TANH 5 .*is read channels first as well"):
         find_clusters(tiny.finish(tiny.mean(inside), outside), schema)
+
+
+def test_a_mean_has_to_be_flattened_before_anything_else() -> None:
+    tiny = Tiny()
+    mean = tiny.mean(tiny.conv(stem(tiny), 16, zeros=Z), keep=True)
+    with pytest.raises(ExportFailed, match=r"TANH 4 .*has not been flattened"):
+        find_clusters(tiny.finish(tiny.add("TANH", [mean], (1, 1, 1, 16))), schema)
 
 
 @pytest.mark.parametrize("zeros", [0.5, 0.66])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from deploy_prune.formats.tflite_file import pack_model
+from deploy_prune.formats.tflite_sparse_rules import ELEMENTWISE
 
 OPTIONS = {
     "CONV_2D": "Conv2DOptions",
@@ -18,9 +20,10 @@ OPTIONS = {
     "MEAN": "ReducerOptions",
     "FULLY_CONNECTED": "FullyConnectedOptions",
     "RESHAPE": "ReshapeOptions",
-    "RELU6": "",
-    "TANH": "",
+    "RESIZE_BILINEAR": "ResizeBilinearOptions",
+    "LEAKY_RELU": "LeakyReluOptions",
 }
+"""Kind of operator -> the class of its options; others have none."""
 VALID, SAME = schema.Padding.VALID, schema.Padding.SAME
 Shape = tuple[int, ...]
 
@@ -71,7 +74,7 @@ class Tiny:
         code.builtinCode = code.deprecatedBuiltinCode = vars(schema.BuiltinOperator)[kind]
         operator.opcodeIndex = len(self.model.operatorCodes)
         self.model.operatorCodes.append(code)
-        if OPTIONS[kind]:
+        if kind in OPTIONS:
             operator.builtinOptionsType = vars(schema.BuiltinOptions)[OPTIONS[kind]]
             operator.builtinOptions = vars(schema)[f"{OPTIONS[kind]}T"]()
             for name, value in options.items():
@@ -123,6 +126,10 @@ class Tiny:
         return self.model
 
 
+Block = Callable[[Tiny, int], int]
+"""Adds operators behind an image, and gives the image that comes out."""
+
+
 def stem(tiny: Tiny, channels: int = 8) -> int:
     """The convolution that XNNPACK's sparse inference begins with."""
     return tiny.conv(tiny.pad(tiny.image), channels, 3, 2)
@@ -137,6 +144,42 @@ def mobile(zeros: float = 0.8, *, seed: int = 0) -> Any:
     halved = tiny.depthwise(tiny.pad(tiny.conv(block, 40, zeros=zeros)), stride=2, padding=VALID)
     features = tiny.mean(tiny.conv(halved, 300, zeros=zeros))
     return tiny.finish(tiny.dense(tiny.add("RESHAPE", [features, tiny.integers(1, 300)], (1, 300)), 5))
+
+
+def _squeeze(tiny: Tiny, image: int) -> int:
+    """Squeeze and excitation: a mean that channels are weighed by."""
+    weights = tiny.conv(tiny.mean(image, keep=True), 16, zeros=0.8)
+    return tiny.add("MUL", [image, tiny.add("LOGISTIC", [weights], (1, 1, 1, 16))], tiny.shape(image))
+
+
+def _resize(tiny: Tiny, image: int) -> int:
+    _, side, _, channels = tiny.shape(image)
+    return tiny.add("RESIZE_BILINEAR", [image, tiny.integers(2 * side, 2 * side)], (1, 2 * side, 2 * side, channels))
+
+
+def _activate(kind: str) -> Block:
+    options = {"alpha": 0.1} if kind == "LEAKY_RELU" else {}
+    return lambda tiny, image: tiny.add(kind, [image], tiny.shape(image), **options)
+
+
+BLOCKS: Mapping[str, Block] = {
+    "a depthwise convolution": lambda tiny, image: tiny.depthwise(image),
+    "of 5x5": lambda tiny, image: tiny.depthwise(image, 5),
+    "that halves an image": lambda tiny, image: tiny.depthwise(tiny.pad(image), 3, 2, padding=VALID),
+    "of 5x5 that halves it": lambda tiny, image: tiny.depthwise(tiny.pad(image, 2), 5, 2, padding=VALID),
+    "a residual": lambda tiny, image: tiny.add("ADD", [image, tiny.depthwise(image)], tiny.shape(image)),
+    "squeeze and excitation": _squeeze,
+    "resizing": _resize,
+    **{kind: _activate(kind) for kind in (*ELEMENTWISE, "LEAKY_RELU")},
+}
+"""What can stand between the convolutions of a network that XNNPACK computes sparsely."""
+
+
+def around(block: Block, side: int = 16) -> Any:
+    """A network of two 1x1 convolutions and a block between them."""
+    tiny = Tiny(side)
+    image = tiny.conv(stem(tiny), 16, zeros=0.8)
+    return tiny.finish(tiny.mean(tiny.conv(block(tiny, image), 32, zeros=0.8)))
 
 
 def run(model: Any, image: np.ndarray, *, delegated: bool = True) -> np.ndarray:

@@ -37,7 +37,7 @@ class TFLite:
     layout: Layout = "nhwc"
     """The layout of image inputs. Cameras and LiteRT's kernels are channels last; "nchw" adds a transpose."""
     sparse: bool = False
-    """Leave zeros of 1x1 convolutions out, so that XNNPACK skips them; refused where it would compute them after all."""
+    """Leave out zeros of 1x1 convolutions, so that XNNPACK skips them; refused where it would not."""
 
     def __post_init__(self) -> None:
         if self.layout not in {"nhwc", "nchw"}:
