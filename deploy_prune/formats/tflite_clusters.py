@@ -121,7 +121,7 @@ def _read_through(looked: Looked, reader: Any) -> Any:
     return looked.graph.readers[int(reader.outputs[0])][0] if looked.is_part(reader) else reader
 
 
-def _connect(looked: Looked, roles: Roles) -> list[Roles]:
+def _connect(looked: Looked, roles: Roles) -> Sequence[Roles]:
     """The operators by part: those that read from each other are in one."""
     parts: list[dict[Any, Role]] = []
     for operator, role in roles.items():

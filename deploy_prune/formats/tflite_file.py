@@ -13,7 +13,7 @@ import numpy as np
 from deploy_prune.formats.tensor_names import give_names
 from deploy_prune.formats.tflite_clusters import find_clusters
 from deploy_prune.formats.tflite_metadata import TensorNotes, write_model_metadata
-from deploy_prune.formats.tflite_padding import fold_padding
+from deploy_prune.formats.tflite_padding import fold_padding, unfold_padding
 from deploy_prune.formats.tflite_sparsity import part_classifiers, store_sparse
 
 if TYPE_CHECKING:
@@ -49,12 +49,9 @@ class TFLiteFile:
         """What the signature calls the outputs, in the order that `rename` gave them."""
         return [entry.name for entry in self._model.signatureDefs[0].outputs]
 
-    def fold_padding(self, *, strided: bool = True) -> None:
-        """Let convolutions pad by themselves where the padding before them is what the format calls SAME.
-
-        Those with a stride only if `strided`: XNNPACK's sparse inference asks for padding by numbers there.
-        """
-        fold_padding(self._model, self._schema, strided=strided)
+    def fold_padding(self) -> None:
+        """Let convolutions pad by themselves where the padding before them is what the format calls SAME."""
+        fold_padding(self._model, self._schema)
 
     def store_sparse(self) -> str:
         """Store 1x1 convolutions without the zeros of their weights, so that XNNPACK skips them, and say how many.
@@ -62,6 +59,7 @@ class TFLiteFile:
         Raises:
             ExportFailed: XNNPACK would compute the file densely; which operator is to blame.
         """
+        unfold_padding(self._model, self._schema)
         part_classifiers(self._model, self._schema)
         clusters = find_clusters(self._model, self._schema)
         pointwise = [operator for cluster in clusters for operator in cluster.pointwise]

@@ -1,4 +1,4 @@
-"""Questions about the main graph of a .tflite model of the generated classes: kinds, constants, who makes and reads."""
+"""The main graph of a .tflite model of the generated classes: kinds, constants, who makes and reads; what is added."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 Pads = tuple[int, int]
+NO_BUFFER = 0
+"""The number of the buffer that stands for none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,3 +74,41 @@ def read_pads(model: Any, padding: Any) -> tuple[Pads, ...] | None:
     """(before, after) of each axis that an operator PAD pads; None: they are not constant."""
     listed = read_integers(model, int(padding.inputs[1]))
     return None if listed is None else tuple((int(before), int(after)) for before, after in listed)
+
+
+def add_kind(model: Any, schema: Any, kind: int) -> int:
+    """The number of a kind among the model's kinds of operators, which is added if there is none."""
+    for index, code in enumerate(model.operatorCodes):
+        if max(code.builtinCode, code.deprecatedBuiltinCode) == kind:
+            return index
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = kind
+    code.version = 1
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
+def add_buffer(model: Any, schema: Any, values: np.ndarray) -> int:
+    """The number of a new buffer."""
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    return len(model.buffers) - 1
+
+
+def add_integers(model: Any, schema: Any, numbers: np.ndarray) -> int:
+    """The number of a new constant of 32-bit whole numbers."""
+    graph, tensor = model.subgraphs[0], schema.TensorT()
+    tensor.shape, tensor.type = np.array(numbers.shape, np.int32), schema.TensorType.INT32
+    tensor.name, tensor.buffer = f"integers/{len(graph.tensors)}", add_buffer(model, schema, numbers)
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def add_tensor(graph: Any, schema: Any, place: int, suffix: str, shape: np.ndarray | None = None) -> int:
+    """The number of a new tensor like another, if need be of a shape of its own, which the file has no numbers for."""
+    like, tensor = graph.tensors[place], schema.TensorT()
+    tensor.shape, tensor.type, tensor.buffer = like.shape if shape is None else shape, like.type, NO_BUFFER
+    tensor.name = f"{like.name.decode() if isinstance(like.name, bytes) else like.name}/{suffix}"
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1

@@ -12,10 +12,15 @@ from typing import Any
 import numpy as np
 
 from deploy_prune.formats.csr import SparseRows, compress
-from deploy_prune.formats.tflite_graph import find_code, read_bytes, view_graph
-
-NO_BUFFER = 0
-"""The number of the buffer that stands for none."""
+from deploy_prune.formats.tflite_graph import (
+    add_buffer,
+    add_integers,
+    add_kind,
+    add_tensor,
+    find_code,
+    read_bytes,
+    view_graph,
+)
 
 
 def part_classifiers(model: Any, schema: Any) -> None:
@@ -38,13 +43,9 @@ def _make_reshape(model: Any, schema: Any, place: int) -> Any:
     """An operator that gives a tensor again in its own shape."""
     graph, operator = model.subgraphs[0], schema.OperatorT()
     shape = np.array(graph.tensors[place].shape, np.int32)
-    sizes = schema.TensorT()
-    sizes.shape, sizes.type, sizes.name = np.array(shape.shape, np.int32), schema.TensorType.INT32, f"sizes/{place}"
-    sizes.buffer = _add_buffer(model, schema, shape)
-    graph.tensors.append(sizes)
-    operator.opcodeIndex = _find_kind(model, schema, schema.BuiltinOperator.RESHAPE)
-    operator.inputs = [place, len(graph.tensors) - 1]
-    operator.outputs = [_add_tensor(graph, schema, place, "again")]
+    operator.opcodeIndex = add_kind(model, schema, schema.BuiltinOperator.RESHAPE)
+    operator.inputs = [place, add_integers(model, schema, shape)]
+    operator.outputs = [add_tensor(graph, schema, place, "again")]
     operator.builtinOptionsType, operator.builtinOptions = (
         schema.BuiltinOptions.ReshapeOptions,
         schema.ReshapeOptionsT(),
@@ -65,7 +66,7 @@ def store_sparse(model: Any, schema: Any, convolutions: Sequence[Any]) -> int:
         if place not in dense:
             dense[place] = place
             if _compress_tensor(model, schema, place):
-                dense[place] = _add_tensor(graph, schema, place, "dense")
+                dense[place] = add_tensor(graph, schema, place, "dense")
                 first.append(_make_densify(model, schema, place, dense[place]))
         convolution.inputs = [convolution.inputs[0], dense[place], *convolution.inputs[2:]]
     graph.operators = [*first, *graph.operators]
@@ -125,44 +126,15 @@ def _list_numbers(schema: Any, numbers: np.ndarray) -> tuple[int, Any]:
 def _store(model: Any, schema: Any, number: int, values: np.ndarray) -> int:
     """The number of a buffer with these values: the one that they were in, unless other tensors share it."""
     if sum(tensor.buffer == number for graph in model.subgraphs for tensor in graph.tensors) > 1:
-        return _add_buffer(model, schema, values)
+        return add_buffer(model, schema, values)
     model.buffers[number].data = np.frombuffer(values.tobytes(), np.uint8)
     return number
 
 
-def _add_buffer(model: Any, schema: Any, values: np.ndarray) -> int:
-    """The number of a new buffer."""
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    return len(model.buffers) - 1
-
-
-def _add_tensor(graph: Any, schema: Any, place: int, suffix: str) -> int:
-    """The number of a new tensor of the shape and type of another, which the file has no numbers for."""
-    like, tensor = graph.tensors[place], schema.TensorT()
-    tensor.shape, tensor.type, tensor.buffer = like.shape, like.type, NO_BUFFER
-    tensor.name = f"{like.name.decode() if isinstance(like.name, bytes) else like.name}/{suffix}"
-    graph.tensors.append(tensor)
-    return len(graph.tensors) - 1
-
-
 def _make_densify(model: Any, schema: Any, sparse: int, dense: int) -> Any:
     operator = schema.OperatorT()
-    operator.opcodeIndex = _find_kind(model, schema, schema.BuiltinOperator.DENSIFY)
+    operator.opcodeIndex = add_kind(model, schema, schema.BuiltinOperator.DENSIFY)
     operator.inputs, operator.outputs = [sparse], [dense]
     operator.builtinOptionsType = schema.BuiltinOptions.DensifyOptions
     operator.builtinOptions = schema.DensifyOptionsT()
     return operator
-
-
-def _find_kind(model: Any, schema: Any, kind: int) -> int:
-    """The number of a kind among the model's kinds of operators, which is added if there is none."""
-    for index, code in enumerate(model.operatorCodes):
-        if max(code.builtinCode, code.deprecatedBuiltinCode) == kind:
-            return index
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = kind
-    code.version = 1
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1

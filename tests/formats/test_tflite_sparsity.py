@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ import tiny_tflite
 from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulated import needs_simulator
 
 from deploy_prune.formats.csr import SparseRows, expand
 from deploy_prune.formats.tflite_clusters import find_clusters
 from deploy_prune.formats.tflite_file import pack_model
 from deploy_prune.formats.tflite_sparsity import part_classifiers, store_sparse
+from deploy_prune.timing.devices import Job
+from deploy_prune.timing.devices.sim import Known, Sim, SimWorker
 
 IMAGE = np.random.default_rng(1).standard_normal((1, 16, 16, 3)).astype(np.float32)
 
@@ -121,3 +125,29 @@ def test_a_reshape_parts_a_classifier_from_the_mean_and_changes_no_bit() -> None
     np.testing.assert_array_equal(tiny_tflite.run(parted, IMAGE), tiny_tflite.run(plain, IMAGE))
     part_classifiers(parted, schema)
     assert list_kinds(parted).count(reshape) == 1, "it is parted already"
+
+
+@needs_simulator
+@pytest.mark.slow
+def test_arms_kernels_skip_the_zeros_and_compute_the_same(tmp_path: Path) -> None:
+    """x86-64 with AVX never computes sparsely; at 64 x 64, whatever stands between the 1x1 convolutions."""
+    image = np.random.default_rng(1).standard_normal((1, 64, 64, 3)).astype(np.float32)
+    device, path = Sim("cortex-a72"), tmp_path / "net.tflite"
+    path.write_bytes(pack_model(tiny_tflite.around(tiny_tflite.BLOCKS["a residual"], 64)))
+    with device.start(Job(path, "litert", 1, device.cores(1), seed=0)) as worker:
+        for name, block in tiny_tflite.BLOCKS.items():
+            dense = tiny_tflite.around(block, 64)
+            sparse, _ = stored(dense)
+            expected, before = _count(worker, path, dense, image)
+            answer, after = _count(worker, path, sparse, image)
+            assert after.instructions < 0.85 * before.instructions, name
+            assert after.done.vector < 0.7 * before.done.vector, name
+            assert np.abs(answer - expected).max() <= 2e-5 * np.abs(expected).max(), name
+
+
+def _count(worker: SimWorker, path: Path, model: Any, image: np.ndarray) -> tuple[np.ndarray, Known]:
+    path.write_bytes(pack_model(model))
+    opened = worker.open(path)
+    (answer,) = opened.run(image, timeout_s=100)
+    opened.block(1, timeout_s=100)
+    return answer, opened.meter.known[opened.digest]

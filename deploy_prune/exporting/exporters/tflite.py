@@ -79,7 +79,7 @@ def convert(draft: Draft[TFLite]) -> Draft[TFLite]:
 
 def fold_padding(draft: Draft[TFLite]) -> Draft[TFLite]:
     """Leave no padding before a convolution that could pad by itself."""
-    draft.model.fold_padding(strided=not draft.asked.exporter.sparse)
+    draft.model.fold_padding()
     return draft
 
 
