@@ -95,25 +95,28 @@ def export(
     few of the inputs. A format that fails does not stop the others; the exit code says so.
     """
     place = None if device == THIS_MACHINE else device_at(device)
-    wished = {
-        "dynamic_batch": dynamic_batch or None, "opset": opset, "precision": precision, "sparse": sparse or None,
-    }  # fmt: skip
-    targets = parse_names(target) or ()
-    if sparse and set(targets) != {"tflite"}:
-        others = ", ".join(name for name in targets if name != "tflite") or "no format at all"
-        raise ConfigError(f"--sparse cannot be had in {others}", hint="write sparse files alone: --target tflite")
+    wished = {"dynamic_batch": dynamic_batch or None, "opset": opset, "precision": precision, "sparse": sparse or None}
     form = AppForm(
         name=name, input=_parse_kind(taken), bake=bake, softmax=softmax, normalisation=_parse_normalisation(mean, std)
     )
     from deploy_prune.pipeline.ship import Order
 
     order = Order(
-        model, targets, weights=weights, data=data, classes=classes,
+        model, _parse_targets(target, sparse=sparse), weights=weights, data=data, classes=classes,
         input_shape=parse_image_shape(input_shape), options=parse_model_options(option),
         form=_add_names(form, labels, input_name, output_name),
         exporters={key: value for key, value in wished.items() if value is not None},
     )  # fmt: skip
     return ship_and_show(order, out, device=place, verify=verify, as_json=as_json)
+
+
+def _parse_targets(text: str | None, *, sparse: bool) -> tuple[str, ...]:
+    """The formats to write. Where sparse files are asked for, those that have none are refused, not written dense."""
+    targets = parse_names(text) or ()
+    if sparse and (others := [name for name in targets if name != "tflite"]):
+        message = f"--sparse cannot be had in {', '.join(others)}"
+        raise ConfigError(message, hint="write sparse files alone: --target tflite")
+    return targets
 
 
 def _add_names(form: AppForm, labels: Path | None, input_names: str | None, output_names: str | None) -> AppForm:

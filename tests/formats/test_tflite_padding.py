@@ -57,10 +57,9 @@ def test_padding_before_a_stride_can_stand_by_itself_and_computes_the_same(side:
     same = tiny.finish(second)
     unfolded = copy.deepcopy(same)
     unfold_padding(unfolded, schema)
-    assert [operator.builtinOptions.padding for operator in unfolded.subgraphs[0].operators[1::2]] == [
-        tiny_tflite.VALID,
-        tiny_tflite.VALID,
-    ], "before the first and the third, which have a stride"
+    kinds = [unfolded.operatorCodes[each.opcodeIndex].builtinCode for each in unfolded.subgraphs[0].operators]
+    code = schema.BuiltinOperator
+    assert kinds == [code.PAD, code.CONV_2D, code.CONV_2D, code.PAD, code.DEPTHWISE_CONV_2D], "only before a stride"
     image = np.random.default_rng(0).standard_normal((1, side, side, 3)).astype(np.float32)
     expected = tiny_tflite.run(same, image)
     np.testing.assert_array_equal(tiny_tflite.run(unfolded, image), expected)

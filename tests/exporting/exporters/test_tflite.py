@@ -190,7 +190,9 @@ def _masked(share, *, stride=2):
 def test_a_sparse_file_computes_what_the_network_does_and_says_what_it_leaves_out(tmp_path):
     network = _masked(0.9)
     TFLite(sparse=True).write(network, tmp_path / "net.tflite")
-    note = read_report(tmp_path / "net.tflite").metadata["sparse_weights"]
+    report = read_report(tmp_path / "net.tflite")
+    assert report.needs == {"TensorFlow Lite": "2.2.0, as its converter says"}
+    note = report.metadata["sparse_weights"]
     assert note.startswith("2 of 2 1x1 convolutions, 9") and note.endswith("; NHWC to CHW 1 times, back 1 times")
     image = torch.randn(1, 3, 33, 33)
     with torch.no_grad():
