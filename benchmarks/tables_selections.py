@@ -79,10 +79,10 @@ def _sparse(record: dict[str, Any]) -> str:
                 )
     head = ("network", "masked 1x1 kernels", "masked", "M instructions", "dense / sparse", "in cycles",
             "M multiply-adds in vectors", "MB", "dense / sparse")  # fmt: skip
-    broken = record["broken"]
+    broken, (low, high) = record["broken"], record["phone"]
     note = (
-        f"{record['core']}, LiteRT, 224 x 224, random weights. On phones sparse networks were published to be about "
-        f"{record['phones']} times as fast. Stored so in spite of XNNPACK's rules ({broken['what']}), a file's outputs "
+        f"{record['core']}, LiteRT, 224 x 224, random weights. A phone was {low} to {high} times as fast with "
+        f"sparse networks (arXiv 1911.09723). Stored so in spite of XNNPACK's rules ({broken['what']}), a file's outputs "
         f"are off by {broken['relative_difference']:.2f} of the largest on the simulated core and by "
         f"{broken['here']:g} on x86-64, which computes densely: such files are refused."
     )
