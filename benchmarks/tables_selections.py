@@ -82,8 +82,8 @@ def _sparse(record: dict[str, Any]) -> str:
     broken, (low, high) = record["broken"], record["phone"]
     note = (
         f"{record['core']}, LiteRT, 224 x 224, random weights. A phone was {low} to {high} times as fast with "
-        f"sparse networks (arXiv 1911.09723). Stored so in spite of XNNPACK's rules ({broken['what']}), a file's outputs "
-        f"are off by {broken['relative_difference']:.2f} of the largest on the simulated core and by "
+        f"sparse networks (arXiv 1911.09723). Stored so in spite of XNNPACK's rules ({broken['what']}), a file's "
+        f"outputs are off by {broken['relative_difference']:.2f} of the largest on the simulated core and by "
         f"{broken['here']:g} on x86-64, which computes densely: such files are refused."
     )
     return titled(record, "Sparse 1x1 convolutions in LiteRT", table(head, rows), note, gates)
