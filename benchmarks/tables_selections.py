@@ -60,6 +60,35 @@ def _kernels(record: dict[str, Any]) -> str:
     return titled(record, "Kernels or channels at equal theoretical MACs (CIFAR-10, JPEG)", table(head, rows), note)
 
 
+def _sparse(record: dict[str, Any]) -> str:
+    rows: list[Row] = []
+    gates = {}
+    for name, cells in record["rows"].items():
+        dense = cells["dense"]
+        for key, row in cells.items():
+            fewer, smaller, cycles = (dense[what] / row[what] for what in ("instructions", "bytes", "cycles"))
+            share, _, filters = key.partition(", ")
+            rows.append((name, share, {"1": "singly", "4": "by 4 outputs"}.get(filters, ""),
+                         f"{row['instructions'] / 1e6:.1f}", f"{fewer:.2f}x", f"{cycles:.2f}x",
+                         f"{row['multiply_adds'] / 1e6:.0f}", f"{row['bytes'] / 1e6:.2f}",
+                         f"{smaller:.2f}x"))  # fmt: skip
+            if key != "dense":
+                gates[f"{name}, {key}: fewer instructions"] = row["instructions"] < dense["instructions"]
+                gates[f"{name}, {key}: outputs within {record['limit']:.0e} of the dense file's"] = (
+                    row["relative_difference"] <= record["limit"]
+                )
+    head = ("network", "masked 1x1 kernels", "masked", "M instructions", "dense / sparse", "in cycles",
+            "M multiply-adds in vectors", "MB", "dense / sparse")  # fmt: skip
+    broken, (low, high) = record["broken"], record["phone"]
+    note = (
+        f"{record['core']}, LiteRT, 224 x 224, random weights. A phone was {low} to {high} times as fast with "
+        f"sparse networks (arXiv 1911.09723). Stored so in spite of XNNPACK's rules ({broken['what']}), a file's "
+        f"outputs are off by {broken['relative_difference']:.2f} of the largest on the simulated core and by "
+        f"{broken['here']:g} on x86-64, which computes densely: such files are refused."
+    )
+    return titled(record, "Sparse 1x1 convolutions in LiteRT", table(head, rows), note, gates)
+
+
 def _speedups(record: dict[str, Any]) -> str:
     rows: list[Row] = []
     for name, row in record["rows"].items():
@@ -88,6 +117,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "dcp": _dcp,
     "composition": _composition,
     "kernels": _kernels,
+    "sparse": _sparse,
     "speedups": _speedups,
     "selection_speed": _selection_speed,
 }

@@ -57,6 +57,10 @@ Precision = Annotated[
     str | None,
     typer.Option("--precision", metavar="|".join(PRECISIONS), help="fp16 where the format has it (coreml, coreai)."),
 ]
+Sparse = Annotated[
+    bool,
+    typer.Option("--sparse", help="Leave out masked weights, which XNNPACK then skips (tflite alone, all or nothing)."),
+]
 
 
 def export(
@@ -80,6 +84,7 @@ def export(
     dynamic_batch: DynamicBatch = False,
     opset: Opset = None,
     precision: Precision = None,
+    sparse: Sparse = False,
     verify: Verify = False,
     device: DeviceAddress = THIS_MACHINE,
     as_json: Json = False,
@@ -90,19 +95,28 @@ def export(
     few of the inputs. A format that fails does not stop the others; the exit code says so.
     """
     place = None if device == THIS_MACHINE else device_at(device)
-    wished = {"dynamic_batch": dynamic_batch or None, "opset": opset, "precision": precision}
+    wished = {"dynamic_batch": dynamic_batch or None, "opset": opset, "precision": precision, "sparse": sparse or None}
     form = AppForm(
         name=name, input=_parse_kind(taken), bake=bake, softmax=softmax, normalisation=_parse_normalisation(mean, std)
     )
     from deploy_prune.pipeline.ship import Order
 
     order = Order(
-        model, parse_names(target) or (), weights=weights, data=data, classes=classes,
+        model, _parse_targets(target, sparse=sparse), weights=weights, data=data, classes=classes,
         input_shape=parse_image_shape(input_shape), options=parse_model_options(option),
         form=_add_names(form, labels, input_name, output_name),
         exporters={key: value for key, value in wished.items() if value is not None},
     )  # fmt: skip
     return ship_and_show(order, out, device=place, verify=verify, as_json=as_json)
+
+
+def _parse_targets(text: str | None, *, sparse: bool) -> tuple[str, ...]:
+    """The formats to write. Where sparse files are asked for, those that have none are refused, not written dense."""
+    targets = parse_names(text) or ()
+    if sparse and (others := [name for name in targets if name != "tflite"]):
+        message = f"--sparse cannot be had in {', '.join(others)}"
+        raise ConfigError(message, hint="write sparse files alone: --target tflite")
+    return targets
 
 
 def _add_names(form: AppForm, labels: Path | None, input_names: str | None, output_names: str | None) -> AppForm:

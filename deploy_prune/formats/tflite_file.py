@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deploy_prune.formats.tensor_names import give_names
+from deploy_prune.formats.tflite_clusters import find_clusters
 from deploy_prune.formats.tflite_metadata import TensorNotes, write_model_metadata
-from deploy_prune.formats.tflite_padding import fold_padding
+from deploy_prune.formats.tflite_padding import fold_padding, unfold_padding
+from deploy_prune.formats.tflite_sparsity import part_classifiers, store_sparse
 
 if TYPE_CHECKING:
     from flatbuffers import Builder
 
 IDENTIFIER = b"TFL3"
-METADATA = b"TFLITE_METADATA"
+METADATA, OLDEST = b"TFLITE_METADATA", b"min_runtime_version"
+DENSIFY_SINCE = "2.2.0"
+"""The first TensorFlow Lite with the operator DENSIFY (its versioning/runtime_version.cc)."""
 ALIGNMENT = 16
 """Bytes, of every buffer: what the format promises its kernels."""
 NUMBERED = re.compile(rb"(?:args|output)_(\d+)")
@@ -50,6 +54,27 @@ class TFLiteFile:
     def fold_padding(self) -> None:
         """Let convolutions pad by themselves where the padding before them is what the format calls SAME."""
         fold_padding(self._model, self._schema)
+
+    def store_sparse(self) -> str:
+        """Store 1x1 convolutions without the zeros of their weights, so that XNNPACK skips them, and say how many.
+
+        Raises:
+            ExportFailed: XNNPACK would compute the file densely; which operator is to blame.
+        """
+        unfold_padding(self._model, self._schema)
+        part_classifiers(self._model, self._schema)
+        clusters = find_clusters(self._model, self._schema)
+        pointwise = [operator for cluster in clusters for operator in cluster.pointwise]
+        stored = store_sparse(self._model, self._schema, pointwise)
+        self._raise_oldest(DENSIFY_SINCE)
+        weights, zeros = (
+            sum(counts) for counts in zip(*((each.weights, each.zeros) for each in clusters), strict=True)
+        )
+        entrances, exits = sum(each.entrances for each in clusters), sum(each.exits for each in clusters)
+        return (
+            f"{stored} of {len(pointwise)} 1x1 convolutions, {zeros / weights:.1%} zeros; "
+            f"NHWC to CHW {entrances} times, back {exits} times"
+        )
 
     def rename(self, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """Name tensors and signature alike, in the order of the torch call; without names: see `tensor_names.names`.
@@ -95,6 +120,15 @@ class TFLiteFile:
         self._model.buffers.append(buffer)
         self._model.metadata = [*(self._model.metadata or []), entry]
 
+    def _raise_oldest(self, version: str) -> None:
+        """Have the file say that it needs this version of TensorFlow Lite, unless it needs a newer one anyway."""
+        for entry in self._model.metadata or []:
+            if entry.name == OLDEST:
+                buffer = self._model.buffers[entry.buffer]
+                said = bytes(buffer.data).rstrip(b"\0").decode()
+                if _parse_version(said) < _parse_version(version):
+                    buffer.data = np.frombuffer(version.encode().ljust(len(buffer.data), b"\0"), np.uint8)
+
     def attach(self, files: Mapping[str, str]) -> None:
         """Attach text files, which metadata refers to by name."""
         self._attached |= {name: content.encode() for name, content in files.items()}
@@ -109,6 +143,10 @@ class TFLiteFile:
                 for name, content in self._attached.items():
                     archive.writestr(zipfile.ZipInfo(name, OLDEST_TIME), content)
         return file.getvalue()
+
+
+def _parse_version(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", text)]
 
 
 def pack_model(model: Any) -> bytes:

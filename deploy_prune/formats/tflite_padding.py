@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-Pads = tuple[int, int]
+from deploy_prune.formats.tflite_graph import Pads, add_integers, add_kind, add_tensor, find_code, read_pads
+
 NONE: Pads = (0, 0)
 
 
@@ -24,11 +25,11 @@ def fold_padding(model: Any, schema: Any) -> Any:
     reads.update(map(int, graph.outputs))
     gone = set()
     for operator in graph.operators:
-        if _find_code(model, operator) not in {code.CONV_2D, code.DEPTHWISE_CONV_2D}:
+        if find_code(model, operator) not in {code.CONV_2D, code.DEPTHWISE_CONV_2D}:
             continue
         image = int(operator.inputs[0])
         padding = made.get(image)
-        if padding is None or _find_code(model, padding) != code.PAD or reads[image] != 1:
+        if padding is None or find_code(model, padding) != code.PAD or reads[image] != 1:
             continue
         if operator.builtinOptions.padding == schema.Padding.VALID and _is_same(model, padding, operator):
             operator.inputs = [padding.inputs[0], *operator.inputs[1:]]
@@ -38,30 +39,44 @@ def fold_padding(model: Any, schema: Any) -> Any:
     return model
 
 
-def _find_code(model: Any, operator: Any) -> int:
-    """The number of an operator's kind; the first files had it in a smaller field."""
-    code = model.operatorCodes[operator.opcodeIndex]
-    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+def unfold_padding(model: Any, schema: Any) -> None:
+    """Pad by numbers, in an operator of its own, before convolutions with a stride that pad by SAME; the model changes.
+
+    XNNPACK puts both together again, and then knows the numbers: what its sparse inference asks for.
+    """
+    graph, code, operators = model.subgraphs[0], schema.BuiltinOperator, []
+    for operator in graph.operators:
+        options, convolves = operator.builtinOptions, {code.CONV_2D, code.DEPTHWISE_CONV_2D}
+        same = find_code(model, operator) in convolves and options.padding == schema.Padding.SAME
+        if same and (options.strideH, options.strideW) != (1, 1):
+            operators.append(_make_pad(model, schema, operator))
+            operator.inputs = [operators[-1].outputs[0], *operator.inputs[1:]]
+            options.padding = schema.Padding.VALID
+        operators.append(operator)
+    graph.operators = operators
+
+
+def _make_pad(model: Any, schema: Any, convolution: Any) -> Any:
+    """The operator that pads as a convolution does by SAME."""
+    graph, operator, place = model.subgraphs[0], schema.OperatorT(), int(convolution.inputs[0])
+    pads = np.array((NONE, *_list_same_pads(graph, place, convolution), NONE), np.int32)
+    shape = np.array(graph.tensors[place].shape, np.int32) + pads.sum(1, dtype=np.int32)
+    operator.opcodeIndex = add_kind(model, schema, schema.BuiltinOperator.PAD)
+    operator.inputs = [place, add_integers(model, schema, pads)]
+    operator.outputs = [add_tensor(graph, schema, place, "padded", shape)]
+    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.PadOptions, schema.PadOptionsT()
+    return operator
 
 
 def _is_same(model: Any, padding: Any, operator: Any) -> bool:
     """Whether padding and a convolution that pads by nothing are one that pads by SAME."""
-    return _read_pads(model, padding) == (NONE, *_list_same_pads(model.subgraphs[0], padding, operator), NONE)
+    same = _list_same_pads(model.subgraphs[0], int(padding.inputs[0]), operator)
+    return read_pads(model, padding) == (NONE, *same, NONE)
 
 
-def _read_pads(model: Any, padding: Any) -> tuple[Pads, ...] | None:
-    """(before, after) of each axis: batch, height, width, channels; None: they are not constant."""
-    tensor = model.subgraphs[0].tensors[int(padding.inputs[1])]
-    data = model.buffers[tensor.buffer].data
-    if data is None or not len(data):
-        return None
-    listed = np.frombuffer(bytes(data), f"<i{len(data) // int(np.prod(tensor.shape))}").reshape(-1, 2).tolist()
-    return tuple((before, after) for before, after in listed)
-
-
-def _list_same_pads(graph: Any, padding: Any, operator: Any) -> Iterator[Pads]:
+def _list_same_pads(graph: Any, place: int, operator: Any) -> Iterator[Pads]:
     """(before, after) of height and width that SAME pads by (TensorFlow's documentation of `tf.nn.convolution`)."""
-    image = graph.tensors[int(padding.inputs[0])].shape
+    image = graph.tensors[place].shape
     kernel = graph.tensors[int(operator.inputs[1])].shape
     options = operator.builtinOptions
     strides, dilations = (options.strideH, options.strideW), (options.dilationHFactor, options.dilationWFactor)

@@ -67,6 +67,21 @@ def test_an_option_that_no_target_has_is_refused() -> None:
         exporter_options(("tflite", "coreml"), {"opset": 17})
 
 
+def test_sparse_reaches_tflite(ordered: list[Order]) -> None:
+    assert __main__.run(["export", "net", "--sparse", "--target", "tflite", "--json"]) == 0
+    assert exporter_options(ordered[0].targets, ordered[0].exporters) == {"tflite": {"sparse": True}}
+
+
+@pytest.mark.parametrize("target", [[], ["--target", "onnx"], ["--target", "tflite,onnx"]])
+def test_sparse_is_refused_with_any_other_target(
+    ordered: list[Order], target: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert __main__.run(["export", "net", "--sparse", *target]) == ConfigError.exit_code
+    told = capsys.readouterr().err
+    assert "--sparse cannot be had in" in told and "onnx" in told and "--target tflite" in told
+    assert not ordered
+
+
 def test_a_precision_that_no_target_can_write_is_refused() -> None:
     with pytest.raises(ConfigError, match="none of these formats has the precision 'fp16'"):
         exporter_options(("tflite", "onnx"), {"precision": "fp16"})

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tiny_tflite
+from ai_edge_litert import schema_py_generated as schema
 from padded import Padded, Pads, write
 from torch import nn
 
 from deploy_prune import plugins
+from deploy_prune.formats.tflite_padding import fold_padding, unfold_padding
 
 FOLDED = [
     pytest.param((0, 1, 0, 1), nn.Conv2d(3, 6, 3, stride=2), 16, id="as TensorFlow pads an even side"),
@@ -42,3 +47,20 @@ def test_other_padding_stays(module: Padded, tmp_path: Path) -> None:
     error = write(module, "tflite", tmp_path / "padded.tflite")
     assert count_pads(tmp_path / "padded.tflite") == 1
     assert error < 1e-5
+
+
+@pytest.mark.parametrize("side", [15, 16])
+def test_padding_before_a_stride_can_stand_by_itself_and_computes_the_same(side: int) -> None:
+    tiny = tiny_tflite.Tiny(side)
+    first = tiny.conv(tiny.image, 8, 3, 2, padding=tiny_tflite.SAME)
+    second = tiny.depthwise(tiny.conv(first, 8, 3, padding=tiny_tflite.SAME), 5, 2, padding=tiny_tflite.SAME)
+    same = tiny.finish(second)
+    unfolded = copy.deepcopy(same)
+    unfold_padding(unfolded, schema)
+    kinds = [unfolded.operatorCodes[each.opcodeIndex].builtinCode for each in unfolded.subgraphs[0].operators]
+    code = schema.BuiltinOperator
+    assert kinds == [code.PAD, code.CONV_2D, code.CONV_2D, code.PAD, code.DEPTHWISE_CONV_2D], "only before a stride"
+    image = np.random.default_rng(0).standard_normal((1, side, side, 3)).astype(np.float32)
+    expected = tiny_tflite.run(same, image)
+    np.testing.assert_array_equal(tiny_tflite.run(unfolded, image), expected)
+    assert len(fold_padding(unfolded, schema).subgraphs[0].operators) == len(same.subgraphs[0].operators)

@@ -17,6 +17,8 @@ from deploy_prune.formats.tflite_metadata import COLOR_SPACES, TensorNotes
 from deploy_prune.values import FP32, NETWORK_DIGEST, AppForm, Layout, Network, Precision
 
 LABELS_FILE = "labels.txt"
+SPARSE = "sparse_weights"
+"""The name of the note that says what a file leaves out."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class TFLite:
 
     layout: Layout = "nhwc"
     """The layout of image inputs. Cameras and LiteRT's kernels are channels last; "nchw" adds a transpose."""
+    sparse: bool = False
+    """Leave out zeros of 1x1 convolutions, so that XNNPACK skips them; refused where it would not."""
 
     def __post_init__(self) -> None:
         if self.layout not in {"nhwc", "nchw"}:
@@ -79,6 +83,13 @@ def fold_padding(draft: Draft[TFLite]) -> Draft[TFLite]:
     return draft
 
 
+def leave_out_zeros(draft: Draft[TFLite]) -> Draft[TFLite]:
+    """Store 1x1 convolutions without their zeros, if that is asked for, and note how many in the file."""
+    if draft.asked.exporter.sparse:
+        draft.model.note(SPARSE, draft.model.store_sparse())
+    return draft
+
+
 def name_tensors(draft: Draft[TFLite]) -> Draft[TFLite]:
     """Name inputs and outputs as the form asks, in the order of the network's forward."""
     draft.model.rename(draft.asked.form.input_names, draft.asked.form.output_names)
@@ -117,6 +128,7 @@ def serialise(draft: Draft[TFLite]) -> Draft[TFLite]:
 
 
 STEPS: tuple[Step[TFLite], ...] = (
-    fold_norms, rewrite_operators, put_channels_last, convert, fold_padding, name_tensors, describe, serialise,
+    fold_norms, rewrite_operators, put_channels_last, convert, fold_padding, leave_out_zeros, name_tensors, describe,
+    serialise,
 )  # fmt: skip
 plugin: type[Exporter] = TFLite

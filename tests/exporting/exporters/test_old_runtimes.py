@@ -47,6 +47,7 @@ CASES = {
     ),
     "tflite baked float": Case("tflite", AppForm(NORMALISATION, LABELS, bake=True, softmax=True)),
     "tflite mobilenet": Case("tflite", AppForm(), mobilenet=True),
+    "tflite sparse mobilenet": Case("tflite", AppForm(), (("sparse", True),), mobilenet=True),
     "onnx": Case("onnx", AppForm()),
     "onnx 13": Case("onnx", AppForm(NORMALISATION, LABELS, "uint8", bake=True, softmax=True), (("opset", 13),)),
     "onnx 13 mobilenet": Case("onnx", AppForm(), (("opset", 13),), mobilenet=True),
@@ -74,10 +75,10 @@ def _run(command: list[Any], *, timeout_s: float) -> subprocess.CompletedProcess
 def answers(old_python: Path, tiny_network: Network, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Case -> what the old runtime answered, with what torch computes as "expected"."""
     folder = tmp_path_factory.mktemp("files")
-    mobilenet = _mobilenet()
+    mobilenets = {masked: _mobilenet(masked=masked) for masked in (False, True)}
     jobs, expected = [], []
     for index, case in enumerate(CASES.values()):
-        network = mobilenet if case.mobilenet else tiny_network
+        network = mobilenets[dict(case.options).get("sparse", False)] if case.mobilenet else tiny_network
         job, scores = _job(folder / str(index), case, network)
         jobs.append(job)
         expected.append(scores)
@@ -88,15 +89,20 @@ def answers(old_python: Path, tiny_network: Network, tmp_path_factory: pytest.Te
     return {name: {**answer, "expected": scores} for name, answer, scores in zip(CASES, found, expected, strict=True)}
 
 
-def _mobilenet() -> Network:
-    """Its norms have the statistics of images: in a fresh network the scores hardly depend on the input."""
+def _mobilenet(*, masked: bool) -> Network:
+    """Its norms have the statistics of images: in a fresh network the scores hardly depend on the input.
+
+    Masked, it has a quarter of its 1x1 kernels, the largest of each layer.
+    """
     from torchvision.models import mobilenet_v2
 
     torch.manual_seed(0)
     module = mobilenet_v2()
-    for norm in module.modules():
-        if isinstance(norm, torch.nn.BatchNorm2d):
-            norm.momentum = 1.0
+    for part in module.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = 1.0
+        if masked and isinstance(part, torch.nn.Conv2d) and part.kernel_size == (1, 1):
+            part.weight.data *= part.weight.abs() >= part.weight.abs().quantile(0.75)
     with torch.no_grad():
         module.train()(torch.randn(4, 3, 224, 224))
     return Network("torchvision:mobilenet_v2", module, ((3, 224, 224),), 1000)

@@ -6,11 +6,13 @@ import zipfile
 import numpy as np
 import pytest
 import reading
+import torch
 from ai_edge_litert import schema_py_generated as schema
 from torch import nn
 
 from deploy_prune import plugins
-from deploy_prune.errors import ConfigError
+from deploy_prune.analysis.describe import read_report
+from deploy_prune.errors import ConfigError, ExportFailed
 from deploy_prune.exporting.exporters.tflite import TFLite, convert, put_channels_last, serialise
 from deploy_prune.exporting.steps import Asked, fold_norms, write_in_steps
 from deploy_prune.formats.tflite_file import TFLiteFile
@@ -168,3 +170,50 @@ def test_what_an_app_is_told_is_in_pixels_from_0_to_255(tiny_network, tmp_path):
     found = reading.tflite(tmp_path / "net.tflite")
     np.testing.assert_allclose(found.mean, [127.5, 102, 51], rtol=1e-6)
     np.testing.assert_allclose(found.std, [63.75, 51, 25.5], rtol=1e-6)
+
+
+def _masked(share, *, stride=2):
+    """A mobile network of odd sizes, at which padding before a stride is what the format calls SAME."""
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU6(),
+        nn.Conv2d(8, 32, 1), nn.ReLU6(), nn.Conv2d(32, 32, 3, stride=2, padding=1, groups=32), nn.ReLU6(),
+        nn.Conv2d(32, 64, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
+    )  # fmt: skip
+    for part in (module[3], module[7]):
+        with torch.no_grad():
+            part.weight *= torch.rand(part.weight.shape) >= share
+    return Network("tests:masked", module, ((3, 33, 33),), 10)
+
+
+@pytest.mark.heavy
+def test_a_sparse_file_computes_what_the_network_does_and_says_what_it_leaves_out(tmp_path):
+    network = _masked(0.9)
+    TFLite(sparse=True).write(network, tmp_path / "net.tflite")
+    report = read_report(tmp_path / "net.tflite")
+    assert report.needs == {"TensorFlow Lite": "2.2.0, as its converter says"}
+    note = report.metadata["sparse_weights"]
+    assert note.startswith("2 of 2 1x1 convolutions, 9") and note.endswith("; NHWC to CHW 1 times, back 1 times")
+    image = torch.randn(1, 3, 33, 33)
+    with torch.no_grad():
+        expected = network.module.eval()(image).numpy()
+    (found,) = (
+        plugins.build("runtimes", "litert")
+        .open(tmp_path / "net.tflite", threads=1)
+        .run(image.permute(0, 2, 3, 1).contiguous().numpy())
+    )
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (_masked(0.5), r"of the 2,304 weights of 1x1 convolutions are 0, and XNNPACK asks for more than 66\.7%"),
+        (_masked(0.9, stride=1), r"CONV_2D 0 .* has to have a stride of 2, not 1"),
+    ],
+)
+def test_what_xnnpack_would_not_skip_is_refused_and_nothing_is_written(tmp_path, network, said):
+    with pytest.raises(ExportFailed, match=said):
+        TFLite(sparse=True).write(network, tmp_path / "net.tflite")
+    assert not list(tmp_path.iterdir())
