@@ -18,6 +18,7 @@ from deploy_prune.timing.adb.phone import Phone, check_architecture
 from deploy_prune.timing.adb.setup import push_bundle
 from deploy_prune.timing.adb.tool_worker import RUNTIME as TIMED_BY_TOOL
 from deploy_prune.timing.adb.tool_worker import Tool, find_tool, start_tool
+from deploy_prune.timing.cooling import keep_cool
 from deploy_prune.timing.describing import advise_on_runtimes
 from deploy_prune.timing.devices import MILLISECONDS, Device, DeviceDescription, Job, Worker
 from deploy_prune.timing.remote.worker import start_on
@@ -36,6 +37,8 @@ class Adb:
     """Its serial, as in `adb://R5CT20ABCDE`; empty: what ANDROID_SERIAL names, else the only one attached."""
     patience_s: float = 180.0
     """How many seconds a device that vanishes in the middle is waited for."""
+    max_temp_c: float | None = None
+    """The degrees Celsius above which nothing is timed: blocks wait until it has cooled down; None: no block waits."""
     benchmark_model: Path | None = None
     """The official tool, built for Android, to time .tflite files with; None: what `--setup` pushes times them."""
 
@@ -57,7 +60,8 @@ class Adb:
     def start(self, job: Job) -> AbstractContextManager[Worker]:
         """A process there with its file loaded, or the user's tool; it is dead when the block ends."""
         tool = self._tool
-        return start_tool(tool, job) if tool else start_on(self.phone.host, job)
+        started: AbstractContextManager[Worker] = start_tool(tool, job) if tool else start_on(self.phone.host, job)
+        return keep_cool(started, lambda: self.conditions(job.cores).temperature_c, self.max_temp_c)
 
     def conditions(self, cores: Sequence[int] | None = None) -> Conditions:
         """Load, clock, governor, temperature and Android's thermal status now."""

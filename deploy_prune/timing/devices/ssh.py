@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from deploy_prune import plugins
+from deploy_prune.timing.cooling import keep_cool
 from deploy_prune.timing.describing import advise_on_runtimes
 from deploy_prune.timing.devices import MILLISECONDS, Device, DeviceDescription, Job, Worker
 from deploy_prune.timing.remote.host import Host
@@ -33,6 +34,8 @@ class Ssh:
     """A configuration file of ssh in place of the user's own."""
     patience_s: float = 180.0
     """How many seconds a host that vanishes in the middle is waited for."""
+    max_temp_c: float | None = None
+    """The degrees Celsius above which nothing is timed: blocks wait until it has cooled down; None: no block waits."""
 
     def __post_init__(self) -> None:
         if self.address:
@@ -51,7 +54,7 @@ class Ssh:
 
     def start(self, job: Job) -> AbstractContextManager[Worker]:
         """A process there with its file loaded; it is dead when the block ends."""
-        return start_on(self.host, job)
+        return keep_cool(start_on(self.host, job), lambda: self.conditions(job.cores).temperature_c, self.max_temp_c)
 
     def conditions(self, cores: Sequence[int] | None = None) -> Conditions:
         """Load, clock, governor, temperature and throttling now."""
