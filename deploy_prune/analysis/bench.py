@@ -76,6 +76,18 @@ def group_by_network(measurements: Iterable[Measurement]) -> list[list[Measureme
     return groups
 
 
+def list_best_threads(measurements: Iterable[Measurement]) -> list[Measurement]:
+    """Of each file that was timed with several numbers of threads the fastest; one that no interval tells is left out.
+
+    More threads are not always faster: small networks, and cores of several classes, lose by them.
+    """
+    groups: dict[tuple[str, str], list[Measurement]] = {}
+    for item in measurements:
+        groups.setdefault((item.artifact, item.target.runtime), []).append(item)
+    ordered = [sorted(group, key=lambda item: item.median) for group in groups.values() if len(group) > 1]
+    return [first for first, second, *_ in ordered if first.interval[1] < second.interval[0]]
+
+
 def _drop_runtime(target: Target) -> Target:
     """All that formats of a network share where they are compared."""
     return replace(target, runtime="", runtime_version="")

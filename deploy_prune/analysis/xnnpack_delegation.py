@@ -12,26 +12,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from deploy_prune.errors import Unavailable
 from deploy_prune.processes.lifeline import follow
 from deploy_prune.timing.client import make_environment
+from deploy_prune.timing.delegation import Node, count_delegated, find_delegated
+from deploy_prune.values import Delegation
 
 TIMEOUT_S = 120.0
 SAID = 300
 """Characters of the vendor's words that fit into a message."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node of LiteRT's main graph, by the numbers of its tensors."""
-
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
 
 
 def ask_delegated(path: Path, operators: int) -> frozenset[int]:
@@ -44,44 +37,13 @@ def ask_delegated(path: Path, operators: int) -> frozenset[int]:
     return find_delegated(nodes[:operators], nodes[operators:])
 
 
-@dataclass(frozen=True)
-class Delegation:
-    """How much of a file XNNPACK runs."""
-
-    taken: int
-    """Operators that it took."""
-    operators: int
-    """Operators of the main graph."""
-    partitions: int
-    """Parts that it took them in: between two of them tensors go back and forth."""
-
-
-def count_delegated(path: Path, operators: int) -> Delegation:
+def ask_delegation(path: Path, operators: int) -> Delegation:
     """Count what XNNPACK runs of the main graph, which has `operators` of them.
 
     Raises:
         Unavailable: LiteRT is not there, refuses the file or died on it; the reason is in the message.
     """
-    nodes = _ask_litert(path)
-    return Delegation(len(find_delegated(nodes[:operators], nodes[operators:])), operators, len(nodes) - operators)
-
-
-def find_delegated(operators: Sequence[Node], delegates: Iterable[Node]) -> frozenset[int]:
-    """The operators that delegates stand for.
-
-    LiteRT keeps the operators and appends a node per part that a delegate took. That node's inputs are all that its
-    part reads and does not make, so that the part is what lies between its outputs and its inputs.
-    """
-    makers = {tensor: place for place, node in enumerate(operators) for tensor in node.outputs}
-    delegated: set[int] = set()
-    for delegate in delegates:
-        borders, waiting = set(delegate.inputs), list(delegate.outputs)
-        while waiting:
-            place = makers.get(waiting.pop())
-            if place is not None and place not in delegated:
-                delegated.add(place)
-                waiting += [tensor for tensor in operators[place].inputs if tensor not in borders]
-    return frozenset(delegated)
+    return count_delegated(_ask_litert(path), operators)
 
 
 def _ask_litert(path: Path) -> tuple[Node, ...]:

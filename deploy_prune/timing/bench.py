@@ -12,9 +12,19 @@ from pathlib import Path
 from deploy_prune import stats
 from deploy_prune.errors import ConfigError
 from deploy_prune.second_try import try_twice
-from deploy_prune.timing.bracketing import PACE, Round, take_rounds
+from deploy_prune.timing.bracketing import BLOCK_TIMEOUT_S, PACE, Round, take_rounds
 from deploy_prune.timing.devices import Device, Job, Worker
-from deploy_prune.values import Artifact, Conditions, Interval, Measurement, Progress, Target, quiet, same_unit
+from deploy_prune.values import (
+    Artifact,
+    Conditions,
+    Delegation,
+    Interval,
+    Measurement,
+    Progress,
+    Target,
+    quiet,
+    same_unit,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +103,8 @@ class _Race:
     """The machine before the first round."""
     after: Conditions
     """The machine after the last round."""
+    delegations: tuple[Delegation | None, ...]
+    """What a delegate took of each of the artifacts where it runs."""
     rounds: tuple[Round, ...] = ()
     """The rounds that were taken so far."""
 
@@ -118,7 +130,8 @@ def _run_race(artifacts: Sequence[Artifact], setting: Setting, blocks: int) -> I
     with ExitStack() as stack:
         workers = tuple(stack.enter_context(device.start(job)) for job in jobs)
         before = device.conditions(cores)
-        race = _Race(tuple(artifacts), workers, before, before)
+        delegations = tuple(worker.delegation(timeout_s=BLOCK_TIMEOUT_S) for worker in workers)
+        race = _Race(tuple(artifacts), workers, before, before, delegations)
         for each in _take_sittings(workers, blocks):
             race = replace(race, rounds=(*race.rounds, each))
             if len(race.rounds) == blocks:
@@ -155,6 +168,7 @@ def _summarise(race: _Race, index: int, session: str, device: str) -> Measuremen
         after=race.after,
         brackets=tuple(each.bracket for each in readings),
         repeated=sum(len(each.thrown) for each in readings),
+        delegation=race.delegations[index],
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from deploy_prune.timing.devices import Block, Job
 from deploy_prune.timing.talk import START_TIMEOUT_S, Launch, Talk, begin_talk, say_nothing_more
 from deploy_prune.timing.wire import pack_array, unpack_array
-from deploy_prune.values import NodeTime, TensorSpec
+from deploy_prune.values import Delegation, NodeTime, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,6 +78,15 @@ class ProcessWorker:
         """
         answer = self.ask({"layers": True, "arrays": [pack_array(array) for array in arrays]}, timeout_s)
         return dict(zip(answer["names"], map(unpack_array, answer["arrays"]), strict=True))
+
+    def delegation(self, *, timeout_s: float) -> Delegation | None:
+        """How many operators of the file a delegate took; None: the runtime has none that says so.
+
+        Raises:
+            InputError, WorkerDied, Unavailable: see `block`.
+        """
+        counted = self.ask({"delegation": True}, timeout_s)["counted"]
+        return None if counted is None else Delegation(**counted)
 
     def open(self, path: Path) -> ProcessWorker:
         """The same process with another file in place of this one, which ends this value.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from deploy_prune.errors import ConfigError, Inconclusive
 from deploy_prune.timing.devices import Block, Job, Worker
-from deploy_prune.values import NodeTime, TensorSpec
+from deploy_prune.values import Delegation, NodeTime, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +111,10 @@ class CooledWorker:
     def layers(self, *arrays: np.ndarray, timeout_s: float) -> Mapping[str, np.ndarray]:
         """See `Worker.layers`, which is not timed."""
         return self.inner.layers(*arrays, timeout_s=timeout_s)
+
+    def delegation(self, *, timeout_s: float) -> Delegation | None:
+        """See `Worker.delegation`."""
+        return self.inner.delegation(timeout_s=timeout_s)
 
     def open(self, path: Path) -> CooledWorker:
         """See `Worker.open`."""

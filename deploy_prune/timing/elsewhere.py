@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from deploy_prune.timing.devices import Device, Job, Worker
 from deploy_prune.timing.runtimes import Session
-from deploy_prune.values import NodeTime, TensorSpec
+from deploy_prune.values import Delegation, NodeTime, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +65,10 @@ class SessionThere:
         """What every node takes there, on inputs of the worker's own."""
         del arrays
         return self.worker.profile(runs, timeout_s=RUN_TIMEOUT_S)
+
+    def delegation(self) -> Delegation | None:
+        """What a delegate took there."""
+        return self.worker.delegation(timeout_s=RUN_TIMEOUT_S)
 
     def resize(self, batch: int) -> None:
         """Nothing to prepare: the worker takes the batch that it is given."""

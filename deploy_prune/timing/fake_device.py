@@ -63,6 +63,9 @@ class FakeWorker:
         """Nothing: this runtime shows none."""
         return {}
 
+    def delegation(self, *, timeout_s: float) -> None:
+        """None: this runtime has no delegate."""
+
     def open(self, path: Path) -> FakeWorker:
         """The same with another file."""
         return replace(self, job=replace(self.job, path=path))

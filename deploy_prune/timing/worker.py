@@ -6,9 +6,9 @@ Every {"open": NAME} on stdin is answered by {"event": "ready", ...} once that f
 is its path; where the file itself is `attached` (see `wire`), or is the one that was attached last (`again`), what the
 user calls it. Then {"inferences": N, "path": NAME} gives N times, {"profile": N, ...} what each node takes, by the
 runtime's own profiler, {"run": true, "arrays": [...]} the outputs of given inputs, {"layers": true, ...} what every
-operator gives, and {"count": true, ...} marks an inference for the emulator that this process runs in. What goes wrong
-with a file is answered as {"event": "error", ...}. The process ends when stdin closes, or PARENT (0: nobody here) is
-gone, whatever it runs just then.
+operator gives, {"delegation": true, ...} what a delegate took, and {"count": true, ...} marks an inference for the
+emulator that this process runs in. What goes wrong with a file is answered as {"event": "error", ...}. The process ends
+when stdin closes, or PARENT (0: nobody here) is gone, whatever it runs just then.
 """
 
 from __future__ import annotations
@@ -194,6 +194,9 @@ def _do(loaded: Loaded, request: dict[str, Any]) -> dict[str, object]:
         return {"event": "profile", "nodes": [asdict(node) for node in loaded.profile(request["profile"])]}
     if "inferences" in request:
         return {"event": "block", **_take_block(loaded, request["inferences"])}
+    if "delegation" in request:
+        counted = _run(loaded.path, loaded.session.delegation)
+        return {"event": "delegation", "counted": None if counted is None else asdict(counted)}
     if "count" in request:
         loaded.resize(loaded.arrays)
         return {"event": "counted", **_mark_inference(loaded)}

@@ -19,6 +19,7 @@ from deploy_prune.values.graphs import Step as Step
 from deploy_prune.values.measuring import Bracket as Bracket
 from deploy_prune.values.measuring import Comparison as Comparison
 from deploy_prune.values.measuring import Conditions as Conditions
+from deploy_prune.values.measuring import Delegation as Delegation
 from deploy_prune.values.measuring import Measurement as Measurement
 from deploy_prune.values.measuring import NodeTime as NodeTime
 from deploy_prune.values.measuring import Target as Target

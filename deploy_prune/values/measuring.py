@@ -109,6 +109,18 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Delegation:
+    """How much of a file's main graph a delegate runs; what it leaves runs elsewhere, mostly slower."""
+
+    taken: int
+    """Operators that it took."""
+    operators: int
+    """Operators of the main graph."""
+    partitions: int
+    """Parts that it took them in: between two of them tensors go back and forth."""
+
+
+@dataclass(frozen=True)
 class Measurement:
     """Raw samples of one file on one target; the first file of its session is the reference of all others."""
 
@@ -153,6 +165,8 @@ class Measurement:
     """This file's blocks between those of the session's reference, one per round; empty for the reference itself."""
     repeated: int = 0
     """Brackets that were thrown away because the reference moved."""
+    delegation: Delegation | None = None
+    """What a delegate took where it ran; None: the runtime has none that says so."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from tinyrun import exported
 
 from deploy_prune import plugins, stats
 from deploy_prune.analysis.artifacts import describe_artifact
-from deploy_prune.analysis.bench import bench, group_by_network, group_by_target
+from deploy_prune.analysis.bench import bench, group_by_network, group_by_target, list_best_threads
 from deploy_prune.errors import ConfigError, InputError, MissingLibrary, Unavailable
 from deploy_prune.timing import conditions, talk
 from deploy_prune.timing.client import start_worker
@@ -131,6 +131,18 @@ def test_a_format_is_compared_with_the_first_format_of_the_same_network(tiny_onn
     assert other.format_ratio_interval == stats.bootstrap(ratios, stats.median, seed=0)
     assert group_by_network(found) == [[first, other]]
     assert group_by_target(found) == [[first, *found[2:]]]
+
+
+def test_the_number_of_threads_that_is_fastest_is_named_where_intervals_tell(tiny_onnx, tiny_tflite):
+    """Times are set by hand: the first file is fastest with two threads, of the second nothing is told apart."""
+    times = {(1, tiny_onnx): (2.0, (1.9, 2.1)), (2, tiny_onnx): (1.5, (1.4, 1.6)), (4, tiny_onnx): (3.0, (2.9, 3.1)),
+             (1, tiny_tflite): (2.0, (1.9, 2.1)), (2, tiny_tflite): (1.9, (1.8, 2.0)),
+             (4, tiny_tflite): (2.5, (2.4, 2.6))}  # fmt: skip
+    taken = bench([tiny_onnx, tiny_tflite], threads=(1, 2, 4), blocks=3, device=DEVICE)
+    found = [replace(each, median=median, interval=interval) for each in taken
+             for median, interval in [times[each.target.threads, Path(each.artifact)]]]  # fmt: skip
+    assert [(Path(each.artifact), each.target.threads) for each in list_best_threads(found)] == [(tiny_onnx, 2)]
+    assert list_best_threads(found[:2]) == [], "one number of threads is compared with nothing"
 
 
 def test_files_that_name_no_network_are_no_formats_of_one_whatever_they_are_called(tiny_onnx, tiny_tflite):

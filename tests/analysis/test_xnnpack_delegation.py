@@ -1,4 +1,4 @@
-"""Which operators lie within what XNNPACK took, worked out by hand; and what becomes of files that LiteRT refuses."""
+"""What LiteRT hands to XNNPACK is asked of it; what becomes of files that it refuses or dies on is told."""
 
 from __future__ import annotations
 
@@ -8,25 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy_prune.analysis import xnnpack_delegation
-from deploy_prune.analysis.xnnpack_delegation import Node
 from deploy_prune.errors import Unavailable
-
-CHAIN = (Node((0, 9), (1,)), Node((1,), (2,)), Node((2, 8), (3,)), Node((3, 1), (4,)))
-"""Input 0, constants 8 and 9, output 4; the last operator reads what the first made."""
-
-
-@pytest.mark.parametrize(
-    ("delegates", "found"),
-    [
-        ([], set()),
-        ([Node((0, 8, 9), (4,))], {0, 1, 2, 3}),
-        ([Node((0, 9), (1,)), Node((2, 8, 1), (4,))], {0, 2, 3}),
-        ([Node((1, 8), (3,))], {1, 2}),
-        ([Node((0, 9), (1, 2))], {0, 1}),
-    ],
-)
-def test_a_part_is_what_lies_between_a_delegates_outputs_and_its_inputs(delegates: list[Node], found: set[int]) -> None:
-    assert xnnpack_delegation.find_delegated(CHAIN, delegates) == found
 
 
 def test_where_nothing_is_left_everything_is_taken(tiny_tflite: Path) -> None:

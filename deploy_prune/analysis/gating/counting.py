@@ -8,10 +8,10 @@ from pathlib import Path
 
 from deploy_prune import plugins
 from deploy_prune.analysis.gating.limits import BYTES, OPERATORS, PARTITIONS, WRONG, Check, Limits, find_side
-from deploy_prune.analysis.xnnpack_delegation import Delegation, count_delegated
+from deploy_prune.analysis.xnnpack_delegation import ask_delegation
 from deploy_prune.errors import ConfigError
 from deploy_prune.formats.templates import TEMPLATES
-from deploy_prune.values import Artifact, Quality
+from deploy_prune.values import Artifact, Delegation, Quality
 
 DELEGATING = "litert"
 """The runtime whose delegate says what it takes."""
@@ -54,7 +54,7 @@ def count_delegation(candidate: Artifact) -> Delegation:
         message = f"{candidate.runtime} does not say which operators a delegate takes"
         raise ConfigError(message, hint=f"leave these limits out, or give a file that {DELEGATING} runs")
     template = plugins.build(TEMPLATES, candidate.format).read(Path(candidate.path).read_bytes())
-    return count_delegated(Path(candidate.path), len(template.structure.operators))
+    return ask_delegation(Path(candidate.path), len(template.structure.operators))
 
 
 def check_counts(limits: Limits, counted: Counted, peak_memory_bytes: int) -> tuple[Check, ...]:

@@ -16,7 +16,6 @@ from deploy_prune.timing.devices import DeviceDescription
 from deploy_prune.timing.remote.host import Host
 from deploy_prune.values import Conditions
 
-ASK_S = 60.0
 ABI = "arm64-v8a"
 """What Android calls the architecture that the runtimes are pushed for."""
 MACHINES = {ABI: "aarch64", "armeabi-v7a": "armv7l", "x86_64": "x86_64", "x86": "i686"}
@@ -31,6 +30,7 @@ class Phone:
     def __init__(self, serial: str, patience_s: float) -> None:
         self.host = Host(Connection(serial), patience_s)
         self._first: Snapshot | None = None
+        self._about: DeviceDescription | None = None
 
     def look(self) -> DeviceDescription:
         """What it tells without anything of ours; asked once.
@@ -48,9 +48,12 @@ class Phone:
         Raises:
             Unavailable: it cannot be reached, or what was pushed does not run.
         """
-        about = self.look()
-        if not self._has_python():
-            return about
+        if self._about is None:
+            has_python = self.host.ask_script(FIND_PYTHON + "exit 0").returncode == 0
+            self._about = self._ask_runner(self.look()) if has_python else self.look()
+        return self._about
+
+    def _ask_runner(self, about: DeviceDescription) -> DeviceDescription:
         there = self.host.describe()
         return replace(
             about, cores=there.cores, classes=_keep_cores(about, there), runtimes=there.runtimes, python=there.python,
@@ -74,16 +77,12 @@ class Phone:
 
     def take_snapshot(self) -> Snapshot:
         """Ask it what it tells about itself now. Raises Unavailable."""
-        done = self.host.run_script(SCRIPT, (), b"", ASK_S)
-        return read_snapshot(done.stdout.decode(errors="replace"))
+        return read_snapshot(self.host.ask_script(SCRIPT).stdout.decode(errors="replace"))
 
     def forget(self) -> None:
         """Ask anew from now on: something was pushed."""
-        self._first = None
+        self._first = self._about = None
         self.host.forget()
-
-    def _has_python(self) -> bool:
-        return self.host.run_script(FIND_PYTHON + "exit 0", (), b"", ASK_S).returncode == 0
 
 
 def check_architecture(phone: Phone) -> None:

@@ -142,6 +142,9 @@ class ToolWorker:
         """Refuse: the tool shows none."""
         raise _explain_no_inputs(self.tool)
 
+    def delegation(self, *, timeout_s: float) -> None:
+        """None: the tool tells parts, and not operators."""
+
     def open(self, path: Path) -> ToolWorker:
         """Have another file there in place of this one."""
         return _open(self.tool, replace(self.job, path=path), self.name)

@@ -13,7 +13,7 @@ from deploy_prune import plugins
 from deploy_prune.errors import ConfigError
 from deploy_prune.plugins import Kind
 from deploy_prune.timing.cores import CoreClass
-from deploy_prune.values import FP32, Conditions, NodeTime, Precision, Target, TensorSpec
+from deploy_prune.values import FP32, Conditions, Delegation, NodeTime, Precision, Target, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +111,14 @@ class Worker(Protocol):
         Raises:
             InputError: the file does not run, or another one has been opened since.
             WorkerDied: it died; Unavailable: it does not answer in time, or takes one package more.
+        """
+
+    def delegation(self, *, timeout_s: float) -> Delegation | None:
+        """How many operators of the file a delegate took there; None: the runtime has none that says so.
+
+        Raises:
+            InputError: another file has been opened since.
+            WorkerDied: it died; Unavailable: it does not answer in time.
         """
 
     def open(self, path: Path) -> Worker:

@@ -29,7 +29,7 @@ from deploy_prune.timing.simulator.emulator import Guest, start_guest
 from deploy_prune.timing.simulator.setting_up import set_up
 from deploy_prune.timing.simulator.tools import find_analyser, find_emulator
 from deploy_prune.timing.simulator.vectors import MultiplyAdds, check_vectors, count_multiply_adds
-from deploy_prune.values import Conditions, NodeTime, TensorSpec
+from deploy_prune.values import Conditions, Delegation, NodeTime, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,6 +118,10 @@ class SimWorker:
     def layers(self, *arrays: np.ndarray, timeout_s: float) -> Mapping[str, np.ndarray]:
         """What every operator of the file returns in one inference."""
         return self._have_open().worker.layers(*arrays, timeout_s=SLOWER * timeout_s)
+
+    def delegation(self, *, timeout_s: float) -> Delegation | None:
+        """What a delegate took on the core: its kernels are the core's own."""
+        return self._have_open().worker.delegation(timeout_s=SLOWER * timeout_s)
 
     def open(self, path: Path) -> SimWorker:
         """The same with another file; one whose cost is known is not opened again."""

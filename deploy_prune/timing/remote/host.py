@@ -70,11 +70,7 @@ class Host:
         Raises:
             Unavailable: it cannot be reached, or has no Python; StorageError: it cannot keep the runner.
         """
-        try:
-            done = self._run_runner(*arguments)
-        except ConnectionLost:  # since the last that was asked
-            self.await_return()
-            done = self._run_runner(*arguments)
+        done = self._run_runner(*arguments)
         if done.returncode == NO_RUNNER:
             self._send_runner()
             done = self._run_runner(*arguments)
@@ -138,8 +134,20 @@ class Host:
         """
         return self.transport.run(self._command(script, *arguments), content, timeout_s)
 
+    def ask_script(self, script: str, arguments: Sequence[str] = ()) -> subprocess.CompletedProcess[bytes]:
+        """Run a script that only asks, again where the host was lost since the last that was asked.
+
+        Raises:
+            Unavailable: the host cannot be reached, or takes too long.
+        """
+        try:
+            return self.run_script(script, arguments, b"", ASK_S)
+        except ConnectionLost:
+            self.await_return()
+            return self.run_script(script, arguments, b"", ASK_S)
+
     def _run_runner(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        return self.run_script(self.transport.find_python + RUN, (_name_runner(), *arguments), b"", ASK_S)
+        return self.ask_script(self.transport.find_python + RUN, (_name_runner(), *arguments))
 
     def _command(self, script: str, *arguments: str) -> tuple[str, ...]:
         """Whatever the user's shell there is, it gets words that mean themselves, and hands them to `sh`."""

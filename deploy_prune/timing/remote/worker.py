@@ -13,7 +13,7 @@ from deploy_prune.errors import ConnectionLost
 from deploy_prune.timing.client import ProcessWorker, start_worker
 from deploy_prune.timing.devices import Block, Job
 from deploy_prune.timing.remote.host import Host
-from deploy_prune.values import NodeTime, TensorSpec
+from deploy_prune.values import Delegation, NodeTime, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,6 +115,10 @@ class RemoteWorker:
     def layers(self, *arrays: np.ndarray, timeout_s: float) -> Mapping[str, np.ndarray]:
         """See `Worker.layers`."""
         return self.link.ask(self.job, lambda now: now.layers(*arrays, timeout_s=timeout_s))
+
+    def delegation(self, *, timeout_s: float) -> Delegation | None:
+        """See `Worker.delegation`."""
+        return self.link.ask(self.job, lambda now: now.delegation(timeout_s=timeout_s))
 
     def open(self, path: Path) -> RemoteWorker:
         """See `Worker.open`."""

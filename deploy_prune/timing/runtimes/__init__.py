@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from deploy_prune.errors import InputError
 from deploy_prune.plugins import Kind
-from deploy_prune.values import NodeTime, TensorSpec
+from deploy_prune.values import Delegation, NodeTime, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +40,9 @@ class Session(Protocol):
 
         Raises MissingDependency where this needs a package more than `run` does.
         """
+
+    def delegation(self) -> Delegation | None:
+        """How many operators of the file a delegate took here; None: the runtime has none that says so."""
 
     def resize(self, batch: int) -> None:
         """Prepare for another batch size, where the format allows it."""

@@ -114,6 +114,9 @@ class CoreAISession:
         del arrays, runs
         return ()
 
+    def delegation(self) -> None:
+        """None: Apple's runtime does not say."""
+
     def resize(self, batch: int) -> None:
         """Nothing to prepare.
 

@@ -84,6 +84,9 @@ class CoreMLSession:
         del arrays, runs
         return ()
 
+    def delegation(self) -> None:
+        """None: it is evaluated operator by operator."""
+
     def resize(self, batch: int) -> None:
         """Nothing to prepare.
 

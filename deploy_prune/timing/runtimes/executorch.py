@@ -117,6 +117,9 @@ class ExecuTorchSession:
         del arrays, runs
         return ()
 
+    def delegation(self) -> None:
+        """None: what XNNPACK takes is written into the file."""
+
     def resize(self, batch: int) -> None:
         """Nothing to prepare: a .pte file runs at the size that it was exported for.
 

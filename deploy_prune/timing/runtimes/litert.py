@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from deploy_prune.errors import InputError, MissingDependency
 from deploy_prune.processes.silence import silence
+from deploy_prune.timing.delegation import Node, count_delegated
 from deploy_prune.timing.runtimes import Runtime
-from deploy_prune.values import NodeTime, TensorSpec
+from deploy_prune.values import Delegation, NodeTime, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
 
 MAGIC = b"TFL3"
+DELEGATE = "DELEGATE"
+"""What LiteRT calls the nodes that stand for what a delegate took."""
 LACKING = re.compile(r"Didn't find op for builtin opcode '(\w+)'")
 """How LiteRT says that it has no kernel for an operator."""
 NUMBERED = re.compile(r"serving_default_(args|output)_(\d+)(_output)?")
@@ -105,6 +108,12 @@ class LiteRTSession:
         """None: LiteRT's Python package has no profiler."""
         del arrays, runs
         return ()
+
+    def delegation(self) -> Delegation:
+        """What XNNPACK took, by the nodes of the open file; there is no public way to them."""
+        nodes = self._interpreter._get_ops_details()
+        operators = sum(node["op_name"] != DELEGATE for node in nodes)
+        return count_delegated([Node(tuple(node["inputs"]), tuple(node["outputs"])) for node in nodes], operators)
 
     def resize(self, batch: int) -> None:
         """Prepare for another batch size.

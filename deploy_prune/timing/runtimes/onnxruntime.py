@@ -137,6 +137,9 @@ class OnnxRuntimeSession:
             events = json.loads(Path(session.end_profiling()).read_text())
         return tuple(_read_node_times(events, graph.node, LEAD_IN + runs))
 
+    def delegation(self) -> None:
+        """None: the CPU runs all of it."""
+
     def resize(self, batch: int) -> None:
         """Nothing to prepare: ONNX Runtime takes any batch that the file allows.
 

@@ -11,8 +11,8 @@ from deploy_prune.analysis.artifacts import describe_artifact
 from deploy_prune.analysis.gating.counting import Counted, check_counts, count
 from deploy_prune.analysis.gating.gate import name_check, needs_a_second_session
 from deploy_prune.analysis.gating.limits import Limits
-from deploy_prune.analysis.xnnpack_delegation import Delegation
 from deploy_prune.errors import ConfigError
+from deploy_prune.values import Delegation
 
 PARTLY = Delegation(taken=7, operators=10, partitions=2)
 
