@@ -62,12 +62,21 @@ def fraction_of(cost: str, share: float) -> Budget:
     return parse(f"{cost}={share:.4f}x")
 
 
+def check_unit(budget: Budget, unit: str) -> None:
+    """Refuse a budget that is not of a cost's unit; cycles are those of any core, a bare number is of any unit.
+
+    Raises:
+        UnitError: it is in another unit.
+    """
+    if budget.unit not in {"", name_unit(unit)}:
+        same_unit(budget.unit, unit)
+
+
 def in_units(budget: Budget, dense: float, unit: str) -> float:
     """The limit in the cost's own unit, such as "ms", given the dense network's cost in that unit.
 
     Raises:
         UnitError: the budget is in another unit.
     """
-    if budget.unit not in {"", name_unit(unit)}:
-        same_unit(budget.unit, unit)
+    check_unit(budget, unit)
     return budget.limit * dense if budget.relative else budget.limit

@@ -16,6 +16,7 @@ from deploy_prune.results import BenchResult, PlanResult, ShipResult
 pytestmark = [pytest.mark.slow, needs_simulator]
 
 A72, A76 = "sim://cortex-a72", "sim://cortex-a76"
+SMALL = ("--input-shape", "3,16,16")
 MILLISECONDS = re.compile(r"\bms\b|millisecond", re.IGNORECASE)
 
 
@@ -25,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prune(folder: Path, out: str, *flags: str) -> int:
-    return __main__.run(["prune", "resnet20", "--data", "digits", "--epochs", "1", "--target", "tflite", "--store",
+    return __main__.run(["prune", "resnet20", "--data", "digits", "--epochs", "1", "--target", "tflite", *SMALL, "--store",
                          str(folder / "store"), "--out", str(folder / out), *flags])  # fmt: skip
 
 
@@ -64,7 +65,7 @@ def test_one_ranking_is_cut_again_for_another_core_to_an_amount_of_its_cycles(
     run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert __main__.run(["plan", "resnet20", "--device", A76, "--store", str(folder / "store"), "--json",
-                         "--input-shape", "3,32,32", "--budget", "0.6x"]) == 0  # fmt: skip
+                         *SMALL, "--budget", "0.6x"]) == 0  # fmt: skip
     (option,) = json.loads(capsys.readouterr().out)["outlook"]["options"]
     budget = f"{option['predicted_ms'] / 1e6:.3f}Mcycles"
     assert prune(folder, "a76", "--budget", budget, "--scores", str(run), "--device", A76) == 0
@@ -75,7 +76,7 @@ def test_one_ranking_is_cut_again_for_another_core_to_an_amount_of_its_cycles(
 
 
 def test_files_are_verified_there_by_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["export", "resnet20", "--input-shape", "3,32,32", "--target", "tflite,onnx", "--verify", "--device", A72]
+    command = ["export", "resnet20", *SMALL, "--target", "tflite,onnx", "--verify", "--device", A72]
     assert __main__.run([*command, "--out", str(tmp_path), "--json"]) == 0
     shipments = json.loads(capsys.readouterr().out)["shipments"]
     assert [row["there"]["passed"] for row in shipments] == [True, True]
