@@ -26,8 +26,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prune(folder: Path, out: str, *flags: str) -> int:
-    return __main__.run(["prune", "resnet20", "--data", "digits", "--epochs", "1", "--target", "tflite", *SMALL, "--store",
-                         str(folder / "store"), "--out", str(folder / out), *flags])  # fmt: skip
+    return __main__.run(["prune", "resnet20", "--data", "digits", "--epochs", "1", "--target", "tflite", *SMALL,
+                         "--store", str(folder / "store"), "--out", str(folder / out), *flags])  # fmt: skip
 
 
 @pytest.fixture(scope="module")
