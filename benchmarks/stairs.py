@@ -71,7 +71,7 @@ def _cell(what: tuple[Traced, Scores, LatencyModel], share: float) -> dict[str, 
     reasons: dict[str, str] = {}
     for arm in (*ARMS, STAIRS):
         try:
-            widths = _widths(traced, scores, cost, arm, target)
+            widths = widths_of(traced, scores, cost, arm, target)
         except BudgetError as error:
             reasons[arm] = error.message
             continue
@@ -81,7 +81,8 @@ def _cell(what: tuple[Traced, Scores, LatencyModel], share: float) -> dict[str, 
     return {"arms": {**_timed(plans, what), **{arm: {"reason": why} for arm, why in reasons.items()}}}
 
 
-def _widths(traced: Traced, scores: Scores, cost: LatencyCost, arm: str, target: float) -> Any:
+def widths_of(traced: Traced, scores: Scores, cost: LatencyCost, arm: str, target: float) -> Any:
+    """The widths of a network by one of the ways, at a target of multiply-adds."""
     if arm == STAIRS:
         return at_equal(traced.graph, scores, cost, (traced.macs, target), Limits(), tolerance=WITHIN)
     return allocate(traced.graph, scores, traced.macs, target, Limits(multiple=ARMS[arm]))

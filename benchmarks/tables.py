@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks import tables_checks, tables_methods, tables_selections
+from benchmarks import tables_checks, tables_methods, tables_selections, tables_simulated
 from benchmarks.markdown import Row, below, percent, points, table, titled
 from deploy_prune.schema_1 import upgrade
 
@@ -247,37 +247,6 @@ def _latency_speed(record: dict[str, Any]) -> str:
     return titled(record, "MobileNetV2's latency model on LiteRT", table(("", "median"), rows), gates=gates)
 
 
-def _simulated(record: dict[str, Any]) -> str:
-    rows: list[Row] = []
-    for name, row in record["costs"].items():
-        ratio, published = record["ratios"][name], record["published"].get(name)
-        again = abs(row["cycles"][1] / row["cycles"][0] - 1)
-        rows.append((name, f"{row['cycles'][0] / 1e6:.2f}", f"{row['instructions'][0] / 1e6:.2f}",
-                     f"{row['vector_multiply_adds'] / row['macs']:.3f}", f"{again:.0e}" if again else "the same",
-                     f"{ratio:.3f}", f"{published:.2f}" if published else "1"))  # fmt: skip
-    head = ("network", "M cycles", "M instructions", "multiply-adds in vectors / MACs", "second run",
-            "cycles / MobileNetV2's", "time / MobileNetV2's on phones")  # fmt: skip
-    limits = record["limits"]
-    gates = {
-        f"{name}: cycles within {within:.0%} of phones": abs(record["ratios"][name] / record["published"][name] - 1)
-        <= within
-        for name, within in record["within"].items()
-    }
-    for name, row in record["costs"].items():
-        gates[f"{name}: two runs agree to {limits['again']:.0e}"] = (
-            abs(row["cycles"][1] / row["cycles"][0] - 1) <= limits["again"]
-        )
-    for name, row in record["outputs"].items():
-        limit = limits["relative_difference"]
-        gates[f"{name}: outputs within {limit:.0e} of x86's"] = row["relative_difference"] <= limit
-    largest = max((row["relative_difference"] for row in record["outputs"].values()), default=0.0)
-    note = (
-        f"{record['core']}. Outputs of {len(record['outputs'])} files differ from x86's by at most {largest:.1e} of "
-        "the largest output. Seconds are in the record; the machine was busy."
-    )
-    return titled(record, "Simulated cycles, without hardware", table(head, rows), note, gates=gates)
-
-
 def _startup(record: dict[str, Any]) -> str:
     rows: list[Row] = [("deploy-prune --help", f"{record['help_s']:.2f} s")]
     gates = {below("deploy-prune --help", record["limit_s"], "s"): record["help_s"] <= record["limit_s"]}
@@ -300,7 +269,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "stairs": _stairs,
     "shipped_budgets": _shipped_budgets,
     "latency_speed": _latency_speed,
-    "simulated": _simulated,
+    **tables_simulated.SECTIONS,
     **tables_methods.SECTIONS,
     **tables_selections.SECTIONS,
     "cifar": _cifar,

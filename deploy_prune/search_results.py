@@ -24,7 +24,7 @@ class FrontPoint:
     interval: Interval | None
     """The 95 % interval of the ratio."""
     latency_ms: float | None
-    """What its file takes, in milliseconds; None: not timed."""
+    """What its file takes, in milliseconds; None: not timed, or on a device that counts something else."""
     latency_interval_ms: Interval | None
     """The 95 % interval of that."""
     test: float

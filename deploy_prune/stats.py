@@ -87,9 +87,14 @@ def write_with_interval(value: float, interval: Interval) -> str:
     return f"{write_amount(value)} [{write_amount(interval[0])}, {write_amount(interval[1])}]"
 
 
-def write_amount(value: float) -> str:
-    """Write a figure to three decimals, or what is counted by the million in millions: `4.213`, `98.662M`."""
-    return f"{value:.3f}" if abs(value) < MANY else f"{value / 1e6:.3f}M"
+def write_amount(value: float, digits: int = 3) -> str:
+    """Write a figure to so many decimals, or what is counted by the million in millions: `4.213`, `98.662M`."""
+    return f"{value:.{digits}f}" if abs(value) < MANY else f"{value / 1e6:.{digits}f}M"
+
+
+def write_briefly(value: float, digits: int = 4) -> str:
+    """Write a figure with so many digits in all, what is counted by the million in millions: `4.213`, `98.66M`."""
+    return f"{value:.{digits}g}" if abs(value) < MANY else f"{value / 1e6:.{digits}g}M"
 
 
 def word_ratio(interval: Interval) -> str:

@@ -133,6 +133,7 @@ ACROSS = {
     "exporting/exporters/test_old_runtimes.py": "files of today on runtimes of before",
     "pipeline/test_kernels.py": "kernels that dkp removes within layers, in cuts, records and the report",
     "pipeline/test_run_killed.py": "runs that are killed at any stage",
+    "pipeline/test_run_simulated.py": "runs whose budgets are of simulated cores",
     "pipeline/test_run_on_device.py": "a run whose milliseconds are all of another device",
     "pipeline/test_run_profiled.py": "runs under a budget in milliseconds, which begin by timing",
     "pipeline/test_runs_of_before.py": "run folders of the version before",

@@ -69,4 +69,5 @@ def test_one_value_has_no_quantile():
 
 def test_cycles_are_written_in_millions_and_milliseconds_to_three_decimals() -> None:
     assert stats.write_with_interval(4.2134, (4.2, 4.25)) == "4.213 [4.200, 4.250]"
+    assert [stats.write_briefly(value) for value in (4.21345, 98_662_239.1)] == ["4.213", "98.66M"]
     assert stats.write_with_interval(98_662_239.1, (98_662_239.1, 98_700_000.0)) == "98.662M [98.662M, 98.700M]"

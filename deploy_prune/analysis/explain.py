@@ -223,19 +223,17 @@ def _time_alone(templates: Sequence[Template], jobs: Sequence[Job], device: Devi
     return _Timed(timed[0], timed[1], "one-operator files, scaled to the whole files", tuple(dict.fromkeys(missing)))
 
 
-def _conclude(
-    pair: Pair,
-    target: Target,
-    comparison: Comparison,
-    timed: _Timed,
-    tiles: Tiles | None,
-) -> Explanation:
+def _conclude(pair: Pair, target: Target, comparison: Comparison, timed: _Timed, tiles: Tiles | None) -> Explanation:
     before_ms, after_ms = comparison.reference, comparison.ratio * comparison.reference
     before, after = layer_times.scale_to(timed.before, before_ms), layer_times.scale_to(timed.after, after_ms)
     macs_ratio = sum(layer.macs for layer in after) / sum(layer.macs for layer in before)
     pairs = slowdown.align(before, after)
     off_stair = slowdown.find_off_stair(pairs, tiles)
     pairs = slowdown.attribute_losses(pairs, macs_ratio, off_stair)
+    sentence = slowdown.word_the_speed_up(
+        (before_ms, after_ms), comparison.interval, unit=comparison.unit, macs_ratio=macs_ratio, pairs=pairs,
+        off_stairs=off_stair,
+    )  # fmt: skip
     return Explanation(
         before=pair[0].path,
         after=pair[1].path,
@@ -254,7 +252,6 @@ def _conclude(
         not_delegated_after=slowdown.find_not_delegated(after),
         source=timed.source,
         not_timed=timed.not_timed,
-        sentence=slowdown.word_the_speed_up(
-            (before_ms, after_ms), comparison.interval, macs_ratio=macs_ratio, pairs=pairs, off_stairs=off_stair
-        ),
+        sentence=sentence,
+        unit=comparison.unit,
     )

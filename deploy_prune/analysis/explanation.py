@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy_prune.analysis.slowdown import Appeared, LayerPair, OffStair, TimeShare
+from deploy_prune.timing.devices import MILLISECONDS
 from deploy_prune.values import Interval, Target
 
 
@@ -19,6 +20,7 @@ class Explanation:
     """The second file's time as a ratio to the first one's, bracketed by it."""
     interval: Interval
     before_ms: float
+    """What the first file takes, in `unit`."""
     after_ms: float
     macs_ratio: float | None
     """None: nothing here takes such files apart, and their layers are not known."""
@@ -35,6 +37,8 @@ class Explanation:
     not_timed: tuple[str, ...]
     """Operators that do not run alone, so that they have no time of their own."""
     sentence: str
+    unit: str = MILLISECONDS
+    """What all times are counted in, those of layers too."""
 
     @property
     def faster(self) -> bool:

@@ -18,7 +18,7 @@ from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.records import write_atomic
 from deploy_prune.timing.devices import Device
 from deploy_prune.timing.elsewhere import open_runtime
-from deploy_prune.values import Artifact
+from deploy_prune.values import Artifact, name_unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,7 @@ REFERENCE = "onnx"
 def write_overlays(
     explanations: Sequence[Explanation], artifacts: Sequence[Artifact], folder: Path, device: Device
 ) -> tuple[Path, ...]:
-    """Write `NAME.ms.json` for every .tflite file that was explained, and `NAME.error.json` where there is a reference.
+    """Write `NAME.ms.json` (or `.cycles`) for every .tflite file that was explained, `NAME.error.json` where it can be.
 
     Args:
         explanations: of files, or of a run.
@@ -52,7 +52,7 @@ def write_overlays(
                              (each.after, [pair.after for pair in each.layers])):  # fmt: skip
             if Path(path).suffix == SUFFIX:
                 times = {layer.place: layer.ms for layer in layers if layer and layer.place is not None}
-                overlays[f"{Path(path).stem}.ms.json"] = times
+                overlays[f"{Path(path).stem}.{name_unit(each.unit)}.json"] = times
     if not overlays:
         raise InputError("Model Explorer shows .tflite files, and none was explained", hint="name one, or leave it out")
     references = {Path(each.path).stem: each for each in artifacts if each.format == REFERENCE}

@@ -15,6 +15,7 @@ from deploy_prune.records import read_record
 from deploy_prune.results import CutResult, RunSummary, TrainResult
 from deploy_prune.run_folder import read_asked
 from deploy_prune.search_results import SEARCH, SearchRecord
+from deploy_prune.timing.devices import MILLISECONDS
 from deploy_prune.values import Count, Interval, Quality, Shipment
 
 SUMMARY = "summary.json"
@@ -84,7 +85,7 @@ def _write_budget(summary: RunSummary) -> str:
 
 
 def _format_amount(value: float) -> str:
-    """Whole numbers as they are, small ones (milliseconds) with their digits."""
+    """Whole numbers and what is counted as they are, small ones (milliseconds) with their digits."""
     return f"{value:,.3f}" if value < 1000 and value != int(value) else f"{value:,.0f}"
 
 
@@ -94,15 +95,14 @@ def _write_milliseconds(summary: RunSummary) -> str:
     if closing is None:
         return ""
     rows = [
-        (f"plan {number}{', taken' * (number - 1 == closing.chosen)}", f"{each.aim:.3f}", f"{each.predicted:.3f}",
-         stats.write_with_interval(each.measured, each.interval))
+        (f"plan {number}{', taken' * (number - 1 == closing.chosen)}", stats.write_amount(each.aim),
+         stats.write_amount(each.predicted), stats.write_with_interval(each.measured, each.interval))
         for number, each in enumerate(closing.attempts, start=1)
     ]  # fmt: skip
     predicted = closing.attempts[closing.chosen].predicted
     shipped = summary.shipped_time
-    rows.append(
-        ("**shipped**", "", f"{predicted:.3f}", stats.write_with_interval(*shipped) if shipped else "not timed")
-    )
+    took = stats.write_with_interval(*shipped) if shipped else "not timed"
+    rows.append(("**shipped**", "", stats.write_amount(predicted), took))
     table = write_table(
         ("file", f"aimed at, {closing.unit}", f"predicted {closing.unit}", f"measured {closing.unit}"), rows
     )
@@ -113,12 +113,13 @@ def _write_milliseconds(summary: RunSummary) -> str:
         if shipped
         else "Not timed after training"
     )
-    target = closing.target
+    target, reference = closing.target, stats.write_amount(closing.reference)
+    figures = "Milliseconds" if closing.unit == MILLISECONDS else f"Figures in {closing.unit}"
     return (
-        f"Milliseconds on {target.device}, {target.runtime} {target.runtime_version}, {target.threads} threads "
-        f"(the dense network stands for {closing.reference:.3f} {closing.unit} there). {said}: "
-        f"{closing.limit:.4g} {closing.unit}. What is measured here is scaled: the file's time / the dense file's, in "
-        f"turns, times {closing.reference:.3f}; the times of the last session, under Time, are as they were taken."
+        f"{figures} on {target.device}, {target.runtime} {target.runtime_version}, {target.threads} threads "
+        f"(the dense network stands for {reference} {closing.unit} there). {said}: "
+        f"{stats.write_briefly(closing.limit)} {closing.unit}. What is measured here is scaled: the file's time / the "
+        f"dense file's, in turns, times {reference}; the times of the last session, under Time, are as they were taken."
         f"\n\n{table}"
     )
 

@@ -83,7 +83,7 @@ def write_formats(measurements: Sequence[Measurement]) -> str:
         cells = {_name_format(item): _format_time(item) for item in group}
         row = (Path(group[0].artifact).stem, str(group[0].target.threads), *(cells.get(name, "") for name in formats))
         rows.append(row)
-    table = write_table(("network", "threads", *(f"{name} ms" for name in formats)), rows)
+    table = write_table(("network", "threads", *(f"{name} {measurements[0].unit}" for name in formats)), rows)
     note = 'Formats of one network, with time / time of the first; "level": the interval reaches 1.'
     return f"{table}\n\n{note}"
 
@@ -94,10 +94,10 @@ def _name_format(item: Measurement) -> str:
 
 def _format_time(item: Measurement) -> str:
     if item.format_ratio is None or item.format_ratio_interval is None:
-        return f"{item.median:.3f}"
+        return stats.write_amount(item.median)
     interval = item.format_ratio_interval
     ratio = stats.write_with_interval(item.format_ratio, interval)
-    return f"{item.median:.3f}, {ratio} = {_word_speed(item.format_ratio, interval)}"
+    return f"{stats.write_amount(item.median)}, {ratio} = {_word_speed(item.format_ratio, interval)}"
 
 
 def write_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
+from deploy_prune import stats
 from deploy_prune.analysis.layer_times import LayerTime
 from deploy_prune.formats.templates import OperatorKind
-from deploy_prune.values import Interval
+from deploy_prune.timing.devices import MILLISECONDS
+from deploy_prune.values import Interval, name_unit
 
 TILE, NARROW_TILE = 16, 8
 """Channels that kernels compute at a time, where the caller knows no better; the second up to 16 channels."""
@@ -28,12 +30,12 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Loss:
-    """Part of the time that a layer takes above its share of the network's promise."""
+    """Part of the time that a layer takes above its share of the network's promise, in the device's unit."""
 
     cause: str
     """A key of `CAUSES`."""
     ms: float
-    """Milliseconds that the cause costs; a negative number is a gain."""
+    """What the cause costs; a negative number is a gain."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class LayerPair:
 
     @property
     def lost_ms(self) -> float:
-        """What it takes now above its time before times the network's ratio of multiply-adds, in ms."""
+        """What it takes now above its time before times the network's ratio of multiply-adds."""
         return sum(loss.ms for loss in self.losses)
 
 
@@ -224,9 +226,9 @@ def _split_loss(pair: LayerPair, macs_ratio: float, off: Set[str], waiting: Set[
     yield Loss("off-stair" if after.name in off else "other", after.ms - own * before.ms)
 
 
-def word_the_ratio(ratio: float, interval: Interval) -> str:
-    """How fast the second file is: `1.9x as fast: 0.53x of the time [0.52, 0.53]`."""
-    said = f"{ratio:.2f}x of the time [{interval[0]:.2f}, {interval[1]:.2f}]"
+def word_the_ratio(ratio: float, interval: Interval, unit: str = MILLISECONDS) -> str:
+    """How fast the second file is: `1.9x as fast: 0.53x of the time [0.52, 0.53]`; counts are no time."""
+    said = f"{ratio:.2f}x of the {'time' if unit == MILLISECONDS else unit} [{interval[0]:.2f}, {interval[1]:.2f}]"
     return f"{1 / ratio:.2f}x as fast: {said}" if interval[1] < 1 else f"no speed-up: {said}"
 
 
@@ -234,6 +236,7 @@ def word_the_speed_up(
     times_ms: tuple[float, float],
     interval: Interval,
     *,
+    unit: str = MILLISECONDS,
     macs_ratio: float,
     pairs: Sequence[LayerPair],
     off_stairs: Sequence[OffStair],
@@ -241,17 +244,18 @@ def word_the_speed_up(
     """Why the speed-up is what it is: every number in it is one of these values."""
     before_ms, after_ms = times_ms
     ratio = after_ms / before_ms
-    head = f"{word_the_ratio(ratio, interval)} at {macs_ratio:.2f}x of the multiply-adds"
+    head = f"{word_the_ratio(ratio, interval, unit)} at {macs_ratio:.2f}x of the multiply-adds"
     if macs_ratio > UNCUT:
         return f"{head}: as good as no multiply-adds are gone"
     if ratio <= KEPT * macs_ratio:
         return f"{head}: as much as its multiply-adds promise"
     lost_ms = after_ms - macs_ratio * before_ms
-    promise = f"{_format_ms(lost_ms)} above the {_format_ms(macs_ratio * before_ms)} that its multiply-adds promise"
-    return f"{head}: {promise}, with {_name_causes(pairs, lost_ms, off_stairs)}"
+    lost, due = (_format_amount(amount, unit) for amount in (lost_ms, macs_ratio * before_ms))
+    promise = f"{lost} above the {due} that its multiply-adds promise"
+    return f"{head}: {promise}, with {_name_causes(pairs, lost_ms, off_stairs, unit)}"
 
 
-def _name_causes(pairs: Sequence[LayerPair], lost_ms: float, off_stairs: Sequence[OffStair]) -> str:
+def _name_causes(pairs: Sequence[LayerPair], lost_ms: float, off_stairs: Sequence[OffStair], unit: str) -> str:
     """The causes, the one with the most time first."""
     losses = {cause: [pair for pair in pairs if _sum_lost(pair, cause) > 0] for cause in CAUSES}
     lost = {cause: sum(_sum_lost(pair, cause) for pair in pairs) for cause in CAUSES}
@@ -264,15 +268,16 @@ def _name_causes(pairs: Sequence[LayerPair], lost_ms: float, off_stairs: Sequenc
         "off-stair": list(dict.fromkeys(f"{each.channels} -> {each.edge}" for each in off_stairs)),
     }
     texts = [
-        f"{_format_ms(lost[cause])} "
+        f"{_format_amount(lost[cause], unit)} "
         + CAUSES[cause].format(count=len(losses[cause]), examples=_list_examples(examples.get(cause, [])))
         for cause in named[:NAMED]
     ]
     return "; ".join(texts) or "no layer that stands out"
 
 
-def _format_ms(ms: float) -> str:
-    return f"{ms:.2f} ms" if ms >= 1 else f"{ms:.3f} ms"
+def _format_amount(amount: float, unit: str) -> str:
+    digits = 2 if 1 <= amount < stats.MANY else 3
+    return f"{stats.write_amount(amount, digits)} {name_unit(unit)}"
 
 
 def _sum_lost(pair: LayerPair, cause: str) -> float:

@@ -45,8 +45,9 @@ def explain_whole(pair: tuple[Artifact, Artifact], target: Target, comparison: C
         not_delegated_after=UNKNOWN,
         source=source,
         not_timed=(),
-        sentence=f"{word_the_ratio(comparison.ratio, comparison.interval)}; {source}"
+        sentence=f"{word_the_ratio(comparison.ratio, comparison.interval, comparison.unit)}; {source}"
         + (f"; operators that appeared: {more}" if more else ""),
+        unit=comparison.unit,
     )
 
 

@@ -1,4 +1,4 @@
-"""Budgets as people write them: `5ms`, `0.5x`, `150MMACs`, `params=1.2M`, `size=4MB`, `latency=0.5x`."""
+"""Budgets as people write them: `5ms`, `60Mcycles`, `0.5x`, `150MMACs`, `params=1.2M`, `size=4MB`, `latency=0.5x`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ import re
 from functools import cache
 
 from deploy_prune.errors import BudgetError
-from deploy_prune.values import Budget, same_unit
+from deploy_prune.values import Budget, name_unit, same_unit
 
 _NUMBER = r"(?P<number>\d+(?:\.\d*)?|\.\d+)"
+_COUNTED = "cycles|instructions"
+"""What simulated cores count; which core is not said, as it is that of the device."""
 _PREFIXES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
 _FORMS = (
     (re.compile(rf"^{_NUMBER}x$"), "macs"),
     (re.compile(rf"^{_NUMBER}(?P<prefix>[kKMG]?)(?P<unit>MACs)$"), "macs"),
     (re.compile(rf"^{_NUMBER} ?(?P<unit>ms)$"), "latency"),
-    (re.compile(rf"^(?P<cost>[a-z]+)={_NUMBER}(?P<prefix>[kKMG]?)(?P<unit>B|MACs|ms)?(?P<relative>x?)$"), ""),
+    (re.compile(rf"^{_NUMBER}(?P<prefix>[kKMG]?)(?P<unit>{_COUNTED})$"), "latency"),
+    (
+        re.compile(rf"^(?P<cost>[a-z]+)={_NUMBER}(?P<prefix>[kKMG]?)(?P<unit>B|MACs|ms|{_COUNTED})?(?P<relative>x?)$"),
+        "",
+    ),
 )
-_UNITS = {"": "", "B": "bytes", "MACs": "MACs", "ms": "ms"}
-"""The unit as it is written, and as costs call it; empty: the cost's own."""
-_HINT = "write 5ms, 0.5x, 150MMACs, params=1.2M, size=4MB or channels=0.7; NAME=0.5x is a fraction of any cost"
+_UNITS = {"": "", "B": "bytes"}
+"""The unit as it is written, and as costs call it, where that is another word; empty: the cost's own."""
+_HINT = (
+    "write 5ms, 60Mcycles, 0.5x, 150MMACs, params=1.2M, size=4MB or channels=0.7; NAME=0.5x is a fraction of any cost"
+)
 
 
 @cache
@@ -35,7 +43,8 @@ def parse(text: str) -> Budget:
             limit = float(parts["number"]) * _PREFIXES[parts.get("prefix") or ""]
             name = cost or parts["cost"]
             fraction = text.strip().endswith("x") or (name == "channels" and limit <= 1)
-            unit = "" if fraction else _UNITS[parts.get("unit") or ""]
+            written = parts.get("unit") or ""
+            unit = "" if fraction else _UNITS.get(written, written)
             return _sensible(Budget(name, limit, fraction, text.strip(), unit))
     raise BudgetError(f"'{text}' is no budget", hint=_HINT)
 
@@ -53,11 +62,21 @@ def fraction_of(cost: str, share: float) -> Budget:
     return parse(f"{cost}={share:.4f}x")
 
 
+def check_unit(budget: Budget, unit: str) -> None:
+    """Refuse a budget that is not of a cost's unit; cycles are those of any core, a bare number is of any unit.
+
+    Raises:
+        UnitError: it is in another unit.
+    """
+    if budget.unit not in {"", name_unit(unit)}:
+        same_unit(budget.unit, unit)
+
+
 def in_units(budget: Budget, dense: float, unit: str) -> float:
     """The limit in the cost's own unit, such as "ms", given the dense network's cost in that unit.
 
     Raises:
         UnitError: the budget is in another unit.
     """
-    same_unit(budget.unit or unit, unit)
+    check_unit(budget, unit)
     return budget.limit * dense if budget.relative else budget.limit

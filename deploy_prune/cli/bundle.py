@@ -10,6 +10,7 @@ import typer
 from deploy_prune.cli.options import Json, parse_names
 from deploy_prune.cli.output import say, show_json, show_progress, show_table
 from deploy_prune.errors import ConfigError, ParityFailed
+from deploy_prune.stats import write_briefly
 
 if TYPE_CHECKING:
     from deploy_prune.bundling.checking import BundleCheck
@@ -102,7 +103,7 @@ def show_bundle(manifest: Manifest, out: Path) -> None:
     """A row per variant and file."""
     rows = [
         (variant.name, file.format, f"{file.size_bytes / 1e6:.2f}", f"{variant.accuracy.value:.2%}",
-         "; ".join(f"{each.value:.4g} {each.unit}" for each in file.latency) or "-", file.path)
+         "; ".join(f"{write_briefly(each.value)} {each.unit}" for each in file.latency) or "-", file.path)
         for variant in manifest.variants
         for file in variant.files
     ]  # fmt: skip

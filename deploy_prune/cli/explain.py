@@ -11,7 +11,9 @@ import typer
 from deploy_prune.cli.options import DeviceAddress, Json
 from deploy_prune.cli.output import make_error_record, say, show_json, show_progress, show_table
 from deploy_prune.errors import NoSpeedUp
+from deploy_prune.stats import write_amount
 from deploy_prune.timing.devices import THIS_MACHINE, device_at
+from deploy_prune.values import name_unit
 
 if TYPE_CHECKING:
     from deploy_prune.analysis.explanation import Explanation
@@ -26,11 +28,11 @@ Count = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threa
 All = Annotated[bool, typer.Option("--all", help="Every layer, not the 25 that lost the most time.")]
 Overlay = Annotated[
     Path | None,
-    typer.Option("--overlay", metavar="DIR", help="Write ms and error per node of .tflite files for Model Explorer."),
+    typer.Option("--overlay", metavar="DIR", help="Write time and error per node of .tflite files for Model Explorer."),
 ]
 
 SHOWN = 25
-COLUMNS = ("layer", "operator", "channels", "ms before", "ms after", "ms lost", "to")
+COLUMNS = ("layer", "operator", "channels", "{unit} before", "{unit} after", "{unit} lost", "to")
 
 
 def explain(
@@ -45,7 +47,7 @@ def explain(
     """Say why a pruned file is as fast as it is.
 
     Two files of one format, or the dense and the pruned file of every format of a run: both are timed, whole and layer
-    by layer. "ms lost" is what a layer takes above its time before times the whole network's ratio of multiply-adds.
+    by layer. What is lost is what a layer takes above its time before times the whole network's ratio of multiply-adds.
     A run folder remembers it for the page of `report`; --overlay writes what Model Explorer shows on its graph. Of a
     run by obs it also shows what each group loses in output error, and saves, at its widths.
     Exit code 6: a file is not faster.
@@ -121,7 +123,8 @@ def show_explanation(explanation: Explanation, *, every: bool) -> None:
     pairs = sorted(explanation.layers, key=lambda pair: -pair.lost_ms)
     shown = pairs if every else pairs[:SHOWN]
     if shown:
-        show_table(f"{explanation.before} -> {explanation.after}", COLUMNS, [_make_row(pair) for pair in shown])
+        columns = [column.format(unit=name_unit(explanation.unit)) for column in COLUMNS]
+        show_table(f"{explanation.before} -> {explanation.after}", columns, [_make_row(pair) for pair in shown])
     if left := len(pairs) - len(shown):
         say(f"{left} more layers with --all.")
     show_table("Of the whole file", ("", "is"), _list_facts(explanation))
@@ -142,9 +145,9 @@ def _make_row(pair: LayerPair) -> tuple[str, ...]:
         _escape(named.name),
         f"{' -> '.join(run_as)} ({named.kind})",
         ", now ".join(ways),
-        f"{pair.before.ms:.3f}" if pair.before else "-",
-        f"{pair.after.ms:.3f}" if pair.after else "-",
-        f"{pair.lost_ms:.3f}",
+        write_amount(pair.before.ms) if pair.before else "-",
+        write_amount(pair.after.ms) if pair.after else "-",
+        write_amount(pair.lost_ms),
         worst.cause if worst.ms > 0 else "",
     )
 
@@ -156,8 +159,11 @@ def _list_facts(explanation: Explanation) -> list[tuple[str, str]]:
     share = sum(each.share for each in explanation.off_stair)
     return [
         ("runtime", f"{target.runtime} {target.runtime_version}, threads: {target.threads}"),
-        ("ms before, after", f"{explanation.before_ms:.3f}, {explanation.after_ms:.3f}"),
-        ("time after / before", f"{explanation.ratio:.3f} [{low:.3f}, {high:.3f}]"),
+        (
+            f"{explanation.unit} before, after",
+            f"{write_amount(explanation.before_ms)}, {write_amount(explanation.after_ms)}",
+        ),
+        ("after / before", f"{explanation.ratio:.3f} [{low:.3f}, {high:.3f}]"),
         ("multiply-adds after / before", _write_ratio(explanation.macs_ratio)),
         ("operators that appeared", ", ".join(map(_escape, appeared)) or "none"),
         ("off-stair", f"{len(off)} layers with {share:.1%} of the time: {_name_some(off)}" if off else "none"),

@@ -9,6 +9,7 @@ import typer
 
 from deploy_prune.cli.options import Json
 from deploy_prune.cli.output import show_json, show_table
+from deploy_prune.stats import write_briefly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +48,7 @@ def _make_row(series: Series, runs: Sequence[PastRun]) -> tuple[str, ...]:
     last, usual = runs[-1], find_usual(runs)
     return (
         series.name, series.device, f"{series.runtime} {series.runtime_version}", str(series.threads),
-        series.precision, str(len(runs)), f"{usual:.4g} {series.unit}", f"{last.value:.4g} {series.unit}",
+        series.precision, str(len(runs)), f"{write_briefly(usual)} {series.unit}",
+        f"{write_briefly(last.value)} {series.unit}",
         f"{last.value / usual:.3f}", last.taken,
     )  # fmt: skip

@@ -167,7 +167,7 @@ def show_front(front: Front) -> None:
 
 
 def _make_row(row: FrontPoint) -> tuple[str, ...]:
-    time = "not timed"
+    time = "not timed" if row.ratio is None else "-"
     if row.latency_ms is not None and row.latency_interval_ms is not None:
         time = f"{row.latency_ms:.3f} [{row.latency_interval_ms[0]:.3f}, {row.latency_interval_ms[1]:.3f}]"
     ratio = "-" if row.ratio is None else f"{row.ratio:.3f}x"

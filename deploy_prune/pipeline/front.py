@@ -85,7 +85,7 @@ def front(
                 reference_ms, quality = _reference_ms(summary), summary.test.dense.name
                 points.append(_dense_point(summary, run, reference_ms))
             points.append(_point(summary, kind, budget.text, run, reference_ms))
-    if controls and reference_ms:
+    if controls and any(point.ratio is not None for point in points[1:]):  # files are timed
         points += _smaller(base, out, hooks, reference_ms, progress)
     result = Front(config.model, config.data, config.method, tuple(points), quality)
     write_record(out / FRONT, result)
@@ -215,7 +215,9 @@ def _reference_ms(summary: RunSummary) -> float | None:
     return dense[0].median if dense else None
 
 
-def _smaller(base: RunConfig, out: Path, hooks: Hooks, reference_ms: float, progress: Progress) -> list[FrontPoint]:
+def _smaller(
+    base: RunConfig, out: Path, hooks: Hooks, reference_ms: float | None, progress: Progress
+) -> list[FrontPoint]:
     """The dense network on smaller images, trained there as the pruned ones are; not at sizes it does not take."""
     points = []
     own = checkpoint.description(Path(base.model)).input_shape
@@ -230,7 +232,7 @@ def _smaller(base: RunConfig, out: Path, hooks: Hooks, reference_ms: float, prog
     return points
 
 
-def _smaller_point(outcome: SmallerRun, name: str, reference_ms: float) -> FrontPoint:
+def _smaller_point(outcome: SmallerRun, name: str, reference_ms: float | None) -> FrontPoint:
     assert outcome.count
     assert outcome.val
     assert outcome.test
@@ -238,9 +240,10 @@ def _smaller_point(outcome: SmallerRun, name: str, reference_ms: float) -> Front
     assert outcome.interval
     low, high = outcome.interval
     return FrontPoint(
-        "smaller", name, f"smaller-{name}", outcome.ratio, outcome.interval, outcome.ratio * reference_ms,
-        (low * reference_ms, high * reference_ms), outcome.test.value, outcome.test.interval, outcome.val.value,
-        outcome.count.macs, outcome.count.params,
+        "smaller", name, f"smaller-{name}", outcome.ratio, outcome.interval,
+        outcome.ratio * reference_ms if reference_ms else None,
+        (low * reference_ms, high * reference_ms) if reference_ms else None,
+        outcome.test.value, outcome.test.interval, outcome.val.value, outcome.count.macs, outcome.count.params,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from deploy_prune.pipeline.deciders import build_scorer
 from deploy_prune.pipeline.real_file import RealFiles
 from deploy_prune.pipeline.smaller_images import SmallerInput, measure_smaller
 from deploy_prune.scoring.study import Study
+from deploy_prune.stats import write_briefly
 from deploy_prune.timing.devices import MILLISECONDS, device_at
 from deploy_prune.values import Budget, ChannelGraph, Interval, Network, Progress, Scores, Target, told_in_lines
 
@@ -58,9 +59,9 @@ class Outlook:
     error: FitError
     options: tuple[Option, ...]
     inputs: tuple[SmallerInput, ...] = ()
+    """The dense network on smaller images, where files can be timed."""
     unit: str = MILLISECONDS
     """What all of these are counted in, such as "ms"."""
-    """The dense network on smaller images, where files can be timed."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Wish:
         for budget in self.budgets:
             if budget.cost != "latency" and not _is_share(budget):
                 message = f"'{budget.text}' is no budget in milliseconds"
-                raise BudgetError(message, hint="write 5ms, or 0.5x of the dense network's")
+                raise BudgetError(message, hint="write 5ms, 60Mcycles, or 0.5x of the dense network's")
 
 
 def outlook(
@@ -124,7 +125,8 @@ def plan_budgets(network: Network, graph: ChannelGraph, model: LatencyModel, wis
     try:
         options = tuple(_option(text, limit, (graph, scores, cost), limits, dense_ms) for text, limit in asked.items())
     except BudgetError as error:
-        reach = f"from {least_ms:.3g} to {dense_ms:.3g} {model.profile.unit} are within reach"
+        least, dense = write_briefly(least_ms, 3), write_briefly(dense_ms, 3)
+        reach = f"from {least} to {dense} {model.profile.unit} are within reach"
         hint = f"{reach}; {error.hint}".removesuffix("; ")
         raise BudgetError(f"a budget of {', '.join(asked)}: {error.message}", hint=hint) from error
     return Outlook(network.address, model.target, dense_ms, least_ms, model.error, options, unit=model.profile.unit)

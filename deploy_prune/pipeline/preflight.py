@@ -8,7 +8,7 @@ from pathlib import Path
 from deploy_prune import plugins
 from deploy_prune.budget.allocate import check_reachable
 from deploy_prune.budget.latency.place import check_device
-from deploy_prune.budget.parse import in_units
+from deploy_prune.budget.parse import check_unit, in_units
 from deploy_prune.errors import ConfigError
 from deploy_prune.exporting.exporters import EXPORTERS
 from deploy_prune.pipeline.config import RunConfig, check_config
@@ -28,7 +28,7 @@ from deploy_prune.timing.devices import is_address
 from deploy_prune.timing.runtimes import RUNTIMES
 from deploy_prune.train.targets import check_outputs
 from deploy_prune.trust import refuse_untrusted
-from deploy_prune.values import Budget, Network, same_unit
+from deploy_prune.values import Budget, Network
 
 
 def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
@@ -55,7 +55,7 @@ def preflight(context: RunContext, budgets: Sequence[Budget]) -> None:
     _refuse_unused_table(config)
     unit = build_cost(config).unit
     for budget in budgets:
-        same_unit(budget.unit or unit, unit)
+        check_unit(budget, unit)
     for target in config.targets:
         plugins.build(EXPORTERS, target).version()
     _check_runtimes_there(config)

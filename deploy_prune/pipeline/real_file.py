@@ -22,6 +22,7 @@ from deploy_prune.exporting.file_bytes import export_bytes
 from deploy_prune.formats.templates import TEMPLATES
 from deploy_prune.graph.surgery import cut
 from deploy_prune.results import Attempt, Closing
+from deploy_prune.stats import write_briefly
 from deploy_prune.timing.bracketing import Pace
 from deploy_prune.timing.devices import Device
 from deploy_prune.values import ChannelGraph, Comparison, Interval, Keep, Network, Progress, quiet, same_unit
@@ -108,7 +109,10 @@ def plan_on_real_file(
             sample = _sample(chosen, comparison)
             files.store.add(model.profile, sample)
             progress(
-                "plan on the real file", len(attempts), ATTEMPTS, f"{attempts[-1][1].measured:.4g} {model.profile.unit}"
+                "plan on the real file",
+                len(attempts),
+                ATTEMPTS,
+                f"{write_briefly(attempts[-1][1].measured)} {model.profile.unit}",
             )
             try:
                 model = teach(model, sample)
@@ -141,10 +145,10 @@ def left_over(chosen: Chosen, closing: Closing, limits: Limits) -> str:
     costs = chosen.cost(plans)
     least = int(np.argmin(costs))
     place, step = grown[least]
-    unit, next_cost = closing.unit, float(costs[least])
+    taken, limit, more = (write_briefly(each, 3) for each in (taken_ms, closing.limit, float(costs[least])))
     return (
-        f"the plan takes {taken_ms:.3g} of {closing.limit:.3g} {unit}: its next stair, {step} of {groups[place].width} "
-        f"units in group '{groups[place].name}', would take {next_cost:.3g} {unit} by the model"
+        f"the plan takes {taken} of {limit} {closing.unit}: its next stair, {step} of {groups[place].width} "
+        f"units in group '{groups[place].name}', would take {more} {closing.unit} by the model"
     )
 
 

@@ -36,6 +36,7 @@ from deploy_prune.results import (
 from deploy_prune.run_folder import RunFolder, open_run, read_asked
 from deploy_prune.scoring.scores_file import SCORES
 from deploy_prune.sources import checkpoint
+from deploy_prune.stats import write_briefly
 from deploy_prune.train.accelerator import AUTO, choose_accelerator
 from deploy_prune.train.guarded_hooks import guard_hooks
 from deploy_prune.train.recipe import Hooks, Recipe
@@ -241,8 +242,8 @@ def judge(summary: RunSummary) -> None:
         closing, shipped = summary.plan.closing, summary.shipped_time
         assert closing
         assert shipped
-        limit = f"{closing.limit:g} {closing.unit}"
-        message = f"the shipped file takes {shipped[0]:.4g} {closing.unit}, {summary.missed_by:.1%} more than {limit}"
+        taken, limit = write_briefly(shipped[0]), write_briefly(closing.limit)
+        message = f"the shipped file takes {taken} {closing.unit}, {summary.missed_by:.1%} more than {limit}"
         raise TargetMissed(message, hint="its plan was timed before training: see the report; try a smaller budget")
     if summary.outcome == "no speed-up":
         names = ", ".join(map(name_timed, summary.not_faster))

@@ -23,6 +23,7 @@ from deploy_prune.values.measuring import Delegation as Delegation
 from deploy_prune.values.measuring import Measurement as Measurement
 from deploy_prune.values.measuring import NodeTime as NodeTime
 from deploy_prune.values.measuring import Target as Target
+from deploy_prune.values.measuring import name_unit as name_unit
 from deploy_prune.values.measuring import same_unit as same_unit
 from deploy_prune.values.networks import BY_DATA as BY_DATA
 from deploy_prune.values.networks import TOP_1 as TOP_1

@@ -22,6 +22,11 @@ def same_unit(one: str, *others: str) -> str:
     return one
 
 
+def name_unit(unit: str) -> str:
+    """The word of a unit that stands behind a figure: `cycles` of `simulated Cortex-A72 cycles`."""
+    return unit.rpartition(" ")[2]
+
+
 @dataclass(frozen=True)
 class Target:
     """Where and how a file runs; figures of different devices, threads or precisions are never compared."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,19 @@ def test_a_file_against_itself_has_nothing_to_explain(tiny_onnx):
     check_sums(found)
     assert found.macs_ratio == 1 and found.appeared == () and found.off_stair == ()
     assert found.sentence.endswith("as good as no multiply-adds are gone")
+
+
+@pytest.mark.heavy
+def test_what_a_device_counts_is_called_by_its_unit_and_never_milliseconds(tmp_path):
+    """Files cost a hundred cycles a byte: what is behind the promise is said in cycles, of millions."""
+    dense, cut = (written(conv_network(width), tmp_path / f"w{width}.onnx") for width in (64, 17))
+    device = FakeDevice(lambda path: 1e2 * path.stat().st_size, "simulated Cortex-A72 cycles", exact=True)
+    (found,) = explain(dense, cut, device=device)
+    check_sums(found)
+    assert found.unit == "simulated Cortex-A72 cycles"
+    assert "x of the simulated Cortex-A72 cycles [" in found.sentence
+    assert re.search(r"\d\.\d{3}M cycles above the \d+\.\d+M? cycles that its multiply-adds promise", found.sentence)
+    assert " ms" not in found.sentence and "time" not in found.sentence
 
 
 @pytest.mark.heavy

@@ -18,7 +18,7 @@ from finished import RUN, TIMES, page, slower, timed
 from deploy_prune.analysis.report import report
 from deploy_prune.errors import NoSpeedUp, ParityFailed, RecordError
 from deploy_prune.records import write_record
-from deploy_prune.results import BenchResult, RunSummary, ShipResult
+from deploy_prune.results import Attempt, BenchResult, Closing, RunSummary, ShipResult
 from deploy_prune.values import (
     Interval,
 )
@@ -97,6 +97,30 @@ def test_a_format_is_called_level_where_its_interval_reaches_1_and_has_its_own_r
     for threads in (1, 2):
         assert f"| dense | {threads} | 2.000 | 2.500, 1.250 [1.200, 1.300] = 1.25x slower |" in said
         assert f"| pruned | {threads} | 1.000 | 1.010, 1.010 [0.980, 1.040] = level |" in said
+
+
+CYCLES = "simulated Cortex-A72 cycles"
+
+
+def simulated() -> RunSummary:
+    """The same run, timed on a simulated core, where its budget was of cycles."""
+    times = [
+        dataclasses.replace(item, unit=CYCLES, median=5e7 * item.median, interval=(5e7, 5e7), p90=5e7) for item in TIMES
+    ]
+    attempt = Attempt(aim=58.8e6, predicted=58.1e6, measured=59.2e6, interval=(59.2e6, 59.2e6), unit=CYCLES)
+    target = dataclasses.replace(TIMES[0].target, device="simulated Cortex-A72")
+    closing = Closing(target, 60e6, 100e6, CYCLES, (attempt,), 0)
+    plan = dataclasses.replace(RUN.plan, closing=closing)
+    return dataclasses.replace(RUN, plan=plan, bench=BenchResult(tuple(times)))
+
+
+def test_a_budget_of_cycles_is_reported_in_cycles_and_nothing_is_called_milliseconds(tmp_path: Path) -> None:
+    said = page(simulated(), tmp_path)
+    assert f"Figures in {CYCLES} on simulated Cortex-A72" in said and f"Met: 60M {CYCLES}." in said
+    assert f"| file | aimed at, {CYCLES} | predicted {CYCLES} | measured {CYCLES} |" in said
+    assert "| plan 1, taken | 58.800M | 58.100M | 59.200M [59.200M, 59.200M] |" in said
+    assert "| dense | 1 | 100.000M | 125.000M, 1.250 [1.200, 1.300] = 1.25x slower |" in said
+    assert " ms" not in said and "illiseconds" not in said
 
 
 def test_one_format_alone_has_no_table_of_formats(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ from deploy_prune.values import Budget
         ("channels=0.7x", "channels", 0.7, True, ""),
         ("channels=500", "channels", 500, False, ""),
         ("macs=40M", "macs", 40e6, False, ""),
+        ("6ms", "latency", 6.0, False, "ms"),
+        ("60Mcycles", "latency", 60e6, False, "cycles"),
+        ("latency=1.5Ginstructions", "latency", 1.5e9, False, "instructions"),
+        ("latency=50M", "latency", 50e6, False, ""),
     ],
 )
 def test_a_budget_means_what_it_says(text: str, cost: str, limit: float, relative: bool, unit: str) -> None:
@@ -35,7 +39,7 @@ def test_a_budget_means_what_it_says(text: str, cost: str, limit: float, relativ
 
 @pytest.mark.parametrize(
     "text", ["", "x", "half", "0.5", "-0.5x", "1e3MACs", "0.5X", "150 MMACs", "params", "params=", "=3", "size=4TB",
-             "0,5x", "nanx", "infx", "0.5xx", "params=1.2M extra"],
+             "0,5x", "60Mcycle", "60 cycles/s", "nanx", "infx", "0.5xx", "params=1.2M extra"],
 )  # fmt: skip
 def test_nonsense_is_refused_with_examples(text: str) -> None:
     with pytest.raises(BudgetError, match="is no budget") as caught:
@@ -68,3 +72,13 @@ def test_a_limit_in_another_unit_than_the_cost_is_refused() -> None:
     with pytest.raises(UnitError, match="in MACs and in bytes are never compared") as caught:
         in_units(parse("size=4MMACs"), 1e6, "bytes")
     assert "bytes" in caught.value.hint
+
+
+def test_cycles_are_those_of_whichever_core_the_device_is_and_of_nothing_else() -> None:
+    for core in ("Cortex-A72", "Cortex-A76"):
+        assert in_units(parse("60Mcycles"), 1e8, f"simulated {core} cycles") == 60e6
+    for unit in ("ms", "simulated Cortex-A72 instructions"):
+        with pytest.raises(UnitError, match=f"in cycles and in {unit} are never compared"):
+            in_units(parse("60Mcycles"), 1e8, unit)
+    with pytest.raises(UnitError, match="in ms and in simulated Cortex-A72 cycles are never compared"):
+        in_units(parse("6ms"), 1e8, "simulated Cortex-A72 cycles")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,16 @@ def test_a_file_that_is_slower_is_explained_before_it_is_refused(pair: tuple[Pat
     assert "more layers" not in said
     assert refused.value.exit_code == 6
     assert "--multiple 16" in refused.value.hint
+
+
+@pytest.mark.heavy
+def test_on_a_simulated_core_columns_are_of_its_unit(pair: tuple[Path, Path], capsys: Captured) -> None:
+    small, large = pair
+    device = FakeDevice(lambda path: 1e3 * path.stat().st_size, "simulated Cortex-A72 cycles", exact=True)
+    assert show_verdict(explain(large, small, device=device)) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "cycles before" in said and "simulated Cortex-A72 cycles before, after" in said
+    assert re.search(r"\d\.\d{3}M", said) and " ms" not in said
 
 
 @pytest.mark.heavy

@@ -49,9 +49,13 @@ def test_cycles_are_planned_in_cycles_and_budgets_are_typed_so(store):
     for option in reach.options:
         assert option.budget.startswith("latency=") and option.budget.endswith("M")
         assert option.predicted_ms <= parse(option.budget).limit
+    (option,) = planned(store, "60Mcycles").options
+    assert option.budget == "60Mcycles" and 40e6 < option.predicted_ms <= 60e6
+    with pytest.raises(UnitError, match="in instructions and in simulated Cortex-A72 cycles are never compared"):
+        planned(store, "60Minstructions")
     with pytest.raises(BudgetError) as caught:
         planned(store, "latency=1M")
-    assert f"{cycles} are within reach" in caught.value.hint
+    assert f"M {cycles} are within reach" in caught.value.hint
     with pytest.raises(UnitError, match="figures in ms and in simulated Cortex-A72 cycles are never compared"):
         planned(store, "6ms")
 

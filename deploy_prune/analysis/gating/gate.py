@@ -25,6 +25,7 @@ from deploy_prune.analysis.gating.limits import (
 )
 from deploy_prune.analysis.gating.session import Session, count_fewest, take_session
 from deploy_prune.errors import Inconclusive
+from deploy_prune.stats import write_briefly
 from deploy_prune.timing.bench import Setting
 from deploy_prune.values import Artifact, Progress, Quality, quiet
 from deploy_prune.values.precisions import UNKNOWN
@@ -166,4 +167,5 @@ def name_check(check: Check) -> str:
         return f"{check.name} {check.value:,.0f} {check.unit}, limit {check.limit:,.0f}"
     unit = f" {check.unit}" if check.unit else ""
     low, high = check.interval
-    return f"{check.name} {check.value:.4g} [{low:.4g}, {high:.4g}]{unit}, limit {check.limit:.4g}{unit}"
+    value, limit = write_briefly(check.value), write_briefly(check.limit)
+    return f"{check.name} {value} [{write_briefly(low)}, {write_briefly(high)}]{unit}, limit {limit}{unit}"

@@ -8,7 +8,9 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from deploy_prune.analysis.gating.gate import GateResult, name_check
+from deploy_prune.analysis.gating.limits import Check
 from deploy_prune.legible import spell_controls
+from deploy_prune.stats import write_briefly
 
 MARKS = {"within": "within", "above": "**above**", "open": "not told apart"}
 FAILING = ("failed", "not comparable")
@@ -37,9 +39,8 @@ def write_markdown(result: GateResult) -> str:
     if result.checks:
         lines += ["| limit | candidate | 95 % | allowed | |", "| --- | --- | --- | --- | --- |"]
     for check in result.checks:
-        low, high = check.interval
-        lines.append(f"| {check.name} | {check.value:.4g} {check.unit} | {low:.4g} to {high:.4g} | {check.limit:.4g} | "
-                     f"{MARKS[check.side]} |")  # fmt: skip
+        lines.append(f"| {check.name} | {write_briefly(check.value)} {check.unit} | {_write_range(check)} | "
+                     f"{write_briefly(check.limit)} | {MARKS[check.side]} |")  # fmt: skip
     files = f"`{_in_cell(result.candidate)}` against `{_in_cell(result.baseline)}`"
     where = f"{result.runtime}, {result.threads} thread{'s' * (result.threads != 1)}, {_in_cell(result.device)}"
     return "\n".join([*lines, "", f"{files} on {where}; sessions: {len(result.sessions)}.", ""])
@@ -56,9 +57,13 @@ def write_figures(result: GateResult) -> str:
     name = _name_file(result.candidate)
     return json.dumps([
         {"name": f"{name}: {check.name}", "value": check.value, "unit": check.unit or "ratio",
-         "range": f"{check.interval[0]:.4g} to {check.interval[1]:.4g}"}
+         "range": _write_range(check)}
         for check in result.checks
     ], indent=1) + "\n"  # fmt: skip
+
+
+def _write_range(check: Check) -> str:
+    return " to ".join(map(write_briefly, check.interval))
 
 
 def write_text(result: GateResult) -> str:

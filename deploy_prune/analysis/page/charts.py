@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from deploy_prune.analysis.explanation import Explanation
 from deploy_prune.analysis.page.sections import Chart
 from deploy_prune.analysis.report_front import KINDS
-from deploy_prune.analysis.slowdown import LayerPair, OffStair
 from deploy_prune.results import PlanResult, RefitResult
 from deploy_prune.search_results import Front, FrontPoint
 from deploy_prune.stats import write_percent_with_interval
@@ -126,11 +126,11 @@ def draw_stairs(plan: PlanResult) -> Chart:
     return Chart("stairs", title, tuple(traces), layout)
 
 
-def draw_layers(name: str, pairs: Sequence[LayerPair], off_stair: Sequence[OffStair]) -> Chart:
-    """Where the milliseconds of two files went; layers off their kernel's stair are hatched."""
-    shown = [pair for pair in pairs if (pair.before or pair.after)]
+def draw_layers(name: str, explained: Explanation) -> Chart:
+    """Where the time of two files went; layers off their kernel's stair are hatched."""
+    shown = [pair for pair in explained.layers if (pair.before or pair.after)]
     names = [escape(str(number) + " " + (pair.after or pair.before).name) for number, pair in enumerate(shown)]  # type: ignore[union-attr]
-    edges = {each.layer: f"{each.channels} channels, the stair's edge is {each.edge}" for each in off_stair}
+    edges = {each.layer: f"{each.channels} channels, the stair's edge is {each.edge}" for each in explained.off_stair}
     off = [edges.get(pair.after.name, "") if pair.after else "" for pair in shown]
     after = _lying_bars("pruned", names, [pair.after.ms if pair.after else 0.0 for pair in shown])
     after |= {
@@ -139,8 +139,8 @@ def draw_layers(name: str, pairs: Sequence[LayerPair], off_stair: Sequence[OffSt
         "textposition": "none",
     }
     before = _lying_bars("dense", names, [pair.before.ms if pair.before else 0.0 for pair in shown])
-    layout = _axes("ms", "") | _lying() | {"barmode": "group"}
-    return Chart(f"layers-{name}", f"{name}: milliseconds of each layer; a hatched one is off its kernel's stair",
+    layout = _axes(explained.unit, "") | _lying() | {"barmode": "group"}
+    return Chart(f"layers-{name}", f"{name}: {explained.unit} of each layer; a hatched one is off its kernel's stair",
                  (before, after), layout, _height_of(2 * len(shown)))  # fmt: skip
 
 

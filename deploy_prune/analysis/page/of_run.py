@@ -30,7 +30,7 @@ from deploy_prune.analysis.skipped_images import write_skipped_images
 from deploy_prune.records import read_record
 from deploy_prune.results import RunSummary
 from deploy_prune.run_folder import read_asked
-from deploy_prune.values import Conditions, Measurement
+from deploy_prune.values import Conditions, Measurement, name_unit
 
 REFIT_HEAD = ("layer", "error before", "error after", "ridge", "condition", "rows", "new weights")
 
@@ -86,8 +86,8 @@ def list_run_sections(run: Path, summary: RunSummary) -> Iterator[Section]:
 
 
 def _list_layers(run: Path) -> Iterator[Section]:
-    """Where the milliseconds went, once `deploy-prune explain` has looked."""
-    title = "Where the milliseconds went"
+    """Where the time went, once `deploy-prune explain` has looked."""
+    title = "Where the time went"
     if not (run / EXPLAINED).is_file():
         yield Section(title, "Layer by layer: type this, and write the page again.",
                       code=f"deploy-prune explain {shlex.quote(str(run))}")  # fmt: skip
@@ -95,7 +95,7 @@ def _list_layers(run: Path) -> Iterator[Section]:
     explained = read_record(run / EXPLAINED, tuple[Explanation, ...])
     text = " ".join(f"{Path(each.after).name}: {each.sentence}." for each in explained)
     known = [each for each in explained if each.layers]
-    drawn = tuple(charts.draw_layers(Path(each.after).suffix[1:], each.layers, each.off_stair) for each in known)
+    drawn = tuple(charts.draw_layers(Path(each.after).suffix[1:], each) for each in known)
     yield Section(title, text, drawn, tuple(_list_pairs(each) for each in known))
 
 
@@ -105,10 +105,11 @@ def _list_pairs(explained: Explanation) -> Table:
     for pair in explained.layers:
         named = pair.after or pair.before
         assert named is not None
-        rows.append((named.name, named.run_as, *("" if each is None else f"{each.ms:.4f}" for each in
+        rows.append((named.name, named.run_as, *("" if each is None else stats.write_amount(each.ms, 4) for each in
                                                  (pair.before, pair.after)),
-                     f"{pair.lost_ms:.4f}", edges.get(named.name, "")))  # fmt: skip
-    head = ("layer", "operator", "ms before", "ms after", "ms lost", "off its stair")
+                     stats.write_amount(pair.lost_ms, 4), edges.get(named.name, "")))  # fmt: skip
+    unit = name_unit(explained.unit)
+    head = ("layer", "operator", f"{unit} before", f"{unit} after", f"{unit} lost", "off its stair")
     note = f"{Path(explained.after).name} against {Path(explained.before).name}; times {explained.source}."
     return Table.of(head, rows, note, filtered=True)
 

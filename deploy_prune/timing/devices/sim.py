@@ -77,7 +77,7 @@ class Meter:
         """
         counts, memory = guest.count(timeout_s=timeout_s)
         done = count_multiply_adds(self.prices.list_hot(counts))
-        check_vectors(done, str(path), self.core.title)
+        check_vectors(done, counts.instructions, str(path), self.core.title)
         cost = self.prices.add_up(counts) if self.in_cycles else float(counts.instructions)
         return Known(cost, counts.instructions, done, memory, guest.worker.inputs)
 

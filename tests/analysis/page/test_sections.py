@@ -25,5 +25,5 @@ def test_a_column_of_numbers(cells: tuple[str, ...], *, numeric: bool) -> None:
 
 
 def test_an_anchor_is_a_word_that_links_can_carry() -> None:
-    assert Section("Where the milliseconds went").anchor == "where-the-milliseconds-went"
+    assert Section("Where the time went").anchor == "where-the-time-went"
     assert Section("pruned, latency=0.5x").anchor == "pruned-latency-0-5x"
