@@ -77,7 +77,7 @@ def group_by_network(measurements: Iterable[Measurement]) -> list[list[Measureme
 
 
 def list_best_threads(measurements: Iterable[Measurement]) -> list[Measurement]:
-    """Of each file that was timed with several numbers of threads the fastest; one that no interval tells is left out.
+    """The fastest of each file that was timed with several numbers of threads; none where no interval tells it.
 
     More threads are not always faster: small networks, and cores of several classes, lose by them.
     """
