@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deploy_prune.analysis.artifacts import Choice
     from deploy_prune.timing.devices import Device
     from deploy_prune.timing.sustained import Sustained
-    from deploy_prune.values import Delegation, Interval, Measurement
+    from deploy_prune.values import Interval, Measurement
 
 Files = Annotated[
     list[Path], typer.Argument(metavar="FILE|RUN...", help="Exported files, or run folders for the files in them.")
@@ -129,12 +129,14 @@ def show_measurements(measurements: tuple[Measurement, ...]) -> None:
     from deploy_prune.analysis.bench import list_best_threads
 
     unit = next((item.unit for item in measurements), MILLISECONDS)
-    columns = ("file", "runtime", "threads", f"median {unit} [95 %]", f"p90 {unit}", "load ms", "peak MB", "delegated")
+    columns = ("file", "runtime", "threads", f"median {unit} [95 %]", f"p90 {unit}", "load ms", "peak MB")
     show_table("Time of one inference", columns, [_make_row(measurement) for measurement in measurements])
     if networks := _list_networks(measurements):
         show_table("Networks of one format", ("file", "runtime", "threads", *COMPARED), networks)
     if formats := _list_formats(measurements):
         show_table("Formats of one network", ("file", "format", "threads", f"median {unit}", *COMPARED), formats)
+    for line in _list_left_over(measurements):
+        say(line)
     for best in list_best_threads(measurements):
         say(f"{best.artifact} is fastest with {best.target.threads} threads")
 
@@ -151,15 +153,17 @@ def _make_row(measurement: Measurement) -> tuple[str, ...]:
         write_amount(measurement.p90),
         f"{measurement.load_ms:.1f}",
         f"{measurement.peak_memory_bytes / 1e6:.0f}",
-        _write_delegation(measurement.delegation),
     )
 
 
-def _write_delegation(delegation: Delegation | None) -> str:
-    """`64 of 66 in 2`: operators, and the parts that they were taken in."""
-    if delegation is None:
-        return "-"
-    return f"{delegation.taken} of {delegation.operators} in {delegation.partitions}"
+def _list_left_over(measurements: Iterable[Measurement]) -> list[str]:
+    """What a delegate does not take as a whole, a line per file: it runs, but elsewhere, or goes back and forth."""
+    told = {(item.artifact, each) for item in measurements if (each := item.delegation)}
+    return [
+        f"{artifact}: the delegate took {each.taken} of {each.operators} operators, in {each.partitions} parts"
+        for artifact, each in sorted(told, key=lambda pair: pair[0])
+        if each.taken < each.operators or each.partitions > 1
+    ]
 
 
 def _list_networks(measurements: Iterable[Measurement]) -> list[tuple[str, ...]]:

@@ -91,7 +91,7 @@ def test_a_file_of_the_user_that_fails(refused: Refused, folder: Path) -> None:
     assert "net.py could not be imported: ModuleNotFoundError: No module named 'no_such_package'" in said
 
 
-@pytest.mark.parametrize(("device", "hint"), [("adb", "latency import FILE"), ("cuda", "trained is --accelerator")])
+@pytest.mark.parametrize(("device", "hint"), [("usb", "latency import FILE"), ("cuda", "trained is --accelerator")])
 def test_what_is_no_device_for_timing_says_what_is_meant(refused: Refused, device: str, hint: str) -> None:
     said = refused("--device", device, code=2)
     assert f"'{device}' is no device that files can be timed on" in said

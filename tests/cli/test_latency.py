@@ -161,7 +161,7 @@ def test_a_device_without_an_address_and_a_table_says_how(
     assert __main__.run(["latency", "list", "--store", str(phone.store)]) == 0
     assert __main__.run(["latency", verb[0], phone.model, *verb[1:], *phone.place]) == 2
     said = capsys.readouterr().err
-    assert "known: local" in said and "deploy-prune latency import" in said
+    assert "known: adb, local" in said and "deploy-prune latency import" in said
     assert not Path("out.json").exists()
 
 

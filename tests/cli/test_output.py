@@ -14,6 +14,7 @@ from deploy_prune.cli.export import show_shipments
 from deploy_prune.values import (
     Artifact,
     Conditions,
+    Delegation,
     Interval,
     Lines,
     Measurement,
@@ -66,6 +67,14 @@ def test_a_single_file_is_compared_with_nothing(capsys: Captured) -> None:
     show_measurements((MEASUREMENT,))
     (row,) = rows(capsys.readouterr().out)
     assert row == ["a.tflite", "litert 2.3.0", "1", "1.100 [1.050, 1.150]", "1.200", "8.0", "69"]
+
+
+def test_what_a_delegate_left_over_is_said(capsys: Captured) -> None:
+    whole, parted = Delegation(taken=8, operators=8, partitions=1), Delegation(taken=6, operators=8, partitions=2)
+    show_measurements((replace(MEASUREMENT, delegation=whole),))
+    assert "delegate" not in capsys.readouterr().out
+    show_measurements((replace(MEASUREMENT, delegation=parted),))
+    assert "a.tflite: the delegate took 6 of 8 operators, in 2 parts" in capsys.readouterr().out
 
 
 OTHER = replace(MEASUREMENT, artifact="b.tflite", ratio=0.5, ratio_interval=(0.45, 0.55))

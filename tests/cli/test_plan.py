@@ -126,5 +126,5 @@ def test_a_device_that_is_none_is_refused_by_every_verb_before_any_work(
     flags = [*out.get(verb[-1], []), "--device", "cuda", "--store", str(imported.store)]
     assert __main__.run([*verb, imported.model, *flags]) == 2
     said = capsys.readouterr().err
-    assert "'cuda' is no device that files can be timed on" in said and "known: local" in said
+    assert "'cuda' is no device that files can be timed on" in said and "known: adb, local" in said
     assert not (tmp_path / "out.json").exists()
