@@ -139,16 +139,23 @@ def _climb(core: str) -> dict[str, Any]:
         path = Path(folder) / "layer.tflite"
         path.write_bytes(network.dense)
         with device.start(Job(path, target.runtime, 1, device.cores(1), seed=0)) as worker:
+
+            def count(content: bytes) -> float:
+                path.write_bytes(content)
+                return worker.open(path).block(1, timeout_s=600).samples[0]
+
+            alone = [count(network.layer(place, traced.dense)) for place in range(len(network.operators))]
             for kind in LAYERS:
                 operator, group = _find_layer(network, traced, kind)
                 costs = []
                 for width in range(1, WIDTHS + 1):
                     widths = traced.dense.copy()
                     widths[group] = width
-                    path.write_bytes(network.layer(operator, widths))
-                    costs.append(worker.open(path).block(1, timeout_s=600).samples[0])
+                    costs.append(count(network.layer(operator, widths)))
                 stairs[kind] = {"group": traced.graph.free[group].name, "operator": operator, "cycles": costs}
-    return {"device": device.fingerprint, "unit": device.unit, "layers": stairs, "seconds": time.monotonic() - began}
+            whole = count(network.dense)
+    return {"device": device.fingerprint, "unit": device.unit, "layers": stairs, "whole": whole, "alone": sum(alone),
+            "seconds": time.monotonic() - began}  # fmt: skip
 
 
 def _find_layer(network: ResizableNetwork, traced: Traced, kind: str) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from deploy_prune.budget.latency.model import LatencyCost, LatencyModel, fit_mod
 from deploy_prune.budget.latency.store import Store, open_store
 from deploy_prune.budget.latency.table import Profile, list_network_samples
 from deploy_prune.budget.widths import Limits
-from deploy_prune.errors import BudgetError
+from deploy_prune.errors import BudgetError, UnitError
 from deploy_prune.graph import trace
 from deploy_prune.pipeline import real_file
 from deploy_prune.pipeline.real_file import (
@@ -165,6 +165,26 @@ def test_a_plan_that_leaves_little_says_nothing(machine, store):
     plan = close(machine, store)
     chosen, found = plan.chosen, plan.closing
     assert left_over(chosen, found, Limits()) == ""
+
+
+def test_on_a_simulated_core_everything_is_of_its_unit_and_milliseconds_are_refused(machine, tmp_path):
+    cycles, told = "simulated Cortex-A72 cycles", []
+    table = replace(TABLE, unit=cycles, reference=1e6 * REFERENCE_MS)
+    model, limit, machine.slower = fit_model(table), 1e6 * LIMIT_MS, stairs
+    with open_store(tmp_path / "cycles.sqlite") as store:
+        store.begin(table)
+        core = FakeDevice(lambda path: 1e6 * machine.ms(path), cycles, exact=True)
+        files = RealFiles(core, store, machine.write)
+        plan = plan_on_real_file(mixed(), limit, choose, model, files, progress=lambda *said: told.append(said[3]))
+        assert plan.closing.unit == cycles and {each.unit for each in plan.closing.attempts} == {cycles}
+        assert plan.closing.attempts[plan.closing.chosen].measured == pytest.approx(0.5 * table.reference)
+        assert told[-1].endswith(f"M {cycles}")
+        assert left_over(plan.chosen, plan.closing, Limits()).startswith(
+            f"the plan takes 4M of 4.8M {cycles}: its next"
+        )
+        clocked = RealFiles(FakeDevice(machine.ms), store, machine.write)
+        with pytest.raises(UnitError, match=f"figures in ms and in {cycles} are never compared"):
+            plan_on_real_file(mixed(), limit, choose, model, clocked)
 
 
 def test_attempts_are_bounded_and_the_closest_is_shipped(machine, store):

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deploy_prune.budget.latency.features import Class, Features, Product, RoundedUp, Where
+from deploy_prune.budget.latency.features import Class, Features, Product
+from deploy_prune.budget.latency.size_functions import SizeFunction
 from deploy_prune.errors import RecordError
 
 AT_ONCE = 512
@@ -21,7 +22,7 @@ AT_ONCE = 512
 MOST_VALUES = 1 << 22
 """The most values that one size may take."""
 
-Function = tuple[int, tuple[RoundedUp | Where, ...]]
+Function = tuple[int, tuple[SizeFunction, ...]]
 """A factor that depends on one size: a power of it, times functions of it."""
 Factors = tuple[tuple[int, Function], ...]
 """The numbers of the sizes' lines, ascending, each with the function of that size."""
@@ -131,7 +132,7 @@ def _factors(each: Class, product: Product, member: int) -> Iterable[tuple[int, 
 def _gather(factors: Sequence[tuple[int, Function]]) -> Factors:
     """Gather the factors of each size into one."""
     powers: Counter[int] = Counter()
-    functions: dict[int, list[RoundedUp | Where]] = defaultdict(list)
+    functions: dict[int, list[SizeFunction]] = defaultdict(list)
     for row, (power, own) in factors:
         powers[row] += power
         functions[row] += own

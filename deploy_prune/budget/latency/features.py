@@ -27,11 +27,14 @@ from functools import cached_property
 
 import numpy as np
 
+from deploy_prune.budget.latency.size_functions import NARROW, Narrow, RoundedUp, SizeFunction, Where
 from deploy_prune.budget.latency.size_lines import SizeLines
 from deploy_prune.formats.templates import WEIGHTED, Operator, OperatorKind
 
 ALIGNMENTS = (4, 8, 16)
 """Floats of a vector register: rows of another length take a slower end."""
+BESIDE = (8, 16)
+"""Tiles of the kernels that a narrow one may stand in for."""
 MEGABYTES = 4e-6
 """The size of one float."""
 MEGA = 1e-6
@@ -62,35 +65,6 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class RoundedUp:
-    """Channels rounded up to whole tiles, as a multiple of the channels."""
-
-    tile: int
-    """Channels per tile."""
-
-    def __call__(self, channels: np.ndarray) -> np.ndarray:
-        """How many times the channels are worked on: 8 / 6 where six channels take two tiles of four; any shape."""
-        some = np.maximum(channels, 1)
-        times: np.ndarray = self.tile * np.ceil(some / self.tile) / some
-        return times
-
-
-@dataclass(frozen=True)
-class Where:
-    """1 where the channels are whole vectors (or where they are not), else 0."""
-
-    width: int
-    """Floats per vector."""
-    aligned: bool = True
-    """Whether 1 stands for whole vectors; False: for all others."""
-
-    def __call__(self, channels: np.ndarray) -> np.ndarray:
-        """Tell whole vectors of channels, 1.0 or 0.0 each; any shape."""
-        whole: np.ndarray = ((channels % self.width == 0) == self.aligned).astype(np.float64)
-        return whole
-
-
-@dataclass(frozen=True)
 class Product:
     """A number times sizes of an operator, times functions of its channels."""
 
@@ -98,7 +72,7 @@ class Product:
     """Turns the product into the column's unit, such as megabytes of floats."""
     sizes: tuple[str, ...] = ()
     """Names of the sizes that are multiplied."""
-    functions: tuple[tuple[str, RoundedUp | Where], ...] = ()
+    functions: tuple[tuple[str, SizeFunction], ...] = ()
     """Names of sizes, each with the function of it that is a factor."""
 
     def __call__(self, sizes: Sizes) -> np.ndarray:
@@ -258,11 +232,16 @@ def _columns_of_kind(kind: OperatorKind, tiles: Tiles) -> dict[str, Column]:
             f"MB handed over into {width}s": _times(READ, ("in", aligned), ("made of", scattered)),
             f"MB handed over out of {width}s": _times(READ, ("made of", aligned), ("in", scattered)),
         }
+    for tile in BESIDE if kind != "depthwise" else ():
+        columns |= {
+            f"MMACs in {NARROW}s beside {tile}s": _times(WORK, ("out", Narrow(tile))),
+            f"rows in {NARROW}s beside {tile}s": _times(SCATTERED, ("out", Narrow(tile))),
+        }
     unaligned = _times(WEIGHTS, ("in", Where(4, aligned=False)))
     return {**columns, **moved, "MB of weights": WEIGHTS, "MB of weights not in 4s": unaligned, "count": COUNT}
 
 
-def _times(column: Column, *functions: tuple[str, RoundedUp | Where]) -> Column:
+def _times(column: Column, *functions: tuple[str, SizeFunction]) -> Column:
     """Count a quantity as these functions of an operator's channels say."""
     return tuple(replace(product, functions=functions) for product in column)
 

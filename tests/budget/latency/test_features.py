@@ -69,6 +69,14 @@ def test_only_rows_that_are_not_aligned_are_counted_as_such():
     assert aligned["convolution MB read not in 16s"] == aligned["convolution MB read"]
 
 
+def test_work_and_rows_of_a_narrow_kernel_are_counted_where_it_is_taken():
+    """18 channels go two by two, 15 are two tiles of eight either way."""
+    found, other = columns(CONV), columns(CONV, at=(5, 15))
+    assert found["convolution MMACs in 2s beside 8s"] == pytest.approx(200 * 9 * 5 * 18 / 1e6)
+    assert found["convolution rows in 2s beside 8s"] == pytest.approx(200 * 18 / 1e6)
+    assert other["convolution MMACs in 2s beside 8s"] == other["convolution rows in 2s beside 8s"] == 0
+
+
 def test_bytes_are_handed_over_where_one_neighbour_is_aligned_and_the_other_is_not():
     """The second convolution reads what the first made: its own channels in are 16, the first one's 5."""
     lines = SizeLines(np.concatenate([LINES.rows, [[12, 0, 0]]]))
