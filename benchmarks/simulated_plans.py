@@ -23,19 +23,18 @@ import numpy as np
 from benchmarks.prediction import SEED, draw_plans
 from benchmarks.recording import write
 from benchmarks.simulated import read_cpu_seconds
-from benchmarks.stairs import ARMS, SHARES, STAIRS, WITHIN, widths_of
+from benchmarks.stairs import SHARES, plan_arms
 from benchmarks.subjects import SUBJECTS, Traced, cell, stored
 from benchmarks.trained import asked, seconds_told
 from deploy_prune import plugins
 from deploy_prune.analysis.plots import Line, Plot, save
 from deploy_prune.budget.latency.fitting import FitError, error_of
-from deploy_prune.budget.latency.model import LatencyCost, LatencyModel
+from deploy_prune.budget.latency.model import LatencyModel
 from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.profiling import profile_network
 from deploy_prune.budget.latency.resizable import ResizableNetwork, learn_sizes
 from deploy_prune.budget.latency.store import open_store
 from deploy_prune.budget.latency.timer import timer
-from deploy_prune.errors import BudgetError
 from deploy_prune.scoring.study import Study
 from deploy_prune.timing.devices import Job, device_at, target_on
 from deploy_prune.timing.devices.sim import Sim
@@ -173,26 +172,12 @@ def _hold_against(name: str, share: float) -> dict[str, Any]:
     traced, began = Traced.of(SUBJECTS[name]), time.monotonic()
     model = _model(name, traced)
     scores = plugins.build("methods", "magnitude").score(Study(traced.network, traced.graph, None, 0))
-    cost, target = LatencyCost.of(model, traced.graph), share * float(traced.macs(traced.dense))
-    plans: dict[str, np.ndarray] = {}
-    reasons: dict[str, str] = {}
-    for arm in (*ARMS, STAIRS):
-        try:
-            widths = widths_of(traced, scores, cost, arm, target)
-        except BudgetError as error:
-            reasons[arm] = error.message
-            continue
-        plan = np.array([widths[group.name] for group in traced.graph.free])
-        if abs(traced.share(plan) / share - 1) > WITHIN:
-            reasons[arm] = f"unreachable within 1 %: the closest has {traced.share(plan):.3f}x"
-        else:
-            plans[arm] = plan
+    plans, missing = plan_arms(traced, scores, model, share)
     counted = _count(traced, list(plans.values()), model)
     arms = {
         arm: {"macs": traced.share(plan), "predicted": float(model.ratio(plan)), "counted": ratio}
         for (arm, plan), ratio in zip(plans.items(), counted, strict=True)
     }
-    missing = {arm: {"reason": why} for arm, why in reasons.items()}
     return {"arms": {**arms, **missing}, "seconds": time.monotonic() - began}
 
 

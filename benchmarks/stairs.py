@@ -66,19 +66,28 @@ def _key(name: str, runtime: str, share: float) -> str:
 
 def _cell(what: tuple[Traced, Scores, LatencyModel], share: float) -> dict[str, Any]:
     traced, scores, model = what
+    plans, missing = plan_arms(traced, scores, model, share)
+    return {"arms": {**_timed(plans, what), **missing}}
+
+
+def plan_arms(
+    traced: Traced, scores: Scores, model: LatencyModel, share: float
+) -> tuple[dict[str, np.ndarray], dict[str, dict[str, str]]]:
+    """The plan of every way at one share of the multiply-adds; of those that cannot have it, the reason."""
     cost, target = LatencyCost.of(model, traced.graph), share * float(traced.macs(traced.dense))
     plans: dict[str, np.ndarray] = {}
-    reasons: dict[str, str] = {}
+    missing: dict[str, dict[str, str]] = {}
     for arm in (*ARMS, STAIRS):
         try:
             widths = widths_of(traced, scores, cost, arm, target)
         except BudgetError as error:
-            reasons[arm] = error.message
+            missing[arm] = {"reason": error.message}
             continue
         plans[arm] = np.array([widths[group.name] for group in traced.graph.free])
         if abs(traced.share(plans[arm]) / share - 1) > WITHIN:
-            reasons[arm] = f"unreachable within 1 %: the closest has {traced.share(plans.pop(arm)):.3f}x"
-    return {"arms": {**_timed(plans, what), **{arm: {"reason": why} for arm, why in reasons.items()}}}
+            closest = traced.share(plans.pop(arm))
+            missing[arm] = {"reason": f"unreachable within 1 %: the closest has {closest:.3f}x"}
+    return plans, missing
 
 
 def widths_of(traced: Traced, scores: Scores, cost: LatencyCost, arm: str, target: float) -> Any:

@@ -220,6 +220,16 @@ def _official_tool(record: dict[str, Any]) -> str:
     return titled(record, "Our milliseconds beside those of LiteRT's own tool", table(head, rows), note, gates)
 
 
+def _judging_speed(record: dict[str, Any]) -> str:
+    rows: list[Row] = [
+        (name, f"{row['ratio']:.3f} [{row['interval'][0]:.3f}, {row['interval'][1]:.3f}]")
+        for name, row in record["networks"].items()
+    ]
+    gates = {f"{name}: not slower": row["interval"][0] <= 1 for name, row in record["networks"].items()}
+    note = "Seconds that a batch takes channels last / in torch's usual layout, in turns, two cores."
+    return titled(record, "Images judged channels last", table(("network", "ratio [95 %]"), rows), note, gates)
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "operators": _operators,
     "image_start": _image_start,
@@ -234,4 +244,5 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "gates_simulated": _gates_simulated,
     "ssh_overhead": _ssh_overhead,
     "official_tool": _official_tool,
+    "judging_speed": _judging_speed,
 }

@@ -24,11 +24,3 @@ def compress(matrix: np.ndarray) -> SparseRows:
     rows, columns = np.nonzero(matrix)
     starts = np.searchsorted(rows, np.arange(len(matrix) + 1))
     return SparseRows(starts, columns, matrix[rows, columns])
-
-
-def expand(sparse: SparseRows, width: int) -> np.ndarray:
-    """The matrix, which has so many columns."""
-    matrix = np.zeros((len(sparse.starts) - 1, width), sparse.values.dtype)
-    rows = np.repeat(np.arange(len(matrix)), np.diff(sparse.starts))
-    matrix[rows, sparse.columns] = sparse.values
-    return matrix

@@ -6,30 +6,28 @@ with `padding=SAME` does the same within itself. What PyTorch pads evenly before
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from deploy_prune.formats.tflite_graph import Pads, add_integers, add_kind, add_tensor, find_code, read_pads
+from deploy_prune.formats.tflite_graph import Pads, add_integers, add_kind, add_tensor, find_code, read_pads, view_graph
 
 NONE: Pads = (0, 0)
 
 
 def fold_padding(model: Any, schema: Any) -> Any:
     """Let convolutions of a model of the generated classes pad by themselves; the model is changed and returned."""
-    graph, code = model.subgraphs[0], schema.BuiltinOperator
-    made = {int(place): operator for operator in graph.operators for place in operator.outputs}
-    reads = Counter(int(place) for operator in graph.operators for place in operator.inputs)
-    reads.update(map(int, graph.outputs))
+    graph, view, code = model.subgraphs[0], view_graph(model), schema.BuiltinOperator
     gone = set()
-    for operator in graph.operators:
+    for operator in view.operators:
         if find_code(model, operator) not in {code.CONV_2D, code.DEPTHWISE_CONV_2D}:
             continue
         image = int(operator.inputs[0])
-        padding = made.get(image)
-        if padding is None or find_code(model, padding) != code.PAD or reads[image] != 1:
+        padding = view.makers.get(image)
+        if padding is None or find_code(model, padding) != code.PAD:
+            continue
+        if len(view.readers[image]) > 1 or image in view.outputs:
             continue
         if operator.builtinOptions.padding == schema.Padding.VALID and _is_same(model, padding, operator):
             operator.inputs = [padding.inputs[0], *operator.inputs[1:]]

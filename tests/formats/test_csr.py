@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sparse_rows import expand
 
-from deploy_prune.formats.csr import compress, expand
+from deploy_prune.formats.csr import compress
 
 NUMBERS = st.sampled_from([0.0, -0.0, 1.5, -2.0, 1e-38, 3e38])
 MATRICES = arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=NUMBERS)

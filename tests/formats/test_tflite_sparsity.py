@@ -13,8 +13,9 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import needs_simulator
+from sparse_rows import expand
 
-from deploy_prune.formats.csr import SparseRows, expand
+from deploy_prune.formats.csr import SparseRows
 from deploy_prune.formats.tflite_clusters import find_clusters
 from deploy_prune.formats.tflite_file import pack_model
 from deploy_prune.formats.tflite_sparsity import part_classifiers, store_sparse

@@ -95,20 +95,18 @@ class Session:
 
     def open(self, theirs: int, service: str) -> None:
         kind, _, command = service.partition(":")
-        name, *options = kind.split(",")
-        if name not in {"shell", "exec"} or not command:
+        if not kind.startswith("shell,v2") or not command:
             self.send(CLSE, 0, theirs)
             return
         stream = Stream(len(self.streams) + 1 + theirs, theirs)
         self.streams[stream.mine] = stream
         self.send(OKAY, stream.mine, theirs)
-        framed = "v2" in options
         argv = [CHROOT, self.root, "/system/bin/sh", "-c", command]
         environment = {"PATH": "/system/bin", "HOME": "/", "ANDROID_DATA": "/data"}
-        pipe, errors = subprocess.PIPE, subprocess.PIPE if framed else subprocess.STDOUT
-        stream.process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=errors, env=environment)
+        pipe = subprocess.PIPE
+        stream.process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
         threading.Thread(target=self.feed, args=(stream,), daemon=True).start()
-        threading.Thread(target=self.carry, args=(stream, framed), daemon=True).start()
+        threading.Thread(target=self.carry, args=(stream,), daemon=True).start()
 
     def take(self, stream: Stream, content: bytes) -> None:
         """Frames of stdin; the client is told to go on once the process has taken them."""
@@ -138,16 +136,16 @@ class Session:
             except (OSError, ValueError):
                 continue  # it has ended: who asked is told by its exit code
 
-    def carry(self, stream: Stream, framed: bool) -> None:
+    def carry(self, stream: Stream) -> None:
         process = stream.process
-        assert process is not None and process.stdout is not None
-        pipes = [(STDOUT, process.stdout), *([(STDERR, process.stderr)] if framed and process.stderr else [])]
+        assert process is not None and process.stdout is not None and process.stderr is not None
+        pipes = [(STDOUT, process.stdout), (STDERR, process.stderr)]
         turn = threading.Lock()
 
         def copy(kind: int, descriptor: int) -> None:
             while part := os.read(descriptor, MOST_BYTES // 2):
                 with turn:
-                    self.write(stream, FRAME.pack(kind, len(part)) + part if framed else part)
+                    self.write(stream, FRAME.pack(kind, len(part)) + part)
 
         threads = [threading.Thread(target=copy, args=(kind, pipe.fileno()), daemon=True) for kind, pipe in pipes]
         for thread in threads:
@@ -155,8 +153,7 @@ class Session:
         for thread in threads:
             thread.join()
         code = process.wait()
-        if framed:
-            self.write(stream, FRAME.pack(EXIT, 1) + bytes([code if code >= 0 else 128 - code]))
+        self.write(stream, FRAME.pack(EXIT, 1) + bytes([code if code >= 0 else 128 - code]))
         if stream.mine in self.streams:
             self.send(CLSE, stream.mine, stream.theirs)
 

@@ -14,12 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_prune.errors import MissingDependency
+from deploy_prune.scratch import hold_new_folder
 from deploy_prune.timing.adb.bundle import find_bundle, usual_folder
 from deploy_prune.timing.adb.client import find_adb
 from deploy_prune.timing.adb.connection import FOLDER
+from deploy_prune.timing.arm64.system import unpack_debian
 
 ROOT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deploy-prune" / "phone-root"
-"""What `tools/phone_root` unpacks: toybox and mksh for arm64, as Android has them."""
+"""Toybox and mksh for arm64, as Android has them: kept in the cache of whoever runs the tests."""
+PACKAGES = ("toybox", "mksh")
+TOOLS = (
+    "cat", "chmod", "cut", "echo", "find", "grep", "kill", "ls", "mkdir", "mv", "printf", "rm", "sed", "seq",
+    "sha256sum", "sleep", "tail", "tar", "taskset", "touch", "true", "uname", "wc",
+)  # fmt: skip
+"""What toybox is called by: the tools that our scripts use, and those of tests."""
 BUNDLE = usual_folder()
 """Where what runs files on phones is kept on this machine; tests have a cache folder of their own."""
 EMULATOR = shutil.which("qemu-aarch64-static") or ""
@@ -50,8 +58,6 @@ def find_what_is_missing() -> str:
     """Why no phone can be made up here; empty: it can."""
     if not EMULATOR or shutil.which("unshare") is None:
         return "no emulator (Debian: qemu-user-static)"
-    if not (ROOT / "complete").exists():
-        return "no root folder of a phone (tools/phone_root)"
     try:
         find_adb()
     except MissingDependency as error:
@@ -67,6 +73,24 @@ def keep_bundle() -> None:
     if not usual_folder().exists():
         usual_folder().parent.mkdir(parents=True, exist_ok=True)
         usual_folder().symlink_to(BUNDLE)
+
+
+def keep_root() -> None:
+    """Unpack the phone's root folder in the cache, where it is not there. Raises Unavailable: it cannot be had."""
+    if ROOT.exists():
+        return
+    ROOT.parent.mkdir(parents=True, exist_ok=True)
+    with hold_new_folder(ROOT.parent, "phone-root-new-") as fresh:
+        unpack_debian(PACKAGES, fresh / "apt", fresh / "root")
+        programs = fresh / "root" / "system" / "bin"
+        programs.mkdir(parents=True)
+        for name, package in (("toybox", "toybox"), ("sh", "mksh")):
+            copies = (path for path in (fresh / "root").rglob(package) if path.is_file() and path.parent.name == "bin")
+            shutil.copy(next(copies), programs / name)
+        for name in TOOLS:
+            (programs / name).symlink_to("toybox")
+        with suppress(OSError):  # another process of the tests was faster
+            (fresh / "root").rename(ROOT)
 
 
 MISSING = find_what_is_missing()
@@ -172,6 +196,7 @@ def serve(folder: Path) -> Iterator[MadeUpPhone]:
             probe.bind(("127.0.0.1", 0))
             ports.append(probe.getsockname()[1])
     phone = MadeUpPhone(folder / "root", *ports)
+    keep_root()
     phone.prepare()
     before = {name: os.environ.get(name) for name in ("ANDROID_ADB_SERVER_PORT", "ANDROID_SERIAL", "ANDROID_USER_HOME")}
     os.environ |= {"ANDROID_ADB_SERVER_PORT": str(phone.server_port), "ANDROID_USER_HOME": str(folder)}

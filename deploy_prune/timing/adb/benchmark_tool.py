@@ -14,12 +14,8 @@ COUNT = re.compile(r"^count=(\d+)(.*)$", re.MULTILINE)
 FIELD = re.compile(rf"(\w+)=({NUMBER})")
 TIMINGS = re.compile(r"^(?:Average )?inference timings in us: (.*)$", re.MULTILINE | re.IGNORECASE)
 TIMING = re.compile(rf"([A-Za-z][A-Za-z ()]*): ({NUMBER})")
-LITERT = re.compile(
-    rf"^(Model initialization|Inference \(\w+\)|Peak memory): +({NUMBER})(?: (?:ms|MB))?(?: \((\d+) runs\))?", re.M
-)
+LITERT = re.compile(rf"^(Model initialization|Inference \(\w+\)|Peak memory): +({NUMBER})", re.M)
 PEAK = re.compile(rf"^Overall peak memory footprint \(MB\) via periodic monitoring: ({NUMBER})", re.MULTILINE)
-WHOLLY = re.compile("will be completely executed by the delegate")
-PARTLY = re.compile(r"will be partially executed by the delegate w/ (\d+) delegate kernels")
 COUNT_FIELDS = {"curr": "mean", "avg": "mean", "median": "median", "min": "min", "max": "max"}
 """The fields of a `count=` line, in microseconds; the later of two that mean the same counts."""
 TIMING_LABELS = {"no stats": "mean", "Inference": "mean", "Inference (avg)": "mean", "Init": "load"}
@@ -35,10 +31,8 @@ MEGABYTE = 1 << 20
 class ToolTimes:
     """What a tool measured; None: it does not tell."""
 
-    inferences: int
-    """How many inferences were timed."""
     mean_ms: float
-    """Their mean, in milliseconds."""
+    """The mean of the inferences that were timed, in milliseconds."""
     median_ms: float | None
     """Their median, in milliseconds."""
     least_ms: float | None
@@ -49,10 +43,6 @@ class ToolTimes:
     """What opening the file took, in milliseconds."""
     peak_memory_bytes: int | None
     """The largest memory of the tool, in bytes."""
-    partitions: int | None
-    """How many parts of the file the delegate took; 1 with nothing left over where `wholly`."""
-    wholly: bool
-    """Whether the delegate took every operator."""
 
     @property
     def statistics_ms(self) -> tuple[float, ...]:
@@ -76,27 +66,19 @@ def read_tool(text: str, tool: str) -> ToolTimes:
     if "mean" not in told or told.get("inferences") == 0:
         last = (lines.strip().splitlines() or ["nothing"])[-1]
         raise Unavailable(f"{tool} tells no times; its last words: {last[:200]}", hint="run it by hand on the device")
-    partly, wholly = PARTLY.search(lines), WHOLLY.search(lines) is not None
     return ToolTimes(
-        inferences=int(told.get("inferences", 0)),
         mean_ms=told["mean"],
         median_ms=told.get("median"),
         least_ms=told.get("min"),
         most_ms=told.get("max"),
         load_ms=told.get("load"),
         peak_memory_bytes=round(told["peak_mb"] * MEGABYTE) if "peak_mb" in told else None,
-        partitions=int(partly[1]) if partly else 1 if wholly else None,
-        wholly=wholly,
     )
 
 
 def _read_lines(lines: str) -> dict[str, float]:
     """What lines tell, in ms, megabytes and numbers of inferences; where several tell it, the most exact of them."""
-    told: dict[str, float] = {}
-    for label, value, runs in LITERT.findall(lines):
-        told[LITERT_LABELS.get(label, label)] = float(value)
-        if label == "Inference (avg)" and runs:
-            told["inferences"] = float(runs)
+    told = {LITERT_LABELS[label]: float(value) for label, value in LITERT.findall(lines) if label in LITERT_LABELS}
     timings = {label.strip(): value for line in TIMINGS.findall(lines) for label, value in TIMING.findall(line)}
     told |= {key: float(timings[label]) / 1000 for label, key in TIMING_LABELS.items() if label in timings}
     if peak := PEAK.search(lines):

@@ -32,7 +32,7 @@ def push_bundle(host: Host, bundle: Bundle) -> None:
         Unavailable: the device cannot be reached, or what arrives is not what was sent; StorageError: it has no room.
     """
     name = f"bundle-{bundle.sha256}"
-    if host.run_script(HAVE, (name,), b"", PUSH_S).returncode == 0:
+    if host.ask_script(HAVE, (name,)).returncode == 0:
         return
     done = host.run_script(UNPACK, (name, bundle.sha256), bundle.path.read_bytes(), PUSH_S)
     host.forget()

@@ -7,8 +7,9 @@ slowest, which stand for the samples.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
@@ -19,6 +20,7 @@ from deploy_prune.timing.adb.benchmark_tool import ToolTimes, read_tool
 from deploy_prune.timing.adb.connection import FOLDER
 from deploy_prune.timing.devices import MILLISECONDS, Block, Job
 from deploy_prune.timing.remote.host import Host
+from deploy_prune.timing.remote.keep_runner import REFUSED
 from deploy_prune.values import NodeTime, TensorSpec
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 RUNTIME = "litert"
 """What the tool runs files with."""
 SEND_S = 900.0
-REFUSED, NOT_PINNED = 93, 94
+NOT_PINNED = 94
 KEEP = f"""\
 f="{FOLDER}/$0"
 mkdir -p "${{f%/*}}" && cat > "$f.new" && chmod 755 "$f.new" && mv "$f.new" "$f" || exit {REFUSED}
@@ -80,7 +82,7 @@ class Tool:
         mask = f"{sum(1 << core for core in job.cores):x}"
         flags = [f"--graph={name}", f"--num_threads={job.threads}", f"--num_runs={inferences}", "--min_secs=0",
                  "--warmup_runs=1", "--warmup_min_secs=0", "--report_peak_memory_footprint=true"]  # fmt: skip
-        done = self.host.run_script(RUN, (mask, f"./tool-{self.digest}", *flags), b"", timeout_s)
+        done = self.host.ask_script(RUN, (mask, f"./tool-{self.digest}", *flags), timeout_s)
         said = done.stdout.decode(errors="replace")
         if done.returncode == NOT_PINNED:
             message = f"{self.host.address} does not let a shell run on the cores {list(job.cores)}: {said.strip()}"
@@ -161,17 +163,19 @@ def start_tool(tool: Tool, job: Job) -> Iterator[ToolWorker]:
     if job.runtime != RUNTIME:
         hint = "leave `benchmark_model` out of the address: what --setup pushes runs them"
         raise ConfigError(f"{tool.path.name} runs no files of {job.runtime}", hint=hint)
-    if tool.host.run_script(f'[ -x "{FOLDER}/$0" ]', (f"tool-{tool.digest}",), b"", SEND_S).returncode:
+    if tool.host.ask_script(f'[ -x "{FOLDER}/$0" ]', (f"tool-{tool.digest}",)).returncode:
         tool.keep(f"tool-{tool.digest}", tool.path)
     name = f"timed-{uuid4().hex}{job.path.suffix}"
     try:
         yield _open(tool, job, name)
     finally:
-        tool.host.run_script(f'rm -f "{FOLDER}/$0"', (name,), b"", SEND_S)
+        with suppress(Unavailable):  # it is gone: what became of the block is said already
+            tool.host.run_script(f'rm -f "{FOLDER}/$0"', (name,), b"", SEND_S)
 
 
+@cache
 def find_tool(host: Host, path: Path) -> Tool:
-    """The tool that the user points to.
+    """The tool that the user points to, hashed once in a process.
 
     Raises:
         ConfigError: there is none.

@@ -23,7 +23,7 @@ SYSTEM, SITE = "system", "site"
 WHEELS: Mapping[str, str] = {"ai-edge-litert": "2.3.0", "onnxruntime": "1.31.1", "numpy": "2.4.6"}
 """The wheels, and their versions."""
 RUNTIMES: Mapping[str, str] = {"litert": "ai-edge-litert", "onnxruntime": "onnxruntime"}
-"""The runtimes that it has -> the wheels that bring them."""
+"""The runtimes that `--setup` brings to any device -> the packages that have them."""
 PACKAGES = ("python3", "libstdc++6", "libgomp1")
 PLATFORMS = ("manylinux_2_27_aarch64", "manylinux_2_28_aarch64", "manylinux2014_aarch64")
 SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
@@ -40,7 +40,7 @@ def unpack_system(folder: Path) -> None:
         Unavailable: a program is missing, or a package cannot be had.
         OSError: the folder cannot be written.
     """
-    _unpack_debian(folder / "apt", folder / SYSTEM)
+    unpack_debian(PACKAGES, folder / "apt", folder / SYSTEM)
     _unpack_wheels(folder / "wheels", folder / SITE, read_python_version(folder / SYSTEM))
     for downloads in ("apt", "wheels"):
         shutil.rmtree(folder / downloads)
@@ -66,8 +66,17 @@ def insist(arguments: Sequence[str], what: str) -> subprocess.CompletedProcess[s
     return said
 
 
-def _unpack_debian(state: Path, system: Path) -> None:
-    """Unpack packages for arm64 and all that they depend on; this machine's own state of apt stays as it is."""
+def unpack_debian(packages: Sequence[str], state: Path, system: Path) -> None:
+    """Unpack packages for arm64 and all that they depend on; this machine's own state of apt stays as it is.
+
+    Args:
+        packages: their names.
+        state: a new folder for apt, which may be removed then.
+        system: a new folder, the root of what is unpacked.
+
+    Raises:
+        Unavailable: a program is missing, or a package cannot be had.
+    """
     sources = next((path for path in SOURCES if path.exists()), None)
     if sources is None:
         hint = "set it up on Debian, and copy what it makes in the cache folder from there"
@@ -78,7 +87,7 @@ def _unpack_debian(state: Path, system: Path) -> None:
     shutil.copy(sources, state / "parts" / sources.name)
     apt = [find_program(("apt-get",), "set it up on Debian"), *_list_apt_options(state), "-qq"]
     insist([*apt, "update"], "the lists of Debian's packages")
-    insist([*apt, "install", "-y", "--download-only", *PACKAGES], "Debian's packages for arm64")
+    insist([*apt, "install", "-y", "--download-only", *packages], "Debian's packages for arm64")
     system.mkdir()
     for package in sorted((state / "cache" / "archives").glob("*.deb")):
         insist(["dpkg-deb", "-x", str(package), str(system)], package.name)

@@ -98,15 +98,15 @@ class Adb:
         phone.forget()
         return tuple(f"{name} {version}" for name, version in phone.describe().runtimes.items())
 
-    @property
-    def _tool(self) -> Tool | None:
-        return find_tool(self.phone.host, self.benchmark_model) if self.benchmark_model else None
-
     def list_attached(self) -> tuple[str, ...]:
         """The devices that adb lists as ready; none where there is no adb."""
         with suppress(DeployPruneError):
             return tuple(f"adb://{each.serial}" for each in list_known() if each.state == READY)
         return ()
+
+    @property
+    def _tool(self) -> Tool | None:
+        return find_tool(self.phone.host, self.benchmark_model) if self.benchmark_model else None
 
 
 @cache

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy_prune.errors import ConnectionLost, DeployPruneError, MissingDependency, StorageError, Unavailable
+from deploy_prune.timing.arm64.system import RUNTIMES as PACKAGES
 from deploy_prune.timing.client import list_options
 from deploy_prune.timing.describing import read_conditions, read_description
 from deploy_prune.timing.devices import DeviceDescription, Job
@@ -134,17 +135,19 @@ class Host:
         """
         return self.transport.run(self._command(script, *arguments), content, timeout_s)
 
-    def ask_script(self, script: str, arguments: Sequence[str] = ()) -> subprocess.CompletedProcess[bytes]:
-        """Run a script that only asks, again where the host was lost since the last that was asked.
+    def ask_script(
+        self, script: str, arguments: Sequence[str] = (), timeout_s: float = ASK_S
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a script that changes nothing there, again where the host was lost since the last that was asked.
 
         Raises:
             Unavailable: the host cannot be reached, or takes too long.
         """
         try:
-            return self.run_script(script, arguments, b"", ASK_S)
+            return self.run_script(script, arguments, b"", timeout_s)
         except ConnectionLost:
             self.await_return()
-            return self.run_script(script, arguments, b"", ASK_S)
+            return self.run_script(script, arguments, b"", timeout_s)
 
     def _run_runner(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         return self.ask_script(self.transport.find_python + RUN, (_name_runner(), *arguments))
@@ -172,10 +175,6 @@ class Host:
         if code == NO_RUNNER:
             return Unavailable(f"our runner is gone from {self.address}", hint="somebody has removed it: try again")
         return self.transport.explain_end(code, said)
-
-
-PACKAGES = {"litert": "ai-edge-litert", "onnxruntime": "onnxruntime"}
-"""Runtime that `--setup` installs -> the package that has it."""
 
 
 def _name_runner() -> str:
