@@ -16,8 +16,9 @@ from deploy_prune.budget.costs import CostModel
 from deploy_prune.budget.latency.model import LatencyCost
 from deploy_prune.budget.latency.place import Place
 from deploy_prune.budget.latency.profiling import profile_network
+from deploy_prune.budget.latency.redrawn import open_redrawing
 from deploy_prune.budget.latency.store import open_store
-from deploy_prune.budget.latency.timer import Timer, timer
+from deploy_prune.budget.latency.timer import timer
 from deploy_prune.budget.widths import dense_widths
 from deploy_prune.errors import BudgetError, DeployPruneError
 from deploy_prune.timing.devices import THIS_MACHINE, device_at
@@ -145,24 +146,21 @@ def _off(tried: tuple[Any, np.ndarray, float], share: float) -> float:
 
 
 @contextmanager
-def aim(name: str, data: Data) -> Iterator[Aim]:
+def aim(name: str, data: Data, place: Place = PLACE) -> Iterator[Aim]:
     """Take a network of the tables as the aim; its profile is made where the benchmarks' store has none."""
     pruned = Pruned.of(name, data)
     with open_store(STORE) as store:
-        model = profile_network(pruned.network, pruned.graph, PLACE, store)
+        model = profile_network(pruned.network, pruned.graph, place, store)
     latency, drawing = LatencyCost.of(model, pruned.graph), model.profile.drawing
     format_ = plugins.build("templates", drawing.format)
-    (dense_file,) = files([pruned.network], PLACE)
-    with timer(dense_file, format_.suffix, model.target, openings=OPENINGS, device=device_at(THIS_MACHINE)) as timed:
-        yield Aim(name, pruned, latency, _of_widths(timed, format_.read(dense_file), latency))
+    (dense_file,) = files([pruned.network], place)
+    with timer(dense_file, format_.suffix, model.target, openings=OPENINGS, device=device_at(place.device)) as timed:
+        redraw = open_redrawing(dense_file, drawing)
+        assert redraw
+        yield Aim(name, pruned, latency, lambda widths: timed(redraw(latency.whole(widths))).ratio)
 
 
 @contextmanager
 def aim_at_macs(name: str, data: Data) -> Iterator[MacsAim]:
     """Take a network of the tables as the aim of plans in MACs."""
     yield MacsAim(name, Pruned.of(name, data))
-
-
-def _of_widths(timed: Timer, template: Any, latency: LatencyCost) -> Callable[[np.ndarray], float]:
-    lines = np.array(latency.model.profile.drawing.lines)
-    return lambda widths: timed(template.resized(lines[:, 0] + lines[:, 1:] @ latency.whole(widths))).ratio

@@ -49,14 +49,16 @@ def _composition(record: dict[str, Any]) -> str:
 
 def _kernels(record: dict[str, Any]) -> str:
     rows: list[Row] = [
-        (f"{float(sparsity):.0%}", arm, f"{row['theoretical_macs_kept']:.3f}", f"{row['macs_kept']:.3f}",
-         f"{row['cut']:.1%}", f"{row['recalibrated']:.1%}", f"{row['test']:.2%}",
-         points(row["against_channels"]) if row["against_channels"] else "", f"{row['seconds']:.0f}")
-        for sparsity, arms in record["rows"].items() for arm, row in arms.items()
+        (name, f"{row['sparsity']:.0%}", row["by"], f"{row['theoretical_macs_kept']:.3f}", f"{row['macs_kept']:.3f}",
+         *(f"{row[what]:.1%}" for what in ("cut", "recalibrated", "refitted")), f"{row['test']:.2%}",
+         points(row["to_dense"]), f"{row['seconds']:.0f}")
+        for name, of in record["tables"].items() for row in of["rows"]
     ]  # fmt: skip
-    head = ("pointwise sparsity", "by", "theoretical MACs", "MACs of the dense kernels", "test, right after the cut",
-            "norms anew", "trained", "points to channels", "seconds")  # fmt: skip
-    note = "MobileNetV2 at 32 x 32, one seed; masks save nothing unless a runtime skips them."
+    head = ("network", "pointwise sparsity", "by", "theoretical MACs", "MACs of the dense kernels",
+            "test, right after the cut", "norms anew", "refitted", "then trained", "points to dense",
+            "seconds")  # fmt: skip
+    dense = "; ".join(f"{name} {of['dense']:.2%}" for name, of in record["tables"].items())
+    note = f"32 x 32, one seed; dense: {dense}; masks save nothing unless a runtime skips them."
     return titled(record, "Kernels or channels at equal theoretical MACs (CIFAR-10, JPEG)", table(head, rows), note)
 
 

@@ -1,9 +1,9 @@
 """Folds batch norms into the convolutions before them: the network computes the same with less to convert and to run.
 
 There are two ways, for two users. An exporter folds a graph that `torch.export` made (`fold_exported_norms`), which
-sees every norm however the network calls it. A search judges thousands of candidates cut from one network: the pairs
-of convolution and norm are found once (`find_foldable`), and folded in each candidate's modules (`fold_modules`), which
-takes no tracing.
+sees every norm however the network calls it. Whoever judges networks folds their modules (`fold_modules`); a search,
+which judges thousands of candidates cut from one network, finds the pairs of convolution and norm once
+(`find_foldable`), as that takes a trace.
 """
 
 from __future__ import annotations
@@ -21,17 +21,40 @@ from deploy_prune.graph.norm_scales import trace_flow
 from deploy_prune.graph.written_down import BATCH_NORM
 from deploy_prune.values import Network
 
+HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+TIMM_NORM = ("timm", "BatchNormAct2d")
+"""A norm that holds what is dropped after it, and an activation."""
 CONVOLUTIONS = frozenset((torch.ops.aten.conv1d.default, torch.ops.aten.conv2d.default, torch.ops.aten.conv3d.default))
 
 
 def find_foldable(network: Network) -> tuple[tuple[str, str], ...]:
-    """The names of convolution and norm modules, in pairs, where the norm alone reads what the convolution gives."""
+    """The names of convolution and norm modules, in pairs, where the norm alone reads what the convolution gives.
+
+    Modules of other classes than torch's (and timm's norm with an activation) do more than is known here, as do those
+    with hooks: they stay.
+    """
     modules = dict(network.module.named_modules())
     pairs = (
         (weight.removesuffix(".weight"), gamma.removesuffix(".weight"))
         for weight, gamma in trace_flow(network.module, network.input_shapes).foldable
     )
-    return tuple((layer, norm) for layer, norm in pairs if isinstance(modules.get(layer), nn.Conv2d))
+    return tuple((layer, norm) for layer, norm in pairs if _are_known(modules.get(layer), modules.get(norm)))
+
+
+def _are_known(convolution: nn.Module | None, norm: nn.Module | None) -> bool:
+    if type(convolution) is not nn.Conv2d or norm is None or _find_rest(norm) is None:
+        return False
+    return not any(vars(part)[hooks] for part in (convolution, norm) for hooks in HOOKS)
+
+
+def _find_rest(norm: nn.Module) -> nn.Module | None:
+    """What a norm does after it has normalised; None: that is not known."""
+    if type(norm) is nn.BatchNorm2d:
+        return nn.Identity()
+    kind = type(norm)
+    if (kind.__module__.partition(".")[0], kind.__name__) == TIMM_NORM:
+        return nn.Sequential(norm.get_submodule("drop"), norm.get_submodule("act"))
+    return None
 
 
 def fold_modules(module: nn.Module, foldable: Sequence[tuple[str, str]]) -> nn.Module:
@@ -46,7 +69,9 @@ def fold_modules(module: nn.Module, foldable: Sequence[tuple[str, str]]) -> nn.M
             convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         )
         convolution.bias = bias
-        module.set_submodule(name, nn.Identity())
+        rest = _find_rest(norm)
+        assert rest is not None
+        module.set_submodule(name, rest)
     return module
 
 

@@ -1,6 +1,8 @@
-"""Closes the loop on the real file: a plan for a budget in milliseconds is exported and timed before it is trained.
+"""Closes the loop on the real file: a plan for a budget in milliseconds is timed as a file before it is trained.
 
-A plan whose file misses the budget teaches the latency model, and the next plan aims that much higher or lower.
+The dense network is exported; a plan's file is that one at other widths, which decide over its time, and is exported
+itself where the converter draws networks in another way. A plan whose file misses the budget teaches the latency model,
+and the next plan aims that much higher or lower.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import numpy as np
 from deploy_prune import plugins
 from deploy_prune.budget.latency.model import LatencyCost, LatencyModel, teach
 from deploy_prune.budget.latency.place import format_of
+from deploy_prune.budget.latency.redrawn import open_redrawing
 from deploy_prune.budget.latency.store import Store
 from deploy_prune.budget.latency.table import Sample
 from deploy_prune.budget.latency.timer import timer
@@ -102,9 +105,10 @@ def plan_on_real_file(
     format_ = plugins.load(TEMPLATES, format_of(model.target.runtime))
     attempts: list[tuple[Chosen, Attempt]] = []
     dense = (files.write_dense or files.write)(network, format_.exporter)
+    write = _open_writer(network, dense, model, files)
     with timer(dense, format_.suffix, model.target, pace=PACE, openings=OPENINGS, device=files.device) as timed:
         while True:
-            comparison = timed(files.write(cut(network, chosen.graph, chosen.keep), format_.exporter))
+            comparison = timed(write(chosen))
             attempts.append((chosen, _attempt(chosen, aim_ms, comparison)))
             sample = _sample(chosen, comparison)
             files.store.add(model.profile, sample)
@@ -128,6 +132,15 @@ def plan_on_real_file(
     tried, profile = tuple(attempt for _, attempt in attempts), model.profile
     closing = Closing(model.target, limit_ms, profile.reference, profile.unit, tried, shipped)
     return RealPlan(attempts[shipped][0], closing, model)
+
+
+def _open_writer(network: Network, dense: bytes, model: LatencyModel, files: RealFiles) -> Callable[[Chosen], bytes]:
+    """What writes the file of a plan: the dense one at other widths, or that of the network that is really cut."""
+    drawing = model.profile.drawing
+    if redraw := open_redrawing(dense, drawing):
+        return lambda plan: redraw(plan.cost.whole(plan.widths))
+    exporter = plugins.load(TEMPLATES, drawing.format).exporter
+    return lambda plan: files.write(cut(network, plan.graph, plan.keep), exporter)
 
 
 def left_over(chosen: Chosen, closing: Closing, limits: Limits) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from deploy_prune.errors import ConfigError, Diverged
+from deploy_prune.graph.fold_norms import find_foldable, fold_modules
 from deploy_prune.sources.data import check_fit, normalise, read_labelled, require_labels
 from deploy_prune.stats import Z95
 from deploy_prune.train.accelerator import find_device
@@ -30,6 +31,9 @@ LAID_OUT = 4
 """The dimensions of images that can lie channels last, by which CPUs convolve up to twice as fast."""
 LAYOUT_FAULT = "view size is not compatible"
 """How torch says that a `view` was written down for the usual layout."""
+JUDGED_ROWS, MOST_JUDGED = 2048, 256
+"""Rows of pixels in the images that are judged at once, and the most images: 64 of 32 x 32, 9 of 224 x 224. What layers
+leave of them stays in a processor's cache."""
 JUDGED_BYTES = 1 << 30
 """Bytes of outputs and targets that are kept to be judged at once: those of class scores, of any split."""
 
@@ -40,12 +44,13 @@ def evaluate(
     data: Data,
     *,
     hooks: Hooks = OURS,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     progress: Progress = quiet,
 ) -> Quality:
     """What the task judges by (or the mean of the user's metric) on all images of a split, in fp32, not augmented.
 
-    `progress` is told how many images are judged.
+    Norms are folded into the convolutions before them, as exporters do it; the network is not changed. `batch_size`
+    images are judged at once, None: as many as stay in a processor's cache. `progress` is told how many are judged.
 
     Raises:
         DataError: network and data do not belong together.
@@ -59,7 +64,8 @@ def evaluate(
     numbers, losses = [], []
     dense = find_dense_network(task, hooks)
     error = OutputError(dense.classes) if dense else None
-    batches = _watch_error(_answer_batches(network, dense, split, data, batch_size), error)
+    at_once = batch_size or count_judged_at_once(data.image_shape)
+    batches = _watch_error(_answer_batches(network, dense, split, data, at_once), error)
     for part in _join_parts(_tell_judged(batches, len(split), progress), len(split)):
         values = _judge(metric, part)
         loss = float(loss_of(part.outputs, part.target))
@@ -69,6 +75,11 @@ def evaluate(
         losses.append(loss * (part.images / len(split)))
     quality = make_quality(name_quality(task, hooks.metric), np.concatenate(numbers), math.fsum(losses))
     return dataclasses.replace(quality, output_error=error.value) if error else quality
+
+
+def count_judged_at_once(image_shape: tuple[int, ...]) -> int:
+    """How many images (channels, height, width) a network is asked about at once."""
+    return min(max(JUDGED_ROWS // image_shape[-2], 1), MOST_JUDGED)
 
 
 def _judge(metric: Metric, part: _Part) -> np.ndarray:
@@ -128,8 +139,8 @@ def _answer_batches(
     """
     if dense is None:
         require_labels(data, split, "the task")
-    ours = _Asked(network.module)
-    theirs = _Asked(dense.module) if dense else ours
+    ours = _Asked(network)
+    theirs = _Asked(dense) if dense else ours
     for start in range(0, len(split), batch_size):
         indices = np.arange(start, min(start + batch_size, len(split)))
         images_read, labels = read_labelled(split, indices)
@@ -170,16 +181,21 @@ def _join_parts(batches: Iterator[_Part], images: int) -> Iterator[_Part]:
             held, size_bytes = [], 0
 
 
-def _put_in_eval_mode(module: nn.Module) -> nn.Module:
-    """The module itself where all of it is in eval mode, else a copy that is."""
-    return copy.deepcopy(module).eval() if any(child.training for child in module.modules()) else module
+def _fold(network: Network) -> nn.Module:
+    """A copy of its module in eval mode, norms folded as far as they can be found."""
+    module = copy.deepcopy(network.module).eval()
+    try:
+        foldable = find_foldable(network)
+    except Exception:  # noqa: BLE001 (its own code, which need not run without data)
+        return module
+    return fold_modules(module, foldable)
 
 
 class _Asked:
-    """A module that is asked batch by batch. Not a value: it remembers that it cannot take its images channels last."""
+    """A network that is asked batch by batch. Not a value: it remembers that it takes no images channels last."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self._module = _put_in_eval_mode(module)
+    def __init__(self, network: Network) -> None:
+        self._module = _fold(network)
         self._layout = torch.channels_last
 
     def answer(self, pixels: Tensor) -> Outputs:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from deploy_prune import plugins
 from deploy_prune.graph.fold_norms import find_foldable, fold_exported_norms, fold_modules
 from deploy_prune.values import Network
 
@@ -52,3 +53,30 @@ def test_an_exported_graph_is_folded_and_computes_the_same(network: Network) -> 
     norms = [node for node in graph.graph.nodes if node.target == torch.ops.aten.batch_norm.default]
     assert len(norms) == 1, "the norm whose convolution is read twice stays"
     torch.testing.assert_close(graph(IMAGE), network.module(IMAGE), rtol=1e-5, atol=1e-5)
+
+
+class Joined(nn.BatchNorm2d):
+    """A norm that does something else as well, which its class alone knows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).relu()
+
+
+def test_a_norm_that_does_more_stays_but_for_timms_whose_activation_is_kept(network: Network) -> None:
+    network.module.after_one = Joined(4).eval()
+    assert find_foldable(network) == ()
+    network.module.after_one = (
+        plugins.build("models", "timm").build("mobilenetv2_035", classes=None, input_shape=None).module.bn1.eval()
+    )
+    network.module.one = nn.Conv2d(3, 16, 1)
+    network.module.two = nn.Conv2d(16, 4, 1)
+    pairs = find_foldable(network)
+    assert pairs == (("one", "after_one"),)
+    folded = fold_modules(copy.deepcopy(network.module), pairs)
+    with torch.no_grad():
+        torch.testing.assert_close(folded(IMAGE), network.module(IMAGE), rtol=1e-5, atol=1e-5)
+
+
+def test_a_module_with_a_hook_stays(network: Network) -> None:
+    network.module.after_one.register_forward_hook(lambda module, inputs, output: output + 1)
+    assert find_foldable(network) == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -42,6 +43,20 @@ def test_top1_is_the_share_of_hits_image_by_image():
     assert (quality.name, quality.value, quality.items) == ("top-1", 0.8, 10)
 
 
+def test_norms_are_folded_in_a_copy_and_few_images_are_judged_at_once():
+    network = threshold(45)
+    network.module.insert(0, nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), nn.BatchNorm2d(3)))
+    with torch.no_grad():
+        network.module[0][0].weight.copy_(2 * torch.eye(3)[..., None, None])
+        network.module[0][1].weight.fill_(0.5)
+    network.module.eval()
+    told = []
+    quality = evaluate(network, levels().test, levels(), progress=lambda *said: told.append(said[1:3]))
+    assert quality.per_item == evaluate(threshold(45), levels().test, levels()).per_item
+    assert isinstance(network.module[0][1], nn.BatchNorm2d)
+    assert told == [(10, 10)]
+
+
 def test_a_network_in_training_mode_is_judged_in_eval_mode_and_left_as_it_was():
     network = threshold(45)
     network.module.append(nn.Dropout(0.99)).train()
@@ -52,12 +67,15 @@ def test_a_network_in_training_mode_is_judged_in_eval_mode_and_left_as_it_was():
 class Viewed(nn.Module):
     """Two pixels of three channels, seen as a row by `view`, which takes the usual layout alone."""
 
+    asked: ClassVar[list[str]] = []
+    """Where it computed, each time that it or a copy was asked."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.asked, self.linear = 0, nn.Linear(6, 2)
+        self.linear = nn.Linear(6, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.asked += 1
+        self.asked.append(x.device.type)
         out: torch.Tensor = self.linear(x.view(len(x), -1))
         return out
 
@@ -67,8 +85,9 @@ def test_a_network_that_takes_no_images_channels_last_is_judged_like_any_other()
     split = ArrayImages(grey, np.arange(10) % 2)
     data = Data("pairs", ("even", "odd"), (0.0,) * 3, (1.0,) * 3, (3, 1, 2), split, split, split, False, 0)
     network = Network("viewed", Viewed().eval(), ((3, 1, 2),), 2)
+    Viewed.asked.clear()
     quality = evaluate(network, split, data, batch_size=2)
-    assert network.module.asked == 6, "the layout is tried once"
+    assert Viewed.asked.count("cpu") == 6, "the layout is tried once"
     pixels = torch.from_numpy(grey).permute(0, 3, 1, 2).contiguous() / 255
     hits = network.module(pixels).argmax(1).numpy() == split.labels
     assert quality.per_item == tuple(map(float, hits))
