@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ def export_in_turn(
     folder: Path,
     *,
     device: Device | None = None,
+    shop: Workshop | None = None,
 ) -> list[tuple[Shipment, ...]]:
     """Do what `export` does for networks that are still to be opened, one after the other.
 
@@ -83,6 +85,7 @@ def export_in_turn(
         targets: see `export`.
         folder: see `export`.
         device: where every file is run once more, on a few of the inputs; None: on this machine alone.
+        shop: one of `open_export_workshop`; None, or if it has died: one is opened.
     """
     jobs = _plan_jobs(targets, folder)
     if not jobs:
@@ -90,10 +93,20 @@ def export_in_turn(
     remove_unfinished(folder, f"{UNFINISHED}*")
 
     def export_all() -> list[tuple[Shipment, ...]]:
-        with ThreadPoolExecutor(1) as aside, open_workshop(NEEDED) as shop:
-            return [_export(ask, jobs, shop, aside, progress, device=device) for ask, progress in networks]
+        with ThreadPoolExecutor(1) as aside, _find_workshop(shop) as opened:
+            return [_export(ask, jobs, opened, aside, progress, device=device) for ask, progress in networks]
 
     return try_twice(export_all)
+
+
+def open_export_workshop() -> AbstractContextManager[Workshop]:
+    """Where converters and runtimes are run, for whoever exports several times: their libraries are loaded once."""
+    return open_workshop(NEEDED)
+
+
+def _find_workshop(shop: Workshop | None) -> AbstractContextManager[Workshop]:
+    is_there = shop is not None and shop.process.poll() is None
+    return nullcontext(shop) if shop and is_there else open_export_workshop()
 
 
 def _export(

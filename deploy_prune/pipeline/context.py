@@ -24,6 +24,7 @@ from deploy_prune.pipeline.run_images import (
     record_images,
     refuse_other_images,
 )
+from deploy_prune.processes.workshop import Workshop
 from deploy_prune.records import read_record, write_record
 from deploy_prune.run_folder import FORM, RunFolder, is_begun
 from deploy_prune.scoring.scores_file import SCORES
@@ -54,6 +55,8 @@ class FrontBase:
     """The folder of the front, where the dense network is that every run goes on from, and is judged once."""
     lend: Callable[[], Data]
     """Gives the images, which are read once."""
+    shop: Workshop | None = None
+    """Where all of them export; None: each opens its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,8 @@ class RunContext:
     """The folder of a front, where the dense network that this run goes on from is judged once for all its runs."""
     lend: Callable[[], Data] | None = None
     """Gives the images where a front has read them for all its runs; None: they are read here."""
+    shop: Workshop | None = None
+    """Where a front exports; None: one is opened for every export."""
     opened: dict[Data, int] = dataclasses.field(default_factory=dict)
     """The images, once they are read -> how many of them were written down as broken."""
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from deploy_prune.analysis.page.writing import write_page
 from deploy_prune.analysis.plots import Line, Plot, save
 from deploy_prune.budget.parse import parse
 from deploy_prune.errors import BudgetError, MissingDependency
+from deploy_prune.exporting.export import open_export_workshop
 from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import FrontBase, RunContext, read_own_images, record_data, record_what_breaks
@@ -28,14 +31,14 @@ from deploy_prune.pipeline.run import describe_asked, find_hooks, prune
 from deploy_prune.pipeline.smaller_images import SmallerRun, smaller_shapes, train_smaller
 from deploy_prune.records import write_record
 from deploy_prune.results import DenseResult, ProfileResult, RunSummary
-from deploy_prune.run_folder import open_run
+from deploy_prune.run_folder import is_begun, open_run
 from deploy_prune.scoring.best_scored import SELECTING, BestScored
 from deploy_prune.search_results import FRONT, Front, FrontPoint, PointKind
 from deploy_prune.sources import checkpoint
 from deploy_prune.timing.devices import MILLISECONDS
 from deploy_prune.train.recipe import Hooks
 from deploy_prune.trust import trust_named
-from deploy_prune.values import TOP_1, Budget, Measurement, Progress, quiet, told_in_lines
+from deploy_prune.values import TOP_1, Budget, Data, Measurement, Progress, quiet, told_in_lines
 
 logger = logging.getLogger(__name__)
 
@@ -70,15 +73,16 @@ def front(
     find_tightest(parsed)
     trust_named(config.code)
     out, hooks = Path(out), find_hooks(config, hooks)
-    base = rank_network(config, parsed, out, hooks=hooks, progress=progress)
+    lend = lend_images(config, out)
+    base = rank_network(config, parsed, out, lend, hooks=hooks, progress=progress)
     arms: list[tuple[RunConfig, PointKind]] = [(base, "pruned")]
     arms += [(_control(base), "uniform")] * controls
-    shared = share_base(base, out)
     points: list[FrontPoint] = []
     reference_ms: float | None = None
     quality = TOP_1
-    for budget in parsed:
-        for arm, kind in arms:
+    with open_export_workshop() if base.targets else nullcontext() as shop:
+        shared = FrontBase(out, lend, shop)
+        for budget, (arm, kind) in product(parsed, arms):
             run = out / folder_name(budget, kind)
             summary = prune(with_budget(arm, budget), run, base=shared, hooks=hooks, progress=progress)
             if not points:  # all ratios are to the dense file, whose milliseconds are those of one session
@@ -98,9 +102,17 @@ def front(
 
 
 def rank_network(
-    config: RunConfig, budgets: Sequence[Budget], out: Path, *, hooks: Hooks | None = None, progress: Progress = quiet
+    config: RunConfig,
+    budgets: Sequence[Budget],
+    out: Path,
+    lend: Callable[[], Data],
+    *,
+    hooks: Hooks | None = None,
+    progress: Progress = quiet,
 ) -> RunConfig:
     """Train the dense network and score it at the tightest budget, once; the configuration of runs that go on.
+
+    `lend` gives the images, see `lend_images`.
 
     Raises:
         DeployPruneError: see `errors`; what was finished stays.
@@ -110,7 +122,7 @@ def rank_network(
     hooks = find_hooks(config, hooks)
     with (
         open_run(out, describe_asked(config), progress=progress) as folder,
-        record_what_breaks(RunContext(config, folder, hooks)) as context,
+        record_what_breaks(RunContext(config, folder, hooks, lend=lend)) as context,
     ):
         if not context.has_begun:
             preflight(context, budgets)
@@ -129,9 +141,9 @@ def rank_network(
     return RunConfig.model_validate({**dict(config), **own, "model": str(out / "dense"), "scores": out})
 
 
-def share_base(config: RunConfig, out: Path) -> FrontBase:
-    """What the runs of a front share, from the configuration that they have but for their budgets."""
-    return FrontBase(out, cache(partial(read_own_images, adopt_run_folder(config), [out])))
+def lend_images(config: RunConfig, out: Path) -> Callable[[], Data]:
+    """What gives the images of a front and all its runs, which are read once, when they are first asked for."""
+    return cache(lambda: read_own_images(adopt_run_folder(config), [out] if is_begun(out) else []))
 
 
 def with_budget(config: RunConfig, budget: Budget) -> RunConfig:

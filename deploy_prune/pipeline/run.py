@@ -99,12 +99,13 @@ def _open_context(
 ) -> Iterator[RunContext]:
     trust_named(config.code)
     config, hooks = adopt_run_folder(config), find_hooks(config, hooks)
-    shared, lend = (RunFolder(base.folder, progress), base.lend) if base else (None, None)
-    with (
-        open_run(out, describe_asked(config, plan), progress=progress) as folder,
-        record_what_breaks(RunContext(config, folder, hooks, plan, shared, lend)) as context,
-    ):
-        yield context
+    with open_run(out, describe_asked(config, plan), progress=progress) as folder:
+        context = RunContext(config, folder, hooks, plan)
+        if base:
+            shared = RunFolder(base.folder, progress)
+            context = dataclasses.replace(context, base=shared, lend=base.lend, shop=base.shop)
+        with record_what_breaks(context):
+            yield context
 
 
 def train_pruned(
