@@ -24,7 +24,7 @@ class FrontPoint:
     interval: Interval | None
     """The 95 % interval of the ratio."""
     latency_ms: float | None
-    """What its file takes, in milliseconds; None: not timed, or on a device that counts something else."""
+    """What its file takes, in the front's unit, which is milliseconds wherever a clock measures; None: not timed."""
     latency_interval_ms: Interval | None
     """The 95 % interval of that."""
     test: float
@@ -53,6 +53,8 @@ class Front:
     """The dense network first, then a point per budget."""
     quality: str = TOP_1
     """What `test` and `val` of the points are."""
+    unit: str = "ms"
+    """What the times of the points are counted in."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from deploy_prune.legible import spell_controls
 from deploy_prune.records import read_record
 from deploy_prune.search_results import FRONT, Front, FrontPoint
 
-POINT_HEAD = ("network", "budget", "on test", "on validation", "time / dense", "ms", "MACs", "parameters", "folder")
 KINDS = {"dense": "dense", "pruned": "pruned", "uniform": "uniform widths", "smaller": "dense on smaller images"}
 """Kind of a front's point -> what readers are told."""
 
@@ -29,11 +28,17 @@ def report_front(folder: Path) -> str:
     front = read_record(folder / FRONT, Front)
     head = f"# {front.model} on {front.data}, {front.method}"
     note = f"{front.quality}; intervals are 95 %, ratios are to the dense network's file. Each folder has a report."
-    return spell_controls("\n\n".join((head, write_table(POINT_HEAD, list_point_rows(front)), note))) + "\n"
+    table = write_table(name_point_columns(front), list_point_rows(front))
+    return spell_controls("\n\n".join((head, table, note))) + "\n"
+
+
+def name_point_columns(front: Front) -> tuple[str, ...]:
+    """The head of the table of its points."""
+    return ("network", "budget", "on test", "on validation", "time / dense", front.unit, "MACs", "parameters", "folder")
 
 
 def list_point_rows(front: Front) -> list[tuple[str, ...]]:
-    """A row per network, under `POINT_HEAD`."""
+    """A row per network, under `name_point_columns`."""
     return [_make_row(point) for point in front.points]
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy_prune.cli.options import DeviceAddress, Json, Threads, parse_integers
-from deploy_prune.cli.output import say, show_json, show_progress, show_table
+from deploy_prune.cli.options import DeviceAddresses, Json, Threads, parse_integers
+from deploy_prune.cli.output import make_error_record, say, show_json, show_progress, show_table
 from deploy_prune.errors import ConfigError
 from deploy_prune.timing.devices import MILLISECONDS, THIS_MACHINE, device_at
 
@@ -38,31 +38,61 @@ SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 def bench(
     files: Files,
     threads: Threads = "1",
-    device: DeviceAddress = THIS_MACHINE,
+    device: DeviceAddresses = None,
     sustained: Lasting = None,
     as_json: Json = False,
 ) -> None:
-    """Time exported files on this machine, or on another device.
+    """Time exported files on this machine, or on other devices.
 
     The files take turns on the same cores, the first one before and after every block of another. Networks of one
     format are compared with the first file of that format, formats of one network (files that
     deploy-prune wrote name theirs) with its first file. A run folder stands for the files that it exported last.
     With --sustained each file runs by itself without a pause: the last minute beside the first.
+    Several devices are timed at once, each by itself.
     """
     counts = parse_integers("--threads", threads) or (1,)
     seconds = None if sustained is None else parse_duration(sustained)
     from deploy_prune.analysis.artifacts import choose_artifacts, warn_of_skipped
     from deploy_prune.timing.bench import time_in_turns
 
-    place = device_at(device)
+    places = {address: device_at(address) for address in device or [THIS_MACHINE]}
     chosen = choose_artifacts(files)
     warn_of_skipped(chosen)
+    if len(places) > 1:
+        _bench_several(chosen, places, seconds, counts, as_json=as_json)
+        return
+    (place,) = places.values()
     if seconds is not None:
         _bench_sustained(chosen, place, seconds, counts, as_json=as_json)
         return
     with show_progress(as_json=as_json) as told:
         measurements = time_in_turns(chosen.artifacts, place, threads=counts, progress=told)
     show_times(measurements, chosen, as_json=as_json)
+
+
+def _bench_several(
+    chosen: Choice, places: Mapping[str, Device], seconds: float | None, counts: Sequence[int], *, as_json: bool
+) -> None:
+    """Tables by device; one that fails is told of after them, and ends the command."""
+    from deploy_prune.timing.several import time_on_devices
+
+    if seconds is not None:
+        raise ConfigError("--sustained takes one device", hint="run it once for each")
+    with show_progress(as_json=as_json) as told:
+        times = time_on_devices(chosen.artifacts, places, threads=counts, progress=told)
+    devices = {each.address: each.measurements for each in times if not each.error}
+    failed = {each.address: each.error for each in times if each.error}
+    if as_json:
+        errors = {address: make_error_record(error) for address, error in failed.items()}
+        show_json(devices=devices, failed=errors, skipped=chosen.skipped)
+    for address, measurements in () if as_json else devices.items():
+        say(f"{address}:")
+        show_measurements(measurements)
+    for address, error in failed.items():
+        say(f"error: {address}: {error.message}", err=True)
+        say(f"hint: {error.hint}", err=True)
+    for error in failed.values():
+        raise typer.Exit(error.exit_code)
 
 
 def parse_duration(text: str) -> float:

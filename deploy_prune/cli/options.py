@@ -35,6 +35,10 @@ Device = Annotated[
 DeviceAddress = Annotated[
     str, typer.Option("--device", metavar="ADDRESS", help="Where the files run: local, ssh://pi@board, ...")
 ]
+DeviceAddresses = Annotated[
+    list[str] | None,
+    typer.Option("--device", metavar="ADDRESS", help="Where the files run: local, ssh://pi@board, ...; repeatable."),
+]
 StoreFile = Annotated[
     Path | None,
     typer.Option("--store", metavar="FILE", help="Of latency tables; usually in the user's cache folder."),

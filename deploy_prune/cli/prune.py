@@ -12,7 +12,7 @@ from deploy_prune.cli.flags import Flag, read_flags
 from deploy_prune.cli.options import Epochs, Json, parse_names
 from deploy_prune.cli.output import make_error_record, say, show_json, show_progress, show_table
 from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, TargetMissed
-from deploy_prune.stats import write_percent
+from deploy_prune.stats import write_percent, write_with_interval
 
 if TYPE_CHECKING:
     from deploy_prune.pipeline.config import RunConfig
@@ -161,7 +161,15 @@ def run_front(
 
 def show_front(front: Front) -> None:
     """A row per network, fastest last."""
-    columns = ("network", "budget", "ms [95 %]", "time / dense", f"{front.quality} test [95 %]", "MACs", "run")
+    columns = (
+        "network",
+        "budget",
+        f"{front.unit} [95 %]",
+        "time / dense",
+        f"{front.quality} test [95 %]",
+        "MACs",
+        "run",
+    )
     rows = sorted(front.points, key=lambda point: -(point.ratio or 0))
     show_table(f"{front.model} on {front.data}, {front.method}", columns, [_make_row(row) for row in rows])
 
@@ -169,7 +177,7 @@ def show_front(front: Front) -> None:
 def _make_row(row: FrontPoint) -> tuple[str, ...]:
     time = "not timed" if row.ratio is None else "-"
     if row.latency_ms is not None and row.latency_interval_ms is not None:
-        time = f"{row.latency_ms:.3f} [{row.latency_interval_ms[0]:.3f}, {row.latency_interval_ms[1]:.3f}]"
+        time = write_with_interval(row.latency_ms, row.latency_interval_ms)
     ratio = "-" if row.ratio is None else f"{row.ratio:.3f}x"
     low, high = row.test_interval
     quality = f"{write_percent(row.test)} [{write_percent(low, 1)}, {write_percent(high, 1)}]"

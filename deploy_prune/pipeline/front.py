@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -38,7 +39,7 @@ from deploy_prune.sources import checkpoint
 from deploy_prune.timing.devices import MILLISECONDS
 from deploy_prune.train.recipe import Hooks
 from deploy_prune.trust import trust_named
-from deploy_prune.values import TOP_1, Budget, Data, Measurement, Progress, quiet, told_in_lines
+from deploy_prune.values import TOP_1, Budget, Measurement, Progress, quiet, told_in_lines
 
 logger = logging.getLogger(__name__)
 
@@ -73,25 +74,24 @@ def front(
     find_tightest(parsed)
     trust_named(config.code)
     out, hooks = Path(out), find_hooks(config, hooks)
-    lend = lend_images(config, out)
-    base = rank_network(config, parsed, out, lend, hooks=hooks, progress=progress)
+    shared = share_base(config, out)
+    base = rank_network(config, parsed, shared, hooks=hooks, progress=progress)
     arms: list[tuple[RunConfig, PointKind]] = [(base, "pruned")]
     arms += [(_control(base), "uniform")] * controls
     points: list[FrontPoint] = []
-    reference_ms: float | None = None
-    quality = TOP_1
+    reference, quality, unit = None, TOP_1, MILLISECONDS
     with open_export_workshop() if base.targets else nullcontext() as shop:
-        shared = FrontBase(out, lend, shop)
+        shared = replace(shared, shop=shop)
         for budget, (arm, kind) in product(parsed, arms):
             run = out / folder_name(budget, kind)
             summary = prune(with_budget(arm, budget), run, base=shared, hooks=hooks, progress=progress)
             if not points:  # all ratios are to the dense file, whose milliseconds are those of one session
-                reference_ms, quality = _reference_ms(summary), summary.test.dense.name
-                points.append(_dense_point(summary, run, reference_ms))
-            points.append(_point(summary, kind, budget.text, run, reference_ms))
+                (reference, unit), quality = _find_reference(summary), summary.test.dense.name
+                points.append(_dense_point(summary, run, reference))
+            points.append(_point(summary, kind, budget.text, run, reference))
     if controls and any(point.ratio is not None for point in points[1:]):  # files are timed
-        points += _smaller(base, out, hooks, reference_ms, progress)
-    result = Front(config.model, config.data, config.method, tuple(points), quality)
+        points += _smaller(base, out, hooks, reference, progress)
+    result = Front(config.model, config.data, config.method, tuple(points), quality, unit)
     write_record(out / FRONT, result)
     try:
         draw(result, out)
@@ -104,15 +104,12 @@ def front(
 def rank_network(
     config: RunConfig,
     budgets: Sequence[Budget],
-    out: Path,
-    lend: Callable[[], Data],
+    base: FrontBase,
     *,
     hooks: Hooks | None = None,
     progress: Progress = quiet,
 ) -> RunConfig:
     """Train the dense network and score it at the tightest budget, once; the configuration of runs that go on.
-
-    `lend` gives the images, see `lend_images`.
 
     Raises:
         DeployPruneError: see `errors`; what was finished stays.
@@ -121,8 +118,8 @@ def rank_network(
     config = with_budget(adopt_run_folder(config), find_tightest(budgets))
     hooks = find_hooks(config, hooks)
     with (
-        open_run(out, describe_asked(config), progress=progress) as folder,
-        record_what_breaks(RunContext(config, folder, hooks, lend=lend)) as context,
+        open_run(base.folder, describe_asked(config), progress=progress) as folder,
+        record_what_breaks(RunContext(config, folder, hooks, lend=base.lend)) as context,
     ):
         if not context.has_begun:
             preflight(context, budgets)
@@ -136,14 +133,14 @@ def rank_network(
         own: dict[str, Any] = {}
         if isinstance(selector, BestScored):
             selector.score(study)
-            own = {"select": str(out / SELECTING), "select_options": {}}
+            own = {"select": str(base.folder / SELECTING), "select_options": {}}
     own |= {"model_options": {}, "classes": None, "input_shape": None, "weights": None, "pretrain": None}
-    return RunConfig.model_validate({**dict(config), **own, "model": str(out / "dense"), "scores": out})
+    return RunConfig.model_validate({**dict(config), **own, "model": str(base.folder / "dense"), "scores": base.folder})
 
 
-def lend_images(config: RunConfig, out: Path) -> Callable[[], Data]:
-    """What gives the images of a front and all its runs, which are read once, when they are first asked for."""
-    return cache(lambda: read_own_images(adopt_run_folder(config), [out] if is_begun(out) else []))
+def share_base(config: RunConfig, out: Path) -> FrontBase:
+    """What a front in the folder `out` and all its runs share: images are read when they are first asked for."""
+    return FrontBase(out, cache(lambda: read_own_images(adopt_run_folder(config), [out] if is_begun(out) else [])))
 
 
 def with_budget(config: RunConfig, budget: Budget) -> RunConfig:
@@ -185,21 +182,21 @@ def _control(base: RunConfig) -> RunConfig:
     return RunConfig.model_validate({**dict(base), **own})
 
 
-def _dense_point(summary: RunSummary, run: Path, reference_ms: float | None) -> FrontPoint:
-    spread = (reference_ms, reference_ms) if reference_ms else None
+def _dense_point(summary: RunSummary, run: Path, reference: float | None) -> FrontPoint:
+    spread = (reference, reference) if reference else None
     return FrontPoint(
-        "dense", "", run.name, 1.0, (1.0, 1.0), reference_ms, spread, summary.test.dense.value,
+        "dense", "", run.name, 1.0, (1.0, 1.0), reference, spread, summary.test.dense.value,
         summary.test.dense.interval, summary.dense.val.value, summary.dense.count.macs, summary.dense.count.params,
     )  # fmt: skip
 
 
-def _point(summary: RunSummary, kind: PointKind, budget: str, run: Path, reference_ms: float | None) -> FrontPoint:
+def _point(summary: RunSummary, kind: PointKind, budget: str, run: Path, reference: float | None) -> FrontPoint:
     measured = _measured(summary)
     ratio, interval = (measured.ratio, measured.ratio_interval) if measured else (None, None)
     return FrontPoint(
         kind, budget, run.name, ratio, interval,
-        ratio * reference_ms if ratio and reference_ms else None,
-        (interval[0] * reference_ms, interval[1] * reference_ms) if interval and reference_ms else None,
+        ratio * reference if ratio and reference else None,
+        (interval[0] * reference, interval[1] * reference) if interval and reference else None,
         summary.test.pruned.value, summary.test.pruned.interval, summary.trained.val.value,
         summary.cut.count.macs, summary.cut.count.params,
     )  # fmt: skip
@@ -215,21 +212,19 @@ def _measured(summary: RunSummary) -> Measurement | None:
     return next(iter(summary.speedups), None)
 
 
-def _reference_ms(summary: RunSummary) -> float | None:
-    """What a ratio of 1 stands for: the target's reference, or what the dense file took in this run's session.
+def _find_reference(summary: RunSummary) -> tuple[float | None, str]:
+    """What a ratio of 1 stands for, and its unit: the target's reference, or what the dense file took in this session.
 
-    None where nothing was timed, or in another unit than milliseconds.
+    None where nothing was timed.
     """
     closing = summary.plan.closing
     if closing is not None:
-        return closing.reference if closing.unit == MILLISECONDS else None
-    dense = [item for item in summary.bench.measurements if item.ratio is None and item.unit == MILLISECONDS]
-    return dense[0].median if dense else None
+        return closing.reference, closing.unit
+    dense = [item for item in summary.bench.measurements if item.ratio is None]
+    return (dense[0].median, dense[0].unit) if dense else (None, MILLISECONDS)
 
 
-def _smaller(
-    base: RunConfig, out: Path, hooks: Hooks, reference_ms: float | None, progress: Progress
-) -> list[FrontPoint]:
+def _smaller(base: RunConfig, out: Path, hooks: Hooks, reference: float | None, progress: Progress) -> list[FrontPoint]:
     """The dense network on smaller images, trained there as the pruned ones are; not at sizes it does not take."""
     points = []
     own = checkpoint.description(Path(base.model)).input_shape
@@ -240,11 +235,11 @@ def _smaller(
         if outcome.reason:
             logger.warning("images of %s are left out of the front: %s", name, outcome.reason)
         else:
-            points.append(_smaller_point(outcome, name, reference_ms))
+            points.append(_smaller_point(outcome, name, reference))
     return points
 
 
-def _smaller_point(outcome: SmallerRun, name: str, reference_ms: float | None) -> FrontPoint:
+def _smaller_point(outcome: SmallerRun, name: str, reference: float | None) -> FrontPoint:
     assert outcome.count
     assert outcome.val
     assert outcome.test
@@ -253,8 +248,8 @@ def _smaller_point(outcome: SmallerRun, name: str, reference_ms: float | None) -
     low, high = outcome.interval
     return FrontPoint(
         "smaller", name, f"smaller-{name}", outcome.ratio, outcome.interval,
-        outcome.ratio * reference_ms if reference_ms else None,
-        (low * reference_ms, high * reference_ms) if reference_ms else None,
+        outcome.ratio * reference if reference else None,
+        (low * reference, high * reference) if reference else None,
         outcome.test.value, outcome.test.interval, outcome.val.value, outcome.count.macs, outcome.count.params,
     )  # fmt: skip
 
@@ -265,13 +260,13 @@ def draw(front: Front, out: Path) -> None:
     Raises:
         MissingDependency: what draws is not installed.
     """
-    in_ms = all(point.latency_ms is not None for point in front.points)
+    has_times = all(point.latency_ms is not None for point in front.points)
     shares = all(0 <= point.test <= 1 for point in front.points)
     scale, lines = 100 if shares else 1, []
     for kind in dict.fromkeys(point.kind for point in front.points):
         points = sorted((each for each in front.points if each.kind == kind), key=lambda each: each.macs)
         times = [
-            (each.latency_ms, each.latency_interval_ms) if in_ms else (each.ratio, each.interval) for each in points
+            (each.latency_ms, each.latency_interval_ms) if has_times else (each.ratio, each.interval) for each in points
         ]
         if any(time is None or spread is None for time, spread in times):
             return  # not timed: there is no front to draw
@@ -284,6 +279,6 @@ def draw(front: Front, out: Path) -> None:
                 y_spread=tuple((scale * each.test_interval[0], scale * each.test_interval[1]) for each in points),
             )
         )
-    x_label, y_label = "ms" if in_ms else "time / dense", f"{front.quality} on test{', %' * shares}"
+    x_label, y_label = front.unit if has_times else "time / dense", f"{front.quality} on test{', %' * shares}"
     plot = Plot(f"{front.model} on {front.data}, {front.method}", x_label, y_label, tuple(lines), from_zero=False)
     save(plot, out / PNG)

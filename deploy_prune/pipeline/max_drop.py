@@ -14,8 +14,8 @@ import numpy as np
 from deploy_prune.budget.parse import fraction_of
 from deploy_prune.errors import ConfigError, TargetMissed
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.context import FrontBase, RunContext
-from deploy_prune.pipeline.front import folder_name, lend_images, rank_network, with_budget
+from deploy_prune.pipeline.context import RunContext
+from deploy_prune.pipeline.front import folder_name, rank_network, share_base, with_budget
 from deploy_prune.pipeline.run import prune, train_pruned
 from deploy_prune.records import read_record, write_record
 from deploy_prune.results import DenseResult, RunSummary
@@ -56,9 +56,9 @@ def within_drop(
     if allowed_points <= 0:
         raise ConfigError(f"a drop of {allowed_points:g} points leaves no network", hint="write 1.0 for one point")
     out = Path(out)
-    lend = lend_images(config, out)
-    base = rank_network(config, (config.parsed_budget,), out, lend, hooks=hooks, progress=progress)
-    shared, budgets = FrontBase(out, lend), _levels(base, out)
+    shared = share_base(config, out)
+    base = rank_network(config, (config.parsed_budget,), shared, hooks=hooks, progress=progress)
+    budgets = _levels(base, out)
     tries: dict[int, DropTry] = {}
     dense = read_record(out / "dense.json", DenseResult).val
 
@@ -66,11 +66,9 @@ def within_drop(
         if level not in tries:
             run = out / folder_name(budgets[level])
             trained = train_pruned(with_budget(base, budgets[level]), run, shared, hooks=hooks, progress=progress)
-            lost = 100 * (dense.value - trained.val.value)
-            tries[level] = DropTry(budgets[level].text, run.name, lost, trained.seconds)
-            progress(
-                "bisection", len(tries), _most_tries(len(budgets)), f"{budgets[level].text}: {lost:+.2f} points lost"
-            )
+            lost, text = 100 * (dense.value - trained.val.value), budgets[level].text
+            tries[level] = DropTry(text, run.name, lost, trained.seconds)
+            progress("bisection", len(tries), _most_tries(len(budgets)), f"{text}: {lost:+.2f} points lost")
         return tries[level].lost_points <= allowed_points
 
     level = _tightest_that(fits, len(budgets))

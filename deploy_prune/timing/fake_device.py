@@ -80,6 +80,8 @@ class FakeDevice:
     unit: str = "ms"
     exact: bool = False
     """Whether it says of itself that a file costs the same whenever it is run."""
+    runs_here: bool = False
+    """Whether it says of itself that files run on this machine's cores."""
     fingerprint: str = "fake processor, none, none"
     version: str = "1.0"
     """The version of every runtime."""

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from as_user import interpreter
 from bundled import write_linear
+from sshd import Board
 from tinyrun import exported
 
 from deploy_prune import __main__
 from deploy_prune.analysis.artifacts import choose_artifacts
 from deploy_prune.cli.bench import show_times
 from deploy_prune.timing.bench import time_in_turns
+from deploy_prune.timing.devices import THIS_MACHINE
 from deploy_prune.timing.fake_device import FakeDevice
 
 Captured = pytest.CaptureFixture[str]
@@ -117,6 +119,24 @@ def test_a_file_runs_without_a_pause(tmp_path: Path, capsys: Captured) -> None:
     assert len(told["windows"]) == 3 and min(told["windows"]) > 0 and told["unit"] == "ms"
     assert __main__.run(["bench", str(tmp_path / "small.onnx"), "--sustained", "0.3s"]) == 0
     assert "last / first" in capsys.readouterr().out
+
+
+@pytest.mark.heavy
+def test_several_devices_are_timed_and_one_that_fails_is_told_of(
+    tiny_onnx: Path, board: Board, capsys: Captured
+) -> None:
+    there, gone = board.address, "ssh://nobody@127.0.0.1:9?patience_s=0.1"
+    asked = ["bench", str(tiny_onnx), "--device", there, "--device", THIS_MACHINE]
+    assert __main__.run([*asked, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert list(told["devices"]) == [there, THIS_MACHINE] and told["failed"] == {}
+    assert all(len(each) == 1 and each[0]["median"] > 0 for each in told["devices"].values())
+    assert __main__.run([*asked, "--device", gone]) == 3
+    said = capsys.readouterr()
+    assert said.out.index(f"{there}:") < said.out.index(f"{THIS_MACHINE}:")
+    assert f"error: {gone}: " in said.err
+    assert __main__.run([*asked, "--sustained", "1s"]) == 2
+    assert "takes one device" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("flags", "said"), [

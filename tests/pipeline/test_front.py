@@ -14,7 +14,7 @@ from deploy_prune.budget.parse import parse
 from deploy_prune.errors import BudgetError, ConfigError, DataError, TargetMissed
 from deploy_prune.pipeline import max_drop
 from deploy_prune.pipeline.config import RunConfig
-from deploy_prune.pipeline.front import FRONT, find_tightest, folder_name, front, lend_images, rank_network
+from deploy_prune.pipeline.front import FRONT, find_tightest, folder_name, front, rank_network, share_base
 from deploy_prune.pipeline.max_drop import DROP, within_drop
 from deploy_prune.records import read_record, sha256
 from deploy_prune.results import RunSummary
@@ -107,7 +107,7 @@ def test_a_front_does_not_go_on_with_other_images(tmp_path: Path) -> None:
     """Not in runs that have not begun either: the dense network was judged on the old ones."""
     own = written(tmp_path)
     out = tmp_path / "front"
-    rank_network(settings(own), (parse("0.5x"),), out, lend_images(settings(own), out))
+    rank_network(settings(own), (parse("0.5x"),), share_base(settings(own), out))
     file = next(path for path in own.glob("*.py") if "_images(40, 3)" in path.read_text())
     file.write_text(file.read_text().replace("_images(40, 3)", "_images(44, 3)"))
     with pytest.raises(DataError, match="has changed since the run began: test had"):

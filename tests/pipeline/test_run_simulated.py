@@ -12,6 +12,7 @@ from simulated import needs_simulator
 from deploy_prune import __main__
 from deploy_prune.records import read_record
 from deploy_prune.results import BenchResult, PlanResult, ShipResult
+from deploy_prune.search_results import FRONT, Front
 
 pytestmark = [pytest.mark.slow, needs_simulator]
 
@@ -80,3 +81,14 @@ def test_files_are_verified_there_by_export(tmp_path: Path, capsys: pytest.Captu
     assert __main__.run([*command, "--out", str(tmp_path), "--json"]) == 0
     shipments = json.loads(capsys.readouterr().out)["shipments"]
     assert [row["there"]["passed"] for row in shipments] == [True, True]
+
+
+def test_a_front_is_in_cycles(run: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert prune(folder, "front", "--budget", "latency=0.6x,latency=0.5x", "--scores", str(run), "--no-controls",
+                 "--device", A72) == 0  # fmt: skip
+    said = capsys.readouterr().out
+    assert "simulated Cortex-A72 cycles [95 %]" in said and not MILLISECONDS.search(said)
+    front = read_record(folder / "front" / FRONT, Front)
+    dense, *pruned = front.points
+    assert front.unit == "simulated Cortex-A72 cycles" and dense.latency_ms
+    assert [point.latency_ms for point in pruned] == [pytest.approx(point.ratio * dense.latency_ms) for point in pruned]

@@ -60,7 +60,7 @@ def explain_by_hand(name: str) -> Explanation:
     )  # fmt: skip
 
 
-def make_front(folder: Path, budgets: tuple[str, ...] = ("4ms", "3ms", "2ms")) -> Path:
+def make_front(folder: Path, budgets: tuple[str, ...] = ("4ms", "3ms", "2ms"), unit: str = "ms") -> Path:
     """A front's folder with a run per budget."""
     write_record(folder / "run.json", {"model": "net.py:build", "data": "digits", "budget": budgets[-1]}, dict)
     points = [FrontPoint("dense", "", budgets[0], 1.0, (1.0, 1.0), 8.0, (8.0, 8.0), 0.9, (0.87, 0.93), 0.9, 10**6,
@@ -71,5 +71,5 @@ def make_front(folder: Path, budgets: tuple[str, ...] = ("4ms", "3ms", "2ms")) -
         points.append(FrontPoint("pruned", budget, budget, ratio, (ratio - 0.01, ratio + 0.01), 8 * ratio,
                                  (8 * ratio - 0.1, 8 * ratio + 0.1), 0.89 - 0.01 * number, (0.85, 0.92), 0.89,
                                  400_000, 20_000))  # fmt: skip
-    write_record(folder / FRONT, Front("net.py:build", "digits", "obs", tuple(points)))
+    write_record(folder / FRONT, Front("net.py:build", "digits", "obs", tuple(points), unit=unit))
     return folder

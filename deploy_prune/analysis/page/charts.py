@@ -42,9 +42,9 @@ def draw_front(front: Front, hints: Mapping[str, str]) -> Chart:
                 hints=[f"{each.budget or each.kind}<br>{escape(hints.get(each.run, ''))}" for each in points],
             )
         )
-    in_ms = all(each.latency_ms is not None for each in timed)
+    has_times = all(each.latency_ms is not None for each in timed)
     return Chart("front", f"{front.quality} on test against measured time, with 95 % intervals", tuple(traces),
-                 _axes("ms" if in_ms else "time / dense", front.quality))  # fmt: skip
+                 _axes(front.unit if has_times else "time / dense", front.quality))  # fmt: skip
 
 
 def _time(point: FrontPoint) -> float:

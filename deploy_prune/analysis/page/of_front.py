@@ -11,7 +11,7 @@ from deploy_prune.analysis.page.charts import draw_front, draw_widths
 from deploy_prune.analysis.page.of_run import describe_asked
 from deploy_prune.analysis.page.sections import Card, Page, Section, Table
 from deploy_prune.analysis.report import FILE_HEAD, SUMMARY, list_file_rows
-from deploy_prune.analysis.report_front import KINDS, POINT_HEAD, list_point_rows
+from deploy_prune.analysis.report_front import KINDS, list_point_rows, name_point_columns
 from deploy_prune.records import read_record
 from deploy_prune.results import RunSummary
 from deploy_prune.run_folder import read_asked
@@ -48,7 +48,7 @@ def _list_sections(front: Front, summaries: dict[str, RunSummary]) -> Iterator[S
     timed = any(point.ratio is not None for point in front.points)
     charts = (draw_front(front, hints),) if timed else ()
     yield Section("Front", f"{front.quality} with 95 % intervals; ratios are to the dense network's file.", charts,
-                  (Table.of(POINT_HEAD, list_point_rows(front)),))  # fmt: skip
+                  (Table.of(name_point_columns(front), list_point_rows(front)),))  # fmt: skip
     for point in front.points[1:]:  # the dense network is named with the first run
         if summary := summaries.get(point.run):
             changed = [row for row in summary.plan.groups if row.kept < row.width]

@@ -173,6 +173,10 @@ class Device(Protocol):
     def exact(self) -> bool:
         """Whether a file costs the same number whenever it is run, so that no more is run than a model has to learn."""
 
+    @property
+    def runs_here(self) -> bool:
+        """Whether its files run on the cores of this machine: two such devices disturb each other."""
+
     def start(self, job: Job) -> AbstractContextManager[Worker]:
         """A worker with its file loaded; it is dead when the block ends.
 

@@ -32,6 +32,7 @@ class Adb:
 
     unit: ClassVar[str] = MILLISECONDS
     exact: ClassVar[bool] = False
+    runs_here: ClassVar[bool] = False
 
     address: str = ""
     """Its serial, as in `adb://R5CT20ABCDE`; empty: what ANDROID_SERIAL names, else the only one attached."""

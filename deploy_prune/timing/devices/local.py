@@ -23,6 +23,7 @@ class Local:
 
     unit: ClassVar[str] = MILLISECONDS
     exact: ClassVar[bool] = False
+    runs_here: ClassVar[bool] = True
 
     @property
     def fingerprint(self) -> str:

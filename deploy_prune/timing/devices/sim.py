@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError, StorageError, Unavailable
@@ -139,6 +139,8 @@ class SimWorker:
 @dataclass(frozen=True)
 class Sim:
     """One core of ARM's, simulated."""
+
+    runs_here: ClassVar[bool] = True
 
     address: str = "cortex-a72"
     """The core, such as `cortex-a72`; `CORE/instructions` counts instructions where cycles are usual."""

@@ -27,6 +27,7 @@ class Ssh:
 
     unit: ClassVar[str] = MILLISECONDS
     exact: ClassVar[bool] = False
+    runs_here: ClassVar[bool] = False
 
     address: str = ""
     """The host, as in `ssh://pi@board:22`; who it is and with which key, ~/.ssh/config says. Empty: nowhere yet."""

@@ -115,6 +115,14 @@ def test_the_report_of_a_front_has_a_row_per_network(tmp_path: Path) -> None:
     assert "| dense |  | 90.00% [87.0%, 93.0%]" in report
 
 
+def test_a_front_on_a_simulated_core_is_in_what_that_counts(tmp_path: Path) -> None:
+    folder = make_front(tmp_path, unit="simulated Cortex-A72 cycles")
+    assert " | simulated Cortex-A72 cycles | " in report_front(folder)
+    text = write_page(folder).read_text()
+    assert '"simulated Cortex-A72 cycles"' in text, "the axis"
+    assert "<th>ms</th>" not in text
+
+
 def test_a_run_that_nobody_looked_into_says_how_to(tmp_path: Path) -> None:
     make_run(tmp_path)
     (tmp_path / "explained.json").unlink()
