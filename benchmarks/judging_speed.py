@@ -47,7 +47,10 @@ def _time(name: str) -> dict[str, Any]:
     images = torch.randn(IMAGES[shape[-1]], *shape, generator=torch.Generator().manual_seed(0))
     module = network.module.eval()
     folded = fold_modules(copy.deepcopy(module), find_foldable(network))
-    last = [each.contiguous(memory_format=torch.channels_last) for each in images.split(count_judged_at_once(shape))]
+    last = [
+        each.contiguous(memory_format=torch.channels_last)
+        for each in images.split(count_judged_at_once(shape, images.device))
+    ]
     ways = dict(zip(WAYS, (partial(_run_s, module, images.split(USUAL)), partial(_run_s, folded, last)), strict=True))
     rounds = [{way: run() for way, run in ways.items()} for _ in range(ROUNDS + 1)][1:]
     ratios = [each["ours"] / each["usual"] for each in rounds]

@@ -30,7 +30,7 @@ from deploy_prune.records import read_record
 from deploy_prune.results import RunSummary
 
 TABLE = "weights_to_files"
-NETWORKS = ("mobilenet_v2_72", "mobilenet_v1_72", "resnet20")
+NETWORKS = ("mobilenet_v2_72", "mobilenet_v1_72")
 BUDGET, FRONT = "latency=0.5x", ",".join(f"latency={share}x" for share in (0.7, 0.6, 0.5, 0.4, 0.35))
 REPEATS = 3
 LIMITS = {"one_s": 180.0, "front_s": 120.0}

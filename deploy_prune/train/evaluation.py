@@ -32,8 +32,8 @@ LAID_OUT = 4
 LAYOUT_FAULT = "view size is not compatible"
 """How torch says that a `view` was written down for the usual layout."""
 JUDGED_ROWS, MOST_JUDGED = 2048, 256
-"""Rows of pixels in the images that are judged at once, and the most images: 64 of 32 x 32, 9 of 224 x 224. What layers
-leave of them stays in a processor's cache."""
+"""Rows of pixels in the images that a CPU judges at once, 64 of 32 x 32, 9 of 224 x 224, and the most images anywhere.
+What layers leave of so few stays in its cache."""
 JUDGED_BYTES = 1 << 30
 """Bytes of outputs and targets that are kept to be judged at once: those of class scores, of any split."""
 
@@ -50,7 +50,7 @@ def evaluate(
     """What the task judges by (or the mean of the user's metric) on all images of a split, in fp32, not augmented.
 
     Norms are folded into the convolutions before them, as exporters do it; the network is not changed. `batch_size`
-    images are judged at once, None: as many as stay in a processor's cache. `progress` is told how many are judged.
+    images are judged at once, None: as many as suit where it computes. `progress` is told how many are judged.
 
     Raises:
         DataError: network and data do not belong together.
@@ -64,7 +64,7 @@ def evaluate(
     numbers, losses = [], []
     dense = find_dense_network(task, hooks)
     error = OutputError(dense.classes) if dense else None
-    at_once = batch_size or count_judged_at_once(data.image_shape)
+    at_once = batch_size or count_judged_at_once(data.image_shape, find_device(network.module))
     batches = _watch_error(_answer_batches(network, dense, split, data, at_once), error)
     for part in _join_parts(_tell_judged(batches, len(split), progress), len(split)):
         values = _judge(metric, part)
@@ -77,9 +77,9 @@ def evaluate(
     return dataclasses.replace(quality, output_error=error.value) if error else quality
 
 
-def count_judged_at_once(image_shape: tuple[int, ...]) -> int:
-    """How many images (channels, height, width) a network is asked about at once."""
-    return min(max(JUDGED_ROWS // image_shape[-2], 1), MOST_JUDGED)
+def count_judged_at_once(image_shape: tuple[int, ...], device: torch.device) -> int:
+    """How many images (channels, height, width) a network is asked about at once, where it computes."""
+    return min(max(JUDGED_ROWS // image_shape[-2], 1), MOST_JUDGED) if device.type == "cpu" else MOST_JUDGED
 
 
 def _judge(metric: Metric, part: _Part) -> np.ndarray:
