@@ -6,7 +6,7 @@
 smallest ones of each layer. Beside them channels by OBS at the same theoretical MACs, whose saving is real. One seed;
 accuracy on test right after the cut, with norms measured anew, refitted as a run does it (masked layers over the inputs
 that each row still has), and then trained, 10k x 3, with masks applied after every step. Masked kernels are theoretical
-MACs; `benchmarks.sparse` counts what a runtime saves that skips them. An hour a network on one core.
+MACs; `benchmarks.sparse` counts what a runtime saves that skips them. Half an hour a network on one core.
 """
 
 from __future__ import annotations

@@ -90,7 +90,8 @@ def _bench_several(
         show_measurements(measurements)
     for address, error in failed.items():
         say(f"error: {address}: {error.message}", err=True)
-        say(f"hint: {error.hint}", err=True)
+        if error.hint:
+            say(f"hint: {error.hint}", err=True)
     for error in failed.values():
         raise typer.Exit(error.exit_code)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,31 @@ precision of whole numbers) and the options of its exporter:
 `{"onnx": {"dynamic_batch": True}, "coreml": {"precision": "fp16"}}`."""
 NEEDED = ("cloudpickle", "torch", "torch._dynamo", "torchvision", "deploy_prune.exporting.one_format")
 """What every converter process imports; seconds, if each did it by itself."""
+OpenShop = Callable[[], AbstractContextManager[Workshop]]
+"""Opens what converters and runtimes are run in, or lends one that is open."""
+
+
+def open_export_workshop() -> AbstractContextManager[Workshop]:
+    """Open a workshop for one export."""
+    return open_workshop(NEEDED)
+
+
+@contextmanager
+def keep_export_workshop() -> Iterator[OpenShop]:
+    """What lends one workshop to several exports, so that libraries are loaded once.
+
+    It is opened with the first of them, opened anew where it has died, and ends with the block.
+    """
+    with ExitStack() as stack:
+        shops: list[Workshop] = []
+
+        @contextmanager
+        def lend() -> Iterator[Workshop]:
+            if not shops or shops[-1].process.poll() is not None:
+                shops.append(stack.enter_context(open_export_workshop()))
+            yield shops[-1]
+
+        yield lend
 
 
 def export(
@@ -75,7 +100,7 @@ def export_in_turn(
     folder: Path,
     *,
     device: Device | None = None,
-    shop: Workshop | None = None,
+    open_shop: OpenShop = open_export_workshop,
 ) -> list[tuple[Shipment, ...]]:
     """Do what `export` does for networks that are still to be opened, one after the other.
 
@@ -85,7 +110,7 @@ def export_in_turn(
         targets: see `export`.
         folder: see `export`.
         device: where every file is run once more, on a few of the inputs; None: on this machine alone.
-        shop: one of `open_export_workshop`; None, or if it has died: one is opened.
+        open_shop: what lends a workshop to several exports; else one is opened for this.
     """
     jobs = _plan_jobs(targets, folder)
     if not jobs:
@@ -93,20 +118,10 @@ def export_in_turn(
     remove_unfinished(folder, f"{UNFINISHED}*")
 
     def export_all() -> list[tuple[Shipment, ...]]:
-        with ThreadPoolExecutor(1) as aside, _find_workshop(shop) as opened:
-            return [_export(ask, jobs, opened, aside, progress, device=device) for ask, progress in networks]
+        with ThreadPoolExecutor(1) as aside, open_shop() as shop:
+            return [_export(ask, jobs, shop, aside, progress, device=device) for ask, progress in networks]
 
     return try_twice(export_all)
-
-
-def open_export_workshop() -> AbstractContextManager[Workshop]:
-    """Where converters and runtimes are run, for whoever exports several times: their libraries are loaded once."""
-    return open_workshop(NEEDED)
-
-
-def _find_workshop(shop: Workshop | None) -> AbstractContextManager[Workshop]:
-    is_there = shop is not None and shop.process.poll() is None
-    return nullcontext(shop) if shop and is_there else open_export_workshop()
 
 
 def _export(

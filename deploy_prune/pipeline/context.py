@@ -13,6 +13,7 @@ import torch
 
 from deploy_prune.budget.widths import Limits
 from deploy_prune.errors import PlanError
+from deploy_prune.exporting.export import OpenShop, open_export_workshop
 from deploy_prune.graph.soundness import settle
 from deploy_prune.graph.surgery import check
 from deploy_prune.pipeline.config import RunConfig
@@ -24,7 +25,6 @@ from deploy_prune.pipeline.run_images import (
     record_images,
     refuse_other_images,
 )
-from deploy_prune.processes.workshop import Workshop
 from deploy_prune.records import read_record, write_record
 from deploy_prune.run_folder import FORM, RunFolder, is_begun
 from deploy_prune.scoring.scores_file import SCORES
@@ -55,8 +55,8 @@ class FrontBase:
     """The folder of the front, where the dense network is that every run goes on from, and is judged once."""
     lend: Callable[[], Data]
     """Gives the images, which are read once."""
-    shop: Workshop | None = None
-    """Where all of them export; None: each opens its own."""
+    open_shop: OpenShop = open_export_workshop
+    """Opens, or lends, what they export in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +71,8 @@ class RunContext:
     """The folder of a front, where the dense network that this run goes on from is judged once for all its runs."""
     lend: Callable[[], Data] | None = None
     """Gives the images where a front has read them for all its runs; None: they are read here."""
-    shop: Workshop | None = None
-    """Where a front exports; None: one is opened for every export."""
+    open_shop: OpenShop = open_export_workshop
+    """Opens what networks are exported in; a front lends one to all its runs."""
     opened: dict[Data, int] = dataclasses.field(default_factory=dict)
     """The images, once they are read -> how many of them were written down as broken."""
 

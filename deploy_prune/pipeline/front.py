@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -20,7 +19,7 @@ from deploy_prune.analysis.page.writing import write_page
 from deploy_prune.analysis.plots import Line, Plot, save
 from deploy_prune.budget.parse import parse
 from deploy_prune.errors import BudgetError, MissingDependency
-from deploy_prune.exporting.export import open_export_workshop
+from deploy_prune.exporting.export import keep_export_workshop
 from deploy_prune.pipeline import stages
 from deploy_prune.pipeline.config import RunConfig
 from deploy_prune.pipeline.context import FrontBase, RunContext, read_own_images, record_data, record_what_breaks
@@ -80,8 +79,8 @@ def front(
     arms += [(_control(base), "uniform")] * controls
     points: list[FrontPoint] = []
     reference, quality, unit = None, TOP_1, MILLISECONDS
-    with open_export_workshop() if base.targets else nullcontext() as shop:
-        shared = replace(shared, shop=shop)
+    with keep_export_workshop() as lend_shop:
+        shared = replace(shared, open_shop=lend_shop)
         for budget, (arm, kind) in product(parsed, arms):
             run = out / folder_name(budget, kind)
             summary = prune(with_budget(arm, budget), run, base=shared, hooks=hooks, progress=progress)

@@ -103,7 +103,7 @@ def _open_context(
         context = RunContext(config, folder, hooks, plan)
         if base:
             shared = RunFolder(base.folder, progress)
-            context = dataclasses.replace(context, base=shared, lend=base.lend, shop=base.shop)
+            context = dataclasses.replace(context, base=shared, lend=base.lend, open_shop=base.open_shop)
         with record_what_breaks(context):
             yield context
 

@@ -42,4 +42,4 @@ def _export(context: RunContext, folder: Path, *networks: tuple[str, str, str]) 
         network = context.network(checkpoint_name)
         asked.append((partial(make_questions_by_data, network, images, form, context.task), progress))
     device = another_device(context.config) if context.config.threads else None
-    return export_in_turn(asked, context.config.targets, folder, device=device, shop=context.shop)
+    return export_in_turn(asked, context.config.targets, folder, device=device, open_shop=context.open_shop)
