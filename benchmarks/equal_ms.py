@@ -29,7 +29,20 @@ from benchmarks.aimed import WITHIN, Aim, aim
 from benchmarks.recording import write
 from benchmarks.rivals import CONFIGURATIONS, cut_by, widths_of
 from benchmarks.subjects import cell, stored
-from benchmarks.trained import DATA, RECIPE, SEEDS, Asked, Pruned, asked, images, judged, paired, recipe, seconds_told
+from benchmarks.trained import (
+    BY_STEPS,
+    DATA,
+    RECIPE,
+    SEEDS,
+    Asked,
+    Pruned,
+    asked,
+    images,
+    judged,
+    paired,
+    recipe,
+    seconds_told,
+)
 from deploy_prune import plugins
 from deploy_prune.budget.widths import Limits
 from deploy_prune.errors import BudgetError, DeployPruneError
@@ -50,7 +63,7 @@ IN_MS = "legr in ms"
 DRAWN = (IN_MS, "legr in MACs", "slimming")
 """What a seed decides over; the plans of the others are one for all seeds."""
 OURS = (*DRAWN[:2], "uniform", "magnitude", "slimming")
-LEGR = {"candidates": 60, "population": 20}
+LEGR = {"candidates": 60, "population": 20, **BY_STEPS}
 SPARSE: dict[str, Any] = {"epochs": 10, "images": RECIPE.images, "precision": "bf16"}
 SCORES = Path("build") / "benchmarks" / "equal_ms"
 LEAST_KEPT = 0.1

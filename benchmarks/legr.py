@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.recording import write
 from benchmarks.subjects import cell, stored
-from benchmarks.trained import DATA, SEEDS, Pruned, asked, images, judged, paired, recipe, seconds_told
+from benchmarks.trained import BY_STEPS, DATA, SEEDS, Pruned, asked, images, judged, paired, recipe, seconds_told
 from deploy_prune import plugins
 from deploy_prune.graph.surgery import cut
 from deploy_prune.records import read_record
@@ -40,7 +40,8 @@ NETWORKS = ("resnet20", "resnet56")
 FRONT_OF = "resnet20"
 BUDGET, FRONT = 0.5, (0.7, 0.6, 0.5, 0.4)
 SETTINGS = {
-    "candidates": 150, "population": 32, "tournament": 8, "images": 1000, "norm_images": 500, "steps": 0, "finalists": 0
+    "candidates": 150, "population": 32, "tournament": 8, "images": 1000, "norm_images": 500, "finalists": 0,
+    **BY_STEPS, "steps": 0,
 }  # fmt: skip
 SCORES = Path("build") / "benchmarks" / "legr"
 """Rankings of the searches, which E4 goes on with."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.recording import write
 from benchmarks.subjects import cell
-from benchmarks.trained import Pruned, images
+from benchmarks.trained import BY_STEPS, Pruned, images
 from deploy_prune import plugins
 from deploy_prune.values import Data, Scores
 
@@ -32,7 +32,8 @@ ARMS = {
     "one worker, two threads": {"processes": 1, "threads": 2},
 }
 SETTINGS = {
-    "candidates": 150, "population": 32, "tournament": 8, "images": 1000, "norm_images": 500, "steps": 0, "finalists": 0
+    "candidates": 150, "population": 32, "tournament": 8, "images": 1000, "norm_images": 500, "finalists": 0,
+    **BY_STEPS, "steps": 0,
 }  # fmt: skip
 LIMIT = 0.65
 

@@ -40,6 +40,8 @@ IMAGENET: dict[str, tuple[str, dict[str, Any], str]] = {
 }
 """TensorFlow's networks, which pad as TensorFlow does."""
 SEEDS = (0, 1, 2)
+BY_STEPS = {"importance": "norm", "judge": "steps"}
+"""How LeGR searches as the paper has it: by norms, candidates trained for some steps."""
 RECIPE = Recipe(epochs=3, batch_size=128, lr=0.05, weight_decay=1e-4, images=10_000, precision="bf16")
 """`10k x 3`: a fixed, stratified 10,000 training images, three epochs."""
 DATA = "CIFAR-10 (JPEG), 5,000 test images, each judged once per cell"

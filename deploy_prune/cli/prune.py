@@ -57,6 +57,7 @@ FLAGS = (
     Flag("select", "METHOD|RUN"),
     Flag("select_options", "KEY=VALUE", "Repeatable.", "--select-option"),
     Flag("refit"),
+    Flag("refit_images", "N"),
     Flag("multiple"),
     Flag("scope"),
     Flag("workers", "N|ray"),

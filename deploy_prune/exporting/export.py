@@ -91,35 +91,36 @@ def export(
         DataError: the images do not have the network's input shape.
         WorkerDied: a converter or runtime was killed twice: that says nothing about its format.
     """
-    return export_in_turn([(lambda: make_questions(network, images, form), progress)], targets, folder)[0]
+    return export_asked(lambda: make_questions(network, images, form), targets, folder, progress=progress)
 
 
-def export_in_turn(
-    networks: Sequence[tuple[Callable[[], Questions], Progress]],
+def export_asked(
+    ask: Callable[[], Questions],
     targets: Targets,
     folder: Path,
     *,
     device: Device | None = None,
     open_shop: OpenShop = open_export_workshop,
-) -> list[tuple[Shipment, ...]]:
-    """Do what `export` does for networks that are still to be opened, one after the other.
+    progress: Progress = quiet,
+) -> tuple[Shipment, ...]:
+    """Do what `export` does for a network that is still to be opened.
 
     Args:
-        networks: what opens each, and who is told of its progress; the converters' libraries are loaded meanwhile, once
-            for all of them. Without targets nothing is opened or loaded.
+        ask: opens it; the converters' libraries are loaded meanwhile. Without targets nothing is opened or loaded.
         targets: see `export`.
         folder: see `export`.
         device: where every file is run once more, on a few of the inputs; None: on this machine alone.
         open_shop: what lends a workshop to several exports; else one is opened for this.
+        progress: see `export`.
     """
     jobs = _plan_jobs(targets, folder)
     if not jobs:
-        return [()] * len(networks)
+        return ()
     remove_unfinished(folder, f"{UNFINISHED}*")
 
-    def export_all() -> list[tuple[Shipment, ...]]:
+    def export_all() -> tuple[Shipment, ...]:
         with ThreadPoolExecutor(1) as aside, open_shop() as shop:
-            return [_export(ask, jobs, shop, aside, progress, device=device) for ask, progress in networks]
+            return _export(ask, jobs, shop, aside, progress, device=device)
 
     return try_twice(export_all)
 

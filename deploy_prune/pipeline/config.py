@@ -87,6 +87,8 @@ class RunConfig(BaseModel):
     refit: bool = True
     """After the cut, every layer is refitted to give what it gave before, by least squares on training images without
     their labels."""
+    refit_images: int = Field(default=512, ge=2)
+    """Training images that the refit looks at; more is a little better, and takes as much longer."""
     recalibrate_images: int = Field(default=2048, ge=0)
     """Training images for estimating the batch norms' statistics anew after the cut; 0: not at all."""
     accelerator: Wish = "auto"

@@ -72,7 +72,7 @@ class RunContext:
     lend: Callable[[], Data] | None = None
     """Gives the images where a front has read them for all its runs; None: they are read here."""
     open_shop: OpenShop = open_export_workshop
-    """Opens what networks are exported in; a front lends one to all its runs."""
+    """Opens what networks are exported in; one is lent to all exports of a run or a front."""
     opened: dict[Data, int] = dataclasses.field(default_factory=dict)
     """The images, once they are read -> how many of them were written down as broken."""
 

@@ -1,4 +1,4 @@
-"""The dense network's exported files, which the runs of a front have in common: written and verified once for all."""
+"""The dense network's exported files, which rounds and the runs of a front share: written and verified once for all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deploy_prune.run_folder import RunFolder
 from deploy_prune.values import FP32, Network, Shipment
 
 FILES = "dense-files"
-"""The folder of a front that they lie in."""
+"""The folder of a front, or of a run by itself, that they lie in."""
 STAGE = "dense-shipped"
 
 
@@ -24,7 +24,7 @@ def share_dense_files(base: RunFolder, export: Callable[[Path], tuple[Shipment, 
     """What became of each format, with the files where they lie in the front's folder; exported if nobody has yet.
 
     Args:
-        base: the front's folder.
+        base: the folder of the front, or of a run by itself.
         export: exports and verifies the dense network in a folder.
 
     Raises:
@@ -36,7 +36,7 @@ def share_dense_files(base: RunFolder, export: Callable[[Path], tuple[Shipment, 
 
 
 def copy_dense_files(rows: tuple[Shipment, ...], folder: Path) -> tuple[Shipment, ...]:
-    """Copy the files of a front to the folder of one of its runs, which has everything that it tells of.
+    """Copy the files to the folder of a round, which has everything that it tells of.
 
     Raises:
         StorageError: the file system refuses.
@@ -50,10 +50,10 @@ def copy_dense_files(rows: tuple[Shipment, ...], folder: Path) -> tuple[Shipment
 
 
 def read_dense_file(rows: tuple[Shipment, ...], network: Network, exporter: str) -> bytes:
-    """Read the dense network's file of a front; export it, where the front has none in that format.
+    """Read the dense network's file; export it, where it was not exported in that format.
 
     Args:
-        rows: of the front.
+        rows: what became of each format.
         network: the dense one.
         exporter: the format.
 

@@ -44,10 +44,9 @@ def gather_parts(context: RunContext, network: Network, progress: Progress) -> P
 @contextmanager
 def _open_real_files(context: RunContext) -> Iterator[RealFiles]:
     """Where a run's plans are timed, and the store, which is open until the block ends."""
-    base = context.base
 
     def write_dense(network: Network, exporter: str) -> bytes:
-        return read_dense_file(ship_dense(context, base) if base else (), network, exporter)
+        return read_dense_file(ship_dense(context), network, exporter)
 
     with open_store(context.config.store) as store:
         yield RealFiles(timing_device(context.config), store, write_dense=write_dense)

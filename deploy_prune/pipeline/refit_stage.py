@@ -37,7 +37,7 @@ def _find_reference(context: RunContext, cut_from: Network) -> Network:
 def refit_cut(context: RunContext, cut: CutNetwork) -> tuple[Network, RefitResult]:
     """Refit the cut network of a run, in the run's folder."""
     config = context.config
-    plan = RefitPlan(config.seed, config.recalibrate_images, context.folder.path / "refit")
+    plan = RefitPlan(config.seed, config.recalibrate_images, config.refit_images, context.folder.path / "refit")
     against = replace(cut, reference=_find_reference(context, cut.reference))
     return refit_best(against, context.data, plan, context.progress)
 
@@ -50,6 +50,8 @@ class RefitPlan:
     """Draws the images."""
     norm_images: int = 2000
     """The images that norms are measured anew on; 0: norms stay as they are."""
+    images: int = RefitSettings.images
+    """The images that layers are refitted on."""
     folder: Path | None = None
     """Where finished layers are written, for a killed refit to go on; None: nowhere."""
 
@@ -57,7 +59,7 @@ class RefitPlan:
 def refit_best(cut: CutNetwork, data: Data, plan: RefitPlan, progress: Progress = quiet) -> tuple[Network, RefitResult]:
     """Refit a cut network, measure norms anew or not, and let go on what is nearest to the reference."""
     began = time.monotonic()
-    settings = RefitSettings(targets="chosen", seed=plan.seed)
+    settings = RefitSettings(images=plan.images, targets="chosen", seed=plan.seed)
     refit = Refit(cut, draw_refit_images(data, settings), settings)
     ways: list[tuple[str, Norms]] = [(REFITTED, "kept")]
     if plan.norm_images and has_norms(cut.small):

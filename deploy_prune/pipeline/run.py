@@ -14,6 +14,7 @@ from typing import Any
 from deploy_prune import plugins
 from deploy_prune.analysis.report_times import name_timed
 from deploy_prune.errors import ConfigError, NoSpeedUp, ParityFailed, RecordError, TargetMissed
+from deploy_prune.exporting.export import keep_export_workshop
 from deploy_prune.pipeline import ship_stage, stages
 from deploy_prune.pipeline.config import RunConfig, check_config
 from deploy_prune.pipeline.context import FrontBase, RunContext, record_data, record_what_breaks
@@ -99,8 +100,8 @@ def _open_context(
 ) -> Iterator[RunContext]:
     trust_named(config.code)
     config, hooks = adopt_run_folder(config), find_hooks(config, hooks)
-    with open_run(out, describe_asked(config, plan), progress=progress) as folder:
-        context = RunContext(config, folder, hooks, plan)
+    with open_run(out, describe_asked(config, plan), progress=progress) as folder, keep_export_workshop() as lend_shop:
+        context = RunContext(config, folder, hooks, plan, open_shop=lend_shop)
         if base:
             shared = RunFolder(base.folder, progress)
             context = dataclasses.replace(context, base=shared, lend=base.lend, open_shop=base.open_shop)

@@ -61,9 +61,9 @@ def ship(
         DataError: the images are of another kind than the network takes.
     """
     targets = exporter_options(order.targets, order.exporters)
-    from deploy_prune.exporting.export import export_in_turn
+    from deploy_prune.exporting.export import export_asked
 
-    return export_in_turn([(lambda: _questions(order), progress)], targets, folder, device=device)[0]
+    return export_asked(lambda: _questions(order), targets, folder, device=device, progress=progress)
 
 
 def _questions(order: Order) -> Questions:

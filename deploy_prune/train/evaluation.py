@@ -19,6 +19,7 @@ from deploy_prune.sources.data import check_fit, normalise, read_labelled, requi
 from deploy_prune.stats import Z95
 from deploy_prune.train.accelerator import find_device
 from deploy_prune.train.guarded_hooks import name_hook
+from deploy_prune.train.layout import choose_layout
 from deploy_prune.train.outputs import Outputs, convert_to_fp32, join_batches, list_tensors, map_tensors
 from deploy_prune.train.recipe import OURS, Hooks, Metric
 from deploy_prune.train.refit.output_error import OutputError
@@ -27,10 +28,6 @@ from deploy_prune.train.tasks import Task
 from deploy_prune.values import Data, ImageSet, Interval, Network, Progress, Quality, quiet
 
 LAMBDA = (lambda: None).__name__
-LAID_OUT = 4
-"""The dimensions of images that can lie channels last, by which CPUs convolve up to twice as fast."""
-LAYOUT_FAULT = "view size is not compatible"
-"""How torch says that a `view` was written down for the usual layout."""
 JUDGED_ROWS, MOST_JUDGED = 2048, 256
 """Rows of pixels in the images that a CPU judges at once, 64 of 32 x 32, 9 of 224 x 224, and the most images anywhere.
 What layers leave of so few stays in its cache."""
@@ -192,27 +189,19 @@ def _fold(network: Network) -> nn.Module:
 
 
 class _Asked:
-    """A network that is asked batch by batch. Not a value: it remembers that it takes no images channels last."""
+    """A network that is asked batch by batch. Not a value: it remembers how it takes images."""
 
     def __init__(self, network: Network) -> None:
         self._module = _fold(network)
-        self._layout = torch.channels_last
+        self._layout: torch.memory_format | None = None
 
     def answer(self, pixels: Tensor) -> Outputs:
         """What the module returns for normalised images (images, channels, height, width), on the CPU."""
-        if pixels.dim() != LAID_OUT:
-            self._layout = torch.contiguous_format
-        try:
-            return self._run(pixels)
-        except RuntimeError as error:
-            if self._layout == torch.contiguous_format or LAYOUT_FAULT not in str(error):
-                raise
-        self._layout = torch.contiguous_format
-        return self._run(pixels)
-
-    def _run(self, pixels: Tensor) -> Outputs:
+        there = pixels.to(find_device(self._module))
+        if self._layout is None:
+            self._layout = choose_layout(self._module, there)
         with torch.inference_mode():
-            outputs = self._module(pixels.to(find_device(self._module), memory_format=self._layout))
+            outputs = self._module(there.contiguous(memory_format=self._layout))
         return map_tensors(Tensor.cpu, convert_to_fp32(outputs))
 
 

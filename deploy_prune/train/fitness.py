@@ -1,15 +1,16 @@
-"""How good a candidate is, as fast as it can be found out: physically cut, its norms measured anew, tuned, judged.
+"""How good a candidate is, as fast as it can be found out: cut, refitted or tuned, its norms measured anew, judged.
 
 What all candidates share (weights, images as tensors) is prepared once; a candidate is its kept units alone.
 """
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -25,9 +26,12 @@ from deploy_prune.train.accelerator import find_device, fork_generators
 from deploy_prune.train.batches import draw_epoch, draw_stratified
 from deploy_prune.train.evaluation import name_quality
 from deploy_prune.train.few_steps import tune
+from deploy_prune.train.layout import choose_layout
 from deploy_prune.train.recalibration import draw_norm_batches, measure_norms
 from deploy_prune.train.recipe import OURS, Batch, Hooks, Loss, Metric, Step, plain_step
 from deploy_prune.train.refit.dense_map import DenseMap, apply_maps
+from deploy_prune.train.refit.settings import RefitSettings
+from deploy_prune.train.refit.walk import CutNetwork, draw_refit_images, refitted
 from deploy_prune.train.targets import add_target, find_task, move_batch
 from deploy_prune.train.tasks.classification import Classification
 from deploy_prune.values import TOP_1, ChannelGraph, Data, Keep, Network
@@ -35,8 +39,8 @@ from deploy_prune.values import TOP_1, ChannelGraph, Data, Keep, Network
 BATCH_SIZE = 50
 """Images per batch in judging and in measuring norms: what a batch leaves behind stays in a core's cache."""
 FLOAT_BYTES = 4
-LAYOUT = torch.channels_last
-"""How images and weights lie in memory: else every convolution reorders its input (fixed, as sums depend on it)."""
+BRIEF = RefitSettings(ridges=(0.1,))
+"""A refit that compares candidates: one ridge is enough, as no two are far apart."""
 POOL = 5_000
 """Training images that steps go round in, at the most: they stay in memory, of every worker."""
 
@@ -51,6 +55,8 @@ class Exam:
     """How many training images norms are measured on; 0: norms stay as they were in the dense network."""
     steps: int = 0
     """How many steps it is trained before it is judged, on the same batches for all candidates."""
+    refit_images: int = 0
+    """How many training images its layers are refitted on before that, each with one ridge; 0: they are not."""
     lr: float = 0.01
     batch_size: int = 64
     """How many images a step takes."""
@@ -76,6 +82,12 @@ class Examiner:
     metric: Metric = Classification().numbers
     maps: tuple[DenseMap, ...] = ()
     """What layers need to make up for inputs that go; empty: cut layers keep their weights."""
+    refit_on: Tensor | None = None
+    """The images that layers are refitted on, one layer after another; None: they are not."""
+    refit_by: RefitSettings = BRIEF
+    """How they are refitted."""
+    layout: torch.memory_format = torch.channels_last
+    """How images and weights lie in memory: else every convolution reorders its input."""
     quality: str = TOP_1
     """What the mean of the metric's numbers is called."""
 
@@ -105,7 +117,11 @@ def prepare_examiner(
     check_fit(network, data)
     task = find_task(network, hooks, data)
     norms = draw_norm_batches(data, images=exam.norm_images, seed=seed, about=BATCH_SIZE) if exam.norm_images else ()
-    place = partial(_place, device=find_device(network.module), dense=None if task.needs_labels else network)
+    refit = replace(BRIEF, images=exam.refit_images or BRIEF.images, seed=seed)
+    device = find_device(network.module)
+    first = normalise(data.val.read(np.arange(1)), data.mean, data.std).to(device)
+    layout = choose_layout(copy.deepcopy(network.module).eval(), first)
+    place = partial(_place, device=device, layout=layout, dense=None if task.needs_labels else network)
     return Examiner(
         network,
         graph,
@@ -115,6 +131,9 @@ def prepare_examiner(
         norms_on=tuple(place(batch).images for batch in norms),
         tuned_on=tuple(map(place, _list_tuned(data, exam, seed))),
         foldable=find_foldable(network),
+        refit_on=draw_refit_images(data, refit) if exam.refit_images else None,
+        refit_by=refit,
+        layout=layout,
         loss=hooks.loss or task.loss,
         step=hooks.step or plain_step,
         metric=hooks.metric or task.numbers,
@@ -122,10 +141,10 @@ def prepare_examiner(
     )
 
 
-def _place(batch: Batch, device: torch.device, dense: Network | None) -> Batch:
+def _place(batch: Batch, device: torch.device, layout: torch.memory_format, dense: Network | None) -> Batch:
     """The batch with its target, on a device."""
     there = move_batch(batch, device)
-    return add_target(Batch(there.images.contiguous(memory_format=LAYOUT), there.target), dense)
+    return add_target(Batch(there.images.contiguous(memory_format=layout), there.target), dense)
 
 
 def _list_judged(data: Data, images: int, seed: int) -> Iterator[Batch]:
@@ -151,10 +170,8 @@ def judge_candidate(prepared: Examiner, keep: Keep) -> Fitness:
         ConfigError: the user's metric gives no number where the loss is one.
     """
     began = time.monotonic()
-    small = cut(prepared.network, prepared.graph, keep)
-    if prepared.maps:
-        apply_maps(small, kept_indices(prepared.graph, keep), prepared.maps)
-    small.module.to(memory_format=LAYOUT)
+    small = _cut(prepared, keep)
+    small.module.to(memory_format=prepared.layout)
     if prepared.steps:
         batches = itertools.islice(itertools.cycle(prepared.tuned_on), prepared.steps)
         with fork_generators(find_device(small.module)):
@@ -171,6 +188,17 @@ def judge_candidate(prepared: Examiner, keep: Keep) -> Fitness:
         message = f"your metric gives NaN or infinity for a candidate whose loss is {loss:g}"
         raise ConfigError(message, hint="return finite numbers; a mean over nothing, or a logarithm of 0, is none")
     return Fitness(loss, value, time.monotonic() - began)
+
+
+def _cut(prepared: Examiner, keep: Keep) -> Network:
+    """The network that keeps these units, with the weights that it starts from."""
+    small, kept = cut(prepared.network, prepared.graph, keep), kept_indices(prepared.graph, keep)
+    if prepared.maps:
+        apply_maps(small, kept, prepared.maps)
+    if prepared.refit_on is None:
+        return small
+    against = CutNetwork(small, prepared.network, prepared.graph, kept)
+    return refitted(against, prepared.refit_on, settings=prepared.refit_by)[0]
 
 
 def judge(module: nn.Module, batches: Sequence[Batch], loss: Loss, metric: Metric) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 
@@ -15,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from deploy_prune.sources.data import check_fit
 from deploy_prune.train.accelerator import find_device
 from deploy_prune.train.batches import draw_epoch
+from deploy_prune.train.layout import choose_layout
 from deploy_prune.train.recipe import Batch
 from deploy_prune.values import Data, Network
 
@@ -46,18 +48,26 @@ def draw_norm_batches(data: Data, *, images: int, seed: int, about: int = BATCH_
 
 def measure_norms(original: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     """Copy a module, in eval mode, with batch norms that hold the mean statistics of these batches of images."""
-    module = copy.deepcopy(original).eval()
-    norms = [child for child in module.modules() if isinstance(child, _BatchNorm) and child.track_running_stats]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
+    module, measured = copy.deepcopy(original).eval(), copy.deepcopy(original).eval()
+    pairs = list(zip(_list_norms(module), _list_norms(measured), strict=True))
+    device, batches = find_device(measured), iter(batches)
+    first = next(batches, None)
+    if first is None or not pairs:
+        return module
+    layout = choose_layout(measured, first.to(device))
+    measured.to(memory_format=layout)
+    for _, norm in pairs:
         norm.reset_running_stats()
         norm.momentum = None  # cumulative
         norm.train()
-    if norms:
-        device = find_device(module)
-        with torch.no_grad():
-            for images in batches:
-                module(images.to(device))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    return module.eval()
+    with torch.no_grad():
+        for images in itertools.chain([first], batches):
+            measured(images.to(device).contiguous(memory_format=layout))
+    for norm, theirs in pairs:
+        norm.load_state_dict(theirs.state_dict())
+    return module
+
+
+def _list_norms(module: nn.Module) -> list[_BatchNorm]:
+    """The norms that hold statistics."""
+    return [child for child in module.modules() if isinstance(child, _BatchNorm) and child.track_running_stats]

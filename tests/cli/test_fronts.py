@@ -23,7 +23,7 @@ from deploy_prune.run_folder import read_asked
 LEGR = ["--method", "legr", *(
     part
     for option in (
-        "candidates=6", "population=3", "tournament=2", "images=40", "norm_images=40", "lag=2", "steps=1", "finalists=3"
+        "candidates=6", "population=3", "tournament=2", "images=40", "norm_images=40", "lag=2", "finalists=3"
     )
     for part in ("--method-option", option)
 )]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import nn
 from deploy_prune import plugins
 from deploy_prune.errors import ConfigError, DataError, StorageError, UnknownName, WorkerDied
 from deploy_prune.exporting import export as exporting
-from deploy_prune.exporting.export import export, export_in_turn, keep_export_workshop
+from deploy_prune.exporting.export import export, export_asked, keep_export_workshop
 from deploy_prune.exporting.one_format import FormatJob, Written, write
 from deploy_prune.exporting.parity.reference import answer, make_questions
 from deploy_prune.processes.workshop import open_workshop
@@ -122,17 +123,17 @@ def test_a_converter_that_is_killed_is_tried_again_and_is_no_result(tmp_path: Pa
 
 @pytest.mark.heavy
 def test_exports_share_a_workshop_and_do_without_one_that_has_died(tiny_network: Network, tmp_path: Path) -> None:
-    asked = [(lambda: make_questions(tiny_network), quiet)]
+    ask = partial(make_questions, tiny_network)
     with keep_export_workshop() as lend:
-        (rows,) = export_in_turn(asked, ["onnx"], tmp_path / "first", open_shop=lend)
+        rows = export_asked(ask, ["onnx"], tmp_path / "first", open_shop=lend)
         with lend() as shop, lend() as again:
             assert shop is again
             done = len(list(shop.folder.iterdir()))
-        rows += export_in_turn(asked, ["onnx"], tmp_path / "second", open_shop=lend)[0]
+        rows += export_asked(ask, ["onnx"], tmp_path / "second", open_shop=lend)
         assert len(list(shop.folder.iterdir())) > done, "the work was done there"
         shop.process.kill()
         shop.process.wait()
-        rows += export_in_turn(asked, ["onnx"], tmp_path / "third", open_shop=lend)[0]
+        rows += export_asked(ask, ["onnx"], tmp_path / "third", open_shop=lend)
         with lend() as other:
             assert other is not shop
     assert other.process.poll() is not None

@@ -28,7 +28,7 @@ from deploy_prune.values import Budget, Data, Network
 LEGR: dict[str, Any] = {
     "method": "legr", "workers": "1",
     "method_options": {"candidates": 6, "population": 3, "tournament": 2, "images": 40, "norm_images": 40, "lag": 2,
-                       "steps": 1, "finalists": 3},
+                       "finalists": 3},
 }  # fmt: skip
 
 

@@ -16,8 +16,9 @@ from deploy_prune.search_results import SEARCH, SearchRecord
 
 SETTINGS: dict[str, Any] = {
     "candidates": 14, "population": 5, "tournament": 2, "images": 60, "norm_images": 40, "lag": 3,
-    "steps": 0, "finalists": 0,
+    "importance": "norm", "judge": "steps", "steps": 0, "finalists": 0,
 }  # fmt: skip
+"""As the paper has it."""
 
 
 def scores(of: Study, **options: Any) -> dict[str, np.ndarray]:

@@ -23,8 +23,7 @@ from deploy_prune.values import Data, Network, Scores
 
 FAST: dict[str, dict[str, Any]] = {
     "legr": {
-        "candidates": 8, "population": 6, "tournament": 2, "images": 20, "norm_images": 20, "lag": 2, "steps": 1,
-        "finalists": 3,
+        "candidates": 8, "population": 6, "tournament": 2, "images": 20, "norm_images": 20, "lag": 2, "finalists": 3,
     },
     "slimming": {"epochs": 1, "batch_size": 16, "precision": "fp32"},
     "dcp": {"heads": 1, "images": 32, "batch_size": 16, "head_images": 32, "head_epochs": 1, "steps": 3},

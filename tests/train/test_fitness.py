@@ -15,13 +15,15 @@ from torch.nn import functional
 
 from deploy_prune.errors import ConfigError, DataError
 from deploy_prune.graph import trace
-from deploy_prune.graph.surgery import cut
+from deploy_prune.graph.surgery import cut, kept_indices
 from deploy_prune.sources.images import ArrayImages
 from deploy_prune.train.evaluation import evaluate
 from deploy_prune.train.few_steps import tune
 from deploy_prune.train.fitness import BATCH_SIZE, Exam, judge_candidate, prepare_examiner
 from deploy_prune.train.recalibration import draw_norm_batches, measure_norms
 from deploy_prune.train.recipe import Batch
+from deploy_prune.train.refit.settings import RefitSettings
+from deploy_prune.train.refit.walk import CutNetwork, draw_refit_images, refitted
 from deploy_prune.values import Network
 
 DATA = stripes()
@@ -47,6 +49,17 @@ def test_it_is_what_the_slow_way_gives(network: Network) -> None:
     found = judge_candidate(prepare_examiner(network, graph, DATA, ALL, seed=3), keep(network))
     assert found.value == expected.value
     assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+
+
+def test_a_candidate_is_refitted_as_a_run_refits_networks(network: Network) -> None:
+    """On fewer images, and with one ridge."""
+    graph, kept = trace(network), keep(network)
+    small = CutNetwork(cut(network, graph, kept), network, graph, kept_indices(graph, kept))
+    settings = RefitSettings(images=40, ridges=(0.1,), seed=3)
+    again, _ = refitted(small, draw_refit_images(DATA, settings), settings=settings)
+    exam = dataclasses.replace(ALL, norm_images=0, refit_images=40)
+    found = judge_candidate(prepare_examiner(network, graph, DATA, exam, seed=3), kept)
+    assert found.loss == pytest.approx(evaluate(again, DATA.val, DATA).loss, rel=1e-5)
 
 
 def test_nan_has_no_quality(network: Network) -> None:

@@ -1,15 +1,17 @@
 """LeGR: a ranking of all units that is learnt once, for any number of budgets (Chin et al., arXiv 1904.12368).
 
-A unit scores scale_g x ||filter||_2^2 + shift_g, one pair per group g; the pairs are found by ageing evolution, whose
-fitness is the loss on validation images of the network that is really cut under the tightest budget. Where we differ
-from the released code: several layers that make one group share a pair, and the size of their unit is the mean of its
-filters' (there: a pair per layer, and the sum), so that a search decides how many units stay and norms decide which;
-norms are measured anew before a candidate is judged; images come from validation; candidates are physically small;
-milliseconds can be the budget; the first population also has a candidate cut at the edges of uniform widths, which
-random ones rarely come near under a tight budget; random scales are drawn around those that make all groups' mean sizes
-equal (there: around 1); the rate of steps falls to 0, and their number follows from what a cut leaves; the best
-candidates are trained for longer in the end, to choose among them; a candidate whose plan was proposed before is drawn
-again, as one group's map often changes no plan.
+In the paper a unit scores scale_g x ||filter||_2^2 + shift_g, one pair per group g; the pairs are found by ageing
+evolution, whose fitness is the loss on validation images of the network that is really cut under the tightest budget.
+`importance="norm"` searches so; by default units are scored by what `obs` says that they lose, weighed by a scale per
+group. Where we differ from the released code beyond that: several layers that make one group share a pair, and the
+size of their unit is the mean of its filters' (there: a pair per layer, and the sum), so that a search decides how many
+units stay and norms, or OBS, decide which; a candidate's layers make up for what they no longer read, unless
+`judge="steps"` trains them (the rate of steps falls to 0, and their number follows from what a cut leaves), and its
+norms are measured anew before it is judged; images come from validation; candidates are physically small; milliseconds
+can be the budget; the first population also has a candidate cut at the edges of uniform widths, which random ones
+rarely come near under a tight budget; random scales are drawn around those that make all groups' mean sizes equal
+(there: around 1); the best candidates are refitted, or trained for longer, in the end, to choose among them; a
+candidate whose plan was proposed before is drawn again, as one group's map often changes no plan.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from deploy_prune import plugins
@@ -27,13 +29,13 @@ from deploy_prune.processes.workers import USUAL, WORKERS, Workers
 from deploy_prune.scoring.evolution.affine_ranking import ranking_of
 from deploy_prune.scoring.evolution.ageing import Breeding, Candidate, Evolution, Genome, Origin
 from deploy_prune.scoring.evolution.journal import Journal, digest
-from deploy_prune.scoring.evolution.judging import BLIND_STEPS, choose_steps, map_candidates
+from deploy_prune.scoring.evolution.judging import Judging
 from deploy_prune.scoring.evolution.obs_ranking import rank_by_obs
 from deploy_prune.scoring.methods import Scorer
 from deploy_prune.scoring.study import Study
 from deploy_prune.search_results import CandidateResult
 from deploy_prune.setting_rules import check_settings
-from deploy_prune.train.fitness import Exam, Examiner, Fitness, judge_candidate, prepare_examiner
+from deploy_prune.train.fitness import Exam, Examiner, Fitness, judge_candidate
 from deploy_prune.train.state import fingerprint
 from deploy_prune.values import Keep, Scores
 
@@ -42,8 +44,6 @@ logger = logging.getLogger(__name__)
 KNOWN: Mapping[str, tuple[Origin, ...]] = {"norm": ("uniform", "identity"), "obs": ("identity",)}
 """Importance -> the candidates that are there whatever is drawn."""
 JUDGES = ("steps", "maps")
-LONGER = 4
-"""How many times as many steps finalists are trained for: what learns fastest need not end best."""
 DRAWS = 20
 """The limit of draws to find a candidate whose plan is new."""
 
@@ -64,22 +64,24 @@ class Legr:
     """The share of the groups that a child changes, one at the least."""
     reduce: Literal["mean", "sum"] = "mean"
     """How the layers that make a unit are joined; `sum` as the released code, which spares long residual chains."""
-    importance: Literal["norm", "obs"] = field(default="norm", repr=False)  # journals of before know no such field
-    """What ranks units: norms, or what they lose by `obs`, which is searched from: a weight for each group's curve."""
+    importance: Literal["norm", "obs"] = "obs"
+    """What ranks units: what they lose by `obs`, which is searched from: a weight for each group's curve; or norms, as
+    the paper has it."""
     images: int = 1000
     """How many validation images a candidate is judged on."""
     norm_images: int = 500
     """How many training images norms are measured on; 0 as the released code, which rewards what fits by chance."""
-    judge: Literal["steps", "maps"] = field(default="steps", repr=False)  # journals of before know no such field
-    """What makes a cut candidate judgeable: a few steps of training, or layers that make up for what they no longer
-    read, by what they read in the dense network."""
+    judge: Literal["maps", "steps"] = "maps"
+    """What makes a cut candidate judgeable: layers that make up for what they no longer read, by what they read in the
+    dense network; or a few steps of training, as the paper has it."""
     steps: int | None = None
     """Steps of training before a candidate is judged; None: 20 if it still sees right after the cut, else 100; with
     maps none."""
     lr: float = 0.05
     """The largest learning rate of these steps."""
     finalists: int = 8
-    """How many are trained in the end, for 400 steps or four times `steps`, to choose among them; 0: none."""
+    """How many are looked at more closely in the end, to choose among them; 0: none. With maps they are refitted, else
+    trained for 400 steps or four times `steps`."""
     lag: int = 8
     """How many candidates old the results are that one is bred from: as many workers have something to do."""
     patience: int = 0
@@ -114,32 +116,20 @@ class Legr:
         data = study.images("legr")
         if study.plan is None:
             raise ConfigError("method 'legr' searches under a budget, and there is none", hint="give a budget")
-        later = tuple(value for value in (self.importance, self.judge) if value not in {"norm", "steps"})
-        described = (study.network.address, data.name, study.seed, self, *later)
+        described = (study.network.address, data.name, study.seed, self)
         journal = Journal.of(study.folder, fingerprint(study.network.module, *described))
-        exam = Exam(self.images, self.norm_images, self._most_steps, self.lr)
-        prepared = prepare_examiner(study.network, study.graph, data, exam, seed=study.seed, hooks=study.hooks)
         search = _Search(self, study, journal)
-        if self.judge == "maps":
-            prepared = map_candidates(prepared, study, data)
-        steps = self.steps
-        if steps is None:
-            steps = 0 if prepared.maps else choose_steps(prepared, search.alike)
+        exam = Exam(self.images, self.norm_images, lr=self.lr)
+        judging = Judging(self.judge, self.steps, self.finalists > 0, exam)
+        candidates, finals = judging.prepare(study, data, search.alike)
         workers = study.workers or plugins.build(WORKERS, USUAL, {"processes": 1})
-        search.run(workers, replace(prepared, steps=steps))
+        search.run(workers, candidates)
         if self.finalists:
-            search.finish(workers, prepared)
+            search.finish(workers, finals)
         if not math.isfinite(search.best[0]):
             hint = "do the dense network's weights hold NaN? a lower lr keeps steps from diverging"
             raise Diverged(f"no candidate has a loss: every network of {study.network.address} gives NaN", hint=hint)
         return search.scores
-
-    @property
-    def _most_steps(self) -> int:
-        """The most steps that a candidate may be trained for: a finalist's, where there are some."""
-        if self.finalists:
-            return LONGER * (self.steps or BLIND_STEPS)
-        return BLIND_STEPS if self.steps is None else self.steps
 
     def breeding(self) -> Breeding:
         """How candidates are bred."""
@@ -192,7 +182,7 @@ class _Search:
                 break
 
     def finish(self, workers: Workers, longer: Examiner) -> None:
-        """Choose among the finalists by a longer training."""
+        """Choose among the finalists by a closer look."""
         finalists = self._finalists()
         items = ((keep, self._journal.recall(digest(keep), final=True)) for _, keep in finalists)
         results = workers.map(_judge, longer, items, ahead=self._settings.lag)

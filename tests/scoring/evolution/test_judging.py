@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 from studies import stack, stripes, study, trained
 
-from deploy_prune.scoring.evolution.judging import BLIND_STEPS, STEPS, choose_steps, map_candidates
+from deploy_prune.scoring.evolution.judging import BLIND_STEPS, STEPS, Judging, choose_steps
 from deploy_prune.scoring.study import Study
 from deploy_prune.train.fitness import Exam, Examiner, judge_candidate, prepare_examiner
 from deploy_prune.values import Keep
@@ -39,10 +40,30 @@ def test_more_are_needed_near_chance(of: Study, prepared: Examiner, caplog: pyte
     assert f"every candidate is trained for {BLIND_STEPS} steps" in caplog.text
 
 
-def test_mapped_candidates_lose_less_and_the_dense_network_nothing(of: Study, prepared: Examiner) -> None:
+def test_mapped_candidates_lose_less_refitted_finalists_least_and_the_dense_network_nothing(
+    of: Study, prepared: Examiner
+) -> None:
     assert of.data is not None
-    mapped, plain = map_candidates(prepared, of, of.data), dataclasses.replace(prepared, norms_on=())
-    mapped = dataclasses.replace(mapped, norms_on=())
+    judging = Judging("maps", None, finalists=True, exam=Exam(images=200, norm_images=100))
+    mapped, refitted = (dataclasses.replace(each, norms_on=()) for each in judging.prepare(of, of.data, halves(of)))
+    plain = dataclasses.replace(prepared, norms_on=())
     whole = {group.name: tuple(range(group.width)) for group in of.graph.free}
-    assert judge_candidate(mapped, whole).loss == judge_candidate(plain, whole).loss
-    assert judge_candidate(mapped, halves(of)).loss < judge_candidate(plain, halves(of)).loss
+    assert len({judge_candidate(each, whole).loss for each in (mapped, refitted, plain)}) == 1
+    losses = [judge_candidate(each, halves(of)).loss for each in (refitted, mapped, plain)]
+    assert losses == sorted(losses)
+    assert len(set(losses)) == 3
+
+
+def test_where_nothing_can_be_mapped_candidates_are_trained_and_finalists_still_refitted() -> None:
+    """A network that gives zeros reads zeros, of which nothing is to be learnt."""
+    network = stack()
+    with torch.no_grad():
+        for weight in network.module.parameters():
+            weight.zero_()
+    empty = study(network, stripes())
+    assert empty.data is not None
+    judging = Judging("maps", None, finalists=True, exam=Exam(images=20, norm_images=20))
+    first, finals = judging.prepare(empty, empty.data, halves(empty))
+    assert (first.maps, first.steps, first.refit_on) == ((), STEPS, None)
+    assert finals.refit_on is not None
+    assert first.tuned_on

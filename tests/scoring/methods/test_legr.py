@@ -117,7 +117,13 @@ def test_the_journal_says_what_was_judged(knows_stripes: Network, tmp_path: Path
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize(("processes", "options"), [(1, {}), (2, {}), (3, {}), (2, {"steps": 2, "finalists": 4})])
+@pytest.mark.parametrize(
+    ("processes", "options"),
+    [
+        (1, {}), (2, {}), (3, {}), (2, {"steps": 2, "finalists": 4}),
+        (2, {"steps": None, "judge": "maps", "importance": "obs", "finalists": 4}),
+    ],
+)  # fmt: skip
 def test_any_number_of_workers_finds_the_same(
     knows_stripes: Network, tmp_path: Path, processes: int, options: dict[str, Any]
 ) -> None:
@@ -193,17 +199,19 @@ class Noting:
         pytest.param({"steps": 3}, [3, 12], id="as many as asked for"),
         pytest.param({"steps": 0}, [0, 400], id="none"),
         pytest.param({"steps": None, "finalists": 0}, [20], id="no finalists"),
-        pytest.param({"steps": None, "judge": "maps"}, [0, 400], id="maps"),
+        pytest.param({"steps": None, "judge": "maps"}, [0, 0], id="maps"),
         pytest.param({"steps": 3, "judge": "maps"}, [3, 12], id="maps, and then steps"),
     ],
 )
-def test_finalists_are_trained_for_longer_than_candidates(
+def test_finalists_are_looked_at_more_closely_than_candidates(
     knows_stripes: Network, options: dict[str, Any], steps: list[int]
 ) -> None:
     noting = Noting()
     scores(with_workers(study(knows_stripes, stripes(), budget=0.9), noting), **{"finalists": 8, **options})
     assert [each.steps for each in noting.shared] == steps
-    assert {bool(each.maps) for each in noting.shared} == {options.get("judge") == "maps"}
+    by_maps = options.get("judge") == "maps"
+    assert [bool(each.maps) for each in noting.shared] == [by_maps, False][: len(steps)]
+    assert [each.refit_on is not None for each in noting.shared] == [False, by_maps][: len(steps)]
 
 
 @pytest.mark.heavy

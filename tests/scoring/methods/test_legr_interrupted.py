@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from searches import SETTINGS, Counting, Killed, journal, same, scores
+from searches import Counting, Killed, journal, same, scores
 from studies import stack, stripes, study, trained, with_folder
 
-from deploy_prune import plugins
 from deploy_prune.errors import RecordError
 from deploy_prune.search_results import SEARCH
-from deploy_prune.train.state import fingerprint
 from deploy_prune.values import Network
 
 
@@ -45,11 +44,12 @@ def test_what_a_killed_search_knew_survives_a_second_kill(knows_stripes: Network
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("after", [14, 16])
+@pytest.mark.parametrize("options", [{"steps": 2}, {"steps": None, "judge": "maps"}], ids=["trained", "refitted"])
 def test_a_search_killed_among_its_finalists_goes_on_to_the_same_result(
-    knows_stripes: Network, tmp_path: Path, after: int
+    knows_stripes: Network, tmp_path: Path, after: int, options: dict[str, Any]
 ) -> None:
     """Nothing that was judged is judged again."""
-    options = {"steps": 2, "finalists": 4}
+    options = {**options, "finalists": 4}
     undisturbed = scores(study(knows_stripes, stripes(), folder=tmp_path / "undisturbed"), **options)
     killed = Killed(after)
     with pytest.raises(KeyboardInterrupt):
@@ -65,8 +65,9 @@ def test_a_search_killed_among_its_finalists_goes_on_to_the_same_result(
 def test_a_journal_of_another_search_is_refused(knows_stripes: Network, tmp_path: Path) -> None:
     of = study(knows_stripes, stripes(), folder=tmp_path)
     scores(of)
-    with pytest.raises(RecordError, match="is of another search"):
-        scores(of, images=50)
+    for other in ({"images": 50}, {"importance": "obs"}, {"judge": "maps"}):
+        with pytest.raises(RecordError, match="is of another search"):
+            scores(of, **other)
     with pytest.raises(RecordError, match="is of another search"):
         scores(with_folder(study(stack(seed=1), stripes()), tmp_path))
 
@@ -75,15 +76,3 @@ def test_a_damaged_journal_is_refused(knows_stripes: Network, tmp_path: Path) ->
     (tmp_path / SEARCH).write_text(json.dumps({"schema": 1})[:-3])
     with pytest.raises(RecordError, match="damaged"):
         scores(study(knows_stripes, stripes(), folder=tmp_path))
-
-
-def test_a_search_of_before_that_knew_no_importance_is_gone_on_with(knows_stripes: Network, tmp_path: Path) -> None:
-    """Its journal has the digest of settings that do not name one; a search by obs is another one."""
-    settings = plugins.build("methods", "legr", SETTINGS)
-    assert "importance" not in repr(settings)
-    of = study(knows_stripes, stripes(), folder=tmp_path)
-    settings.score(of)
-    described = (of.network.address, stripes().name, of.seed, settings)
-    assert journal(tmp_path).identity == fingerprint(knows_stripes.module, *described)
-    with pytest.raises(RecordError, match="of another search"):
-        scores(of, importance="obs")
