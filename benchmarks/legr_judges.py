@@ -48,6 +48,7 @@ def main() -> int:
     """Fill in the missing cells, then write the table."""
     more = argparse.ArgumentParser(add_help=False)
     more.add_argument("--alone", action="store_true", help="search on one core, and time nothing")
+    more.add_argument("--search", action="store_true", help="search, and go no further")
     more.add_argument("--train", action="store_true", help="train what was cut to the tightest budget as well")
     todo = asked(__doc__, more)
     if not todo.table_only:
@@ -56,7 +57,7 @@ def main() -> int:
         for seed, arm in itertools.product(todo.seeds, (*JUDGES, OBS)):
             processes = 1 if todo.rest.alone else CORES
             cell(TABLE, _key(arm, seed, "search"), partial(_search, pruned, arm, seed, processes))
-        for seed, budget, arm in itertools.product(todo.seeds, BUDGETS, (*JUDGES, OBS)):
+        for seed, budget, arm in () if todo.rest.search else itertools.product(todo.seeds, BUDGETS, (*JUDGES, OBS)):
             _fill(pruned, arm, seed, budget, train=todo.rest.train and budget == min(BUDGETS))
     return _write()
 

@@ -164,6 +164,39 @@ def _correlation(row: dict[str, Any] | None) -> str:
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
+def _legr_judges(record: dict[str, Any]) -> str:
+    budgets, rows = record["budgets"], list[Row]()
+    ends = [*(f"{budget} refitted" for budget in budgets), f"{min(budgets)} trained"]
+    for row in record["rows"]:
+        told = [[cell for cell in row[end] if cell] for end in ends]
+        minutes = " / ".join(f"{seconds / 60:.1f}" for seconds in row["seconds"])
+        rate = row.get("candidates_per_minute")
+        rows.append((
+            row["judge"], minutes, f"{rate:.0f}" if rate else "",
+            *(each([cell["test"] for cell in cells], "{:.2%}") for cells in told),
+            "; ".join(points(cell["to_before"]) for cell in told[-1] if cell["to_before"]),
+        ))  # fmt: skip
+    head = ("judge", "minutes", "candidates a minute", *(f"{budget}x, refitted" for budget in budgets),
+            f"{min(budgets)}x, trained", "points to the first, trained")  # fmt: skip
+    note = (
+        f"{record['network']}, dense {record['dense']:.2%}; {record['candidates']} candidates under "
+        f"{min(budgets)}x MACs, a seed after the other; trained: 10,000 images x 3. Two cores."
+    )
+    return titled(record, "LeGR's searches by their judges (CIFAR-10, JPEG)", table(head, rows), note)
+
+
+def _refit_images(record: dict[str, Any]) -> str:
+    rows: list[Row] = [
+        (name, f"{row['share']}x", f"{row['images']:,}", each(row["test"], "{:.2%}"),
+         "-" if row["images"] == record["usual"] else "; ".join(map(points, row["to_usual"])),
+         each(row["refit_s"], "{:.0f}"))
+        for name, told in record["tables"].items() for row in told["rows"]
+    ]  # fmt: skip
+    head = ("network", "MACs", "images", "test per seed", f"points to {record['usual']} images", "seconds")
+    note = f"{record['data']}. Cut by obs, refitted, never trained; seconds on one core, beside other work: footnotes."
+    return titled(record, "Images of a refit", table(head, rows), note)
+
+
 def _slimming(record: dict[str, Any]) -> str:
     rows: list[Row] = [
         (f"{row['travel']:g}", seed, f"{row['penalty']:.2e}", f"{row['q10_of_q50']:.2f}",
@@ -212,6 +245,8 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "imagenet_ms": _untrained("ImageNet at equal milliseconds, without training", "LiteRT ms", TIMED),
     "imagenet_macs": _untrained("ImageNet at equal MACs, without training", "MACs", "Full scope."),
     "judges": _judges,
+    "legr_judges": _legr_judges,
+    "refit_images": _refit_images,
     "weights_to_files": _weights_to_files,
     "refit_speed": _refit_speed,
     "slimming": _slimming,

@@ -12,7 +12,7 @@ group a costs 1 and one of b costs 2, the dense network 10, and a plan may cost 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -40,26 +40,32 @@ def descend(choices: Sequence[WidthChoice], cost: CostModel, limit: float) -> np
         stepped, coarse = _Plain(cost, len(choices)), [_thin_out(each) for each in choices]
     columns = CostColumns(stepped, coarse)
     plan = np.array([each.steps[-1] for each in choices])
+    offers: dict[int, _Offer | None] = dict.fromkeys(range(len(choices)))
+    stale: Iterable[int] = offers
     while float(cost(plan)) > limit:
-        move = _find_cheapest(plan, columns)
-        if move is None:
+        offers.update({group: _make_offer(plan, columns, group) for group in stale})
+        best = min((each for each in offers.values() if each), default=None)
+        if best is None:
             return plan
-        plan[move[0]] = move[1]
+        _, group, plan[group] = best
+        stale = stepped.neighbours[group]
     return fill(plan, CostColumns(stepped, choices), limit)
 
 
-def _find_cheapest(plan: np.ndarray, columns: CostColumns) -> tuple[int, int] | None:
-    """The group and the narrower width that lose the least for what they save; None: nothing saves."""
-    best: tuple[float, int, int] | None = None
-    for group, choice in enumerate(columns.choices):
-        gains, prices = columns.changes(plan, group)
-        narrower = np.flatnonzero((choice.steps < plan[group]) & (prices < 0))
-        if narrower.size:
-            rates = gains[narrower] / prices[narrower]
-            place = int(np.argmin(rates))
-            if best is None or rates[place] < best[0]:
-                best = float(rates[place]), group, int(choice.steps[narrower[place]])
-    return best and best[1:]
+_Offer = tuple[float, int, int]
+"""What is lost for what is saved, the group, and its narrower width."""
+
+
+def _make_offer(plan: np.ndarray, columns: CostColumns, group: int) -> _Offer | None:
+    """The narrower width of a group that loses the least for what it saves; None: none saves."""
+    choice = columns.choices[group]
+    gains, prices = columns.changes(plan, group)
+    narrower = np.flatnonzero((choice.steps < plan[group]) & (prices < 0))
+    if not narrower.size:
+        return None
+    rates = gains[narrower] / prices[narrower]
+    place = int(np.argmin(rates))
+    return float(rates[place]), group, int(choice.steps[narrower[place]])
 
 
 def _thin_out(choice: WidthChoice) -> WidthChoice:

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from deploy_prune.train.accelerator import wait_for
+from deploy_prune.train.layout import choose_layout
 from deploy_prune.train.outputs import list_tensors
 
 
@@ -95,12 +96,14 @@ def choose_fastest(
 ) -> Arithmetic:
     """The choice with the shortest step (forward and backward) on copies of the module, which is not touched.
 
-    `images` are a batch (images, channels, height, width) on the module's device.
+    `images` are a batch (images, channels, height, width) on the module's device. Channels last is no choice for a
+    module that views what it reads as if it lay as usual.
     """
     device = images.device
-    choices = [choice for choice in CHOICES[precision] if device.type in WITH_BF16 or not choice.bf16] or CHOICES[
-        "bf16"
-    ]
+    allowed = [each for each in CHOICES[precision] if device.type in WITH_BF16 or not each.bf16] or CHOICES["bf16"]
+    layout = choose_layout(copy.deepcopy(module).eval(), images)
+    choices = list(dict.fromkeys(replace(each, channels_last=each.channels_last and layout == torch.channels_last)
+                                 for each in allowed))  # fmt: skip
     if len(choices) == 1:
         return choices[0]
     best, best_s = choices[0], math.inf

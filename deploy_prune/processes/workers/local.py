@@ -22,6 +22,9 @@ SHARED = "shared"
 SEMAPHORES = "/dev/shm/sem.loky-{}-*"  # noqa: S108 - where Linux keeps them, not a file of ours
 """The files of the semaphores that loky makes for a process, which it removes unless it is killed as well."""
 
+NO_LEAK = "1e15"
+"""Bytes above which loky takes what a worker holds for a leak, and begins it anew: caches of a refit are none."""
+
 _received: list[tuple[Task[Any, Any, Any], Any]] = []
 """What all tasks share, in a worker's process."""
 
@@ -66,7 +69,7 @@ class Local:
                 processes,
                 initializer=_receive,
                 initargs=(folder, self.threads, os.getpid()),
-                env={"OMP_NUM_THREADS": str(self.threads)},
+                env={"OMP_NUM_THREADS": str(self.threads), "LOKY_MAX_MEMORY_LEAK_SIZE": NO_LEAK},
             )
             try:
                 yield from run_in_order(items, ahead, partial(pool.submit, _run_on_received), _await_result)
