@@ -136,7 +136,9 @@ def _row(name: str, arm: str) -> dict[str, Any]:
 def _compare(name: str, arm: str, seed: int, what: str) -> dict[str, Any] | None:
     """Accuracy, and the difference to the search that was there before, on the same images; None: not worked out."""
     mine, before = stored(TABLE, _key(name, arm, seed, what)), stored(TABLE, _key(name, BEFORE, seed, what))
-    return {"test": mine["test"], "to_before": paired(before, mine) if before and arm != BEFORE else None} if mine else None
+    if mine is None:
+        return None
+    return {"test": mine["test"], "to_before": paired(before, mine) if before and arm != BEFORE else None}
 
 
 if __name__ == "__main__":

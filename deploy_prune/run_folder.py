@@ -28,7 +28,8 @@ FORM = "form.json"
 LOCK = ".lock"
 READ_ALONE: dict[str, type] = {"model": str, "data": str, "data_options": dict, "task": str}
 """Keys that are also read without the whole configuration, and what they are."""
-LATER_KEYS: dict[str, Any] = {"task": BY_DATA, "refit": False, "select": None, "select_options": {}}
+LATER_KEYS: dict[str, Any] = {"task": BY_DATA, "refit": False, "select": None, "select_options": {},
+                              "refit_images": 512}  # fmt: skip
 """Keys that configurations of before do not have, and what these runs were made with."""
 LATER_IN_RECIPES = {"norms": "batch"}
 """The same within the trainings that a configuration describes."""

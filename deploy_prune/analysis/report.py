@@ -136,7 +136,7 @@ def _write_search(run: Path) -> str:
     rivals = ", ".join(f"best {kind} {min(values):.4f}" for kind, values in losses.items() if values)
     best = search.tried[search.best]
     plans = len({each.plan for each in search.tried})
-    by = f"Best of {len(search.finals)} that were trained for longer" if search.finals else "Best"
+    by = f"Best of {len(search.finals)} finalists" if search.finals else "Best"
     return (
         f"Search: {len(search.tried)} candidates, {plans} plans, {search.ended}. {by}: candidate {best.number} "
         f"({best.origin}), validation loss {best.loss:.4f}; {rivals}. Every candidate: `{SEARCH}`."

@@ -72,6 +72,7 @@ FIELDS: dict[str, tuple[str, object]] = {
     "select": ("obs", "obs"),
     "select_options": ("images=64", {"images": 64}),
     "refit": ("", True),
+    "refit_images": ("1024", 1024),
     "multiple": ("16", 16),
     "task": ("none", "none"),
     "scope": ("inner", "inner"),

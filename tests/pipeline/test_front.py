@@ -18,7 +18,7 @@ from deploy_prune.pipeline.front import FRONT, find_tightest, folder_name, front
 from deploy_prune.pipeline.max_drop import DROP, within_drop
 from deploy_prune.records import read_record, sha256
 from deploy_prune.results import RunSummary
-from deploy_prune.search_results import DropSearch, Front
+from deploy_prune.search_results import SEARCH, DropSearch, Front, SearchRecord
 from deploy_prune.sources import checkpoint
 from deploy_prune.sources.data import read_data
 from deploy_prune.train.evaluation import evaluate
@@ -205,5 +205,7 @@ def test_the_report_tells_of_the_search(sources: Path, tmp_path: Path) -> None:
 
     prune(settings(sources, budget="0.5x"), tmp_path / "run")
     report = (tmp_path / "run/report.md").read_text()
-    assert "Search: 6 candidates" in report
+    search = read_record(tmp_path / "run" / SEARCH, SearchRecord)
+    assert f"Search: {len(search.tried)} candidates" in report
+    assert search.ended in report
     assert "best identity" in report

@@ -229,12 +229,15 @@ def test_candidates_are_judged_by_the_users_loss(knows_stripes: Network, tmp_pat
     assert found[1] == pytest.approx(2 * found[0])
 
 
-def test_a_search_that_has_collapsed_says_so(knows_stripes: Network) -> None:
+def test_a_search_that_has_collapsed_says_so_and_one_by_obs_ends(knows_stripes: Network, tmp_path: Path) -> None:
     floor = study(knows_stripes, stripes())
     constant = {group.name: tuple(range(2)) for group in floor.graph.free}
     narrow = Study(floor.network, floor.graph, floor.data, 0, plan=lambda scores: constant)
     with pytest.raises(BudgetError, match="the search has collapsed: the last 5 candidates are one and the same plan"):
         scores(narrow)
+    scores(dataclasses.replace(narrow, folder=tmp_path), importance="obs")
+    search = journal(tmp_path)
+    assert (len(search.tried), search.ended) == (5, "the last 5 candidates are one plan")
 
 
 def test_patience_ends_a_search_early(knows_stripes: Network, tmp_path: Path) -> None:
