@@ -124,7 +124,7 @@ class SearchRecord:
     tried: tuple[CandidateResult, ...] = ()
     """All candidates that were judged, in the order of their numbers."""
     finals: tuple[CandidateResult, ...] = ()
-    """The candidates that were trained for longer in the end, and what came of that."""
+    """The candidates that were looked at more closely in the end, and what came of that."""
     best: int | None = None
     """The number of the best candidate so far."""
     scale: tuple[float, ...] = ()
