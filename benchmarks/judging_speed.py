@@ -22,7 +22,7 @@ from benchmarks.recording import write
 from benchmarks.trained import dense
 from deploy_prune import stats
 from deploy_prune.graph.fold_norms import find_foldable, fold_modules
-from deploy_prune.train.evaluation import count_judged_at_once
+from deploy_prune.train.layout import count_judged_at_once
 
 TABLE = "judging_speed"
 JUDGED = ("resnet20", "resnet56", "mobilenet_v1_72", "mobilenet_v2_72", "mobilenet_v2_imagenet")

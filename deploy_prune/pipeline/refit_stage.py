@@ -15,7 +15,7 @@ from deploy_prune.results import CutResult, RefitResult
 from deploy_prune.scoring.best_scored import BestScored
 from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.train.refit.norms import reexpress_norms
-from deploy_prune.train.refit.output_error import measure_output_error
+from deploy_prune.train.refit.output_error import measure_output_errors
 from deploy_prune.train.refit.progress_file import digest
 from deploy_prune.train.refit.settings import Norms, RefitSettings
 from deploy_prune.train.refit.walk import CutNetwork, Refit, draw_refit_images
@@ -72,7 +72,7 @@ def refit_best(cut: CutNetwork, data: Data, plan: RefitPlan, progress: Progress 
     if REFITTED_ON_THE_WAY in walked:
         first = walked[REFITTED][0]
         candidates[REFITTED_ANEW] = recalibrate_norms(first, data, images=plan.norm_images, seed=plan.seed)
-    errors = {name: measure_output_error(network, cut.reference, refit.judging) for name, network in candidates.items()}
+    errors = measure_output_errors(candidates, cut.reference, refit.judging)
     chosen = min(errors, key=errors.__getitem__)
     sha256, seconds = digest({"images": refit.images}), time.monotonic() - began
     layers = walked[chosen if chosen in walked else REFITTED][1]

@@ -19,7 +19,7 @@ from deploy_prune.sources.data import check_fit, normalise, read_labelled, requi
 from deploy_prune.stats import Z95
 from deploy_prune.train.accelerator import find_device
 from deploy_prune.train.guarded_hooks import name_hook
-from deploy_prune.train.layout import choose_layout
+from deploy_prune.train.layout import choose_layout, count_judged_at_once
 from deploy_prune.train.outputs import Outputs, convert_to_fp32, join_batches, list_tensors, map_tensors
 from deploy_prune.train.recipe import OURS, Hooks, Metric
 from deploy_prune.train.refit.output_error import OutputError
@@ -28,9 +28,6 @@ from deploy_prune.train.tasks import Task
 from deploy_prune.values import Data, ImageSet, Interval, Network, Progress, Quality, quiet
 
 LAMBDA = (lambda: None).__name__
-JUDGED_ROWS, MOST_JUDGED = 2048, 256
-"""Rows of pixels in the images that a CPU judges at once, 64 of 32 x 32, 9 of 224 x 224, and the most images anywhere.
-What layers leave of so few stays in its cache."""
 JUDGED_BYTES = 1 << 30
 """Bytes of outputs and targets that are kept to be judged at once: those of class scores, of any split."""
 
@@ -72,11 +69,6 @@ def evaluate(
         losses.append(loss * (part.images / len(split)))
     quality = make_quality(name_quality(task, hooks.metric), np.concatenate(numbers), math.fsum(losses))
     return dataclasses.replace(quality, output_error=error.value) if error else quality
-
-
-def count_judged_at_once(image_shape: tuple[int, ...], device: torch.device) -> int:
-    """How many images (channels, height, width) a network is asked about at once, where it computes."""
-    return min(max(JUDGED_ROWS // image_shape[-2], 1), MOST_JUDGED) if device.type == "cpu" else MOST_JUDGED
 
 
 def _judge(metric: Metric, part: _Part) -> np.ndarray:

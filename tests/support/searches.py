@@ -18,7 +18,7 @@ SETTINGS: dict[str, Any] = {
     "candidates": 14, "population": 5, "tournament": 2, "images": 60, "norm_images": 40, "lag": 3,
     "importance": "norm", "judge": "steps", "steps": 0, "finalists": 0,
 }  # fmt: skip
-"""As the paper has it."""
+"""A small search in the way of the paper."""
 
 
 def scores(of: Study, **options: Any) -> dict[str, np.ndarray]:

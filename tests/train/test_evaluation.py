@@ -13,7 +13,7 @@ from torch import nn
 from deploy_prune.errors import ConfigError, Diverged
 from deploy_prune.sources.images import ArrayImages
 from deploy_prune.train.batches import augment, choose_training_part, count_batches, draw_epoch
-from deploy_prune.train.evaluation import compare_in_pairs, count_judged_at_once, evaluate, wilson_interval
+from deploy_prune.train.evaluation import compare_in_pairs, evaluate, wilson_interval
 from deploy_prune.train.recalibration import recalibrate_norms
 from deploy_prune.train.recipe import Hooks, Recipe
 from deploy_prune.values import Data, Network, Quality
@@ -214,9 +214,3 @@ def test_a_part_of_the_images_is_stratified_and_fixed():
     share = data.train.labels.mean()
     assert data.train.labels[part].mean() == pytest.approx(share, abs=0.05)
     assert np.array_equal(part, choose_training_part(data, recipe))
-
-
-def test_a_cpu_judges_few_large_images_at_once_and_an_accelerator_many():
-    cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert [count_judged_at_once((3, side, side), cpu) for side in (1, 32, 224, 4000)] == [256, 64, 9, 1]
-    assert count_judged_at_once((3, 224, 224), cuda) == 256

@@ -52,7 +52,7 @@ def test_it_is_what_the_slow_way_gives(network: Network) -> None:
 
 
 def test_a_candidate_is_refitted_as_a_run_refits_networks(network: Network) -> None:
-    """On fewer images, and with one ridge."""
+    """Fewer images are looked at, and one ridge is tried."""
     graph, kept = trace(network), keep(network)
     small = CutNetwork(cut(network, graph, kept), network, graph, kept_indices(graph, kept))
     settings = RefitSettings(images=40, ridges=(0.1,), seed=3)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from deploy_prune.graph import trace
 from deploy_prune.train.evaluation import evaluate
 from deploy_prune.train.fitness import Exam, judge_candidate, prepare_examiner
-from deploy_prune.train.layout import choose_layout
+from deploy_prune.train.layout import choose_layout, count_judged_at_once
 from deploy_prune.train.loop import fit
 from deploy_prune.train.recipe import Recipe
 from deploy_prune.values import Network
@@ -51,3 +51,9 @@ def test_a_network_that_views_what_it_reads_is_trained_judged_and_searched(preci
     assert judge_candidate(prepared, whole).loss == pytest.approx(evaluate(network, data.val, data).loss, rel=1e-4)
     measured = prepare_examiner(network, graph, data, Exam(images=40, norm_images=40))
     assert judge_candidate(measured, {name: units[:4] for name, units in whole.items()}).loss > 0
+
+
+def test_a_cpu_judges_few_large_images_at_once_and_an_accelerator_many() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert [count_judged_at_once((3, side, side), cpu) for side in (1, 32, 224, 4000)] == [256, 64, 9, 1]
+    assert count_judged_at_once((3, 224, 224), cuda) == 256

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deploy_prune.train.accelerator import find_device
+from deploy_prune.train.layout import choose_layout, count_judged_at_once
 from deploy_prune.train.outputs import Outputs, are_class_scores, list_tensors
 from deploy_prune.values import Network
 
-BATCH_SIZE = 50
-"""How many images are run at once."""
 CHUNK_NUMBERS = 1 << 22
 """About how many numbers of an output are worked on at once: their copies in float64 take 32 MB each."""
 
@@ -88,19 +88,30 @@ class _Sums:
         return error / variance if variance else error
 
 
-def measure_output_error(small: Network, reference: Network, images: Tensor) -> float:
-    """Measure the squared error of a network's outputs as a share of the variance of the reference's.
+def measure_output_errors(networks: Mapping[str, Network], reference: Network, images: Tensor) -> dict[str, float]:
+    """Measure the squared error of each network's outputs as a share of the variance of the reference's.
 
     Args:
-        small: the network, in eval mode.
-        reference: the network that it should equal.
-        images: as both take them, (images, channels, height, width).
+        networks: in eval mode, by names.
+        reference: the network that they should equal, on the same device.
+        images: as all take them, (images, channels, height, width).
     """
-    error = OutputError(reference.classes)
+    errors = {name: OutputError(reference.classes) for name in networks}
+    device = find_device(reference.module)
+    ask = {name: _open(network.module, images, device) for name, network in networks.items()}
+    wanted_of = _open(reference.module, images, device)
     with torch.no_grad():
-        for batch in images.split(BATCH_SIZE):  # type: ignore[no-untyped-call]
-            error.add(*(network.module(batch.to(find_device(network.module))) for network in (small, reference)))
-    return error.value
+        for batch in images.split(count_judged_at_once(images.shape[1:], device)):  # type: ignore[no-untyped-call]
+            wanted = wanted_of(batch)
+            for name, error in errors.items():
+                error.add(ask[name](batch), wanted)
+    return {name: error.value for name, error in errors.items()}
+
+
+def _open(module: nn.Module, images: Tensor, device: torch.device) -> Callable[[Tensor], Outputs]:
+    """What gives a module's outputs for images, which lie as it takes them fastest."""
+    layout = choose_layout(module, images[:1].to(device))
+    return lambda batch: module(batch.to(device).contiguous(memory_format=layout))
 
 
 def _list_floating(outputs: Outputs) -> list[Tensor]:

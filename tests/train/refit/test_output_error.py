@@ -8,7 +8,7 @@ import pytest
 import torch
 from building import conv, head, net
 
-from deploy_prune.train.refit.output_error import OutputError, measure_output_error
+from deploy_prune.train.refit.output_error import OutputError, measure_output_errors
 
 
 def scorer():
@@ -20,13 +20,17 @@ def changed(network, change):
     return dataclasses.replace(network, module=module)
 
 
+def measure(small, reference, images):
+    return measure_output_errors({"it": small}, reference, images)["it"]
+
+
 @pytest.fixture(scope="module")
 def images():
     return torch.randn(20, 3, 8, 8, generator=torch.Generator().manual_seed(3))
 
 
 def test_the_same_network_has_no_error(images):
-    assert measure_output_error(scorer(), scorer(), images) == pytest.approx(0, abs=1e-10)
+    assert measure(scorer(), scorer(), images) == pytest.approx(0, abs=1e-10)
 
 
 def test_the_same_scores_have_no_error_whatever_rounding_leaves():
@@ -41,15 +45,15 @@ def test_smaller_class_scores_are_no_worse_and_noise_is(images):
     mean = reference.module(images).mean(0).detach()
     smaller = changed(reference, lambda scores: mean + 0.5 * (scores - mean))
     noisy = changed(reference, lambda scores: scores + 0.5 * scores.std() * torch.randn_like(scores))
-    assert measure_output_error(smaller, reference, images) == pytest.approx(0, abs=1e-6)
-    assert measure_output_error(noisy, reference, images) > 0.05
+    assert measure(smaller, reference, images) == pytest.approx(0, abs=1e-6)
+    assert measure(noisy, reference, images) > 0.05
 
 
 def test_what_is_no_class_score_counts_as_it_is(images):
     reference = dataclasses.replace(scorer(), classes=None)
     mean = reference.module(images).mean(0).detach()
     smaller = changed(reference, lambda scores: mean + 0.5 * (scores - mean))
-    assert measure_output_error(smaller, reference, images) == pytest.approx(0.25, rel=1e-4)
+    assert measure(smaller, reference, images) == pytest.approx(0.25, rel=1e-4)
 
 
 def test_it_is_the_same_however_images_come_and_is_what_the_formula_says():
@@ -78,5 +82,5 @@ def test_one_image_and_constant_outputs_have_an_error_all_the_same():
 
 def test_outputs_that_are_not_finite_are_infinitely_far(images):
     reference = scorer()
-    assert measure_output_error(changed(reference, lambda s: s / 0), reference, images) == float("inf")
-    assert measure_output_error(changed(reference, lambda s: s * float("nan")), reference, images) == float("inf")
+    assert measure(changed(reference, lambda s: s / 0), reference, images) == float("inf")
+    assert measure(changed(reference, lambda s: s * float("nan")), reference, images) == float("inf")
