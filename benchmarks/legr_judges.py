@@ -14,6 +14,7 @@ a plan.
 from __future__ import annotations
 
 import argparse
+import base64
 import itertools
 import sys
 import time
@@ -84,7 +85,8 @@ def _search(pruned: Pruned, arm: str, seed: int, processes: int) -> dict[str, An
     began = time.perf_counter()
     scores: Scores = method.score(study)
     seconds = time.perf_counter() - began if processes == CORES else None
-    by_group = {group: np.asarray(each, float).tolist() for group, each in scores.by_group.items()}
+    by_group = {group: base64.b64encode(np.asarray(each, "<f8").tobytes()).decode()
+                for group, each in scores.by_group.items()}  # fmt: skip
     return {"seconds": seconds, "additive": scores.additive, "by_group": by_group}
 
 
@@ -93,7 +95,8 @@ def _fill(pruned: Pruned, name: str, arm: str, place: tuple[int, float], *, trai
     seed, budget = place
     told = stored(TABLE, _key(name, arm, seed, "search"))
     assert told
-    scores = Scores({group: np.array(each) for group, each in told["by_group"].items()}, additive=told["additive"])
+    by_group = {group: np.frombuffer(base64.b64decode(each), "<f8") for group, each in told["by_group"].items()}
+    scores = Scores(by_group, additive=told["additive"])
     cost = pruned.cost()
     keep = pruned.keep(scores, cost, budget * pruned.whole(cost))
     key = _key(name, arm, seed, f"{budget}-refitted")
