@@ -56,7 +56,7 @@ class Exam:
     steps: int = 0
     """How many steps it is trained before it is judged, on the same batches for all candidates."""
     refit_images: int = 0
-    """How many training images its layers are refitted on before that, each with one ridge; 0: they are not."""
+    """How many training images its layers are refitted on, before steps and norms; 0: they are not."""
     lr: float = 0.01
     batch_size: int = 64
     """How many images a step takes."""
