@@ -12,7 +12,6 @@ cores, which timing needs.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -79,14 +78,14 @@ def _time_network(name: str) -> dict[str, Any]:
     case, (address, options, weights) = CASES[name], (NETWORKS | IMAGENET)[name]
     flags = [text for key, value in options.items() for text in ("--option", f"{key}={value}")]
     network = [address, *flags]
-    images = {"data": f"images:{SHARED / PHOTOGRAPHS}", "data_options": {"mean": [0.5] * 3, "std": [0.5] * 3}}
+    images = f'data = "images:{SHARED / PHOTOGRAPHS}"\n[data_options]\nmean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\n'
     if name in NETWORKS:
         network += ["--classes", "10", "--input-shape", "3,32,32"]
-        images = {"data": f"cifar10:{SHARED}"}
+        images = f'data = "cifar10:{SHARED}"\n'
     _run("profile", *network, "--store", str(STORE))
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "run.toml"
-        settings.write_text("\n".join(f"{key} = {_write_toml(value)}" for key, value in images.items()))
+        settings.write_text(images)
         subject = [*network, "--config", str(settings), "--weights", str(SHARED / weights), "--method", "obs",
                    "--no-finetune", "--target", "tflite,onnx", "--store", str(STORE)]  # fmt: skip
         runs = [Path(folder) / str(number) for number in range(case.repeats)]
@@ -95,13 +94,6 @@ def _time_network(name: str) -> dict[str, Any]:
         front_s = _run("prune", *subject, "--scores", str(runs[0]), "--budget", case.front, "--no-controls",
                        "--out", str(front))  # fmt: skip
         return {"one_s": one_s, "front_s": front_s, "runs": [_describe(run) for run in runs]}
-
-
-def _write_toml(value: Any) -> str:
-    """Texts, numbers, lists of them, and tables of those."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {json.dumps(each)}" for key, each in value.items()) + "}"
-    return json.dumps(value)
 
 
 def _describe(run: Path) -> dict[str, Any]:

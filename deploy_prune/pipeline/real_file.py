@@ -75,7 +75,7 @@ class RealFiles:
     write: Callable[[Network, str], bytes] = field(default=export_bytes)
     """(network, exporter) -> the content of its file."""
     write_dense: Callable[[Network, str], bytes] | None = None
-    """The same of the dense network, where a front has its file already; None: as any other."""
+    """The same of the dense network, whose file a run or its front ships as well; None: as any other."""
 
 
 def plan_on_real_file(

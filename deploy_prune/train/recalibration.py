@@ -48,26 +48,21 @@ def draw_norm_batches(data: Data, *, images: int, seed: int, about: int = BATCH_
 
 def measure_norms(original: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     """Copy a module, in eval mode, with batch norms that hold the mean statistics of these batches of images."""
-    module, measured = copy.deepcopy(original).eval(), copy.deepcopy(original).eval()
-    pairs = list(zip(_list_norms(module), _list_norms(measured), strict=True))
-    device, batches = find_device(measured), iter(batches)
+    module = copy.deepcopy(original).eval()
+    norms = [child for child in module.modules() if isinstance(child, _BatchNorm) and child.track_running_stats]
+    device, batches = find_device(module), iter(batches)
     first = next(batches, None)
-    if first is None or not pairs:
+    if first is None or not norms:
         return module
-    layout = choose_layout(measured, first.to(device))
-    measured.to(memory_format=layout)
-    for _, norm in pairs:
+    layout = choose_layout(module, first.to(device))
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # cumulative
         norm.train()
     with torch.no_grad():
         for images in itertools.chain([first], batches):
-            measured(images.to(device).contiguous(memory_format=layout))
-    for norm, theirs in pairs:
-        norm.load_state_dict(theirs.state_dict())
-    return module
-
-
-def _list_norms(module: nn.Module) -> list[_BatchNorm]:
-    """The norms that hold statistics."""
-    return [child for child in module.modules() if isinstance(child, _BatchNorm) and child.track_running_stats]
+            module(images.to(device).contiguous(memory_format=layout))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return module.eval()

@@ -52,14 +52,13 @@ class Judging:
         by_maps = self.judge == "maps"
         maps = _measure_maps(study, data) if by_maps else ()
         longer = LONGER * (self.steps or (0 if by_maps else BLIND_STEPS)) if self.finalists else 0
-        most = self.steps or (0 if maps or self.steps == 0 else BLIND_STEPS)
+        steps = 0 if maps and self.steps is None else self.steps
+        most = BLIND_STEPS if steps is None else steps
         refit_images = REFIT_IMAGES if by_maps and self.finalists else 0
         exam = replace(self.exam, steps=max(longer, most), refit_images=refit_images)
         finals = prepare_examiner(study.network, study.graph, data, exam, seed=study.seed, hooks=study.hooks)
         first = replace(finals, maps=maps, refit_on=None)
-        steps = self.steps
-        if steps is None:
-            steps = 0 if maps else choose_steps(first, alike)
+        steps = choose_steps(first, alike) if steps is None else steps
         return replace(first, steps=steps), replace(finals, steps=longer)
 
 
